@@ -1,0 +1,26 @@
+/*
+ * Whole reads and writes on file descriptors: short counts and EINTR handled
+ * once, here.
+ */
+#ifndef LP_BASE_FDIO_H
+#define LP_BASE_FDIO_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Exactly len bytes or a negative error (-EIO on early end). */
+int lp_pread_full(int fd, void *data, size_t len, off_t at);
+int lp_pwrite_full(int fd, const void *data, size_t len, off_t at);
+
+/* The rest of an open file, at most `limit` bytes (-EFBIG beyond). */
+int lp_read_fd(int fd, struct lp_buf *out, size_t limit, struct lp_err *err);
+
+/* A whole file; only regular files and pipes that end.  Errors name the path. */
+int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_err *err);
+
+/* Close that keeps errno and accepts -1. */
+void lp_close(int fd);
+
+#endif

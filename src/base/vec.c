@@ -1,0 +1,68 @@
+#include "base/vec.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *checked(void *p)
+{
+	if (!p) {
+		fputs("livepatch: out of memory\n", stderr);
+		abort();
+	}
+	return p;
+}
+
+void *lp_alloc(size_t size)
+{
+	return checked(calloc(1, size ? size : 1));
+}
+
+void *lp_realloc(void *p, size_t size)
+{
+	return checked(realloc(p, size ? size : 1));
+}
+
+char *lp_strdup(const char *s)
+{
+	return s ? checked(strdup(s)) : NULL;
+}
+
+void *lp_memdup(const void *p, size_t size)
+{
+	void *copy = lp_alloc(size);
+	if (size)
+		memcpy(copy, p, size);
+	return copy;
+}
+
+char *lp_sprintf(const char *fmt, ...)
+{
+	char *out = NULL;
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vasprintf(&out, fmt, ap);
+	va_end(ap);
+	return n < 0 ? checked(NULL) : out;
+}
+
+void lp_free(void *p)
+{
+	free(p);
+}
+
+void *lp_vec_grow(void *items, size_t *nr, size_t *cap, size_t size)
+{
+	if (*nr == *cap) {
+		size_t more = *cap ? *cap * 2 : 8;
+		size_t bytes;
+		if (__builtin_mul_overflow(more, size, &bytes))
+			checked(NULL);
+		items = lp_realloc(items, bytes);
+		*cap = more;
+	}
+	memset((char *)items + *nr * size, 0, size);
+	++*nr;
+	return items;
+}

@@ -1,0 +1,130 @@
+/*
+ * The seam between instruction sets: one const struct each, filled in by
+ * isa/x64/ and isa/a64/.  Shared code never names an instruction set; it asks
+ * lp_isa_of(e_machine) and calls through the struct.
+ *
+ * How a function is diverted:
+ *
+ *     struct lp_entry e = {0};
+ *     rc = isa->entry(&request, &e, err);          // where the jump can stand, and of which shape
+ *     dest_in_reach = isa->reaches(&e, dest);      // else: put an island within reach, aim there
+ *     n = isa->entry_bytes(&e, aim, writes);       // 1 or 2 pieces of bytes to write
+ *
+ * Everything here is pure: bytes in, bytes out; no target, no allocation but
+ * where said.  All functions are thread-safe.
+ */
+#ifndef LP_ISA_H
+#define LP_ISA_H
+
+#include "base/err.h"
+
+#define LP_JUMP_MAX 16	   /* bytes of the longest piece that entry_bytes() writes */
+#define LP_ISLAND_MAX 24   /* bytes of the longest island */
+#define LP_IFUNC_STUB_MAX 512
+
+/* What is known about the code that a jump shall be put on. */
+struct lp_entry_request {
+	lp_addr addr;	       /* where execution arrives; the function's first byte */
+	const uint8_t *code;   /* bytes at addr */
+	size_t code_len;       /* how many bytes were read; >= size, more is better */
+	size_t size;	       /* the function's own size; 0 = unknown (then only entry[0..5) is judged by decoding) */
+	size_t pad;	       /* bytes after the function up to the next symbol or section end */
+	const uint8_t *before; /* bytes just before addr, before[before_len-1] is at addr-1; may be NULL */
+	size_t before_len;
+	bool body_stays_live;  /* threads may still run in the old body (--allow-active): then a branch
+				  from inside the function into the replaced bytes is a refusal */
+};
+
+enum lp_entry_shape {
+	LP_ENTRY_DIRECT, /* one jump at jump_at */
+	LP_ENTRY_HOP,	 /* a short jump at jump_at to a hole at hole_at that holds the jump */
+};
+
+/* Where a jump can stand. */
+struct lp_entry {
+	enum lp_entry_shape shape;
+	lp_addr jump_at; /* first byte to change: addr, or just past endbr64 / bti */
+	size_t jump_len; /* bytes to change there */
+	lp_addr hole_at; /* HOP only: padding that takes the real jump */
+	size_t hole_len;
+};
+
+/* One piece of bytes to write. */
+struct lp_piece {
+	lp_addr at;
+	size_t len;
+	uint8_t bytes[LP_JUMP_MAX];
+};
+
+/* How a relocation's value is formed.  S symbol, A addend, P place, B load base, (psABI names). */
+enum lp_reloc_formula {
+	LP_RELOC_NONE,
+	LP_RELOC_ABS,	  /* S + A */
+	LP_RELOC_PC,	  /* S + A - P */
+	LP_RELOC_PLT,	  /* L + A - P : as PC, the symbol may be reached through a PLT entry or island */
+	LP_RELOC_BASE,	  /* B + A */
+	LP_RELOC_SYM,	  /* S : GLOB_DAT and JUMP_SLOT on x86-64; aarch64 uses S + A */
+	LP_RELOC_IFUNC,	  /* result of calling (B + A) */
+	LP_RELOC_GOTPC,	  /* GOT slot of S, + A - P */
+	LP_RELOC_PAGEPC,  /* Page(S + A) - Page(P)  (aarch64 ADRP) */
+	LP_RELOC_GOTPAGE, /* Page(GOT slot of S) - Page(P) */
+	LP_RELOC_GOTABS,  /* GOT slot of S (for :got_lo12:) */
+	LP_RELOC_TPOFF,	  /* S + A relative to the thread pointer */
+	LP_RELOC_DTPMOD,  /* TLS module number */
+	LP_RELOC_DTPOFF,  /* offset within the TLS block */
+	LP_RELOC_GOTTP,	  /* GOT slot that holds TPOFF of S, + A - P */
+	LP_RELOC_TLSDESC, /* descriptor pair */
+	LP_RELOC_SIZE,	  /* Z + A */
+	LP_RELOC_COPY,	  /* never applicable to a running process */
+};
+
+/* How a value is stored.  `width` bytes are touched at the place. */
+struct lp_reloc_howto {
+	uint32_t type;
+	const char *name; /* "R_X86_64_PC32" */
+	uint8_t formula;  /* enum lp_reloc_formula */
+	uint8_t width;	  /* bytes at the place; 0 = nothing is written */
+	uint8_t field;	  /* private to the ISA: which encoder stores the value */
+};
+
+struct lp_isa {
+	const char *name; /* "x86_64", "aarch64" */
+	uint16_t elf_machine;
+	uint8_t insn_align; /* 1 or 4 */
+	uint64_t reach;	    /* |distance| a direct jump spans, counted from its own address: 2 GiB or 128 MiB,
+			       already reduced by a margin so that `distance < reach` always encodes */
+
+	int (*entry)(const struct lp_entry_request *req, struct lp_entry *out, struct lp_err *err);
+	bool (*reaches)(const struct lp_entry *e, lp_addr dest);
+	/* The bytes that make *e jump to `aim` (which it must reach); returns how many pieces, 1 or 2.
+	 * With two pieces the hole comes first: written in order, each prefix is a sound program. */
+	int (*entry_bytes)(const struct lp_entry *e, lp_addr aim, struct lp_piece out[2]);
+
+	/* A jump from `at` to anywhere, position fixed at `at`; returns its length (<= LP_ISLAND_MAX). */
+	size_t (*island)(uint8_t *out, lp_addr at, lp_addr dest);
+
+	/* Code at `at` (at most LP_IFUNC_STUB_MAX bytes, returns length) that stands in for an IFUNC: jumps
+	 * through the 8-byte slot at `slot`.  *initial receives the value the slot must hold at first: the
+	 * address of a slow path that calls `resolver` once (argument and vector registers preserved),
+	 * stores its result in the slot and jumps there.  slot must be within +-2 GiB (x86-64) or +-4 GiB. */
+	size_t (*ifunc_stub)(uint8_t *out, lp_addr at, lp_addr slot, lp_addr resolver, lp_addr *initial);
+
+	const struct lp_reloc_howto *(*howto)(uint32_t type); /* NULL = unknown type */
+	/* Store `value` (formula already applied, P subtracted where the formula says so) at `place`
+	 * (howto->width bytes readable and writable).  -LP_ERANGE when it does not fit, -LP_EENCODING when
+	 * the instruction there is not the kind the relocation is for. */
+	int (*reloc_store)(const struct lp_reloc_howto *h, uint8_t *place, uint64_t value, struct lp_err *err);
+
+	/* One instruction as text; returns its length, 0 when it does not decode. */
+	size_t (*disasm)(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
+	/* Length of the instruction at code, 0 when it does not decode. */
+	size_t (*insn_length)(const uint8_t *code, size_t len, lp_addr at);
+};
+
+extern const struct lp_isa lp_isa_x64;
+extern const struct lp_isa lp_isa_a64;
+
+/* By ELF e_machine (EM_X86_64, EM_AARCH64); NULL when unsupported. */
+const struct lp_isa *lp_isa_of(uint16_t elf_machine);
+
+#endif

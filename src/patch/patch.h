@@ -1,0 +1,86 @@
+/*
+ * A patchset: what the user wants, as an immutable value that every patch
+ * format is parsed into.  It knows names, not addresses.
+ *
+ *     struct lp_patchset *ps;
+ *     rc = lp_patch_parse_script(&ps, text, len, "fix.lp", err);
+ *     for (size_t i = 0; i < ps->nr; i++) ... ps->ops[i] ...
+ *     lp_patchset_free(ps);
+ *
+ * Parsing reads the text only: files that `load` and `dl` name are opened
+ * later, by the core.  Errors are "file:line:column: what, and why", one line
+ * each, up to 20 of them, then "...".
+ */
+#ifndef LP_PATCH_H
+#define LP_PATCH_H
+
+#include "base/err.h"
+
+/* Where in the input something stands; lines and columns count from 1, columns in bytes. */
+struct lp_where {
+	const char *file; /* lives as long as the patchset */
+	unsigned line, column;
+};
+
+enum lp_addr_kind {
+	LP_ADDR_INT,	/* 0x401000: absolute */
+	LP_ADDR_MEM,	/* $foo, $foo:0x10: start of a memory name plus offset */
+	LP_ADDR_MEMSYM, /* $foo:func1 */
+	LP_ADDR_SYMBOL, /* func_J, file.c:func_J, libc.so.6:malloc@GLIBC_2.2.5 */
+};
+
+struct lp_addr_expr {
+	enum lp_addr_kind kind;
+	struct lp_where where;
+	char *mem;	 /* MEM, MEMSYM: name without '$' */
+	char *symbol;	 /* MEMSYM, SYMBOL: as written, without the offset (lp_symspec_parse takes it) */
+	uint64_t number; /* INT: the address; otherwise an offset to add (symbol+0x10, $foo:16) */
+};
+
+enum lp_op_kind {
+	LP_OP_SET,  /* set <addr> <type> <value> */
+	LP_OP_NEW,  /* new <memname> <size> */
+	LP_OP_LOAD, /* load <memname> <filename> */
+	LP_OP_DL,   /* dl [--dlopen] <memname> <filename> */
+	LP_OP_JMP,  /* jmp [--allow-active] <addr1> <addr2> */
+	LP_OP_GOT,  /* got <symbol> <addr> */
+};
+
+struct lp_op {
+	enum lp_op_kind kind;
+	struct lp_where where;
+	struct lp_addr_expr at; /* SET, JMP: where; GOT: symbol (module prefix = whose GOT) */
+	struct lp_addr_expr to; /* JMP, GOT: destination; SET addr: the value */
+	bool value_is_addr;	/* SET addr: `to` holds the value, stored as 8 bytes */
+	uint8_t *value;		/* SET int/str/hex: the bytes */
+	size_t value_len;
+	const char *type_name;	/* SET: "int", "str", "hex", "addr", ... for messages; static */
+	char *mem;		/* NEW, LOAD, DL: the name it defines */
+	uint64_t size;		/* NEW */
+	char *path;		/* LOAD, DL: as written; relative to the tool's working directory */
+	bool dlopen;		/* DL --dlopen */
+	bool allow_active;	/* JMP --allow-active */
+};
+
+struct lp_patchset {
+	char *name;   /* shown by list; the input's file name, or "-" */
+	struct lp_op *ops;
+	size_t nr;
+};
+
+#define LP_SCRIPT_MAX (64u << 20)
+
+/* Bytes to patchset.  `name` is copied.  Memory names used before definition and defined twice are errors here. */
+int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+/* One line of the interactive prompt; `ps` may be NULL and is grown.  On error ps is as before. */
+int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name, struct lp_err *err);
+/* An address expression alone (for tools: "what is this symbol"). */
+int lp_patch_parse_addr(struct lp_addr_expr *out, const char *text, struct lp_err *err);
+void lp_addr_expr_free(struct lp_addr_expr *e);
+/* The patchset as a script that parses to the same patchset. */
+struct lp_buf;
+void lp_patch_dump(const struct lp_patchset *ps, struct lp_buf *out);
+void lp_addr_expr_print(const struct lp_addr_expr *e, struct lp_buf *out);
+void lp_patchset_free(struct lp_patchset *ps);
+
+#endif
