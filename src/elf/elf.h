@@ -10,8 +10,8 @@
  * Every offset, index, string and count that comes from the file is checked
  * before use; a hostile file gives -LP_EELF with a sentence or a smaller
  * answer, never a read outside the buffer.  Strings and pointers returned live
- * as long as the lp_elf.  An lp_elf is immutable after open but for a lazily
- * built name index: do not share one between threads.
+ * as long as the lp_elf.  An lp_elf is immutable after open but for lazily
+ * built indexes (name, address): do not share one between threads.
  *
  * Sources: System V gABI (ELF-64), LSB symbol versioning, GNU build-id notes.
  */
@@ -36,6 +36,15 @@ struct lp_build_id {
 int lp_elf_open(struct lp_elf **out, const char *path, struct lp_err *err);
 int lp_elf_open_fd(struct lp_elf **out, int fd, const char *name_for_errors, struct lp_err *err); /* fd stays the caller's */
 int lp_elf_from_bytes(struct lp_elf **out, const void *bytes, size_t len, const char *name_for_errors, struct lp_err *err); /* copies */
+/*
+ * An image dumped out of a process: bytes[i] stood at bias + lowest PT_LOAD address (rounded down to LP_PAGE) + i, unreadable
+ * pages filled with zeros.  File offsets are ignored and sections do not exist; lp_elf_bytes_at() takes the index into `bytes`.
+ * Addresses stay link-time addresses throughout: the loader of glibc adds the bias to the pointers in a writable PT_DYNAMIC
+ * (DT_STRTAB, DT_SYMTAB, ...), and those are taken back here, for which `bias` (load address minus link-time address) is
+ * needed.  Data words and GOTs are as the program left them.  Copies.
+ */
+int lp_elf_from_memory(struct lp_elf **out, const void *bytes, size_t len, uint64_t bias, const char *name_for_errors,
+		       struct lp_err *err);
 void lp_elf_close(struct lp_elf *e);
 
 const char *lp_elf_name(const struct lp_elf *e);
@@ -70,8 +79,8 @@ const char *lp_elf_soname(const struct lp_elf *e);	     /* NULL when none */
 enum lp_symtab { LP_SYMTAB, LP_DYNSYM };
 
 struct lp_elf_sym {
-	const char *name;	/* never NULL */
-	const char *version;	/* "GLIBC_2.2.5" or NULL (dynsym only) */
+	const char *name;	/* never NULL; without the "@VER" that linkers append in symtab */
+	const char *version;	/* "GLIBC_2.2.5" or NULL: from versym in dynsym, from the name itself in symtab */
 	bool version_hidden;	/* name@VER, not the default name@@VER */
 	const char *file;	/* STT_FILE that precedes a local symbol, or NULL (symtab only) */
 	uint64_t value, size;	/* as in the file (link-time address; for TLS, offset in the block) */
@@ -136,6 +145,7 @@ struct lp_symspec {
 	char *prefix;  /* owned; a single "prefix:" that may be either; NULL when none or already decided */
 	char *name;    /* owned */
 	char *version; /* owned; NULL = any */
+	bool version_default; /* name@@VER: only the default one */
 };
 
 int lp_symspec_parse(struct lp_symspec *out, const char *text, struct lp_err *err);
