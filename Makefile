@@ -1,0 +1,90 @@
+# The face of the build: Meson does the work, this names the things people do.
+#
+#   make MODE=asan test    another build beside the first: dbg (default), rel, asan, ubsan, tsan
+#   make CC=clang          another compiler, again beside the first
+#
+# A build lives in build/MODE, or build/MODE-COMPILER when CC is given.
+
+MODE    ?= dbg
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SECONDS ?= 60
+
+options.dbg   = --buildtype=debugoptimized
+options.rel   = --buildtype=release -Db_ndebug=false
+options.asan  = --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+options.ubsan = --buildtype=debugoptimized -Db_sanitize=undefined -Db_lundef=false
+options.tsan  = --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
+options.fuzz  = $(options.asan) -Dfuzz=true
+options.cross = --buildtype=debugoptimized --cross-file=build/arm64.ini
+OPTIONS = $(or $(options.$(MODE)),$(error MODE=$(MODE) is none of dbg rel asan ubsan tsan))
+
+ifeq ($(origin CC),default)
+BUILD := build/$(MODE)
+else
+BUILD := build/$(MODE)-$(notdir $(lastword $(CC)))
+export CC
+endif
+NINJA := ninja -C $(BUILD)
+
+.DEFAULT_GOAL := build
+.PHONY: build setup test unit sweep fuzz demo bench lint format cross install clean help
+
+build: $(BUILD)/build.ninja ## compile everything into build/MODE
+	@$(NINJA)
+
+$(BUILD)/build.ninja:
+	@command -v meson ninja >/dev/null || { echo "meson and ninja are missing: run 'make setup' first"; exit 1; }
+	@meson setup --prefix=$(PREFIX) $(OPTIONS) $(BUILD)
+
+setup: ## install the Debian packages that building, testing and the demo need
+	@scripts/setup
+
+test: ## set up, build, run every test; ends with "N passed, N failed, N skipped"
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory build
+	@scripts/test $(BUILD)
+
+unit: build ## only the unit tests and fuzz replays
+	@scripts/test --unit $(BUILD)
+
+sweep: build ## the long tests: every fault point, every seed
+	@scripts/test --sweep $(BUILD)
+
+fuzz: ## fuzz each target for SECONDS=60 (libFuzzer, new inputs in build/fuzz-clang/corpus)
+	@scripts/setup build lint
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build
+	@scripts/fuzz build/fuzz-clang $(SECONDS)
+
+demo: ## set up, build, patch and revert a redis-server under load
+	@scripts/setup build demo
+	@$(MAKE) --no-print-directory MODE=rel build
+	@demo/demo.sh build/rel
+
+bench: ## measure the pause, the cost of a patched call, ten thousand patches
+	@scripts/setup build bench
+	@$(MAKE) --no-print-directory MODE=rel build
+	@scripts/bench build/rel
+
+lint: ## formatting, clang-tidy, layers, headers alone, forbidden words, shell scripts
+	@scripts/setup build lint
+	@$(MAKE) --no-print-directory build
+	@scripts/lint $(BUILD)
+
+format: ## rewrite the C files in the house style
+	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format -i
+
+cross: ## compile everything for aarch64 (build/cross)
+	@scripts/setup build cross
+	@scripts/arm64-sysroot build/arm64-sysroot build/arm64.ini
+	@$(MAKE) --no-print-directory MODE=cross build
+
+install: build ## install below DESTDIR= PREFIX=/usr/local
+	@meson configure $(BUILD) --prefix=$(PREFIX)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+clean: ## remove everything that was built
+	@rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
