@@ -1,0 +1,6 @@
+int answer_42(void);
+
+int answer_42(void)
+{
+	return 42;
+}

@@ -1,0 +1,6 @@
+const char *new_twin(void);
+
+const char *new_twin(void)
+{
+	return "patched";
+}
