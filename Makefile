@@ -64,7 +64,7 @@ demo: ## set up, build, patch and revert a redis-server under load
 bench: ## measure the pause, the cost of a patched call, ten thousand patches
 	@scripts/setup build bench
 	@$(MAKE) --no-print-directory MODE=rel build
-	@scripts/bench build/rel
+	@bench/run build/rel
 
 lint: ## formatting, clang-tidy, layers, headers alone, forbidden words, shell scripts
 	@scripts/setup build lint

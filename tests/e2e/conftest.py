@@ -1,0 +1,57 @@
+"""Options, marks and fixtures of the end-to-end tests; the helpers themselves are in lib.py.
+
+    pytest tests/e2e [--build=build/dbg] [-m sweep]
+
+LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
+"""
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import lib  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--build", default=None, help="build directory that holds src/tool/livepatch (build/dbg)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
+
+
+def pytest_sessionstart(session):
+    if not session.config.option.collectonly and not lib.tool_path().exists():
+        pytest.exit(f"{lib.tool_path()} is missing: build it with `make`, or name it with LIVEPATCH=", returncode=1)
+
+
+@pytest.fixture
+def livepatch():
+    """Runs the tool: livepatch("list", "-p", pid), livepatch("apply", ..., script="jmp ...", expect=lib.REFUSED)."""
+    return lib.livepatch
+
+
+@pytest.fixture
+def victim():
+    """Builds a program of tests/victim and runs it to the end of the test: victim("e2e_serve.c", link="static")."""
+    running = []
+
+    def run(*sources, args=(), **how):
+        process = lib.Victim(lib.compiled(*sources, **how), *args)
+        running.append(process)
+        return process
+
+    yield run
+    for process in reversed(running):
+        process.__exit__()
+
+
+@pytest.fixture
+def free_port():
+    """A loopback port that nobody listened on a moment ago (the kernel hands them out in no order that repeats)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
