@@ -62,13 +62,54 @@ struct lp_op {
 	bool allow_active;	/* JMP --allow-active */
 };
 
+/* Made by the parse functions only: they keep bookkeeping behind it. */
 struct lp_patchset {
 	char *name;   /* shown by list; the input's file name, or "-" */
 	struct lp_op *ops;
 	size_t nr;
 };
 
-#define LP_SCRIPT_MAX (64u << 20)
+#define LP_SCRIPT_MAX (64u << 20)	  /* bytes of one script */
+#define LP_NEW_MAX (UINT64_C(1) << 32) /* bytes of one `new` */
+
+/* ---- the language as tables: for messages, help and the prompt's completion ---- */
+
+/* What an operand holds, so that a prompt knows what to complete. */
+enum lp_operand {
+	LP_OPERAND_AT,	    /* an address; lp_op.at */
+	LP_OPERAND_TO,	    /* an address; lp_op.to */
+	LP_OPERAND_SYMBOL,  /* a symbol; lp_op.at */
+	LP_OPERAND_VALUE,   /* a type and what it calls for; lp_op.value or .to */
+	LP_OPERAND_MEMNAME, /* a new memory name; lp_op.mem */
+	LP_OPERAND_SIZE,    /* lp_op.size */
+	LP_OPERAND_FILE,    /* the rest of the line, or "quoted"; lp_op.path */
+};
+
+/* Row of ops.def. */
+struct lp_op_syntax {
+	enum lp_op_kind kind;
+	const char *name;   /* "jmp" */
+	const char *option; /* "--allow-active", or NULL when it takes none */
+	struct {
+		enum lp_operand kind;
+		const char *text; /* "<addr1>" */
+	} operands[2];
+	const char *help; /* a phrase: "make calls of <addr1> go to <addr2>" */
+};
+
+/* How the text after a type name is read. */
+enum lp_value_form { LP_VALUE_INTEGER, LP_VALUE_TEXT, LP_VALUE_BYTES, LP_VALUE_ADDRESS };
+
+/* Row of types.def. */
+struct lp_value_type {
+	const char *name;
+	enum lp_value_form form;
+	unsigned width; /* bytes in the target; 0 = as many as are written */
+	const char *help;
+};
+
+const struct lp_op_syntax *lp_op_syntaxes(size_t *nr);
+const struct lp_value_type *lp_value_types(size_t *nr);
 
 /* Bytes to patchset.  `name` is copied.  Memory names used before definition and defined twice are errors here. */
 int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
