@@ -1,0 +1,140 @@
+#include "tool/tool.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+/* A patchset and the name its errors carry; --name gives it another in the ledger only. */
+struct script {
+	struct lp_patchset *ps;
+	char *file_name;
+};
+
+static void script_close(struct script *s)
+{
+	lp_patchset_free(s->ps);
+	lp_free(s->file_name);
+}
+
+static int read_stdin(struct lp_buf *text, struct lp_err *err)
+{
+	if (isatty(STDIN_FILENO))
+		note("reading the patch script from the terminal; end it with ^D");
+	int rc = lp_read_fd(STDIN_FILENO, text, LP_SCRIPT_MAX, err);
+	return rc < 0 ? lp_err_context(err, rc, "standard input") : 0;
+}
+
+static int script_open(struct script *out, const char *file, const char *name, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	bool is_stdin = !file || strcmp(file, "-") == 0;
+	*out = (struct script){0};
+	int rc = is_stdin ? read_stdin(&text, err) : lp_read_file(file, &text, LP_SCRIPT_MAX, err);
+	if (rc == 0)
+		rc = lp_patch_parse_script(&out->ps, lp_buf_cstr(&text), text.len, is_stdin ? "-" : file, err);
+	lp_buf_free(&text);
+	if (rc == 0 && name) {
+		out->file_name = out->ps->name; /* its lp_wheres may point here */
+		out->ps->name = lp_strdup(name);
+	}
+	return rc;
+}
+
+void print_applied(const struct lp_result *r)
+{
+	char writes[SHORT_TEXT], threads[SHORT_TEXT], pause[SHORT_TEXT];
+	if (r->recovered)
+		out_printf("what an earlier livepatch left unfinished was cleaned up first\n");
+	out_printf("patch %" PRIu64 " applied: %s, %s paused for %s", r->id, count_text(r->nr_writes, "write", writes),
+		   count_text(r->nr_threads, "thread", threads), duration_text(r->pause_ns, pause));
+	if (r->nr_tries > 1)
+		out_printf(", at attempt %u", r->nr_tries);
+	out_printf("\n");
+}
+
+static void print_ops(const struct lp_plan *plan)
+{
+	struct lp_buf text = {0};
+	lp_plan_print_ops(plan, &text);
+	out_text(lp_buf_cstr(&text), text.len);
+	lp_buf_free(&text);
+}
+
+static void show_plan(const struct args *a, const struct lp_plan *plan)
+{
+	if (a->on[OPT_JSON]) {
+		json_emit(json_answer(a->pid, json_plan(plan)));
+		return;
+	}
+	struct lp_buf text = {0};
+	lp_plan_print(plan, &text);
+	out_text(lp_buf_cstr(&text), text.len);
+	lp_buf_free(&text);
+}
+
+/* The operations are shown once they are true: a room that was taken meanwhile moves. */
+static void show_applied(const struct args *a, const struct lp_plan *plan, const struct lp_result *r, bool with_ops)
+{
+	if (a->on[OPT_JSON]) {
+		json_emit(json_answer(a->pid, json_result(r)));
+		return;
+	}
+	if (a->on[OPT_QUIET])
+		return;
+	if (with_ops)
+		print_ops(plan);
+	print_applied(r);
+}
+
+static int apply_plan(const struct args *a, struct lp_plan *plan, bool with_ops, struct lp_err *err)
+{
+	struct lp_result result = {0};
+	if (a->on[OPT_DRY_RUN]) {
+		show_plan(a, plan);
+		return 0;
+	}
+	int rc = lp_plan_apply(plan, &result, err);
+	if (rc == 0)
+		show_applied(a, plan, &result, with_ops);
+	return rc;
+}
+
+static int apply_script(const struct args *a, const struct lp_patchset *ps, bool with_ops, struct lp_err *err)
+{
+	struct lp_target *target = NULL;
+	struct lp_plan *plan = NULL;
+	struct lp_apply_opts opts = opts_of(a);
+	int rc = lp_target_open_process(&target, a->pid, a->exe, err);
+	if (rc == 0)
+		rc = lp_plan_make(&plan, target, ps, &opts, err);
+	if (rc == 0)
+		rc = apply_plan(a, plan, with_ops, err);
+	lp_plan_free(plan);
+	lp_target_close(target);
+	return rc;
+}
+
+/* The script is read before signals are caught: until then nothing is at stake, and ^C shall end a read. */
+static int run(const struct args *a, const char *file, bool with_ops, struct lp_err *err)
+{
+	struct script script;
+	int rc = script_open(&script, file, a->value[OPT_NAME], err);
+	if (rc == 0) {
+		signals_catch();
+		rc = apply_script(a, script.ps, with_ops, err);
+	}
+	script_close(&script);
+	return rc;
+}
+
+int verb_apply(const struct args *a, struct lp_err *err)
+{
+	return run(a, a->value[OPT_FILE], a->on[OPT_VERBOSE] || a->on[OPT_DEBUG], err);
+}
+
+int verb_classic(const struct args *a, struct lp_err *err)
+{
+	return run(a, NULL, true, err);
+}

@@ -1,0 +1,275 @@
+/*
+ * Runs on the build machine: fills the man page and the completions from the
+ * tables that the parser reads, so that none of them can know an option that
+ * the others do not.
+ *
+ *     gendoc TEMPLATE OUTPUT
+ *
+ * A line of the template that is a name of `fillings` between two @ is
+ * replaced; every other line is copied.
+ */
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NR(a) (sizeof(a) / sizeof((a)[0]))
+
+enum verb_id {
+#define VERB(id, word, run, effect, least, most, synopsis, summary) VERB_##id,
+#include "tool/verbs.def"
+#undef VERB
+};
+
+static const struct verb {
+	const char *word, *synopsis, *summary;
+} verbs[] = {
+#define VERB(id, word, run, effect, least, most, synopsis, summary) {word, synopsis, summary},
+#include "tool/verbs.def"
+#undef VERB
+};
+
+static const struct option {
+	int letter;
+	const char *word, *argument;
+	uint32_t verbs;
+	const char *sentence;
+} options[] = {
+#define V(verb) (1u << VERB_##verb)
+#define OPTION(id, letter, word, argument, verbs, sentence) {letter, word, argument, verbs, sentence},
+#include "tool/options.def"
+#undef OPTION
+#undef V
+};
+
+static const struct error {
+	const char *code, *sentence;
+} errors[] = {
+#define LP_ERR(name, machine, sentence) {machine, sentence},
+#include "base/err.def"
+#undef LP_ERR
+};
+
+static int takes(size_t verb, const struct option *o)
+{
+	return o->verbs >> verb & 1;
+}
+
+static int is_word(const struct verb *v)
+{
+	return isalpha((unsigned char)v->word[0]);
+}
+
+/* ---- man page ---- */
+
+/* groff would take '-' for a hyphen and a leading '.' or "'" for a request. */
+static void roff(FILE *out, const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if (p == text && (*p == '.' || *p == '\''))
+			fputs("\\&", out);
+		if (*p == '-')
+			fputs("\\-", out);
+		else if (*p == '\\')
+			fputs("\\e", out);
+		else
+			fputc(*p, out);
+	}
+}
+
+static void man_synopsis(FILE *out)
+{
+	for (size_t i = 0; i < NR(verbs); i++) {
+		fputs(i ? ".br\n.B livepatch" : ".B livepatch", out);
+		if (verbs[i].word[0]) {
+			fputc(' ', out);
+			roff(out, verbs[i].word);
+		}
+		fputc('\n', out);
+		roff(out, verbs[i].synopsis);
+		fputc('\n', out);
+	}
+}
+
+static void man_verbs(FILE *out)
+{
+	for (size_t i = 0; i < NR(verbs); i++) {
+		if (!verbs[i].word[0])
+			continue;
+		fputs(".TP\n.B livepatch ", out);
+		roff(out, verbs[i].word);
+		fputc('\n', out);
+		roff(out, verbs[i].summary);
+		fputs(".\n", out);
+	}
+}
+
+static void man_taken_by(FILE *out, const struct option *o)
+{
+	const char *lead = "Taken by ";
+	for (size_t i = 0; i < NR(verbs); i++) {
+		if (!takes(i, o))
+			continue;
+		fprintf(out, "%s\\fB", lead);
+		roff(out, verbs[i].word[0] ? verbs[i].word : "PID TARGET-BINARY");
+		fputs("\\fR", out);
+		lead = ", ";
+	}
+	fputs(".\n", out);
+}
+
+static void man_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(options); i++) {
+		const struct option *o = &options[i];
+		fputs(".TP\n", out);
+		if (o->letter)
+			fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
+		fputs("\\fB\\-\\-", out);
+		roff(out, o->word);
+		fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "", o->argument ? "\\fR" : "");
+		roff(out, o->sentence);
+		fputs(".\n.br\n", out);
+		man_taken_by(out, o);
+	}
+}
+
+static void man_errors(FILE *out)
+{
+	for (size_t i = 0; i < NR(errors); i++) {
+		fputs(".TP\n.B ", out);
+		roff(out, errors[i].code);
+		fputc('\n', out);
+		roff(out, errors[i].sentence);
+		fputs(".\n", out);
+	}
+}
+
+/* ---- bash ---- */
+
+static void bash_verbs(FILE *out)
+{
+	fputs("\tlocal verbs=\"", out);
+	for (size_t i = 0, nr = 0; i < NR(verbs); i++)
+		if (is_word(&verbs[i]))
+			fprintf(out, "%s%s", nr++ ? " " : "", verbs[i].word);
+	fputs("\"\n", out);
+}
+
+static void bash_options(FILE *out)
+{
+	for (size_t v = 0; v < NR(verbs); v++) {
+		fprintf(out, "\t%s) options=\"", verbs[v].word[0] ? verbs[v].word : "\"\"");
+		for (size_t i = 0, nr = 0; i < NR(options); i++) {
+			if (!takes(v, &options[i]))
+				continue;
+			fprintf(out, "%s--%s", nr++ ? " " : "", options[i].word);
+			if (options[i].letter)
+				fprintf(out, " -%c", options[i].letter);
+		}
+		fputs("\" ;;\n", out);
+	}
+}
+
+/* Options that are followed by a value, each with the function that offers one. */
+static void bash_values(FILE *out)
+{
+	for (size_t i = 0; i < NR(options); i++) {
+		if (!options[i].argument)
+			continue;
+		fputc('\t', out);
+		if (options[i].letter)
+			fprintf(out, "-%c|", options[i].letter);
+		fprintf(out, "--%s) _livepatch_value %s; return ;;\n", options[i].word, options[i].argument);
+	}
+}
+
+/* ---- zsh ---- */
+
+/* Inside single quotes, within [...] of an _arguments specification. */
+static void zsh_quoted(FILE *out, const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if (*p == '\'')
+			fputs("'\\''", out);
+		else if (strchr("[]:\\", *p))
+			fprintf(out, "\\%c", *p);
+		else
+			fputc(*p, out);
+	}
+}
+
+static void zsh_verbs(FILE *out)
+{
+	for (size_t i = 0; i < NR(verbs); i++) {
+		if (!is_word(&verbs[i]))
+			continue;
+		fprintf(out, "\t\t'%s:", verbs[i].word);
+		zsh_quoted(out, verbs[i].summary);
+		fputs("'\n", out);
+	}
+}
+
+static void zsh_option(FILE *out, const struct option *o)
+{
+	fputs("\t\t\t", out);
+	if (o->letter)
+		fprintf(out, "'(-%c --%s)'{-%c,--%s}'[", o->letter, o->word, o->letter, o->word);
+	else
+		fprintf(out, "'--%s[", o->word);
+	zsh_quoted(out, o->sentence);
+	fputc(']', out);
+	if (o->argument)
+		fprintf(out, ":%s:_livepatch_%s", o->argument, o->argument);
+	fputs("'\n", out);
+}
+
+static void zsh_options(FILE *out)
+{
+	for (size_t v = 0; v < NR(verbs); v++) {
+		fprintf(out, "\t%s)\n\t\tspecs=(\n", verbs[v].word[0] ? verbs[v].word : "''");
+		for (size_t i = 0; i < NR(options); i++)
+			if (takes(v, &options[i]))
+				zsh_option(out, &options[i]);
+		fputs("\t\t)\n\t\t;;\n", out);
+	}
+}
+
+/* ---- templates ---- */
+
+static const struct {
+	const char *name;
+	void (*print)(FILE *out);
+} fillings[] = {
+	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},	{"man-options", man_options}, {"man-errors", man_errors},
+	{"bash-verbs", bash_verbs},	{"bash-options", bash_options}, {"bash-values", bash_values},
+	{"zsh-verbs", zsh_verbs},	{"zsh-options", zsh_options},
+};
+
+static int fill(const char *line, FILE *out)
+{
+	for (size_t i = 0; i < NR(fillings); i++) {
+		size_t len = strlen(fillings[i].name);
+		if (line[0] == '@' && strncmp(line + 1, fillings[i].name, len) == 0 && strcmp(line + 1 + len, "@\n") == 0) {
+			fillings[i].print(out);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	char line[4096];
+	FILE *in = argc == 3 ? fopen(argv[1], "r") : NULL;
+	FILE *out = in ? fopen(argv[2], "w") : NULL;
+	if (!out) {
+		fprintf(stderr, "usage: gendoc TEMPLATE OUTPUT\n");
+		return 2;
+	}
+	while (fgets(line, sizeof line, in))
+		if (!fill(line, out))
+			fputs(line, out);
+	return ferror(in) || fclose(out) ? 1 : 0;
+}

@@ -1,0 +1,218 @@
+/*
+ * The JSON that --json prints; man/livepatch.1.in documents every member.
+ * Addresses and bytes are hex strings, because JSON numbers are doubles to
+ * many readers.
+ */
+#include "tool/tool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+static json_t *clean_text(const char *s, size_t len)
+{
+	struct lp_buf clean = {0};
+	for (size_t i = 0; i < len;) {
+		size_t n = utf8_length(s + i, len - i);
+		if (n)
+			lp_buf_add(&clean, s + i, n);
+		else
+			lp_buf_str(&clean, REPLACEMENT);
+		i += n ? n : 1;
+	}
+	json_t *text = json_stringn_nocheck(lp_buf_cstr(&clean), clean.len);
+	lp_buf_free(&clean);
+	return text;
+}
+
+json_t *json_text(const char *s)
+{
+	return s ? clean_text(s, strlen(s)) : json_null();
+}
+
+json_t *json_addr(lp_addr a)
+{
+	return json_sprintf(LP_ADDR, a);
+}
+
+json_t *json_bytes(const uint8_t *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	if (!bytes)
+		return json_null();
+	char *hex = lp_alloc(2 * len + 1);
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = digits[bytes[i] >> 4];
+		hex[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	json_t *text = json_stringn_nocheck(hex, 2 * len);
+	lp_free(hex);
+	return text;
+}
+
+static json_t *json_range(struct lp_range r)
+{
+	return json_pack("{s:o, s:o}", "start", json_addr(r.start), "end", json_addr(r.end));
+}
+
+/* The first line is the message; a backtrace or a list of candidates follows it line by line. */
+static void add_sentence(json_t *error, const char *text)
+{
+	size_t len = strcspn(text, "\n");
+	json_object_set_new(error, "message", clean_text(text, len));
+	if (!text[len])
+		return;
+	json_t *details = json_array();
+	for (text += len; *text; text += len) {
+		text++;
+		len = strcspn(text, "\n");
+		json_array_append_new(details, clean_text(text, len));
+	}
+	json_object_set_new(error, "details", details);
+}
+
+json_t *json_error(const struct lp_err *err)
+{
+	json_t *error = json_pack("{s:s}", "code", lp_err_name(err->code));
+	add_sentence(error, err->text[0] ? err->text : lp_strerror(err->code));
+	if (err->tid)
+		json_object_set_new(error, "thread", json_integer(err->tid));
+	if (err->function[0])
+		json_object_set_new(error, "function", json_text(err->function));
+	if (err->addr)
+		json_object_set_new(error, "address", json_addr(err->addr));
+	return json_pack("{s:b, s:o}", "ok", 0, "error", error);
+}
+
+json_t *json_answer(pid_t pid, json_t *members)
+{
+	json_t *answer = json_pack("{s:b, s:i}", "ok", 1, "pid", (int)pid);
+	json_object_update_new(answer, members);
+	return answer;
+}
+
+json_t *json_result(const struct lp_result *r)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:b}", "id", (json_int_t)r->id, "patches",
+			 (json_int_t)r->nr_patches, "writes", (json_int_t)r->nr_writes, "threads",
+			 (json_int_t)r->nr_threads, "pause_ns", (json_int_t)r->pause_ns, "pauses", (int)r->nr_tries,
+			 "kept_bytes", (json_int_t)r->kept_bytes, "recovered", r->recovered);
+}
+
+/* ---- plans ---- */
+
+static json_t *protection(unsigned prot)
+{
+	char text[] = {prot & LP_PROT_READ ? 'r' : '-', prot & LP_PROT_WRITE ? 'w' : '-', prot & LP_PROT_EXEC ? 'x' : '-', 0};
+	return json_string(text);
+}
+
+static json_t *plan_room(const struct lp_room *r)
+{
+	json_t *pieces = json_array();
+	for (size_t i = 0; i < r->request.nr_pieces; i++) {
+		json_t *piece = json_range(r->request.pieces[i].range);
+		json_object_set_new(piece, "protection", protection(r->request.pieces[i].prot));
+		json_array_append_new(pieces, piece);
+	}
+	json_t *room = json_range(r->range);
+	json_object_set_new(room, "kind", json_string(lp_room_kind_name(r->kind)));
+	json_object_set_new(room, "name", json_text(r->name));
+	json_object_set_new(room, "path", json_text(r->path));
+	json_object_set_new(room, "used", json_integer((json_int_t)r->used));
+	json_object_set_new(room, "pieces", pieces);
+	return room;
+}
+
+static json_t *write_row(lp_addr at, const char *symbol, enum lp_write_kind kind, const uint8_t *old_bytes,
+			 const uint8_t *new_bytes, size_t len)
+{
+	return json_pack("{s:o, s:o, s:s, s:o, s:o}", "address", json_addr(at), "symbol", json_text(symbol), "kind",
+			 lp_write_kind_name(kind), "old", json_bytes(old_bytes, len), "new", json_bytes(new_bytes, len));
+}
+
+static json_t *plan_write(const struct lp_write *w)
+{
+	json_t *row = write_row(w->at, w->symbol, w->kind, w->old_bytes, w->new_bytes, w->len);
+	if (w->over)
+		json_object_set_new(row, "over", json_integer((json_int_t)w->over));
+	json_object_set_new(row, "line", json_integer(w->where.line));
+	return row;
+}
+
+json_t *json_plan(const struct lp_plan *p)
+{
+	size_t nr;
+	json_t *rooms = json_array(), *writes = json_array();
+	const struct lp_room *room = lp_plan_rooms(p, &nr);
+	for (size_t i = 0; i < nr; i++)
+		json_array_append_new(rooms, plan_room(&room[i]));
+	const struct lp_write *write = lp_plan_writes(p, &nr);
+	for (size_t i = 0; i < nr; i++)
+		json_array_append_new(writes, plan_write(&write[i]));
+	return json_pack("{s:b, s:o, s:o}", "dry_run", 1, "rooms", rooms, "writes", writes);
+}
+
+/* ---- what is there ---- */
+
+static json_t *listed_room(const struct lp_listed_room *r)
+{
+	json_t *room = json_range(r->range);
+	json_object_set_new(room, "kind", json_string(lp_room_kind_name(r->kind)));
+	json_object_set_new(room, "name", json_text(r->name));
+	json_object_set_new(room, "path", json_text(r->path));
+	json_object_set_new(room, "kept", json_boolean(r->kept));
+	return room;
+}
+
+static json_t *listed_patch(const struct lp_listed *p)
+{
+	json_t *writes = json_array(), *rooms = json_array(), *needs = json_array();
+	for (size_t i = 0; i < p->nr_writes; i++) {
+		const struct lp_listed_write *w = &p->writes[i];
+		json_array_append_new(writes, write_row(w->at, w->symbol, w->kind, w->old_bytes, w->new_bytes, w->len));
+	}
+	for (size_t i = 0; i < p->nr_rooms; i++)
+		json_array_append_new(rooms, listed_room(&p->rooms[i]));
+	for (size_t i = 0; i < p->nr_builds_on; i++)
+		json_array_append_new(needs, json_integer((json_int_t)p->builds_on[i]));
+	return json_pack("{s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "id", (json_int_t)p->id, "state",
+			 lp_entry_state_name(p->state), "name", json_text(p->name), "time", (json_int_t)p->time,
+			 "builds_on", needs, "writes", writes, "rooms", rooms);
+}
+
+json_t *json_listing(const struct lp_listing *l)
+{
+	json_t *patches = json_array();
+	for (size_t i = 0; i < l->nr; i++)
+		json_array_append_new(patches, listed_patch(&l->items[i]));
+	return patches;
+}
+
+static json_t *check_row(const struct lp_check_item *c)
+{
+	return json_pack("{s:I, s:o, s:o, s:s, s:o, s:o}", "id", (json_int_t)c->id, "address", json_addr(c->at), "symbol",
+			 json_text(c->symbol), "kind", lp_write_kind_name(c->kind), "expected",
+			 json_bytes(c->expected, c->len), "found", json_bytes(c->found, c->len));
+}
+
+json_t *json_check(const struct lp_check_report *r, bool intact)
+{
+	json_t *rows = json_array();
+	for (size_t i = 0; i < r->nr; i++)
+		json_array_append_new(rows, check_row(&r->items[i]));
+	return json_pack("{s:b, s:I, s:b, s:o}", "intact", intact, "checked", (json_int_t)r->nr_checked, "unfinished",
+			 r->unfinished, "differences", rows);
+}
+
+void json_emit(json_t *object)
+{
+	char *text = json_dumps(object, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	if (!text)
+		abort(); /* out of memory; every string was checked above */
+	out_json(text);
+	free(text);
+	json_decref(object);
+}

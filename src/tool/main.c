@@ -1,0 +1,118 @@
+#include "tool/tool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+volatile sig_atomic_t interrupted;
+
+static void on_signal(int signal)
+{
+	interrupted = 1;
+}
+
+/* Whoever started us with a signal ignored (nohup, a shell's background job) wants it ignored. */
+static void catch_unless_ignored(int signal)
+{
+	struct sigaction now;
+	sigaction(signal, NULL, &now);
+	if (now.sa_handler == SIG_IGN)
+		return;
+	now = (struct sigaction){.sa_handler = on_signal};
+	sigemptyset(&now.sa_mask);
+	sigaction(signal, &now, NULL);
+}
+
+void signals_catch(void)
+{
+	interrupted = 0;
+	catch_unless_ignored(SIGINT);
+	catch_unless_ignored(SIGTERM);
+	catch_unless_ignored(SIGHUP);
+}
+
+struct lp_apply_opts opts_of(const struct args *a)
+{
+	return (struct lp_apply_opts){
+		.timeout_ms = a->timeout_ms,
+		.allow_active = a->on[OPT_ALLOW_ACTIVE],
+		.force = a->on[OPT_FORCE],
+		.free_rooms = a->on[OPT_FREE],
+		.interrupted = &interrupted,
+	};
+}
+
+static int status_of(int rc)
+{
+	switch (rc < 0 ? -rc : 0) {
+	case 0:
+		return rc;
+	case LP_EUSAGE:
+		return EXIT_USAGE;
+	case LP_EGONE:
+	case LP_EEXECED:
+		return EXIT_LOST;
+	default:
+		return EXIT_REFUSED;
+	}
+}
+
+static void say_where_help_is(const struct verb *v)
+{
+	if (v == &verb_table[VERB_INTERACTIVE])
+		note("try: livepatch -i --help");
+	else if (v->word[0] && v != &verb_table[VERB_HELP])
+		note("try: livepatch help %s", v->word);
+	else
+		note("try: livepatch help");
+}
+
+static void report(const struct args *a, const struct lp_err *err)
+{
+	if (a->on[OPT_JSON]) {
+		json_emit(json_error(err));
+		return;
+	}
+	note_error(err);
+	if (err->code == -LP_EUSAGE)
+		say_where_help_is(a->verb);
+}
+
+static int run(const struct args *a, struct lp_err *err)
+{
+	if (a->on[OPT_HELP]) {
+		help_print(a->verb == &verb_table[VERB_CLASSIC] ? NULL : a->verb);
+		return 0;
+	}
+	if (a->on[OPT_VERSION]) {
+		out_printf("livepatch %s\n", LP_TOOL_VERSION);
+		return 0;
+	}
+	return a->verb->run(a, err);
+}
+
+/* A reader that went away (`| head`) is not worth a sentence. */
+static int finish(const struct args *a, int status)
+{
+	int rc = out_flush();
+	if (rc < 0 && rc != -EPIPE)
+		note("cannot write to standard output: %s", lp_strerror(rc));
+	return rc < 0 && status == EXIT_DONE && a->verb->effect == READS ? EXIT_REFUSED : status;
+}
+
+int main(int argc, char **argv)
+{
+	struct args a;
+	struct lp_err err = {0};
+	signal(SIGPIPE, SIG_IGN);
+	int rc = args_parse(&a, argc, argv, &err);
+	out_setup(a.on[OPT_VERBOSE], a.on[OPT_DEBUG], a.on[OPT_QUIET]);
+	if (rc == 0)
+		rc = run(&a, &err);
+	if (rc < 0)
+		report(&a, &err);
+	int status = finish(&a, status_of(rc));
+	args_free(&a);
+	return status;
+}
