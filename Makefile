@@ -74,10 +74,11 @@ lint: ## formatting, clang-tidy, layers, headers alone, forbidden words, shell s
 format: ## rewrite the C files in the house style
 	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format -i
 
-cross: ## compile everything for aarch64 (build/cross)
+cross: ## compile everything for aarch64 (build/cross), run the pure unit tests under qemu
 	@scripts/setup build cross
 	@scripts/arm64-sysroot build/arm64-sysroot build/arm64.ini
 	@$(MAKE) --no-print-directory MODE=cross build
+	@scripts/test --emulated build/cross
 
 install: build ## install below DESTDIR= PREFIX=/usr/local
 	@meson configure $(BUILD) --prefix=$(PREFIX)
