@@ -31,7 +31,7 @@ struct lp_area {
 	struct lp_range range;
 	unsigned prot;
 	bool is_private;
-	char name[64]; /* basename of the file, "[stack]", "" */
+	char name[64]; /* basename of the file, "[stack]", ""; clipped */
 };
 
 /* Memory to be made at an address that near_hole() chose. */
@@ -76,13 +76,17 @@ struct lp_target_ops {
 
 	/* The area that holds `at`; -LP_EUNMAPPED when none. */
 	int (*area)(struct lp_target *t, lp_addr at, struct lp_area *out, struct lp_err *err);
+	/* The first area that ends behind `from`: starts a walk over all of them; -LP_EUNMAPPED at the end. */
+	int (*next_area)(struct lp_target *t, lp_addr from, struct lp_area *out, struct lp_err *err);
 	/* Page-aligned unmapped range of `size` bytes, all of it within `reach` of every address of `near`
 	 * (reach 0: anywhere).  Ranges in `taken` count as mapped. */
 	int (*near_hole)(struct lp_target *t, struct lp_range near, uint64_t reach, uint64_t size,
 			 const struct lp_range *taken, size_t nr_taken, lp_addr *out, struct lp_err *err);
-	/* Map every room, all or none (undoes what it made on failure).  -EEXIST: an address was taken meanwhile. */
-	int (*make_rooms)(struct lp_target *t, const struct lp_room_request *rooms, size_t nr, struct lp_err *err);
-	int (*drop_rooms)(struct lp_target *t, const struct lp_range *ranges, size_t nr, struct lp_err *err);
+	/* Map every room, all or none (undoes what it made on failure), marked as made for patch `id`.
+	 * -EEXIST: an address was taken meanwhile. */
+	int (*make_rooms)(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr, struct lp_err *err);
+	/* Unmap what make_rooms made for patch `id` in these ranges; whatever else is mapped there now stays. */
+	int (*drop_rooms)(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr, struct lp_err *err);
 
 	/* Named memory for the ledger: found again by name, survives us, a forked child gets its own copy.
 	 * find returns 0 with out->start == 0 when there is none.  `index` numbers the ledger's extents from 0. */
@@ -117,5 +121,9 @@ struct lp_target {
 
 /* Closest symbol for messages: "func_J+0x12 (target)" or "0x7f..". Writes to out, returns out. */
 char *lp_target_describe(struct lp_target *t, lp_addr at, char *out, size_t out_size);
+/* The image whose mapping holds `at`, with `at` as a link-time address of it; NULL when none does. */
+const struct lp_image *lp_target_image_at(struct lp_target *t, lp_addr at, uint64_t *vaddr, size_t *index);
+/* The symbol that covers `at` (debug file, .symtab, .dynsym); addr is its run-time start.  false when none. */
+bool lp_target_symbol_at(struct lp_target *t, lp_addr at, struct lp_found *out);
 
 #endif

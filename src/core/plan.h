@@ -1,0 +1,74 @@
+/*
+ * The plan from inside: how resolve and plan build it, how apply uses it.
+ * Private to core/.
+ */
+#ifndef LP_CORE_PLAN_H
+#define LP_CORE_PLAN_H
+
+#include "core/ledger.h"
+#include "core/link.h"
+
+#define LP_NONE SIZE_MAX
+
+/* A memory name: what `new`, `load` or `dl` defined. */
+struct lp_mem {
+	const struct lp_op *op;
+	size_t room;		  /* index of its room */
+	uint64_t size;		  /* offsets up to here are lawful */
+	lp_addr base;
+	struct lp_object *object; /* dl */
+	struct lp_elf *file;	  /* dl --dlopen */
+};
+
+/* What `dl --dlopen` got from the target's loader; survives a rebuild of the plan. */
+struct lp_opened {
+	const struct lp_op *op;
+	lp_addr handle, base;
+};
+
+/* Code that no thread may be inside of, beyond what the writes themselves say. */
+struct lp_guard {
+	struct lp_range range;
+	char *symbol;
+};
+
+struct lp_plan {
+	struct lp_target *t;
+	const struct lp_patchset *ps;
+	struct lp_apply_opts opts;
+	struct lp_ledger ledger;
+	LP_VEC(struct lp_mem) mems;
+	LP_VEC(struct lp_room) rooms;
+	LP_VEC(struct lp_write) writes;
+	LP_VEC(struct lp_guard) guards;
+	LP_VEC(uint64_t) deps; /* ids of patches this one builds on, ascending */
+	LP_VEC(struct lp_range) taken;
+	LP_VEC(struct lp_opened) opened;
+	struct lp_buf ops_text;
+	bool provisional; /* some addresses wait for the target's loader */
+};
+
+/* An address expression in numbers. */
+struct lp_place {
+	lp_addr addr;
+	uint64_t size;	       /* of the symbol that starts at addr; 0 = unknown */
+	struct lp_range cold;  /* its .cold part */
+	struct lp_range limit; /* the section or segment part that code at addr may use: up to the next symbol */
+	char name[160];	       /* for people */
+	size_t mem;	       /* index of the memory name it lies in, or LP_NONE */
+	bool own_object;       /* a symbol of an object that this plan places */
+};
+
+/* Empty the plan of everything but `opened`, and build it again. */
+int lp_plan_build(struct lp_plan *p, struct lp_err *err);
+void lp_plan_reset(struct lp_plan *p);
+const struct lp_opened *lp_plan_opened(const struct lp_plan *p, const struct lp_op *op);
+bool lp_plan_wants_dlopen(const struct lp_plan *p);
+
+int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place *out, struct lp_err *err);
+/* The image whose GOT `got` shall change and the bare name and version of the symbol. */
+int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec, struct lp_err *err);
+/* Errors of one operation begin with its place in the script. */
+int lp_at_where(struct lp_err *err, int rc, const struct lp_where *w);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * The plan as text, for --dry-run.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/plan.h"
+
+const char *lp_entry_state_name(enum lp_entry_state s)
+{
+	static const char *const names[] = {[LP_PREPARED] = "prepared",
+					    [LP_APPLYING] = "applying",
+					    [LP_APPLIED] = "applied",
+					    [LP_REVERTING] = "reverting",
+					    [LP_REVERTED] = "reverted"};
+	return (unsigned)s < LP_ARRAY_SIZE(names) && names[s] ? names[s] : "unknown";
+}
+
+const char *lp_write_kind_name(enum lp_write_kind k)
+{
+	static const char *const names[] = {[LP_WRITE_CODE] = "code", [LP_WRITE_DATA] = "data", [LP_WRITE_GOT] = "got"};
+	return (unsigned)k < LP_ARRAY_SIZE(names) ? names[k] : "unknown";
+}
+
+const char *lp_room_kind_name(enum lp_room_kind k)
+{
+	static const char *const names[] = {[LP_ROOM_OBJECT] = "object",
+					    [LP_ROOM_FILE] = "file",
+					    [LP_ROOM_MEMORY] = "memory",
+					    [LP_ROOM_ISLANDS] = "islands",
+					    [LP_ROOM_HANDLE] = "dlopen"};
+	return (unsigned)k < LP_ARRAY_SIZE(names) ? names[k] : "unknown";
+}
+
+static void print_prot(unsigned prot, struct lp_buf *out)
+{
+	lp_buf_printf(out, "%c%c%c", prot & LP_PROT_READ ? 'r' : '-', prot & LP_PROT_WRITE ? 'w' : '-',
+		      prot & LP_PROT_EXEC ? 'x' : '-');
+}
+
+static void print_room(const struct lp_plan *p, const struct lp_room *r, struct lp_buf *out)
+{
+	lp_buf_printf(out, "room %-7s $%-12s " LP_ADDR "-" LP_ADDR "  %zu bytes", lp_room_kind_name(r->kind), r->name, r->range.start,
+		      r->range.end, r->used);
+	if (r->path)
+		lp_buf_printf(out, "  %s", r->path);
+	if (r->kind == LP_ROOM_HANDLE && !r->handle)
+		lp_buf_str(out, "  (address: the target's loader will say)");
+	lp_buf_str(out, "\n");
+	for (size_t i = 0; i < r->request.nr_pieces; i++) {
+		lp_buf_printf(out, "  body " LP_ADDR "-" LP_ADDR " ", r->request.pieces[i].range.start, r->request.pieces[i].range.end);
+		print_prot(r->request.pieces[i].prot, out);
+		lp_buf_str(out, "\n");
+	}
+	if (r->kind == LP_ROOM_ISLANDS)
+		for (size_t i = 0; i < r->used;) {
+			char text[128];
+			size_t n = p->t->isa->disasm(r->bytes + i, r->used - i, r->range.start + i, text, sizeof text);
+			if (i % 32 == 0)
+				lp_buf_printf(out, "    " LP_ADDR ": %s\n", r->range.start + i, n ? text : "?");
+			i = (i / 32 + 1) * 32;
+		}
+}
+
+static void print_code(const struct lp_plan *p, const char *label, lp_addr at, const uint8_t *bytes, size_t len, struct lp_buf *out)
+{
+	for (size_t i = 0; i < len;) {
+		char text[160];
+		size_t n = p->t->isa->disasm(bytes + i, len - i, at + i, text, sizeof text);
+		if (n == 0) { /* the write ends inside an instruction of the old code */
+			n = len - i;
+			snprintf(text, sizeof text, "(part of an instruction)");
+		}
+		struct lp_buf hex = {0};
+		lp_buf_hex(&hex, bytes + i, n);
+		lp_buf_printf(out, "  %s " LP_ADDR ": %-24s %s\n", label, at + i, lp_buf_cstr(&hex), text);
+		lp_buf_free(&hex);
+		i += n;
+	}
+}
+
+static void print_data(const char *label, const uint8_t *bytes, size_t len, struct lp_buf *out)
+{
+	for (size_t i = 0; i < len; i += 16) {
+		size_t n = len - i < 16 ? len - i : 16;
+		struct lp_buf hex = {0};
+		lp_buf_hex(&hex, bytes + i, n);
+		lp_buf_printf(out, "  %s %-48s |", label, lp_buf_cstr(&hex));
+		for (size_t k = 0; k < n; k++)
+			lp_buf_printf(out, "%c", bytes[i + k] >= 32 && bytes[i + k] < 127 ? bytes[i + k] : '.');
+		lp_buf_str(out, "|\n");
+		lp_buf_free(&hex);
+	}
+}
+
+static void print_write(const struct lp_plan *p, const struct lp_write *w, struct lp_buf *out)
+{
+	char text[256];
+	lp_buf_printf(out, "write %s " LP_ADDR "  %zu bytes  %s", lp_write_kind_name(w->kind), w->at, w->len, w->symbol);
+	if (w->kind == LP_WRITE_CODE)
+		lp_buf_printf(out, "  [%s]", lp_target_describe(p->t, w->at, text, sizeof text));
+	if (w->over)
+		lp_buf_printf(out, "  over patch %" PRIu64, w->over);
+	lp_buf_str(out, "\n");
+	if (w->kind == LP_WRITE_CODE) {
+		print_code(p, "old", w->at, w->old_bytes, w->len, out);
+		print_code(p, "new", w->at, w->new_bytes, w->len, out);
+	} else {
+		print_data("old", w->old_bytes, w->len, out);
+		print_data("new", w->new_bytes, w->len, out);
+	}
+}
+
+void lp_plan_print(const struct lp_plan *p, struct lp_buf *out)
+{
+	lp_buf_printf(out, "plan for %s: %zu rooms, %zu writes\n", p->t->label, p->rooms.nr, p->writes.nr);
+	for (size_t i = 0; i < p->rooms.nr; i++)
+		print_room(p, &p->rooms.items[i], out);
+	for (size_t i = 0; i < p->writes.nr; i++)
+		print_write(p, &p->writes.items[i], out);
+	for (size_t i = 0; i < p->deps.nr; i++)
+		lp_buf_printf(out, "builds on patch %" PRIu64 "\n", p->deps.items[i]);
+	if (p->provisional)
+		lp_buf_str(out, "addresses of dlopen'ed objects are examples: the target's loader chooses them at apply time\n");
+}

@@ -1,0 +1,289 @@
+/*
+ * Constraints: the target may not be held stopped while we think, and a
+ * thread must never be able to execute a half-changed instruction or return
+ * into one.
+ *
+ * Mechanism: one pause is one look.  Inside it each thread's pc is compared
+ * with the watches, then every aligned word of its live stack: a word that
+ * points into a watch *may* be a return address, or a stale one, left from a
+ * call that is long over.  That look costs about a nanosecond a word, and it
+ * cannot miss a return address.  When nothing is found, act() runs at once.
+ *
+ * A suspicion is settled after everybody runs again, by unwinding the copies
+ * of registers and stack that the pause took: either a frame really returns
+ * into the watch (wait, look again until the deadline), or the word is stale
+ * (remember thread, pc, sp and the stack's checksum; the next look skips a
+ * suspicion that is equal in all of them, since equal stacks unwind equally).
+ * A thread whose stale words change faster than we look is unwound inside the
+ * pause, once looking has failed a few times: a longer pause, but an end.
+ *
+ * A stack that cannot be unwound counts as guilty.
+ *
+ * Not seen: frames on stacks that no thread stands on (parked coroutines),
+ * which docs/safety.md says aloud.
+ */
+#include "core/quiesce.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+
+#define STALE_ROUNDS 4 /* looks that found only new stale words, before unwinding inside the pause */
+#define FRAMES_MAX 256
+
+void lp_quiesce_watch(struct lp_quiesce *q, struct lp_range range, enum lp_watch_kind kind, const char *symbol)
+{
+	if (range.start >= range.end)
+		return;
+	lp_vec_push(&q->watches, ((struct lp_watch){range, kind, symbol}));
+	if (q->watches.nr == 1 || range.start < q->hull.start)
+		q->hull.start = range.start;
+	if (range.end > q->hull.end)
+		q->hull.end = range.end;
+	if (range.end - range.start > q->widest)
+		q->widest = range.end - range.start;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct lp_watch *x = a, *y = b;
+	return (x->range.start > y->range.start) - (x->range.start < y->range.start);
+}
+
+enum where { AT_PC, ON_STACK, IN_REGISTER };
+
+static bool hits(const struct lp_watch *w, lp_addr v, enum where where)
+{
+	switch (w->kind) {
+	case LP_WATCH_BYTES:
+	case LP_WATCH_BODY:
+		return where != IN_REGISTER && lp_range_has_inside(w->range, v);
+	case LP_WATCH_PC:
+		return where == AT_PC && lp_range_has(w->range, v);
+	case LP_WATCH_ROOM:
+		return lp_range_has(w->range, v);
+	}
+	return false;
+}
+
+/* Watches are sorted by start; none is wider than q->widest. */
+static const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, enum where where)
+{
+	if (!lp_range_has(q->hull, v))
+		return NULL;
+	size_t lo = 0, hi = q->watches.nr;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		if (q->watches.items[mid].range.start <= v)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	while (lo-- > 0 && v - q->watches.items[lo].range.start < q->widest)
+		if (hits(&q->watches.items[lo], v, where))
+			return &q->watches.items[lo];
+	return NULL;
+}
+
+static bool is_stale(const struct lp_quiesce *q, const struct lp_suspect *s)
+{
+	for (size_t i = 0; i < q->stale.nr; i++) {
+		const struct lp_stale *k = &q->stale.items[i];
+		if (k->tid == s->tid && k->pc == s->pc && k->sp == s->sp && k->slot == s->slot && k->stack_crc == s->stack_crc)
+			return true;
+	}
+	return false;
+}
+
+static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const struct lp_watch *w, lp_addr slot, lp_addr value)
+{
+	struct lp_suspect s = {.tid = th->tid,
+			       .pc = th->resume_pc,
+			       .sp = th->sp,
+			       .slot = slot,
+			       .value = value,
+			       .symbol = w->symbol,
+			       .symbol_at = w->range.start,
+			       /* memory that vanishes must not be pointed to at all: no frame can excuse the word */
+			       .certain = slot == 0 || w->kind == LP_WATCH_ROOM};
+	if (slot) {
+		size_t from = (size_t)(th->sp - th->stack.start);
+		s.stack_crc = lp_crc32c(0, th->stack_bytes + from, (size_t)(slot + 8 - th->sp));
+	}
+	if (s.certain || !is_stale(q, &s))
+		lp_vec_push(&q->suspects, s);
+}
+
+static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
+{
+	if (!th->stack_bytes || th->stack.start > th->sp)
+		return;
+	for (size_t i = (size_t)(lp_align_up(th->sp, 8) - th->stack.start); i + 8 <= th->stack_len; i += 8) {
+		lp_addr v = lp_get64(th->stack_bytes + i);
+		const struct lp_watch *w = watch_of(q, v, ON_STACK);
+		if (w)
+			suspect(q, th, w, th->stack.start + i, v);
+	}
+}
+
+static void look_at(struct lp_quiesce *q, const struct lp_thread *th)
+{
+	const struct lp_watch *w = watch_of(q, th->resume_pc, AT_PC);
+	if (w || (w = watch_of(q, th->pc, AT_PC))) {
+		suspect(q, th, w, 0, th->resume_pc);
+		return;
+	}
+	if (th->lr && (w = watch_of(q, th->lr, ON_STACK)))
+		suspect(q, th, w, 0, th->lr);
+	for (size_t i = 0; i < th->nr_regs; i++)
+		if ((w = watch_of(q, th->regs[i], IN_REGISTER)))
+			suspect(q, th, w, 0, th->regs[i]);
+	look_at_stack(q, th);
+}
+
+/* A thread without a readable stack cannot be cleared; one that has no stack at all (never ran) has no frames. */
+static void look(struct lp_quiesce *q, size_t *nr_threads)
+{
+	q->suspects.nr = 0;
+	const struct lp_thread *threads = q->t->ops->threads(q->t, nr_threads);
+	for (size_t i = 0; i < *nr_threads && q->watches.nr; i++)
+		look_at(q, &threads[i]);
+}
+
+/* ---- settling ---- */
+
+static bool frame_hits(const struct lp_quiesce *q, lp_addr frame)
+{
+	return watch_of(q, frame, ON_STACK) != NULL;
+}
+
+/* Is the suspicion true?  Fills in frames for the message. */
+static bool is_guilty(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
+{
+	*nr = q->t->ops->unwind(q->t, s->tid, frames, FRAMES_MAX, NULL);
+	if (s->certain || *nr < 0)
+		return true;
+	for (int i = 1; i < *nr; i++)
+		if (frame_hits(q, frames[i]))
+			return true;
+	return false;
+}
+
+static int busy(struct lp_quiesce *q, const struct lp_suspect *s, const lp_addr *frames, int nr, struct lp_err *err)
+{
+	char text[256];
+	const char *how = s->slot == 0 ? "is in" : "will return into";
+	int rc = lp_fail(err, LP_EBUSY, "thread %d %s %s, which is being changed", s->tid, how, s->symbol);
+	if (!err)
+		return rc;
+	err->tid = s->tid;
+	err->addr = s->value;
+	snprintf(err->function, sizeof err->function, "%s", s->symbol);
+	if (nr <= 0)
+		lp_err_append(err, "\n  its stack cannot be unwound; the word " LP_ADDR " at " LP_ADDR " looks like a return address",
+			      s->value, s->slot);
+	for (int i = 0; i < nr && i < 12; i++)
+		lp_err_append(err, "\n  #%d " LP_ADDR " %s", i, frames[i], lp_target_describe(q->t, frames[i], text, sizeof text));
+	return rc;
+}
+
+static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
+{
+	lp_addr frames[FRAMES_MAX];
+	int nr, rc = 0;
+	size_t was = q->stale.nr;
+	for (size_t i = 0; i < q->suspects.nr && rc == 0; i++) {
+		const struct lp_suspect *s = &q->suspects.items[i];
+		if (is_guilty(q, s, frames, &nr))
+			rc = busy(q, s, frames, nr, err);
+		else
+			lp_vec_push(&q->stale, ((struct lp_stale){s->tid, s->pc, s->sp, s->slot, s->stack_crc}));
+	}
+	*only_stale = rc == 0 && q->stale.nr > was;
+	return rc;
+}
+
+/* ---- the loop ---- */
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static bool interrupted(const struct lp_quiesce *q)
+{
+	return q->interrupted && *q->interrupted;
+}
+
+/* Not a guess at how long something takes: nothing tells us when a function of another process returns. */
+static void wait_a_little(unsigned *ms)
+{
+	poll(NULL, 0, (int)*ms);
+	if (*ms < 50)
+		*ms *= 2;
+}
+
+static int one_pause(struct lp_quiesce *q, bool settle_inside, int (*act)(void *, struct lp_err *), void *arg,
+		     struct lp_quiesce_stats *stats, struct lp_err *err)
+{
+	int rc = q->t->ops->pause(q->t, err);
+	if (rc < 0)
+		return rc;
+	look(q, &stats->nr_threads);
+	bool stale = false;
+	if (q->suspects.nr && settle_inside && settle(q, &stale, err) == 0)
+		q->suspects.nr = 0;
+	rc = q->suspects.nr ? -LP_EBUSY : act(arg, err);
+	struct lp_pause_stats pause;
+	q->t->ops->resume(q->t, &pause);
+	stats->pause_ns = pause.ns;
+	stats->nr_tries++;
+	return rc;
+}
+
+int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *err), void *arg, struct lp_quiesce_stats *stats,
+		   struct lp_err *err)
+{
+	if (q->watches.nr)
+		qsort(q->watches.items, q->watches.nr, sizeof *q->watches.items, by_start);
+	*stats = (struct lp_quiesce_stats){0};
+	uint64_t deadline = now_ms() + q->timeout_ms, told = now_ms() + 500;
+	unsigned wait_ms = 1, stale_rounds = 0;
+	for (;;) {
+		if (interrupted(q))
+			return lp_fail(err, LP_EINTERRUPTED, "interrupted; nothing was changed");
+		int rc = one_pause(q, stale_rounds > STALE_ROUNDS, act, arg, stats, err);
+		if (rc != -LP_EBUSY)
+			return rc;
+		bool only_stale;
+		rc = settle(q, &only_stale, err);
+		if (rc == 0 && only_stale) {
+			stale_rounds++;
+			continue;
+		}
+		if (now_ms() >= deadline) {
+			lp_err_append(err, "\n  waited %u ms for it to leave; --timeout waits longer, --allow-active does not wait",
+				      q->timeout_ms);
+			return rc < 0 ? rc : -LP_EBUSY;
+		}
+		if (now_ms() >= told) {
+			lp_info("waiting: %s", err ? err->text : lp_strerror(rc));
+			told += 1000;
+		}
+		wait_a_little(&wait_ms);
+	}
+}
+
+void lp_quiesce_free(struct lp_quiesce *q)
+{
+	lp_vec_free(&q->watches);
+	lp_vec_free(&q->suspects);
+	lp_vec_free(&q->stale);
+}

@@ -1,0 +1,249 @@
+/*
+ * Reverting: the same transaction with old and new exchanged.
+ *
+ * Several patches are reverted as one.  Where they stack on the same bytes
+ * the edits are merged: what the newest wrote is expected, what the oldest
+ * found is put back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/actions.h"
+#include "core/txn.h"
+
+struct revert {
+	struct lp_target *t;
+	const struct lp_apply_opts *opts;
+	struct lp_ledger ledger;
+	LP_VEC(struct lp_ledger_entry) entries; /* newest first */
+	struct lp_txn x;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct lp_ledger_entry *x = a, *y = b;
+	return (x->id < y->id) - (x->id > y->id);
+}
+
+static bool among(const struct revert *r, uint64_t id)
+{
+	for (size_t i = 0; i < r->entries.nr; i++)
+		if (r->entries.items[i].id == id)
+			return true;
+	return false;
+}
+
+static int add_entry(struct revert *r, struct lp_ledger_entry *e, struct lp_err *err)
+{
+	bool only_rooms = e->state == LP_REVERTED && r->opts->free_rooms;
+	if (e->state != LP_APPLIED && !only_rooms) {
+		int rc = lp_fail(err, LP_ENOPATCH, "patch %" PRIu64 " of %s is %s, not applied", e->id, r->t->label,
+				 lp_entry_state_name((enum lp_entry_state)e->state));
+		lp_ledger_entry_free(e);
+		return rc;
+	}
+	if (among(r, e->id))
+		lp_ledger_entry_free(e);
+	else
+		lp_vec_push(&r->entries, *e);
+	return 0;
+}
+
+static int select_all(struct revert *r, struct lp_err *err)
+{
+	uint64_t off = 0;
+	struct lp_ledger_entry e;
+	int rc;
+	while ((rc = lp_ledger_next(&r->ledger, &off, &e, err)) == 1) {
+		if (e.state == LP_APPLIED || (e.state == LP_REVERTED && r->opts->free_rooms))
+			lp_vec_push(&r->entries, e);
+		else
+			lp_ledger_entry_free(&e);
+	}
+	return rc;
+}
+
+static int select_ids(struct revert *r, const uint64_t *ids, size_t nr, struct lp_err *err)
+{
+	for (size_t i = 0; i < nr; i++) {
+		struct lp_ledger_entry e;
+		int rc = lp_ledger_read_id(&r->ledger, ids[i], &e, err);
+		rc = rc ? rc : add_entry(r, &e, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* Who builds on `id`, besides those that are reverted with it? */
+static int find_dependent(struct revert *r, uint64_t id, uint64_t *who, struct lp_err *err)
+{
+	uint64_t off = 0;
+	struct lp_ledger_entry e;
+	int rc;
+	*who = 0;
+	while ((rc = lp_ledger_next(&r->ledger, &off, &e, err)) == 1) {
+		for (size_t i = 0; i < e.nr_deps && e.state == LP_APPLIED; i++)
+			if (e.deps[i] == id && !among(r, e.id) && e.id > *who)
+				*who = e.id;
+		lp_ledger_entry_free(&e);
+	}
+	return rc;
+}
+
+static int check_dependents(struct revert *r, struct lp_err *err)
+{
+	/* Each dependency inside the set excuses one; what is left over is a patch outside of it. */
+	for (size_t i = 0; i < r->entries.nr; i++) {
+		const struct lp_ledger_entry *e = &r->entries.items[i];
+		uint64_t inside = 0;
+		if (e->state != LP_APPLIED || !e->nr_dependents)
+			continue;
+		for (size_t k = 0; k < i; k++) /* newest first: dependents come before */
+			for (size_t d = 0; d < r->entries.items[k].nr_deps; d++)
+				inside += r->entries.items[k].state == LP_APPLIED && r->entries.items[k].deps[d] == e->id;
+		if (inside >= e->nr_dependents)
+			continue;
+		uint64_t who;
+		int rc = find_dependent(r, e->id, &who, err);
+		if (rc < 0)
+			return rc;
+		if (who)
+			return lp_fail(err, LP_EDEPENDED,
+				       "patch %" PRIu64 " cannot be reverted: patch %" PRIu64 " builds on it; revert %" PRIu64 " first", e->id,
+				       who, who);
+	}
+	return 0;
+}
+
+struct place {
+	lp_addr at;
+	size_t edit;
+};
+
+static int by_address(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* All writes of all entries, stacks merged.  Entries come newest first; sorting keeps that order within an address. */
+static void stage_writes(struct revert *r)
+{
+	struct item {
+		const struct lp_entry_write *w;
+		size_t order;
+	};
+	LP_VEC(struct item) all = {0};
+	for (size_t i = 0; i < r->entries.nr; i++)
+		for (size_t k = 0; r->entries.items[i].state == LP_APPLIED && k < r->entries.items[i].nr_writes; k++)
+			lp_vec_push(&all, ((struct item){&r->entries.items[i].writes[k], all.nr}));
+	LP_VEC(struct place) order = {0};
+	for (size_t i = 0; i < all.nr; i++)
+		lp_vec_push(&order, ((struct place){all.items[i].w->at, i}));
+	if (order.nr)
+		qsort(order.items, order.nr, sizeof *order.items, by_address);
+	for (size_t i = 0; i < order.nr;) {
+		/* qsort is not stable: newest and oldest of the group by position in `all` */
+		size_t newest = order.items[i].edit, oldest = newest, end = i;
+		for (; end < order.nr && order.items[end].at == order.items[i].at; end++) {
+			size_t n = order.items[end].edit;
+			newest = n < newest ? n : newest;
+			oldest = n > oldest ? n : oldest;
+		}
+		const struct lp_entry_write *top = all.items[newest].w, *bottom = all.items[oldest].w;
+		lp_txn_edit(&r->x, (struct lp_edit){.at = top->at,
+						    .len = top->len,
+						    .expect = top->new_bytes,
+						    .put = bottom->old_bytes,
+						    .kind = (enum lp_write_kind)top->kind,
+						    .accept = r->opts->force && top->kind == LP_WRITE_DATA ? LP_ACCEPT_ANY : LP_ACCEPT_OLD,
+						    .symbol = top->symbol});
+		i = end;
+	}
+	lp_vec_free(&all);
+	lp_vec_free(&order);
+}
+
+static void stage_watches(struct revert *r)
+{
+	for (size_t i = 0; i < r->entries.nr; i++) {
+		const struct lp_ledger_entry *e = &r->entries.items[i];
+		for (size_t k = 0; k < e->nr_writes && !r->opts->allow_active; k++)
+			lp_txn_watch(&r->x, e->writes[k].replacement, LP_WATCH_BODY, e->writes[k].symbol);
+		for (size_t k = 0; k < e->nr_rooms; k++) {
+			const struct lp_entry_room *room = &e->rooms[k];
+			if (room->kind == LP_ROOM_ISLANDS)
+				lp_txn_watch(&r->x, room->range, LP_WATCH_PC, "the patch's islands");
+		}
+		if (e->state == LP_APPLIED)
+			lp_txn_entry(&r->x, e->off, LP_APPLIED, LP_REVERTING, LP_REVERTED);
+	}
+}
+
+static int retire_all(struct revert *r, struct lp_result *out, struct lp_err *err)
+{
+	bool drop = r->opts->free_rooms && lp_rooms_unused(r->t, r->entries.items, r->entries.nr, r->opts);
+	int rc = 0;
+	for (size_t i = 0; i < r->entries.nr && rc == 0; i++)
+		rc = lp_retire(&r->ledger, &r->entries.items[i], drop, &out->kept_bytes, err);
+	return rc ? rc : lp_ledger_end(&r->ledger, err);
+}
+
+static int change_back(struct revert *r, struct lp_result *out, struct lp_err *err)
+{
+	struct lp_quiesce_stats stats = {0};
+	lp_txn_open(&r->x, r->t, &r->ledger);
+	stage_writes(r);
+	stage_watches(r);
+	int rc = lp_txn_prepare(&r->x, err);
+	rc = rc ? rc : lp_ledger_begin(&r->ledger, err);
+	if (rc == 0) {
+		rc = lp_txn_commit(&r->x, r->opts, &stats, err);
+		if (rc < 0 && !r->x.torn)
+			lp_ledger_end(&r->ledger, NULL);
+	}
+	out->pause_ns = stats.pause_ns;
+	out->nr_tries = stats.nr_tries;
+	out->nr_threads = stats.nr_threads;
+	out->nr_writes = r->x.edits.nr;
+	lp_txn_close(&r->x);
+	return rc;
+}
+
+static int revert_locked(struct revert *r, const uint64_t *ids, size_t nr, struct lp_result *out, struct lp_err *err)
+{
+	int rc = lp_recover_locked(r->t, r->opts, out, err);
+	rc = rc ? rc : lp_ledger_open(&r->ledger, r->t, err);
+	if (rc == 0 && !r->ledger.present)
+		return nr ? lp_fail(err, LP_ENOPATCH, "%s was never patched", r->t->label) : 0;
+	rc = rc ? rc : nr ? select_ids(r, ids, nr, err) : select_all(r, err);
+	if (rc < 0 || r->entries.nr == 0)
+		return rc;
+	qsort(r->entries.items, r->entries.nr, sizeof *r->entries.items, newest_first);
+	rc = check_dependents(r, err);
+	rc = rc ? rc : change_back(r, out, err);
+	if (rc < 0)
+		return rc;
+	/* The program is as it was; what follows is housekeeping that recover would repeat. */
+	out->id = r->entries.items[0].id;
+	out->nr_patches = r->entries.nr;
+	return retire_all(r, out, err);
+}
+
+int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts, struct lp_result *out,
+	      struct lp_err *err)
+{
+	*out = (struct lp_result){0};
+	struct revert r = {.t = t, .opts = opts};
+	int rc = t->ops->lock(t, opts->timeout_ms, err);
+	if (rc < 0)
+		return rc;
+	rc = revert_locked(&r, ids, nr, out, err);
+	for (size_t i = 0; i < r.entries.nr; i++)
+		lp_ledger_entry_free(&r.entries.items[i]);
+	lp_vec_free(&r.entries);
+	t->ops->unlock(t);
+	return rc;
+}

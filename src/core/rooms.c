@@ -1,0 +1,188 @@
+/*
+ * Giving memory back.
+ *
+ * A jump or a pointer that we wrote is gone after a revert; what the program
+ * made of it is not: it may have stored the address of a function or string of
+ * the patch anywhere.  So rooms are kept unless the user asks (--free), and
+ * even then only go when nothing points into them: no register, no word of a
+ * live stack (looked at in a pause), no aligned word of writable memory
+ * (looked at while the target runs; nobody can make a pointer out of nothing
+ * meanwhile).  The dead part of a stack, below the stack pointer, does not
+ * count: it is full of the past.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "core/actions.h"
+#include "core/quiesce.h"
+
+#define CHUNK (1u << 20)
+
+struct search {
+	struct lp_target *t;
+	LP_VEC(struct lp_range) rooms;
+	LP_VEC(lp_addr) sps;
+	lp_addr where;
+};
+
+static bool is_own(enum lp_room_kind kind)
+{
+	return kind == LP_ROOM_OBJECT || kind == LP_ROOM_FILE || kind == LP_ROOM_MEMORY;
+}
+
+static bool in_rooms(const struct search *s, lp_addr v)
+{
+	for (size_t i = 0; i < s->rooms.nr; i++)
+		if (lp_range_has(s->rooms.items[i], v))
+			return true;
+	return false;
+}
+
+static int note_stacks(void *arg, struct lp_err *err)
+{
+	struct search *s = arg;
+	size_t nr;
+	const struct lp_thread *threads = s->t->ops->threads(s->t, &nr);
+	s->sps.nr = 0;
+	for (size_t i = 0; i < nr; i++)
+		lp_vec_push(&s->sps, threads[i].sp);
+	return 0;
+}
+
+static lp_addr live_start(const struct search *s, const struct lp_area *a)
+{
+	lp_addr start = a->range.start;
+	for (size_t i = 0; i < s->sps.nr; i++)
+		if (lp_range_has(a->range, s->sps.items[i]) && s->sps.items[i] > start)
+			start = lp_align_down(s->sps.items[i], 8);
+	return start;
+}
+
+static bool search_area(struct search *s, const struct lp_area *a, uint8_t *chunk)
+{
+	for (lp_addr at = live_start(s, a); at < a->range.end; at += CHUNK) {
+		size_t len = a->range.end - at < CHUNK ? (size_t)(a->range.end - at) : CHUNK;
+		if (s->t->ops->read(s->t, at, chunk, len, NULL) < 0)
+			continue; /* unmapped meanwhile, or a device: holds no pointers of the program */
+		for (size_t i = 0; i + 8 <= len; i += 8)
+			if (in_rooms(s, lp_get64(chunk + i))) {
+				s->where = at + i;
+				return true;
+			}
+	}
+	return false;
+}
+
+static bool pointed_to(struct search *s)
+{
+	uint8_t *chunk = lp_alloc(CHUNK);
+	struct lp_area a;
+	bool found = false;
+	for (lp_addr from = 0; !found && s->t->ops->next_area(s->t, from, &a, NULL) == 0; from = a.range.end)
+		if ((a.prot & LP_PROT_WRITE) && !in_rooms(s, a.range.start))
+			found = search_area(s, &a, chunk);
+	lp_free(chunk);
+	return found;
+}
+
+bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr, const struct lp_apply_opts *opts)
+{
+	struct search s = {.t = t};
+	struct lp_quiesce q = {.t = t, .timeout_ms = opts->timeout_ms, .interrupted = opts->interrupted};
+	for (size_t i = 0; i < nr; i++)
+		for (size_t k = 0; k < entries[i].nr_rooms; k++)
+			if (is_own(entries[i].rooms[k].kind)) {
+				lp_vec_push(&s.rooms, entries[i].rooms[k].range);
+				lp_quiesce_watch(&q, entries[i].rooms[k].range, LP_WATCH_ROOM, entries[i].rooms[k].name);
+			}
+	struct lp_quiesce_stats stats;
+	struct lp_err err = {0};
+	bool unused = true;
+	if (s.rooms.nr) {
+		t->ops->refresh(t);
+		if (lp_quiesce_run(&q, note_stacks, &s, &stats, &err) < 0) {
+			lp_warn("patch memory is kept: %s", err.text);
+			unused = false;
+		} else if (pointed_to(&s)) {
+			char text[256];
+			lp_warn("patch memory is kept: the word at " LP_ADDR " (%s) points into it", s.where,
+				lp_target_describe(t, s.where, text, sizeof text));
+			unused = false;
+		}
+	}
+	lp_quiesce_free(&q);
+	lp_vec_free(&s.rooms);
+	lp_vec_free(&s.sps);
+	return unused;
+}
+
+int lp_drop_rooms(struct lp_target *t, const struct lp_ledger_entry *e, bool own_too, struct lp_err *err)
+{
+	LP_VEC(struct lp_range) gone = {0};
+	for (size_t i = 0; i < e->nr_rooms; i++)
+		if (e->rooms[i].kind == LP_ROOM_ISLANDS || (own_too && is_own(e->rooms[i].kind)))
+			lp_vec_push(&gone, e->rooms[i].range);
+	int rc = gone.nr ? t->ops->drop_rooms(t, e->id, gone.items, gone.nr, err) : 0;
+	lp_vec_free(&gone);
+	return rc;
+}
+
+/* After the record is gone: killed in between, the library stays loaded, which beats closing it twice. */
+static int close_handles(struct lp_target *t, const struct lp_ledger_entry *e, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < e->nr_rooms && rc == 0; i++)
+		if (e->rooms[i].kind == LP_ROOM_HANDLE)
+			rc = t->ops->dlclose(t, e->rooms[i].handle, 5000, err);
+	return rc;
+}
+
+static size_t bytes_kept(const struct lp_ledger_entry *e)
+{
+	size_t sum = 0;
+	for (size_t i = 0; i < e->nr_rooms; i++)
+		if (e->rooms[i].kind != LP_ROOM_ISLANDS)
+			sum += (size_t)(e->rooms[i].range.end - e->rooms[i].range.start);
+	return sum;
+}
+
+/* An entry that is reverted already had its places taken out of the index and its dependencies given back. */
+static int leave_index(struct lp_ledger *l, struct lp_ledger_entry *e, struct lp_err *err)
+{
+	int rc = lp_ledger_index_remove(l, e, err);
+	if (rc == 0 && e->state != LP_REVERTED)
+		rc = lp_ledger_add_dependents(l, e, -1, err);
+	e->state = LP_REVERTED;
+	return rc;
+}
+
+int lp_retire(struct lp_ledger *l, struct lp_ledger_entry *e, bool drop_all, size_t *kept_bytes, struct lp_err *err)
+{
+	int rc = leave_index(l, e, err);
+	rc = rc ? rc : lp_drop_rooms(l->t, e, drop_all, err);
+	if (rc < 0)
+		return rc;
+	size_t kept = drop_all ? 0 : bytes_kept(e);
+	*kept_bytes += kept;
+	if (kept)
+		return lp_ledger_index_add(l, e, err);
+	rc = lp_ledger_remove(l, e->off, err);
+	return rc ? rc : close_handles(l->t, e, err);
+}
+
+int lp_abandon(struct lp_ledger *l, uint64_t off, struct lp_err *err)
+{
+	struct lp_ledger_entry e;
+	int rc = lp_ledger_read(l, off, &e, err);
+	if (rc < 0)
+		return rc;
+	/* Its share of the index and of its dependencies' counts may be half entered: rebuild once it is gone. */
+	rc = lp_drop_rooms(l->t, &e, true, err);
+	rc = rc ? rc : lp_ledger_remove(l, off, err);
+	rc = rc ? rc : lp_ledger_rebuild(l, err);
+	rc = rc ? rc : lp_ledger_end(l, err);
+	lp_ledger_entry_free(&e);
+	return rc;
+}
