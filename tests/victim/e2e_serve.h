@@ -18,7 +18,11 @@
 #include <unistd.h>
 
 /* Compiled as written: not inlined, cloned, or known to its callers. */
+#if __has_attribute(noipa)
 #define PATCHED __attribute__((noipa))
+#else
+#define PATCHED __attribute__((noinline, optnone))
+#endif
 
 static _Atomic unsigned long interrupted_calls;
 
