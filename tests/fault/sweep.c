@@ -546,6 +546,7 @@ struct run {
 	enum hurt hurt;
 	pid_t leader;
 	struct tracee_range linker;
+	bool execed; /* before it, the calls are ours */
 	bool done;
 	bool failing; /* the call that we skipped is on its way out */
 	enum outcome outcome;
@@ -559,7 +560,7 @@ static void run_kill(struct run *r)
 
 static void run_at_entry(struct run *r, pid_t pid, const struct __ptrace_syscall_info *info)
 {
-	if (r->outcome == HURT_IT || (r->hurt == HURT_FAIL && cannot_fail(info, r->linker)))
+	if (!r->execed || r->outcome == HURT_IT || (r->hurt == HURT_FAIL && cannot_fail(info, r->linker)))
 		return;
 	now.last[now.nr_calls % LAST_CALLS] = (struct call){info->entry.nr, now.nr_calls + 1};
 	if (++now.nr_calls != r->k)
@@ -578,7 +579,7 @@ static void run_at_exit(struct run *r, pid_t pid)
 	if (r->failing) {
 		set_registers(pid, give_failure);
 		r->failing = false;
-	} else if (r->hurt == HURT_KILL_EXIT && now.nr_calls == r->k && r->outcome != HURT_IT) {
+	} else if (r->hurt == HURT_KILL_EXIT && r->execed && now.nr_calls == r->k && r->outcome != HURT_IT) {
 		run_kill(r);
 	}
 }
@@ -598,8 +599,10 @@ static void run_stopped(struct run *r, pid_t pid, int status)
 		}
 		sig = 0;
 	} else if (event) {
-		if (event == PTRACE_EVENT_EXEC)
+		if (event == PTRACE_EVENT_EXEC) {
 			r->linker = dynamic_linker_of(pid);
+			r->execed = true;
+		}
 		sig = 0;
 	}
 	ptrace(PTRACE_SYSCALL, pid, NULL, sig);
