@@ -35,7 +35,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -528,7 +527,7 @@ static void skip_call(struct user_regs_struct *regs)
 
 static void give_failure(struct user_regs_struct *regs)
 {
-	regs->rax = (uint64_t)-(int64_t)cfg.fail_errno;
+	regs->rax = (uint64_t)(int64_t)-cfg.fail_errno;
 }
 
 static bool cannot_fail(const struct __ptrace_syscall_info *info, struct tracee_range linker)
@@ -840,8 +839,8 @@ static void sweep(void)
 		if (outcome == FINISHED_BEFORE && now.nr_calls > tally.calls)
 			tally.calls = now.nr_calls;
 		if (cfg.verbose)
-			fprintf(stderr, "%ld %s %s\n", k, call_name(now.last[(now.nr_calls + LAST_CALLS - 1) % LAST_CALLS].nr),
-				victim.behaviour);
+			fprintf(stderr, "%ld %s %s\n", k,
+				call_name(now.last[(now.nr_calls + LAST_CALLS - 1) % LAST_CALLS].nr), victim.behaviour);
 	}
 	victim_stop();
 }
@@ -851,7 +850,8 @@ static void sweep(void)
 static const struct {
 	int number;
 	const char *name;
-} usual_errors[] = {{EIO, "EIO"}, {ENOMEM, "ENOMEM"}, {EINTR, "EINTR"}, {ESRCH, "ESRCH"}, {EPERM, "EPERM"}, {EAGAIN, "EAGAIN"}};
+} usual_errors[] = {{EIO, "EIO"},     {ENOMEM, "ENOMEM"}, {EINTR, "EINTR"},
+		    {ESRCH, "ESRCH"}, {EPERM, "EPERM"},	  {EAGAIN, "EAGAIN"}};
 
 static int errno_named(const char *name)
 {
@@ -876,37 +876,86 @@ static const char usage[] =
 	"             --kill | --kill-exit | --fail=ERRNO\n"
 	"             [--from=K] [--to=K] [--step=N] [--fresh=ROUNDS] [--max-failures=N] [--verbose]\n";
 
+/* Options that only set a value. */
+static const struct {
+	const char *name;
+	const char **text;
+	long *number;
+} settings[] = {
+	{"livepatch", &cfg.livepatch, NULL},
+	{"victim", &cfg.victim, NULL},
+	{"object", &cfg.object, NULL},
+	{"from", NULL, &cfg.from},
+	{"to", NULL, &cfg.to},
+	{"step", NULL, &cfg.step},
+	{"fresh", NULL, &cfg.fresh},
+	{"max-failures", NULL, &cfg.max_failures},
+};
+
+static bool is_setting(const char *name, const char *value)
+{
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+		if (strcmp(settings[i].name, name))
+			continue;
+		if (settings[i].text)
+			*settings[i].text = value;
+		else
+			*settings[i].number = atol(value);
+		return true;
+	}
+	return false;
+}
+
+static bool parse_valued(const char *name, const char *value)
+{
+	if (is_setting(name, value))
+		return true;
+	if (!strcmp(name, "op")) {
+		cfg.op = operation_named(value);
+	} else if (!strcmp(name, "fail")) {
+		cfg.hurt = HURT_FAIL;
+		cfg.fail_errno = errno_named(value);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static bool parse_flag(const char *name)
+{
+	if (!strcmp(name, "kill"))
+		cfg.hurt = HURT_KILL_ENTRY;
+	else if (!strcmp(name, "kill-exit"))
+		cfg.hurt = HURT_KILL_EXIT;
+	else if (!strcmp(name, "verbose"))
+		cfg.verbose = true;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_option(const char *argument)
+{
+	char name[32];
+	const char *value = strchr(argument, '=');
+
+	if (strncmp(argument, "--", 2))
+		return false;
+	if (!value)
+		return parse_flag(argument + 2);
+	snprintf(name, sizeof name, "%.*s", (int)(value - argument - 2), argument + 2);
+	return parse_valued(name, value + 1);
+}
+
 static void parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"livepatch", 1, NULL, 'l'}, {"victim", 1, NULL, 'v'},	  {"object", 1, NULL, 'o'},
-		{"op", 1, NULL, 'O'},	     {"kill", 0, NULL, 'k'},	  {"kill-exit", 0, NULL, 'x'},
-		{"fail", 1, NULL, 'f'},	     {"from", 1, NULL, 'a'},	  {"to", 1, NULL, 'b'},
-		{"step", 1, NULL, 's'},	     {"fresh", 1, NULL, 'F'},	  {"max-failures", 1, NULL, 'm'},
-		{"verbose", 0, NULL, 'V'},   {NULL, 0, NULL, 0},
-	};
+	bool good = true;
 
 	cfg.argc = argc;
 	cfg.argv = argv;
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		switch (c) {
-		case 'l': cfg.livepatch = optarg; break;
-		case 'v': cfg.victim = optarg; break;
-		case 'o': cfg.object = optarg; break;
-		case 'O': cfg.op = operation_named(optarg); break;
-		case 'k': cfg.hurt = HURT_KILL_ENTRY; break;
-		case 'x': cfg.hurt = HURT_KILL_EXIT; break;
-		case 'f': cfg.hurt = HURT_FAIL; cfg.fail_errno = errno_named(optarg); break;
-		case 'a': cfg.from = atol(optarg); break;
-		case 'b': cfg.to = atol(optarg); break;
-		case 's': cfg.step = atol(optarg); break;
-		case 'F': cfg.fresh = atol(optarg); break;
-		case 'm': cfg.max_failures = atol(optarg); break;
-		case 'V': cfg.verbose = true; break;
-		default: fputs(usage, stderr); exit(2);
-		}
-	}
-	if (!cfg.livepatch || !cfg.victim || !cfg.object || !cfg.op || !cfg.hurt || cfg.step < 1 || optind != argc) {
+	for (int i = 1; i < argc; i++)
+		good &= parse_option(argv[i]);
+	if (!good || !cfg.livepatch || !cfg.victim || !cfg.object || !cfg.op || !cfg.hurt || cfg.step < 1) {
 		fputs(usage, stderr);
 		exit(2);
 	}

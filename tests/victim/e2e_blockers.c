@@ -16,7 +16,8 @@
 #include "e2e_serve.h"
 
 #define WAIT_MS 100
-#define SLACK_MS 400 /* a loaded machine may be late; a wait that was restarted from the beginning each time never ends */
+#define SLACK_MS \
+	400 /* a loaded machine may be late; a wait that was restarted from the beginning each time never ends */
 
 const char *func_J(int n);
 
@@ -42,7 +43,8 @@ static int wait_poll(void)
 static int wait_futex(void)
 {
 	static uint32_t word;
-	long rc = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec){.tv_nsec = WAIT_MS * 1000000}, NULL, 0);
+	long rc = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec){.tv_nsec = WAIT_MS * 1000000},
+			  NULL, 0);
 
 	return rc < 0 && errno == ETIMEDOUT ? 0 : -1;
 }

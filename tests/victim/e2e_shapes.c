@@ -47,8 +47,7 @@ static const struct shape {
 	void (*function)(void);
 } shapes[] = {
 #define ROW(name) {#name, shape_##name},
-	SHAPES(ROW)
-};
+	SHAPES(ROW)};
 
 static int call(void (*function)(void))
 {
