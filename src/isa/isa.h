@@ -29,7 +29,8 @@ struct lp_entry_request {
 	size_t code_len;       /* how many bytes were read; >= size, more is better */
 	size_t size;	       /* the function's own size; 0 = unknown (then only entry[0..5) is judged by decoding) */
 	size_t pad;	       /* bytes after the function up to the next symbol or section end */
-	const uint8_t *before; /* bytes just before addr, before[before_len-1] is at addr-1; may be NULL */
+	const uint8_t *before; /* bytes just before addr, before[before_len-1] is at addr-1; may be NULL.  Less
+				  than about 64 rarely tells padding from code */
 	size_t before_len;
 	bool body_stays_live;  /* threads may still run in the old body (--allow-active): then a branch
 				  from inside the function into the replaced bytes is a refusal */
@@ -47,6 +48,9 @@ struct lp_entry {
 	size_t jump_len; /* bytes to change there */
 	lp_addr hole_at; /* HOP only: padding that takes the real jump */
 	size_t hole_len;
+	/* The function's own code comes back to jump_at (a loop head, a rep string instruction): a thread whose pc is
+	 * exactly there may be in mid-body, not only about to begin. */
+	bool revisited;
 };
 
 /* One piece of bytes to write. */
@@ -63,7 +67,7 @@ enum lp_reloc_formula {
 	LP_RELOC_PC,	  /* S + A - P */
 	LP_RELOC_PLT,	  /* L + A - P : as PC, the symbol may be reached through a PLT entry or island */
 	LP_RELOC_BASE,	  /* B + A */
-	LP_RELOC_SYM,	  /* S : GLOB_DAT and JUMP_SLOT on x86-64; aarch64 uses S + A */
+	LP_RELOC_SYM,	  /* S : GLOB_DAT and JUMP_SLOT (AAELF64 says S + A there; every linker writes A = 0) */
 	LP_RELOC_IFUNC,	  /* result of calling (B + A) */
 	LP_RELOC_GOTPC,	  /* GOT slot of S, + A - P */
 	LP_RELOC_PAGEPC,  /* Page(S + A) - Page(P)  (aarch64 ADRP) */
@@ -73,9 +77,30 @@ enum lp_reloc_formula {
 	LP_RELOC_DTPMOD,  /* TLS module number */
 	LP_RELOC_DTPOFF,  /* offset within the TLS block */
 	LP_RELOC_GOTTP,	  /* GOT slot that holds TPOFF of S, + A - P */
-	LP_RELOC_TLSDESC, /* descriptor pair */
+	LP_RELOC_TLSDESC, /* descriptor pair, two words; the first is stored, the loader owns both */
 	LP_RELOC_SIZE,	  /* Z + A */
 	LP_RELOC_COPY,	  /* never applicable to a running process */
+	/* Below: only in relocatable files, of code that builds its own way to the GOT. */
+	LP_RELOC_GOTREL,	/* S + A - GOT */
+	LP_RELOC_GOTBASE,	/* GOT + A - P */
+	LP_RELOC_PLTOFF,	/* L + A - GOT */
+	LP_RELOC_GOTOFF,	/* GOT slot of S, + A - GOT */
+	LP_RELOC_GOTPAGEOFF,	/* GOT slot of S, - Page(GOT) */
+	LP_RELOC_GOTTP_PAGE,	/* as GOTTP: Page(slot) - Page(P), */
+	LP_RELOC_GOTTP_ABS,	/* ... slot, */
+	LP_RELOC_GOTTP_OFF,	/* ... slot - GOT */
+	LP_RELOC_TLSGD,		/* GOT pair (DTPMOD, DTPOFF) of S, + A - P */
+	LP_RELOC_TLSGD_PAGE,
+	LP_RELOC_TLSGD_ABS,
+	LP_RELOC_TLSGD_OFF,
+	LP_RELOC_TLSLD,		/* GOT pair (DTPMOD, 0), + A - P */
+	LP_RELOC_TLSLD_PAGE,
+	LP_RELOC_TLSLD_ABS,
+	LP_RELOC_TLSLD_OFF,
+	LP_RELOC_TLSDESC_PC,	/* descriptor pair of S in the GOT, + A - P */
+	LP_RELOC_TLSDESC_PAGE,
+	LP_RELOC_TLSDESC_ABS,
+	LP_RELOC_TLSDESC_OFF,
 };
 
 /* How a value is stored.  `width` bytes are touched at the place. */
@@ -97,7 +122,8 @@ struct lp_isa {
 	int (*entry)(const struct lp_entry_request *req, struct lp_entry *out, struct lp_err *err);
 	bool (*reaches)(const struct lp_entry *e, lp_addr dest);
 	/* The bytes that make *e jump to `aim` (which it must reach); returns how many pieces, 1 or 2.
-	 * With two pieces the hole comes first: written in order, each prefix is a sound program. */
+	 * With two pieces the hole comes first: written in order, each prefix is a sound program.
+	 * 0 when aim is out of reach. */
 	int (*entry_bytes)(const struct lp_entry *e, lp_addr aim, struct lp_piece out[2]);
 
 	/* A jump from `at` to anywhere, position fixed at `at`; returns its length (<= LP_ISLAND_MAX). */

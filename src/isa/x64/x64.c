@@ -1,0 +1,23 @@
+#include "isa/x64/x64.h"
+
+#include <elf.h>
+
+#include "isa/x64/encode.h"
+
+const struct lp_isa lp_isa_x64 = {
+	.name = "x86_64",
+	.elf_machine = EM_X86_64,
+	.insn_align = 1,
+	/* rel32 counts from the end of the jump, and a hole lies up to 128 bytes off: a page of margin covers both. */
+	.reach = (UINT64_C(1) << 31) - LP_PAGE,
+
+	.entry = lp_x64_entry,
+	.reaches = lp_x64_reaches,
+	.entry_bytes = lp_x64_entry_bytes,
+	.island = lp_x64_island,
+	.ifunc_stub = lp_x64_ifunc_stub,
+	.howto = lp_x64_howto,
+	.reloc_store = lp_x64_reloc_store,
+	.disasm = lp_x64_disasm,
+	.insn_length = lp_x64_insn_length,
+};
