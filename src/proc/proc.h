@@ -100,6 +100,11 @@ struct lp_call {
  */
 int lp_inject(struct lp_proc *p, struct lp_call *calls, size_t nr, struct lp_err *err);
 
+/* Value of an argument that means "the address of `text`", which lies beside the records while the calls are made. */
+#define LP_CALL_TEXT UINT64_C(0x6c70746578740000)
+#define LP_CALL_TEXT_MAX 56 /* with its NUL; costs the last record, so nr < LP_CALLS_MAX */
+int lp_inject_text(struct lp_proc *p, struct lp_call *calls, size_t nr, const char *text, struct lp_err *err);
+
 /*
  * Call a C function (up to 6 integer arguments) on one thread of the target,
  * for dlopen and dlclose: a thread that stands outside the dynamic loader and

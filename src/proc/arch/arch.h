@@ -1,0 +1,84 @@
+/*
+ * The seam between host architectures: what a thread's registers mean, how a
+ * stopped thread must go on, and the code that a borrowed thread runs.  One
+ * const struct, filled in by the one file of this folder that meson compiles.
+ *
+ * Registers travel as struct lp_tregs: the words of NT_PRSTATUS in the
+ * kernel's order.
+ *
+ * The stub (inject.c says why it is shaped so) is fixed text.  Some variants
+ * end in a direct jump whose destination differs per use; that part is the
+ * tail, and may only be written while no thread is inside the stub.
+ */
+#ifndef LP_PROC_ARCH_H
+#define LP_PROC_ARCH_H
+
+#include "proc/proc.h"
+
+#define LP_BLOCK_MAX 768 /* bytes of a borrowed thread's block, red zone not counted */
+#define LP_STUB_ROOM 192 /* bytes a stub may take, tail included */
+
+/* How a thread that was stopped inside a system call goes on. */
+enum lp_restart {
+	LP_RESTART_KERNEL, /* as the kernel would: its ERESTART codes honoured, EINTR returned */
+	LP_RESTART_EINTR,  /* and EINTR undone, because only our stop caused it */
+};
+
+/* A stub as text, and where in it things are. */
+struct lp_stub_text {
+	const uint8_t *code;
+	size_t len;
+	size_t after_syscall; /* offset of the instruction after the system call */
+	size_t tail_at, tail_len; /* what differs per use; tail_len 0 = nothing */
+	uint64_t reach; /* |resume pc - stub| must be less; 0 = any distance */
+};
+
+/* What borrowing one thread takes. */
+struct lp_borrow {
+	lp_addr block;	      /* where `bytes` go; also the sp in the stub */
+	lp_addr records;      /* 7 words per call; the first becomes the result */
+	size_t len;
+	uint8_t bytes[LP_BLOCK_MAX];
+	uint8_t tail[16];
+	struct lp_tregs enter; /* registers that send the thread to the stub */
+};
+
+struct lp_arch {
+	uint16_t machine;
+	struct lp_sysno sysno;
+	uint64_t nr_rt_sigreturn;
+	size_t nr_regs;
+	size_t red_zone; /* bytes below sp that leaf code may use */
+
+	lp_addr (*pc)(const struct lp_tregs *r);
+	lp_addr (*sp)(const struct lp_tregs *r);
+	lp_addr (*lr)(const struct lp_tregs *r); /* 0 where there is no link register */
+	/* The thread pointer, where the registers tell it; else 0. */
+	lp_addr (*tp)(const struct lp_tregs *r);
+	/* Does it run this architecture's 64-bit code just now? */
+	bool (*native)(const struct lp_tregs *r);
+	/* Number of the system call the thread was stopped in, or -1. */
+	int64_t (*syscall_nr)(const struct lp_tregs *r);
+	/* What the call returned, at the stop when it is left. */
+	int64_t (*result)(const struct lp_tregs *r);
+	/* Stopped in a call that returned EINTR, and that would not have but for a stop (eintr.def)? */
+	bool (*eintr)(const struct lp_tregs *r);
+	/* Would redirecting the thread lose what the kernel knows about restarting its call? */
+	bool (*fragile)(const struct lp_tregs *r);
+	/* In place: the registers with which the thread goes on by itself, outside any system call. */
+	void (*resume)(struct lp_tregs *r, enum lp_restart how);
+	/* In place: go on at another address (an rseq abort handler). */
+	void (*set_pc)(struct lp_tregs *r, lp_addr pc);
+
+	/* Which stub this stopped thread needs. */
+	const struct lp_stub_text *(*stub)(int tid);
+	/* All variants, NULL-terminated: to recognise what an earlier livepatch left. */
+	const struct lp_stub_text *const *stubs;
+	/* `resume` sent through the stub at `stub_at` to make nr calls. */
+	void (*borrow)(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *resume,
+		       const struct lp_call *calls, size_t nr, struct lp_borrow *out);
+};
+
+extern const struct lp_arch lp_arch_host;
+
+#endif

@@ -1,0 +1,182 @@
+/*
+ * What the files of this folder share, and nobody above sees.
+ *
+ *     trace.c    the ptrace verbs, and waiting for one thread with a deadline
+ *     threads.c  lists of threads and what /proc says of each
+ *     stub.c     where the stub lies in the target
+ *     stop.c     the pause
+ *     inject.c   system calls by a borrowed thread
+ */
+#ifndef LP_PROC_STATE_H
+#define LP_PROC_STATE_H
+
+#include <elfutils/libdwfl.h>
+#include <sched.h>
+
+#include "proc/arch/arch.h"
+#include "proc/proc.h"
+
+#define LP_TID_MAX (1 << 22) /* PID_MAX_LIMIT of a 64-bit kernel */
+
+typedef LP_VEC(int) lp_tid_vec;
+
+/* A thread that we have seized. */
+struct lp_tracee {
+	int tid;
+	bool stopped;
+	bool dead;
+	bool lent;     /* came to us by PTRACE_O_TRACECLONE: stops by itself, once */
+	int signal;    /* it was stopped on its way to this signal; detaching delivers it */
+	char state;    /* 'R', or 'T' when it was group-stopped */
+};
+
+/* Where a stub is, or could be. */
+struct lp_site {
+	lp_addr at;
+	const struct lp_stub_text *text; /* what lies there; NULL = zeros */
+};
+
+struct lp_copies; /* unwind.c: the reported modules */
+
+struct lp_proc {
+	pid_t pid;
+	pid_t anchor; /* thread that stands for the process in /proc: pid, or a live one when the leader has exited */
+	char comm[64];
+	uint16_t machine;
+	int task_fd, mem_fd, pid_fd;
+	uint64_t start_time; /* of the anchor, in clock ticks since boot */
+	const struct lp_arch *arch;
+	struct lp_range vdso;
+	bool locked;
+
+	LP_VEC(struct lp_site) sites;
+	bool sites_known, drained;
+	const struct lp_stub_text *force_stub; /* tests: this variant instead of the one the thread needs */
+
+	const char *call_text; /* what LP_CALL_TEXT stands for in the batch being made */
+
+	/* Seized threads that would not stop when asked and so cannot be let go yet. */
+	lp_tid_vec late;
+
+	/* the pause */
+	LP_VEC(struct lp_tracee) tracees;
+	LP_VEC(struct lp_stopped) stopped;
+	bool paused;
+	uint64_t pause_began, pause_ended; /* ns, CLOCK_MONOTONIC */
+	uint8_t *arena; /* stack copies */
+	size_t arena_size;
+	bool cpu_held;
+	int old_policy;
+	struct sched_param old_param;
+	LP_VEC(struct lp_range) writable; /* stack bounds: the writable maps, read before the pause */
+
+	/* images */
+	LP_VEC(struct lp_image) images;
+	bool images_known;
+
+	Dwfl *dwfl;
+};
+
+/* ---- attach.c ---- */
+/* "/proc/ANCHOR/<name>"; static storage is the caller's. */
+const char *lp_proc_path(const struct lp_proc *p, const char *name, char *out, size_t size);
+/* -LP_EGONE or -LP_EEXECED when that is why something failed, else rc unchanged. */
+int lp_proc_why(struct lp_proc *p, int rc, struct lp_err *err);
+
+/* ---- threads.c ---- */
+struct lp_task_stat {
+	char state; /* R S D T t Z X I ... ; 0 = no such thread */
+	uint64_t start_time;
+	uint64_t flags; /* PF_* */
+};
+struct lp_task_status {
+	int tgid, tracer;
+	unsigned uid, euid, gid, egid;
+	int seccomp;
+	uint64_t pending, shared_pending, blocked, ignored, caught;
+	uint64_t cap_effective;
+};
+struct lp_task_where {
+	bool running;
+	int64_t syscall; /* -1: stopped outside a system call */
+	lp_addr sp, pc;
+};
+
+/* Appends the tids in `into` that are not there yet; returns how many were new, negative on error. */
+int lp_tasks_list(struct lp_proc *p, lp_tid_vec *into, struct lp_err *err);
+/* How many tasks the thread group has, zombies included: one fstat, cheap enough for the pause. */
+size_t lp_tasks_count(const struct lp_proc *p);
+/* Each returns 0, or negative when the thread is gone (-ESRCH) or the file unreadable. */
+int lp_task_stat(pid_t tid, struct lp_task_stat *out);
+int lp_task_status(pid_t tid, struct lp_task_status *out);
+int lp_task_where(pid_t tid, struct lp_task_where *out);
+int lp_task_comm(pid_t tid, char *out, size_t size);
+/* Is a signal on its way that would have interrupted the thread without us?  `taken` was dequeued already. */
+bool lp_task_interrupted(pid_t tid, int taken);
+/* Pure parsers, for the tests. */
+int lp_task_stat_parse(const char *text, struct lp_task_stat *out);
+void lp_task_status_parse(const char *text, struct lp_task_status *out);
+int lp_task_where_parse(const char *text, struct lp_task_where *out);
+
+/* ---- trace.c ---- */
+enum lp_event_kind {
+	LP_EV_NONE,    /* deadline passed */
+	LP_EV_TRAP,    /* PTRACE_EVENT_STOP: interrupted, or newly born */
+	LP_EV_GROUP,   /* PTRACE_EVENT_STOP inside a job-control stop */
+	LP_EV_SIGNAL,  /* about to take `signal` */
+	LP_EV_SYSCALL, /* entering or leaving a system call */
+	LP_EV_CLONE,   /* made a task, `message` is its tid */
+	LP_EV_GONE,    /* exited, or replaced by another thread's exec */
+};
+struct lp_event {
+	enum lp_event_kind kind;
+	int signal;
+	int message;
+};
+
+uint64_t lp_now(void); /* ns, CLOCK_MONOTONIC */
+uint64_t lp_deadline(unsigned ms);
+
+int lp_trace_seize(pid_t tid, unsigned long options); /* 0 or -errno */
+int lp_trace_interrupt(pid_t tid);
+int lp_trace_detach(pid_t tid, int signal);
+int lp_trace_syscall(pid_t tid, int signal); /* go on to the next syscall-stop */
+int lp_trace_cont(pid_t tid, int signal);
+int lp_trace_regs(pid_t tid, struct lp_tregs *out);
+int lp_trace_set_regs(pid_t tid, const struct lp_tregs *r);
+bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out); /* false when the deadline passed */
+/* The one syscall-stop question: 1 leaving, 0 entering, negative unknown. */
+int lp_trace_leaving(pid_t tid);
+/* pc of the rseq abort handler when pc is inside an active critical section, else 0. */
+lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr pc);
+/* Wait until the thread stands in an event stop; signals that come first are passed on. */
+enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline);
+
+/* Is the EINTR in the registers of our making?  `taken`: the signal the thread was stopped on its way to; `group`: it
+ * is in a job-control stop, which makes calls return EINTR by itself. */
+bool lp_trace_our_eintr(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group);
+/* Detach; a signal it was on its way to is delivered, EINTR that our stop caused is undone. */
+void lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group);
+
+/* Remember a seized thread that did not stop; let go of those that have by now. */
+void lp_late_add(struct lp_proc *p, pid_t tid);
+void lp_late_settle(struct lp_proc *p, uint64_t deadline);
+bool lp_late_has(const struct lp_proc *p, pid_t tid);
+
+/* ---- mem.c ---- */
+/* Writes that respect the target's protections (a stack block must not land in a guard page). */
+int lp_mem_write_honest(pid_t tid, lp_addr at, const void *data, size_t len);
+bool lp_mem_readable(pid_t tid, lp_addr at);
+int lp_mem_copy(pid_t tid, lp_addr at, void *data, size_t len); /* process_vm_readv: for a stopped thread */
+
+/* ---- stub.c ---- */
+/* A place that holds `text` (written now if need be) within its reach of pc. */
+int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc, lp_addr *at, struct lp_err *err);
+bool lp_stub_has(const struct lp_proc *p, lp_addr pc);
+/* Look for the places once; afterwards lp_stub_has() knows the stubs of earlier livepatches too. */
+int lp_stub_sites(struct lp_proc *p, struct lp_err *err);
+
+/* ---- unwind.c ---- */
+void lp_unwind_forget(struct lp_proc *p);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * The ptrace verbs, all on seized threads.
+ *
+ * Three habits of the kernel shape this file:
+ *
+ *  1. An INTERRUPT leaves a mark on the thread that the next trap of *any*
+ *     kind wipes out.  When a thread stops for another reason first, it must
+ *     be interrupted again before it goes on, or it will not stop.
+ *  2. While a thread is seized, a signal that the program ignores is not
+ *     dropped but reported, and must be passed on like any other.
+ *  3. waitpid() has no deadline.  A thread normally stops within microseconds,
+ *     so we look often at first, giving up the CPU in between because the
+ *     thread may need it, and more and more seldom later.
+ */
+#include "proc/state.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <linux/ptrace.h>
+
+uint64_t lp_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+uint64_t lp_deadline(unsigned ms)
+{
+	return lp_now() + ms * UINT64_C(1000000);
+}
+
+static int done(long rc)
+{
+	return rc < 0 ? -errno : 0;
+}
+
+int lp_trace_seize(pid_t tid, unsigned long options)
+{
+	return done(ptrace(PTRACE_SEIZE, tid, NULL, (void *)options));
+}
+
+int lp_trace_interrupt(pid_t tid)
+{
+	return done(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL));
+}
+
+int lp_trace_detach(pid_t tid, int signal)
+{
+	return done(ptrace(PTRACE_DETACH, tid, NULL, (void *)(long)signal));
+}
+
+int lp_trace_syscall(pid_t tid, int signal)
+{
+	return done(ptrace(PTRACE_SYSCALL, tid, NULL, (void *)(long)signal));
+}
+
+int lp_trace_cont(pid_t tid, int signal)
+{
+	return done(ptrace(PTRACE_CONT, tid, NULL, (void *)(long)signal));
+}
+
+int lp_trace_regs(pid_t tid, struct lp_tregs *out)
+{
+	struct iovec iov = {out->words, sizeof out->words};
+	int rc = done(ptrace(PTRACE_GETREGSET, tid, (void *)(long)NT_PRSTATUS, &iov));
+	out->nr = rc == 0 ? iov.iov_len / sizeof out->words[0] : 0;
+	return rc;
+}
+
+int lp_trace_set_regs(pid_t tid, const struct lp_tregs *r)
+{
+	struct iovec iov = {(void *)(uintptr_t)r->words, r->nr * sizeof r->words[0]};
+	return done(ptrace(PTRACE_SETREGSET, tid, (void *)(long)NT_PRSTATUS, &iov));
+}
+
+int lp_trace_leaving(pid_t tid)
+{
+	struct __ptrace_syscall_info info;
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof info, &info) < 0)
+		return -errno;
+	return info.op == PTRACE_SYSCALL_INFO_EXIT;
+}
+
+/* ---- waiting ---- */
+
+static int message_of(pid_t tid)
+{
+	unsigned long message = 0;
+	ptrace(PTRACE_GETEVENTMSG, tid, NULL, &message);
+	return (int)message;
+}
+
+static struct lp_event classify(pid_t tid, int status)
+{
+	if (!WIFSTOPPED(status))
+		return (struct lp_event){LP_EV_GONE, 0, 0};
+	int signal = WSTOPSIG(status);
+	switch (status >> 16) {
+	case 0:
+		return signal == (SIGTRAP | 0x80) ? (struct lp_event){LP_EV_SYSCALL, 0, 0} : (struct lp_event){LP_EV_SIGNAL, signal, 0};
+	case PTRACE_EVENT_STOP:
+		return (struct lp_event){signal == SIGTRAP ? LP_EV_TRAP : LP_EV_GROUP, 0, 0};
+	case PTRACE_EVENT_CLONE:
+		return (struct lp_event){LP_EV_CLONE, 0, message_of(tid)};
+	default:
+		return (struct lp_event){LP_EV_TRAP, 0, 0};
+	}
+}
+
+static void nap(unsigned tries)
+{
+	if (tries < 128) {
+		sched_yield();
+		return;
+	}
+	long ns = 5000L * (tries - 127);
+	nanosleep(&(struct timespec){0, ns < 500000 ? ns : 500000}, NULL);
+}
+
+bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
+{
+	for (unsigned tries = 0;; tries++) {
+		int status;
+		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+		if (got == tid) {
+			*out = classify(tid, status);
+			return true;
+		}
+		if (got < 0 && errno != EINTR) { /* ECHILD: another thread's exec took its number away */
+			*out = (struct lp_event){LP_EV_GONE, 0, 0};
+			return true;
+		}
+		if (tries % 16 == 15 && lp_now() >= deadline) {
+			*out = (struct lp_event){LP_EV_NONE, 0, 0};
+			return false;
+		}
+		nap(tries);
+	}
+}
+
+enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline)
+{
+	for (;;) {
+		struct lp_event ev;
+		if (lp_trace_interrupt(tid) < 0)
+			return LP_EV_GONE;
+		if (!lp_trace_wait(tid, deadline, &ev) || ev.kind == LP_EV_TRAP || ev.kind == LP_EV_GROUP || ev.kind == LP_EV_GONE)
+			return ev.kind;
+		lp_trace_interrupt(tid); /* habit 1 */
+		lp_trace_cont(tid, ev.signal);
+	}
+}
+
+/* ---- letting go ---- */
+
+bool lp_trace_our_eintr(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group)
+{
+	return arch->eintr(r) && !group && !lp_task_interrupted(tid, taken);
+}
+
+void lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group)
+{
+	if (lp_trace_our_eintr(arch, tid, r, taken, group)) {
+		struct lp_tregs again = *r;
+		arch->resume(&again, LP_RESTART_EINTR);
+		lp_trace_set_regs(tid, &again);
+	}
+	lp_trace_detach(tid, taken);
+}
+
+/* ---- restartable sequences ---- */
+
+lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr pc)
+{
+	struct __ptrace_rseq_configuration conf = {0};
+	struct {
+		uint32_t version, flags;
+		uint64_t start, length, abort;
+	} cs;
+	uint64_t cs_at = 0;
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (void *)sizeof conf, &conf) < 0 || !conf.rseq_abi_pointer)
+		return 0;
+	/* struct rseq: cpu_id_start, cpu_id, then the pointer (linux/rseq.h). */
+	if (lp_mem_copy(tid, conf.rseq_abi_pointer + 8, &cs_at, sizeof cs_at) < 0 || !cs_at)
+		return 0;
+	if (lp_mem_copy(tid, cs_at, &cs, sizeof cs) < 0)
+		return 0;
+	return pc - cs.start < cs.length ? cs.abort : 0;
+}
+
+/* ---- threads that would not stop ---- */
+
+void lp_late_add(struct lp_proc *p, pid_t tid)
+{
+	if (!lp_late_has(p, tid))
+		lp_vec_push(&p->late, tid);
+}
+
+bool lp_late_has(const struct lp_proc *p, pid_t tid)
+{
+	for (size_t i = 0; i < p->late.nr; i++) {
+		if (p->late.items[i] == tid)
+			return true;
+	}
+	return false;
+}
+
+/* Its interrupt is still due, so it stops as soon as it can; whatever it stops for, it may go. */
+void lp_late_settle(struct lp_proc *p, uint64_t deadline)
+{
+	for (size_t i = 0; i < p->late.nr;) {
+		struct lp_event ev;
+		if (!lp_trace_wait(p->late.items[i], deadline, &ev)) {
+			i++;
+			continue;
+		}
+		if (ev.kind != LP_EV_GONE)
+			lp_trace_detach(p->late.items[i], ev.signal);
+		p->late.items[i] = p->late.items[--p->late.nr];
+	}
+}

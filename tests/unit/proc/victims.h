@@ -1,0 +1,49 @@
+/*
+ * Real processes for the tests of proc/: started, watched, asked whether they
+ * are well, ended.
+ */
+#ifndef LP_TEST_VICTIMS_H
+#define LP_TEST_VICTIMS_H
+
+#include <sys/types.h>
+
+#include "page.h"
+#include "proc/proc.h"
+
+struct victim {
+	pid_t pid;
+	struct victim_page *page;
+};
+
+/* VICTIM_DIR/<argv[0]> with a shared page; returns when `threads` of it have reported ready. */
+struct victim *victim_start(unsigned threads, const char *const argv[]);
+/* Kills and reaps. */
+void victim_end(struct victim *v);
+/* Every one of its first `threads` slots makes progress, and none has seen an EINTR or an early wake. */
+void victim_is_well(struct victim *v, unsigned threads);
+uint64_t victim_eintrs(const struct victim *v);
+/* Waits (with a deadline) until cond(arg). */
+void wait_until(bool (*cond)(void *arg), void *arg, const char *what);
+uint64_t now_ns(void);
+/* State letter of /proc/TID/stat, 0 when gone. */
+char task_state(pid_t tid);
+
+/* An open and locked lp_proc; fails the test when that does not work. */
+struct lp_proc *open_locked(pid_t pid);
+
+#define assert_ok(call)                                                                                          \
+	do {                                                                                                     \
+		struct lp_err *e_ = &last_error;                                                                 \
+		int rc_ = (call);                                                                                \
+		if (rc_ < 0)                                                                                     \
+			fail_msg("%s: %d (%s) %s", #call, rc_, lp_err_name(rc_), e_->text);                      \
+	} while (0)
+#define assert_refused(call, code)                                                                               \
+	do {                                                                                                     \
+		int rc_ = (call);                                                                                \
+		if (rc_ != -(code))                                                                              \
+			fail_msg("%s: %d (%s) instead of %s: %s", #call, rc_, lp_err_name(rc_), #code, last_error.text); \
+	} while (0)
+extern struct lp_err last_error;
+
+#endif
