@@ -10,7 +10,7 @@
 
 /* What glibc relocates in place when the segment is writable (elf/get-dynamic-info.h); musl leaves all alone. */
 static const int64_t relocated_tags[] = {
-	DT_HASH, DT_PLTGOT, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_JMPREL, DT_VERSYM, DT_GNU_HASH,
+	DT_HASH, DT_PLTGOT, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_RELR, DT_JMPREL, DT_VERSYM, DT_GNU_HASH,
 };
 
 static bool is_relocated_tag(int64_t tag)

@@ -97,8 +97,8 @@ static bool any_image_is(const struct lp_image *images, size_t nr, const char *m
 	return false;
 }
 
-/* STT_FILE holds what the compiler was told: "foo.c" (gcc) or "src/foo.c" (clang).  The user may leave out leading
- * directories, but none that are there may differ. */
+/* STT_FILE holds what the compiler wrote: "foo.c" (gcc and clang) or a path (others).  The user may leave out leading
+ * directories, but may not add any: then it would be a guess which of two "foo.c" is meant. */
 static bool file_fits(const char *recorded, const char *wanted)
 {
 	size_t has = recorded ? strlen(recorded) : 0, wants = strlen(wanted);
