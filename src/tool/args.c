@@ -49,7 +49,8 @@ static void fill_getopt(char *letters, struct option *words)
 	*letters++ = ':';
 	for (int i = 0; i < OPT_COUNT; i++) {
 		const struct option_row *o = &option_table[i];
-		words[i] = (struct option){o->word, o->argument ? required_argument : no_argument, NULL, LONG_VALUE + i};
+		words[i] =
+			(struct option){o->word, o->argument ? required_argument : no_argument, NULL, LONG_VALUE + i};
 		if (!o->letter)
 			continue;
 		*letters++ = (char)o->letter;
@@ -104,7 +105,8 @@ static int refuse_without_value(struct lp_err *err)
 {
 	int i = optopt >= LONG_VALUE ? optopt - LONG_VALUE : option_of_letter(optopt);
 	if (optopt >= LONG_VALUE)
-		return lp_fail(err, LP_EUSAGE, "--%s needs a value: %s", option_table[i].word, option_table[i].argument);
+		return lp_fail(err, LP_EUSAGE, "--%s needs a value: %s", option_table[i].word,
+			       option_table[i].argument);
 	return lp_fail(err, LP_EUSAGE, "-%c needs a value: %s", optopt, option_table[i].argument);
 }
 
@@ -178,7 +180,8 @@ const char *verb_nearest(const char *word)
 	const char *nearest = NULL;
 	size_t best = 3;
 	for (int i = 0; i < VERB_COUNT; i++) {
-		size_t d = isalpha((unsigned char)verb_table[i].word[0]) ? distance(word, verb_table[i].word) : SIZE_MAX;
+		size_t d =
+			isalpha((unsigned char)verb_table[i].word[0]) ? distance(word, verb_table[i].word) : SIZE_MAX;
 		if (d < best && d < strlen(word)) {
 			best = d;
 			nearest = verb_table[i].word;
@@ -193,7 +196,8 @@ static int refuse_verb(const char *word, struct lp_err *err)
 	if (nearest)
 		return lp_fail(err, LP_EUSAGE, "there is no verb %s; did you mean %s?", word, nearest);
 	if (strchr(word, '/'))
-		return lp_fail(err, LP_EUSAGE, "%s stands where a process id is expected; did pidof find nothing?", word);
+		return lp_fail(err, LP_EUSAGE, "%s stands where a process id is expected; did pidof find nothing?",
+			       word);
 	return lp_fail(err, LP_EUSAGE, "%s is neither a process id nor a verb", word);
 }
 
@@ -249,8 +253,8 @@ static int parse_timeout(struct args *a, const char *text, struct lp_err *err)
 {
 	uint64_t ms = 0, scale = 1000;
 	const char *p = text;
-	for (; isdigit((unsigned char)*p) && ms <= TIMEOUT_MAX_MS; p++)
-		ms = ms * 10 + (uint64_t)(*p - '0') * 1000;
+	for (; isdigit((unsigned char)*p); p++)
+		ms = ms > TIMEOUT_MAX_MS ? ms : ms * 10 + (uint64_t)(*p - '0') * 1000;
 	bool has_digits = p != text;
 	if (has_digits && *p == '.')
 		for (p++; isdigit((unsigned char)*p) && scale > 1; p++)

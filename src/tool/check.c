@@ -9,7 +9,8 @@ static void print_difference(const struct lp_check_item *c)
 	out_printf("patch %" PRIu64, c->id);
 	out_style(STYLE_NONE);
 	out_printf(": " LP_ADDR " %s (%s): expected %s, found %s\n", c->at, c->symbol ? c->symbol : "?",
-		   lp_write_kind_name(c->kind), lp_buf_cstr(&expected), c->found ? lp_buf_cstr(&found) : "nothing readable");
+		   lp_write_kind_name(c->kind), lp_buf_cstr(&expected),
+		   c->found ? lp_buf_cstr(&found) : "nothing readable");
 	lp_buf_free(&expected);
 	lp_buf_free(&found);
 }

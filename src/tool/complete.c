@@ -57,7 +57,8 @@ static bool is_symbol_to_offer(const struct lp_elf_sym *s, const char *typed)
 	return s->shndx != SHN_UNDEF && typed_kind && s->name[0] && starts(s->name, typed);
 }
 
-static void offer_table(word_vec *out, const struct lp_elf *e, enum lp_symtab table, const char *before, const char *typed)
+static void offer_table(word_vec *out, const struct lp_elf *e, enum lp_symtab table, const char *before,
+			const char *typed)
 {
 	struct lp_elf_sym sym;
 	size_t nr = lp_elf_symbol_count(e, table);

@@ -78,6 +78,13 @@ static void roff(FILE *out, const char *text)
 	}
 }
 
+static void roff_sentence(FILE *out, const char *text)
+{
+	fputc(toupper((unsigned char)text[0]), out);
+	roff(out, text + 1);
+	fputs(".\n", out);
+}
+
 static void man_synopsis(FILE *out)
 {
 	for (size_t i = 0; i < NR(verbs); i++) {
@@ -100,8 +107,7 @@ static void man_verbs(FILE *out)
 		fputs(".TP\n.B livepatch ", out);
 		roff(out, verbs[i].word);
 		fputc('\n', out);
-		roff(out, verbs[i].summary);
-		fputs(".\n", out);
+		roff_sentence(out, verbs[i].summary);
 	}
 }
 
@@ -128,9 +134,10 @@ static void man_options(FILE *out)
 			fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
 		fputs("\\fB\\-\\-", out);
 		roff(out, o->word);
-		fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "", o->argument ? "\\fR" : "");
-		roff(out, o->sentence);
-		fputs(".\n.br\n", out);
+		fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "",
+			o->argument ? "\\fR" : "");
+		roff_sentence(out, o->sentence);
+		fputs(".br\n", out);
 		man_taken_by(out, o);
 	}
 }
@@ -141,8 +148,7 @@ static void man_errors(FILE *out)
 		fputs(".TP\n.B ", out);
 		roff(out, errors[i].code);
 		fputc('\n', out);
-		roff(out, errors[i].sentence);
-		fputs(".\n", out);
+		roff_sentence(out, errors[i].sentence);
 	}
 }
 
@@ -242,16 +248,17 @@ static const struct {
 	const char *name;
 	void (*print)(FILE *out);
 } fillings[] = {
-	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},	{"man-options", man_options}, {"man-errors", man_errors},
-	{"bash-verbs", bash_verbs},	{"bash-options", bash_options}, {"bash-values", bash_values},
-	{"zsh-verbs", zsh_verbs},	{"zsh-options", zsh_options},
+	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},   {"man-options", man_options},
+	{"man-errors", man_errors},	{"bash-verbs", bash_verbs}, {"bash-options", bash_options},
+	{"bash-values", bash_values},	{"zsh-verbs", zsh_verbs},   {"zsh-options", zsh_options},
 };
 
 static int fill(const char *line, FILE *out)
 {
 	for (size_t i = 0; i < NR(fillings); i++) {
 		size_t len = strlen(fillings[i].name);
-		if (line[0] == '@' && strncmp(line + 1, fillings[i].name, len) == 0 && strcmp(line + 1 + len, "@\n") == 0) {
+		if (line[0] == '@' && strncmp(line + 1, fillings[i].name, len) == 0 &&
+		    strcmp(line + 1 + len, "@\n") == 0) {
 			fillings[i].print(out);
 			return 1;
 		}

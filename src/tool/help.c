@@ -29,7 +29,8 @@ static void print_option(const struct option_row *o)
 	char letter[8] = "   ";
 	if (o->letter)
 		snprintf(letter, sizeof letter, "-%c,", o->letter);
-	int used = snprintf(NULL, 0, "  %s --%s%s%s", letter, o->word, o->argument ? " " : "", o->argument ? o->argument : "");
+	int used = snprintf(NULL, 0, "  %s --%s%s%s", letter, o->word, o->argument ? " " : "",
+			    o->argument ? o->argument : "");
 	out_printf("  %s --%s%s%s%*s", letter, o->word, o->argument ? " " : "", o->argument ? o->argument : "",
 		   HELP_INDENT > used ? HELP_INDENT - used : 1, "");
 	print_wrapped(o->sentence);

@@ -102,9 +102,9 @@ static json_t *image_json(const struct lp_image *image)
 	char hex[2 * LP_BUILD_ID_MAX + 1];
 	lp_elf_build_id(image->elf, &id);
 	lp_build_id_hex(&id, hex);
-	return json_pack("{s:o, s:o, s:o, s:o, s:b}", "name", json_text(image->name), "path", json_text(image->path), "bias",
-			 json_addr(image->bias), "build_id", id.len ? json_text(hex) : json_null(), "debug_file",
-			 image->debug != NULL);
+	return json_pack("{s:o, s:o, s:o, s:o, s:b}", "name", json_text(image->name), "path", json_text(image->path),
+			 "bias", json_addr(image->bias), "build_id", id.len ? json_text(hex) : json_null(),
+			 "debug_file", image->debug != NULL);
 }
 
 static json_t *modules_json(const struct info *i)

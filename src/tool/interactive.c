@@ -20,12 +20,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <histedit.h>
-#include <limits.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/fdio.h"
 
@@ -210,13 +213,15 @@ static int command_help(struct prompt *p, const char *arg, struct lp_err *err)
 	out_printf("These lines are collected into a patch:\n");
 	for (size_t i = 0; i < nr; i++) {
 		char usage[64];
-		snprintf(usage, sizeof usage, "%s %s %s", ops[i].name, ops[i].operands[0].text, ops[i].operands[1].text);
+		snprintf(usage, sizeof usage, "%s %s %s", ops[i].name, ops[i].operands[0].text,
+			 ops[i].operands[1].text);
 		out_printf("  %-28s  %s\n", usage, ops[i].help);
 	}
 	out_printf("These act at once:\n");
 	for (size_t i = 0; i < LP_ARRAY_SIZE(commands); i++) {
 		char usage[64];
-		snprintf(usage, sizeof usage, "%s %s", commands[i].word, commands[i].argument ? commands[i].argument : "");
+		snprintf(usage, sizeof usage, "%s %s", commands[i].word,
+			 commands[i].argument ? commands[i].argument : "");
 		out_printf("  %-28s  %s\n", usage, commands[i].help);
 	}
 	return 0;
@@ -232,12 +237,27 @@ static const struct command *command_named(const char *word, size_t len)
 	return NULL;
 }
 
+/* Blank lines and comments are, too. */
+static bool is_script_line(const char *word, size_t len)
+{
+	size_t nr;
+	const struct lp_op_syntax *ops = lp_op_syntaxes(&nr);
+	for (size_t i = 0; i < nr; i++)
+		if (strlen(ops[i].name) == len && memcmp(ops[i].name, word, len) == 0)
+			return true;
+	return !len || *word == '#';
+}
+
 static int run_line(struct prompt *p, const char *line, struct lp_err *err)
 {
 	const char *word = line + strspn(line, " \t");
 	size_t len = strcspn(word, " \t");
 	const char *arg = word + len + strspn(word + len, " \t");
 	const struct command *c = command_named(word, len);
+	progress_begin();
+	if (!c && !is_script_line(word, len))
+		return lp_fail(err, LP_EUSAGE, "%.*s is neither an instruction nor a command; help lists both",
+			       (int)len, word);
 	if (!c)
 		return collect(p, line, err);
 	if (*arg && !c->argument)
@@ -395,6 +415,48 @@ static void remember(struct prompt *p, const char *line)
 		history(p->history, &event, H_ENTER, line);
 }
 
+/* ---- keys ---- */
+
+/* 1 when the terminal has something to read, -1 with EINTR when a signal that we catch came first.  The signals are let
+ * in only while ppoll sleeps: one that came a moment earlier would otherwise be noticed a key later. */
+static int wait_for_key(void)
+{
+	struct pollfd terminal = {.fd = STDIN_FILENO, .events = POLLIN};
+	sigset_t ours, before;
+	int rc = 0;
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ours, &before);
+	while (rc <= 0 && !interrupted)
+		rc = ppoll(&terminal, 1, NULL, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (rc <= 0)
+		errno = EINTR;
+	return rc > 0 ? 1 : -1;
+}
+
+/* libedit's own reader goes on after the first EINTR, and ^C would do nothing.  Returns as read(2) of one character. */
+static int read_key(EditLine *el, wchar_t *key)
+{
+	mbstate_t state = {0};
+	for (;;) {
+		char byte;
+		ssize_t n = wait_for_key();
+		if (n > 0)
+			n = read(STDIN_FILENO, &byte, 1);
+		if (n <= 0)
+			return (int)n;
+		size_t used = mbrtowc(key, &byte, 1, &state);
+		if (used == (size_t)-2)
+			continue;
+		if (used == (size_t)-1)
+			*key = (unsigned char)byte;
+		return 1;
+	}
+}
+
 /* ---- the loop ---- */
 
 static char *prompt_text(EditLine *el)
@@ -415,6 +477,7 @@ static void editor_open(struct prompt *p)
 	p->on_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	if (!p->on_terminal)
 		return;
+	setlocale(LC_CTYPE, "");
 	p->history = history_init();
 	history(p->history, &event, H_SETSIZE, HISTORY_LINES);
 	history(p->history, &event, H_SETUNIQUE, 1);
@@ -422,9 +485,11 @@ static void editor_open(struct prompt *p)
 	p->el = el_init("livepatch", stdin, stdout, stderr);
 	el_set(p->el, EL_CLIENTDATA, p);
 	el_set(p->el, EL_PROMPT, prompt_text);
+	el_wset(p->el, EL_GETCFN, read_key);
 	el_set(p->el, EL_EDITOR, "emacs");
 	el_set(p->el, EL_HIST, history, p->history);
-	el_set(p->el, EL_ADDFN, "livepatch-complete", "complete the word before the cursor", complete);
+	el_wset(p->el, EL_ADDFN, L"livepatch-complete", L"complete the word before the cursor",
+		complete); /* el_set leaks */
 	el_set(p->el, EL_BIND, "^I", "livepatch-complete", NULL);
 	el_set(p->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
 }
@@ -438,7 +503,8 @@ static void editor_close(struct prompt *p)
 	history_end(p->history);
 }
 
-/* A line without its newline, owned by the caller; NULL at the end of input.  ^C gives an empty one. */
+/* A line without its newline, owned by the caller; NULL at the end of input and when we shall end.  ^C gives an empty
+ * one. */
 static char *read_from_terminal(struct prompt *p)
 {
 	int len;
@@ -450,7 +516,7 @@ static char *read_from_terminal(struct prompt *p)
 		return lp_sprintf("%.*s", len, line);
 	}
 	out_printf("\n");
-	if (!interrupted)
+	if (interrupted != SIGINT)
 		return NULL;
 	el_reset(p->el);
 	return lp_strdup("");

@@ -105,7 +105,8 @@ json_t *json_result(const struct lp_result *r)
 
 static json_t *protection(unsigned prot)
 {
-	char text[] = {prot & LP_PROT_READ ? 'r' : '-', prot & LP_PROT_WRITE ? 'w' : '-', prot & LP_PROT_EXEC ? 'x' : '-', 0};
+	char text[] = {prot & LP_PROT_READ ? 'r' : '-', prot & LP_PROT_WRITE ? 'w' : '-',
+		       prot & LP_PROT_EXEC ? 'x' : '-', 0};
 	return json_string(text);
 }
 
@@ -130,7 +131,8 @@ static json_t *write_row(lp_addr at, const char *symbol, enum lp_write_kind kind
 			 const uint8_t *new_bytes, size_t len)
 {
 	return json_pack("{s:o, s:o, s:s, s:o, s:o}", "address", json_addr(at), "symbol", json_text(symbol), "kind",
-			 lp_write_kind_name(kind), "old", json_bytes(old_bytes, len), "new", json_bytes(new_bytes, len));
+			 lp_write_kind_name(kind), "old", json_bytes(old_bytes, len), "new",
+			 json_bytes(new_bytes, len));
 }
 
 static json_t *plan_write(const struct lp_write *w)
@@ -193,8 +195,8 @@ json_t *json_listing(const struct lp_listing *l)
 
 static json_t *check_row(const struct lp_check_item *c)
 {
-	return json_pack("{s:I, s:o, s:o, s:s, s:o, s:o}", "id", (json_int_t)c->id, "address", json_addr(c->at), "symbol",
-			 json_text(c->symbol), "kind", lp_write_kind_name(c->kind), "expected",
+	return json_pack("{s:I, s:o, s:o, s:s, s:o, s:o}", "id", (json_int_t)c->id, "address", json_addr(c->at),
+			 "symbol", json_text(c->symbol), "kind", lp_write_kind_name(c->kind), "expected",
 			 json_bytes(c->expected, c->len), "found", json_bytes(c->found, c->len));
 }
 

@@ -95,14 +95,16 @@ static size_t widest_name(const struct lp_listing *l)
 void print_listing(const struct lp_listing *l, const char *label, bool verbose)
 {
 	if (l->unfinished)
-		out_printf("a livepatch died while it worked here; the next apply or revert, or `recover`, cleans up\n");
+		out_printf(
+			"a livepatch died while it worked here; the next apply or revert, or `recover`, cleans up\n");
 	if (!l->nr) {
 		out_printf(l->ledger ? "no patch is in %s now\n" : "%s was never patched\n", label);
 		return;
 	}
 	size_t width = widest_name(l);
 	out_style(STYLE_BOLD);
-	out_printf("%6s  %-9s  %-19s  %-*s  %6s  %10s", "ID", "STATE", "APPLIED", (int)width, "WHAT", "WRITES", "MEMORY");
+	out_printf("%6s  %-9s  %-19s  %-*s  %6s  %10s", "ID", "STATE", "APPLIED", (int)width, "WHAT", "WRITES",
+		   "MEMORY");
 	out_style(STYLE_NONE);
 	out_printf("\n");
 	for (size_t i = 0; i < l->nr; i++)
@@ -144,7 +146,8 @@ struct census {
 	size_t nr_patched, nr_failed;
 };
 
-static void census_add(const struct args *a, struct census *c, pid_t pid, const struct lp_target *t, const struct lp_listing *l)
+static void census_add(const struct args *a, struct census *c, pid_t pid, const struct lp_target *t,
+		       const struct lp_listing *l)
 {
 	if (a->on[OPT_JSON]) {
 		json_t *row = json_pack("{s:i}", "pid", (int)pid);

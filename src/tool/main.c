@@ -9,7 +9,7 @@ volatile sig_atomic_t interrupted;
 
 static void on_signal(int signal)
 {
-	interrupted = 1;
+	interrupted = signal;
 }
 
 /* Whoever started us with a signal ignored (nohup, a shell's background job) wants it ignored. */

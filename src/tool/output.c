@@ -227,6 +227,11 @@ static void on_log(enum lp_log_level level, const char *line, void *arg)
 		err_lines("livepatch: warning: ", line);
 }
 
+void progress_begin(void)
+{
+	out.began = now_ns();
+}
+
 static bool may_colour(int fd)
 {
 	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
@@ -239,7 +244,7 @@ void out_setup(bool verbose, bool debug, bool quiet)
 	out.colour_stderr = may_colour(STDERR_FILENO);
 	out.verbose = verbose || debug;
 	out.may_show_progress = !quiet && isatty(STDERR_FILENO);
-	out.began = now_ns();
+	progress_begin();
 	bool wants_info = out.verbose || out.may_show_progress;
 	lp_log_set(debug ? LP_LOG_DEBUG : wants_info ? LP_LOG_INFO : LP_LOG_WARN, on_log, NULL);
 }

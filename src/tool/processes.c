@@ -40,7 +40,8 @@ void process_threads(pid_t pid, thread_vec *out)
 		t->tid = tids.items[i];
 		snprintf(path, sizeof path, "/proc/%d/task/%d/comm", pid, t->tid);
 		if (lp_read_file(path, &name, 64, NULL) == 0)
-			snprintf(t->name, sizeof t->name, "%.*s", (int)strcspn(lp_buf_cstr(&name), "\n"), lp_buf_cstr(&name));
+			snprintf(t->name, sizeof t->name, "%.*s", (int)strcspn(lp_buf_cstr(&name), "\n"),
+				 lp_buf_cstr(&name));
 		lp_buf_free(&name);
 	}
 	lp_vec_free(&tids);

@@ -15,7 +15,8 @@ static int parse_ids(const struct args *a, id_vec *ids, struct lp_err *err)
 	for (size_t i = 0; i < a->nr_operands; i++) {
 		uint64_t id;
 		if (!parse_decimal(a->operands[i], UINT64_MAX, &id))
-			return lp_fail(err, LP_EUSAGE, "\"%s\" is not the ID of a patch: a number as list shows it is expected",
+			return lp_fail(err, LP_EUSAGE,
+				       "\"%s\" is not the ID of a patch: a number as list shows it is expected",
 				       a->operands[i]);
 		add_once(ids, id);
 	}

@@ -85,11 +85,13 @@ void help_print(const struct verb *v);
 
 /* ---- the verbs, one file each ---- */
 
-#define VERB(id, word, run, effect, least, most, synopsis, summary) int verb_##run(const struct args *a, struct lp_err *err);
+#define VERB(id, word, run, effect, least, most, synopsis, summary) \
+	int verb_##run(const struct args *a, struct lp_err *err);
 #include "tool/verbs.def"
 #undef VERB
 
-/* Set by SIGINT, SIGTERM and SIGHUP once signals_catch() has run; before that they kill, which is safe and quick. */
+/* The number of the SIGINT, SIGTERM or SIGHUP that came since signals_catch(), which sets it to 0.  Before the first
+ * signals_catch() they kill, which is safe and quick. */
 extern volatile sig_atomic_t interrupted;
 void signals_catch(void);
 
@@ -106,11 +108,12 @@ enum style { STYLE_NONE, STYLE_BOLD, STYLE_WARN, STYLE_BAD };
 /* stdout is collected and written by out_flush(), or before anything goes to stderr.  Control characters and malformed
  * UTF-8 become \xNN: names come out of other processes' memory and must not talk to the terminal. */
 void out_setup(bool verbose, bool debug, bool quiet);
+void progress_begin(void); /* from now on a person at a terminal waits */
 void out_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void out_text(const char *text, size_t len);
 void out_style(enum style s);
-void out_json(const char *ascii); /* as it is; a newline is added */
-int out_flush(void); /* 0 or -errno of the first write that failed */
+void out_json(const char *ascii);				       /* as it is; a newline is added */
+int out_flush(void);						       /* 0 or -errno of the first write that failed */
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr, "livepatch: ..." */
 void note_error(const struct lp_err *err);
 
@@ -123,10 +126,10 @@ size_t utf8_length(const char *s, size_t len);
 
 /* Each writes into out and returns it. */
 #define SHORT_TEXT 32
-char *size_text(uint64_t bytes, char out[SHORT_TEXT]);	    /* "8.0 KiB" */
-char *duration_text(uint64_t ns, char out[SHORT_TEXT]);	    /* "87 us" */
+char *size_text(uint64_t bytes, char out[SHORT_TEXT]);		      /* "8.0 KiB" */
+char *duration_text(uint64_t ns, char out[SHORT_TEXT]);		      /* "87 us" */
 char *count_text(uint64_t n, const char *noun, char out[SHORT_TEXT]); /* "1 write", "2 writes" */
-char *time_text(int64_t epoch, char out[SHORT_TEXT]);	    /* local time */
+char *time_text(int64_t epoch, char out[SHORT_TEXT]);		      /* local time */
 
 /* ---- JSON (json.c); shapes are in the man page ---- */
 
