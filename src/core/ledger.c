@@ -75,6 +75,8 @@
 #define HEADER_SIZE 4096u
 #define RECORD_MIN 64u
 #define RECORD_MAX (UINT64_C(1) << 31)
+#define EXTENT_MAX (UINT64_C(1) << 36)
+#define ROOM_MAX (UINT64_C(1) << 37)
 #define INDEX_DATA 64u
 #define FIRST_EXTENT (UINT64_C(1) << 20)
 #define RECORD_MAGIC 0x4352504cu /* "LPRC" */
@@ -188,7 +190,7 @@ bool lp_ledger_header_valid(const struct lp_ledger_header *h, lp_addr at)
 	uint64_t sum = 0;
 	for (size_t i = 0; i < h->nr_extents; i++) {
 		uint64_t size = h->extents[i].size;
-		if (size == 0 || size % LP_PAGE || size > UINT64_C(1) << 40)
+		if (size == 0 || size % LP_PAGE || size > EXTENT_MAX)
 			return false;
 		sum += size;
 	}
@@ -282,7 +284,7 @@ static int read_record(struct lp_ledger *l, uint64_t off, struct record *r, stru
 	if (rc < 0)
 		return rc;
 	if (r->magic != RECORD_MAGIC || r->kind < ENTRY || r->kind > INDEX || r->size < RECORD_MIN || r->size % RECORD_MIN ||
-	    off >= l->h.end || r->size > l->h.end - off || r->size > run_at(l, off))
+	    off >= l->h.end || r->size > l->h.end - off || r->size > run_at(l, off) || (r->kind == ENTRY && r->size > RECORD_MAX))
 		return lp_fail(err, LP_ELEDGER, "the ledger in %s has no sound record at offset %#" PRIx64, l->t->label, off);
 	return 0;
 }
@@ -566,6 +568,7 @@ int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_e
 		const char *room_name = string_at(blob, len, m.name);
 		const char *path = string_at(blob, len, m.path);
 		if (!room_name || (m.path && !path) || m.kind > LP_ROOM_HANDLE || m.range.end < m.range.start ||
+		    m.range.end - m.range.start > ROOM_MAX ||
 		    m.range.start % LP_PAGE || m.range.end % LP_PAGE)
 			goto bad_lists;
 		out->rooms[i] = (struct lp_entry_room){
@@ -639,10 +642,13 @@ int lp_ledger_next(struct lp_ledger *l, uint64_t *off, struct lp_ledger_entry *o
 
 /* ---- index ---- */
 
-/* Keys carry their kind in the low bits: an id, a 64-byte line of changed bytes, a page of a room. */
-enum { KEY_ID = 1, KEY_LINE = 2, KEY_PAGE = 3 };
+/* Keys carry their kind in the low bits: a block of a large room, an id, a 64-byte line of changed bytes, a page of a
+ * room.  Blocks are numbered from 8 on, so that no key looks like the two special ones. */
+enum { KEY_BLOCK = 0, KEY_ID = 1, KEY_LINE = 2, KEY_PAGE = 3 };
 #define KEY_EMPTY 0u
-#define KEY_DELETED 4u /* an id of 1 with no kind: no live key looks so */
+#define KEY_DELETED 4u
+#define BLOCK (UINT64_C(2) << 20)
+#define FIRST_BLOCK 8u
 
 static uint64_t key_of(uint64_t v, unsigned kind)
 {
@@ -660,6 +666,18 @@ static uint64_t hash(uint64_t key)
 
 typedef LP_VEC(uint64_t) key_vec;
 
+static uint64_t block_key(lp_addr at)
+{
+	return key_of(at / BLOCK + FIRST_BLOCK, KEY_BLOCK);
+}
+
+static void keys_of_room(struct lp_range r, key_vec *keys)
+{
+	bool large = r.end - r.start > BLOCK;
+	for (lp_addr at = lp_align_down(r.start, large ? BLOCK : LP_PAGE); at < r.end; at += large ? BLOCK : LP_PAGE)
+		lp_vec_push(keys, large ? block_key(at) : key_of(at / LP_PAGE, KEY_PAGE));
+}
+
 static void keys_of(const struct lp_ledger_entry *e, key_vec *keys)
 {
 	lp_vec_push(keys, key_of(e->id, KEY_ID));
@@ -672,8 +690,7 @@ static void keys_of(const struct lp_ledger_entry *e, key_vec *keys)
 					lp_vec_push(keys, key_of(line, KEY_LINE));
 		}
 	for (size_t i = 0; i < e->nr_rooms; i++)
-		for (lp_addr page = e->rooms[i].range.start; page < e->rooms[i].range.end; page += LP_PAGE)
-			lp_vec_push(keys, key_of(page / LP_PAGE, KEY_PAGE));
+		keys_of_room(e->rooms[i].range, keys);
 }
 
 #define PROBE 16u /* slots read at a time */
@@ -822,9 +839,30 @@ static int first_of(struct lp_ledger *l, uint64_t key, uint64_t *off, struct lp_
 	return rc;
 }
 
+static bool owns(const struct lp_ledger_entry *e, lp_addr at)
+{
+	for (size_t i = 0; i < e->nr_rooms; i++)
+		if (lp_range_has(e->rooms[i].range, at))
+			return true;
+	return false;
+}
+
 int lp_ledger_owner(struct lp_ledger *l, lp_addr at, uint64_t *off, struct lp_err *err)
 {
-	return first_of(l, key_of(at / LP_PAGE, KEY_PAGE), off, err);
+	lp_off_vec all = {0};
+	int rc = collect(l, key_of(at / LP_PAGE, KEY_PAGE), &all, err);
+	rc = rc ? rc : collect(l, block_key(at), &all, err);
+	*off = 0;
+	for (size_t i = 0; i < all.nr && rc == 0 && *off == 0; i++) {
+		struct lp_ledger_entry e;
+		rc = lp_ledger_read(l, all.items[i], &e, err);
+		if (rc == 0 && owns(&e, at))
+			*off = e.off;
+		if (rc == 0)
+			lp_ledger_entry_free(&e);
+	}
+	lp_vec_free(&all);
+	return rc;
 }
 
 int lp_ledger_read_id(struct lp_ledger *l, uint64_t id, struct lp_ledger_entry *out, struct lp_err *err)

@@ -21,7 +21,7 @@
 #define CODE_MAX 65536u /* bytes of a function that are looked at */
 #define BEFORE 160u	/* bytes before it: a short jump reaches 128 back */
 #define LOAD_MAX (UINT64_C(1) << 30)
-#define NEW_MAX (UINT64_C(1) << 40)
+#define NEW_MAX (UINT64_C(1) << 36)
 
 /* ---- rooms ---- */
 
