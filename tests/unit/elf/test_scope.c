@@ -255,28 +255,30 @@ static int add_image(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
-/* dlsym calls IFUNC resolvers and gives TLS variables an address; and it is itself what sanitizers replace. */
 static bool comparable(const struct lp_elf_sym *s)
 {
 	return s->shndx != SHN_UNDEF && s->bind != STB_LOCAL && s->type != STT_GNU_IFUNC && s->type != STT_TLS;
 }
 
-static bool is_ifunc_for_us(const image_vec *v, const char *name, const char *version)
+/*
+ * dlsym calls IFUNC resolvers and gives TLS variables an address.  dlvsym takes
+ * nothing but the version, where a relocation (and lp_scope_bind) would take
+ * an earlier definition without any: so a sanitizer's library replaces libc's.
+ */
+static bool has_another_answer(const struct lp_found *f, const char *version)
 {
-	struct lp_found f;
-	return lp_scope_bind(v->items, v->nr, name, version, &f) &&
-	       (f.sym.type == STT_GNU_IFUNC || f.sym.type == STT_TLS);
+	return f->sym.type == STT_GNU_IFUNC || f->sym.type == STT_TLS || (version && !f->sym.version);
 }
 
 static void compare_binding(const image_vec *v, const char *name, const char *version)
 {
 	struct lp_found f;
-	if (is_ifunc_for_us(v, name, version))
+	bool ours = lp_scope_bind(v->items, v->nr, name, version, &f);
+	if (ours && has_another_answer(&f, version))
 		return;
 	dlerror();
 	void *theirs = version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name);
 	bool found = !dlerror(); /* a symbol's value may be NULL */
-	bool ours = lp_scope_bind(v->items, v->nr, name, version, &f);
 	if (ours != found || (ours && f.addr != (lp_addr)(uintptr_t)theirs))
 		fail_msg("%s@%s: ld.so says %p, we say %s " LP_ADDR, name, version ? version : "", theirs,
 			 ours ? "" : "nothing", ours ? f.addr : 0);
