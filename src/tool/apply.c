@@ -18,20 +18,21 @@ static void script_close(struct script *s)
 	lp_free(s->file_name);
 }
 
-static int read_stdin(struct lp_buf *text, struct lp_err *err)
+static int read_stdin(const struct args *a, struct lp_buf *text, struct lp_err *err)
 {
-	if (isatty(STDIN_FILENO))
+	if (isatty(STDIN_FILENO) && !a->on[OPT_QUIET])
 		note("reading the patch script from the terminal; end it with ^D");
 	int rc = lp_read_fd(STDIN_FILENO, text, LP_SCRIPT_MAX, err);
 	return rc < 0 ? lp_err_context(err, rc, "standard input") : 0;
 }
 
-static int script_open(struct script *out, const char *file, const char *name, struct lp_err *err)
+static int script_open(struct script *out, const struct args *a, const char *file, struct lp_err *err)
 {
+	const char *name = a->value[OPT_NAME];
 	struct lp_buf text = {0};
 	bool is_stdin = !file || strcmp(file, "-") == 0;
 	*out = (struct script){0};
-	int rc = is_stdin ? read_stdin(&text, err) : lp_read_file(file, &text, LP_SCRIPT_MAX, err);
+	int rc = is_stdin ? read_stdin(a, &text, err) : lp_read_file(file, &text, LP_SCRIPT_MAX, err);
 	if (rc == 0)
 		rc = lp_patch_parse_script(&out->ps, lp_buf_cstr(&text), text.len, is_stdin ? "-" : file, err);
 	lp_buf_free(&text);
@@ -120,7 +121,7 @@ static int apply_script(const struct args *a, const struct lp_patchset *ps, bool
 static int run(const struct args *a, const char *file, bool with_ops, struct lp_err *err)
 {
 	struct script script;
-	int rc = script_open(&script, file, a->value[OPT_NAME], err);
+	int rc = script_open(&script, a, file, err);
 	if (rc == 0) {
 		signals_catch();
 		rc = apply_script(a, script.ps, with_ops, err);

@@ -293,9 +293,9 @@ static int take(struct args *a, enum option_id id, const char *value, struct lp_
 		return lp_fail(err, LP_EUSAGE, "%s is given twice", option);
 	a->on[id] = true;
 	a->value[id] = value;
-	if (id == OPT_PID)
+	if (value && id == OPT_PID)
 		return parse_pid(a, value, err);
-	if (id == OPT_TIMEOUT)
+	if (value && id == OPT_TIMEOUT)
 		return parse_timeout(a, value, err);
 	return 0;
 }

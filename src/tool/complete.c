@@ -287,7 +287,7 @@ static void sort_unique(word_vec *w)
 	w->nr = kept;
 }
 
-void complete_line(const char *line, size_t len, const char *const *commands, const struct lp_patchset *ps,
+bool complete_line(const char *line, size_t len, const char *const *commands, const struct lp_patchset *ps,
 		   struct lp_target *t, word_vec *out, size_t *start)
 {
 	struct cut c = cut_line(line, len);
@@ -295,9 +295,11 @@ void complete_line(const char *line, size_t len, const char *const *commands, co
 		offer_first_words(out, commands, c.word);
 	else
 		offer_rest(out, &c, ps, t);
+	bool is_all = out->nr < COMPLETE_MAX;
 	sort_unique(out);
 	*start = c.start;
 	cut_free(&c);
+	return is_all;
 }
 
 void words_free(word_vec *w)

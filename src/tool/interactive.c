@@ -321,8 +321,8 @@ static unsigned char complete(EditLine *el, int ch)
 	size_t len = (size_t)(line->cursor - line->buffer);
 	unsigned char answer = CC_REFRESH;
 	el_get(el, EL_CLIENTDATA, &p);
-	complete_line(line->buffer, len, command_words(), p->ps, p->target, &words, &start);
-	size_t common = words.nr ? common_prefix(&words) : 0;
+	bool is_all = complete_line(line->buffer, len, command_words(), p->ps, p->target, &words, &start);
+	size_t common = words.nr && is_all ? common_prefix(&words) : 0;
 	if (words.nr == 1 || common > len - start) {
 		insert_rest(el, words.items[0], len - start, common, words.nr == 1);
 	} else if (words.nr) {

@@ -164,10 +164,11 @@ int processes_patched(pid_vec *out, size_t *unreadable, struct lp_err *err);
 /* ---- the prompt's completion (complete.c) ---- */
 
 typedef LP_VEC(char *) word_vec;
-/* What the word that ends at line[len] may become.  `commands`: words the prompt knows itself, NULL-terminated.
- * *start receives where that word begins.  Candidates are sorted, without doubles, at most COMPLETE_MAX. */
-#define COMPLETE_MAX 1000
-void complete_line(const char *line, size_t len, const char *const *commands, const struct lp_patchset *ps,
+/* What the word that ends at line[len] may become.  `commands`: words the prompt knows itself, NULL-terminated; ps and t
+ * may be NULL.  *start receives where that word begins.  Candidates are sorted, without doubles.  false when there are
+ * more than COMPLETE_MAX: then some are missing, and what all have in common is not known. */
+#define COMPLETE_MAX 200000
+bool complete_line(const char *line, size_t len, const char *const *commands, const struct lp_patchset *ps,
 		   struct lp_target *t, word_vec *out, size_t *start);
 void words_free(word_vec *w);
 
