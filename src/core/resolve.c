@@ -237,7 +237,7 @@ static int resolve_mem(struct lp_plan *p, const struct lp_addr_expr *e, struct l
 		if (m->object)
 			rc = lp_object_symbol(m->object, m->base, e->symbol, &out->addr, &out->size, err);
 		else if (m->file) {
-			uint64_t value;
+			uint64_t value = 0;
 			rc = symbol_of_file(m->file, e->symbol, &value, &out->size, err);
 			out->addr = rc ? 0 : m->base + value;
 		} else
