@@ -41,6 +41,13 @@ struct fake {
 	uint64_t die_at;     /* the change that does not happen any more, nor any after it; 0 = never */
 	uint64_t fail_at;    /* the one change that fails; 0 = none */
 	bool paused;
+	/* the threads that a pause shows; before each pause `move` may change them */
+	struct lp_thread *threads;
+	size_t nr_threads;
+	unsigned pauses;
+	void (*move)(struct fake *f);
+	lp_addr frames[8];
+	int nr_frames; /* what unwinding any thread gives; negative = it fails */
 };
 
 static inline struct fake *fake_of(struct lp_target *t)
@@ -212,15 +219,27 @@ static inline void fake_refresh(struct lp_target *t)
 
 static inline int fake_pause(struct lp_target *t, struct lp_err *err)
 {
-	assert_false(fake_of(t)->paused);
-	fake_of(t)->paused = true;
+	struct fake *f = fake_of(t);
+	assert_false(f->paused);
+	f->paused = true;
+	f->pauses++;
+	if (f->move)
+		f->move(f);
 	return 0;
 }
 
 static inline const struct lp_thread *fake_threads(struct lp_target *t, size_t *nr)
 {
-	*nr = 0;
-	return NULL;
+	*nr = fake_of(t)->nr_threads;
+	return fake_of(t)->threads;
+}
+
+static inline int fake_unwind(struct lp_target *t, int tid, lp_addr *frames, size_t max, struct lp_err *err)
+{
+	struct fake *f = fake_of(t);
+	for (int i = 0; i < f->nr_frames; i++)
+		frames[i] = f->frames[i];
+	return f->nr_frames;
 }
 
 static inline void fake_resume(struct lp_target *t, struct lp_pause_stats *stats)
@@ -246,7 +265,8 @@ static const struct lp_target_ops fake_ops = {.lock = fake_lock,
 					      .refresh = fake_refresh,
 					      .pause = fake_pause,
 					      .threads = fake_threads,
-					      .resume = fake_resume};
+					      .resume = fake_resume,
+					      .unwind = fake_unwind};
 
 static inline struct fake *fake_new(void)
 {

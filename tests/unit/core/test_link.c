@@ -63,7 +63,9 @@ static int fake_area(struct lp_target *t, lp_addr at, struct lp_area *out, struc
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %c%c%c", &out->range.start, &out->range.end, &r, &w, &x) == 5)
 			found = lp_range_has(out->range, at);
 	fclose(maps);
-	out->prot = found ? (r == 'r' ? LP_PROT_READ : 0u) | (w == 'w' ? LP_PROT_WRITE : 0u) | (x == 'x' ? LP_PROT_EXEC : 0u) : 0;
+	out->prot = found ? (r == 'r' ? LP_PROT_READ : 0u) | (w == 'w' ? LP_PROT_WRITE : 0u) |
+				    (x == 'x' ? LP_PROT_EXEC : 0u)
+			  : 0;
 	return found ? 0 : lp_fail(err, LP_EUNMAPPED, "not mapped");
 }
 
@@ -109,8 +111,10 @@ static void add_image(struct fake *f, const char *path, uint64_t bias)
 	if (lp_elf_open(&elf, path, &err) < 0)
 		fail_msg("%s", err.text);
 	const char *slash = strrchr(path, '/');
-	lp_vec_push(&f->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path), .path = lp_strdup(path),
-						   .bias = bias, .elf = elf}));
+	lp_vec_push(&f->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path),
+						   .path = lp_strdup(path),
+						   .bias = bias,
+						   .elf = elf}));
 }
 
 static int add_loaded(struct dl_phdr_info *info, size_t size, void *arg)
@@ -199,7 +203,8 @@ static void map_room(struct loaded *l, const uint8_t *image)
 		assert_true(r.start == at && r.end > r.start && r.start % LP_PAGE == 0);
 		assert_false((prot & LP_PROT_WRITE) && (prot & LP_PROT_EXEC));
 		assert_int_equal(mprotect((void *)(uintptr_t)r.start, r.end - r.start,
-					  (prot & LP_PROT_READ ? PROT_READ : 0) | (prot & LP_PROT_WRITE ? PROT_WRITE : 0) |
+					  (prot & LP_PROT_READ ? PROT_READ : 0) |
+						  (prot & LP_PROT_WRITE ? PROT_WRITE : 0) |
 						  (prot & LP_PROT_EXEC ? PROT_EXEC : 0)),
 				 0);
 		at = r.end;
@@ -283,7 +288,8 @@ static void refused(const char *name, const char *how, const char *source, int c
 	char *path = build(name, how, source);
 	int rc = try_load(&l, path, self, true, &err);
 	if (rc != -code || !strstr(err.text, words))
-		fail_msg("%s: rc %d (%s), expected %s and '%s' in '%s'", name, rc, lp_err_name(rc), lp_err_name(code), words, err.text);
+		fail_msg("%s: rc %d (%s), expected %s and '%s' in '%s'", name, rc, lp_err_name(rc), lp_err_name(code),
+			 words, err.text);
 	assert_int_equal(err.code, rc);
 	unload(&l);
 	lp_free(path);
@@ -291,27 +297,28 @@ static void refused(const char *name, const char *how, const char *source, int c
 
 /* ---- running ---- */
 
-static const char everything[] =
-	"#include <string.h>\n#include <stdlib.h>\n#include <stdio.h>\n"
-	"extern int exported_by_nobody(int);\n"
-	"extern int program_data[4];\n"
-	"int counter = 5; int zeros[3000]; static int hidden = 9;\n"
-	"int *pointer = &counter; int *into = &zeros[2999]; int *theirs = &program_data[2];\n"
-	"static int __attribute__((noinline)) twice(int x) { return 2 * x + hidden; }\n"
-	"int thrice(int x) { return 3 * x; }\n"
-	"static int (*const table[])(int) = {twice, thrice, exported_by_nobody, abs};\n"
-	"size_t (*len)(const char *) = strlen;\n"
-	"const char *const words[] = {\"alpha\", \"be\", \"gamma rays\"};\n"
-	"long run(long n) {\n"
-	"	char buf[64]; long sum = 0;\n"
-	"	for (int i = 0; i < 4; i++) sum = sum * 31 + table[i]((int)n);\n"
-	"	for (int i = 0; i < 3; i++) { memcpy(buf, words[i], strlen(words[i]) + 1); sum = sum * 31 + (long)len(buf) + buf[0]; }\n"
-	"	for (int i = 0; i < 3000; i++) sum += zeros[i];\n"
-	"	*pointer += 1; *into = 77; sum = sum * 31 + counter + zeros[2999] + *theirs;\n"
-	"	snprintf(buf, sizeof buf, \"%ld-%s\", n, words[1]); sum = sum * 31 + (long)strlen(buf) + strcmp(buf, \"4-be\");\n"
-	"	*into = 0;\n"
-	"	return sum;\n"
-	"}\n";
+static const char everything[] = "#include <string.h>\n#include <stdlib.h>\n#include <stdio.h>\n"
+				 "extern int exported_by_nobody(int);\n"
+				 "extern int program_data[4];\n"
+				 "int counter = 5; int zeros[3000]; static int hidden = 9;\n"
+				 "int *pointer = &counter; int *into = &zeros[2999]; int *theirs = &program_data[2];\n"
+				 "static int __attribute__((noinline)) twice(int x) { return 2 * x + hidden; }\n"
+				 "int thrice(int x) { return 3 * x; }\n"
+				 "static int (*const table[])(int) = {twice, thrice, exported_by_nobody, abs};\n"
+				 "size_t (*len)(const char *) = strlen;\n"
+				 "const char *const words[] = {\"alpha\", \"be\", \"gamma rays\"};\n"
+				 "long run(long n) {\n"
+				 "	char buf[64]; long sum = 0;\n"
+				 "	for (int i = 0; i < 4; i++) sum = sum * 31 + table[i]((int)n);\n"
+				 "	for (int i = 0; i < 3; i++) { memcpy(buf, words[i], strlen(words[i]) + 1); sum "
+				 "= sum * 31 + (long)len(buf) + buf[0]; }\n"
+				 "	for (int i = 0; i < 3000; i++) sum += zeros[i];\n"
+				 "	*pointer += 1; *into = 77; sum = sum * 31 + counter + zeros[2999] + *theirs;\n"
+				 "	snprintf(buf, sizeof buf, \"%ld-%s\", n, words[1]); sum = sum * 31 + "
+				 "(long)strlen(buf) + strcmp(buf, \"4-be\");\n"
+				 "	*into = 0;\n"
+				 "	return sum;\n"
+				 "}\n";
 
 /* The same arithmetic, done here. */
 static long expected_of_everything(long n, int counter)
@@ -344,12 +351,17 @@ static void objects_of_gcc_and_clang_run_at_every_level_and_with_every_linker(vo
 	static const char *const compilers[] = {"gcc", "clang", "clang -fuse-ld=lld", "gcc -fuse-ld=gold"};
 	static const char *const levels[] = {"-O0", "-O1", "-O2"};
 	static const char *const styles[] = {
-		"", "-Wl,-z,now", "-Wl,-z,lazy -Wl,-z,norelro", "-fno-plt -fvisibility=default", "-Wl,-z,relro,-z,now -fcf-protection=full",
+		"",
+		"-Wl,-z,now",
+		"-Wl,-z,lazy -Wl,-z,norelro",
+		"-fno-plt -fvisibility=default",
+		"-Wl,-z,relro,-z,now -fcf-protection=full",
 	};
 	for (size_t c = 0; c < LP_ARRAY_SIZE(compilers); c++)
 		for (size_t o = 0; o < LP_ARRAY_SIZE(levels); o++)
 			for (size_t s = 0; s < LP_ARRAY_SIZE(styles); s++) {
-				char *how = lp_sprintf("%s -shared -fPIC %s %s -fno-builtin", compilers[c], levels[o], styles[s]);
+				char *how = lp_sprintf("%s -shared -fPIC %s %s -fno-builtin", compilers[c], levels[o],
+						       styles[s]);
 				run_everything(how, (c + o + s) % 2);
 				lp_free(how);
 			}
@@ -377,15 +389,17 @@ static void packed_relative_relocations_are_applied(void **state)
 
 static void an_object_without_the_startup_files_is_taken(void **state)
 {
-	struct loaded l = load("bare.so", "gcc -shared -fPIC -nostartfiles -nostdlib", "int f(int x) { return x + 1; }");
+	struct loaded l =
+		load("bare.so", "gcc -shared -fPIC -nostartfiles -nostdlib", "int f(int x) { return x + 1; }");
 	assert_int_equal(call(&l, "f", 41), 42);
 	unload(&l);
 }
 
 static void a_stripped_object_works_through_its_exports(void **state)
 {
-	struct loaded l = load("stripped.so", "gcc -shared -fPIC -s",
-			       "static int h(int x) { return x * 5; } int (*volatile p)(int) = h; int f(int x) { return p(x); }");
+	struct loaded l =
+		load("stripped.so", "gcc -shared -fPIC -s",
+		     "static int h(int x) { return x * 5; } int (*volatile p)(int) = h; int f(int x) { return p(x); }");
 	struct lp_err err = {0};
 	lp_addr at;
 	assert_int_equal(call(&l, "f", 5), 25);
@@ -398,8 +412,9 @@ static void a_stripped_object_works_through_its_exports(void **state)
 
 static void constants_with_relocations_are_read_only_once_linked(void **state)
 {
-	static const char source[] = "int f(void) { return 1; } int (*const table[])(void) = {f}; int data = 1; int bss[9000];"
-				     "const int ro = 3;";
+	static const char source[] =
+		"int f(void) { return 1; } int (*const table[])(void) = {f}; int data = 1; int bss[9000];"
+		"const int ro = 3;";
 	struct loaded l = load("relro.so", "gcc -shared -fPIC -Wl,-z,relro", source);
 	assert_int_equal(prot_at(&l, address(&l, "table")), LP_PROT_READ);
 	assert_int_equal(prot_at(&l, address(&l, "ro")), LP_PROT_READ);
@@ -414,7 +429,8 @@ static void constants_with_relocations_are_read_only_once_linked(void **state)
 
 static void bound_first_an_object_without_ifuncs_has_no_pages_for_stubs(void **state)
 {
-	char *path = build("plain.so", "gcc -shared -fPIC", "extern int exported_by_nobody(int); int f(int x) { return exported_by_nobody(x); }");
+	char *path = build("plain.so", "gcc -shared -fPIC",
+			   "extern int exported_by_nobody(int); int f(int x) { return exported_by_nobody(x); }");
 	struct loaded early = load_with(path, self, true), late = load_with(path, self, false);
 	assert_true(early.span < late.span);
 	assert_int_equal(call(&early, "f", 2), 26);
@@ -428,7 +444,8 @@ static void bound_first_an_object_without_ifuncs_has_no_pages_for_stubs(void **s
 
 static void the_objects_own_definition_comes_before_the_targets(void **state)
 {
-	struct loaded l = load("own.so", "gcc -shared -fPIC -O0", "int shared_name(void) { return 2; } int f(void) { return shared_name(); }");
+	struct loaded l = load("own.so", "gcc -shared -fPIC -O0",
+			       "int shared_name(void) { return 2; } int f(void) { return shared_name(); }");
 	assert_int_equal(shared_name(), 1);
 	assert_int_equal(call(&l, "f", 0), 2);
 	unload(&l);
@@ -447,7 +464,8 @@ static void symbols_that_the_program_does_not_export_are_found_global_then_local
 
 static void data_of_the_program_is_shared_not_copied(void **state)
 {
-	struct loaded l = load("data.so", "gcc -shared -fPIC", "extern int program_data[4]; void f(int x) { program_data[3] = x; }");
+	struct loaded l = load("data.so", "gcc -shared -fPIC",
+			       "extern int program_data[4]; void f(int x) { program_data[3] = x; }");
 	call(&l, "f", 4711);
 	assert_int_equal(program_data[3], 4711);
 	program_data[3] = 40;
@@ -456,20 +474,23 @@ static void data_of_the_program_is_shared_not_copied(void **state)
 
 static void a_weak_symbol_that_nobody_defines_is_zero(void **state)
 {
-	struct loaded l = load("weak.so", "gcc -shared -fPIC",
-			       "extern void nowhere_at_all(void) __attribute__((weak)); long f(void) { return nowhere_at_all == 0; }");
+	struct loaded l = load(
+		"weak.so", "gcc -shared -fPIC",
+		"extern void nowhere_at_all(void) __attribute__((weak)); long f(void) { return nowhere_at_all == 0; }");
 	assert_int_equal(call(&l, "f", 0), 1);
 	unload(&l);
 }
 
 static void versions_that_the_object_asks_for_are_the_ones_it_gets(void **state)
 {
-	struct loaded l = load("versions.so", "gcc -shared -fPIC",
-			       "#include <stdlib.h>\n"
-			       "char *old(const char *, char *); char *new(const char *, char *);\n"
-			       "__asm__(\".symver old, realpath@GLIBC_2.2.5\"); __asm__(\".symver new, realpath@GLIBC_2.3\");\n"
-			       "void *get_old(void) { return old; } void *get_new(void) { return new; }");
-	void *oldest = dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.2.5"), *newest = dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.3");
+	struct loaded l =
+		load("versions.so", "gcc -shared -fPIC",
+		     "typedef int walk(void);\n"
+		     "walk old, new;\n"
+		     "__asm__(\".symver old, nftw@GLIBC_2.2.5\"); __asm__(\".symver new, nftw@GLIBC_2.3.3\");\n"
+		     "void *get_old(void) { return old; } void *get_new(void) { return new; }");
+	void *oldest = dlvsym(RTLD_DEFAULT, "nftw", "GLIBC_2.2.5"),
+	     *newest = dlvsym(RTLD_DEFAULT, "nftw", "GLIBC_2.3.3");
 	assert_true(oldest && newest && oldest != newest);
 	assert_int_equal(call(&l, "get_old", 0), (long)oldest);
 	assert_int_equal(call(&l, "get_new", 0), (long)newest);
@@ -478,7 +499,8 @@ static void versions_that_the_object_asks_for_are_the_ones_it_gets(void **state)
 
 static void an_undefined_symbol_is_refused_with_who_asks_and_where_it_may_be(void **state)
 {
-	refused("undefined.so", "gcc -shared -fPIC", "extern int does_not_exist; int *table_of_mine[] = {&does_not_exist};", LP_ENOSYM,
+	refused("undefined.so", "gcc -shared -fPIC",
+		"extern int does_not_exist; int *table_of_mine[] = {&does_not_exist};", LP_ENOSYM,
 		"undefined symbol does_not_exist, referenced by `table_of_mine`: nothing in this process defines it");
 	char *dep = build("libdep.so", "gcc -shared -fPIC -Wl,-soname,libdep.so.3", "int from_dep(void) { return 1; }");
 	char *how = lp_sprintf("gcc -shared -fPIC -Wl,--no-as-needed %s", dep);
@@ -537,27 +559,44 @@ static void an_unexported_symbol_that_the_target_has_twice_is_refused_with_both(
 
 static void an_ifunc_of_the_target_is_bound_to_what_ld_so_chose(void **state)
 {
-	struct loaded l = load("ifunc.so", "gcc -shared -fPIC -fno-builtin",
-			       "#include <string.h>\nvoid *f(void) { return strlen; } void *g(void) { return memmove; }");
+	struct loaded l =
+		load("ifunc.so", "gcc -shared -fPIC -fno-builtin",
+		     "#include <string.h>\nvoid *f(void) { return strlen; } void *g(void) { return memmove; }");
 	assert_int_equal(call(&l, "f", 0), (long)dlsym(RTLD_DEFAULT, "strlen"));
 	assert_int_equal(call(&l, "g", 0), (long)dlsym(RTLD_DEFAULT, "memmove"));
 	unload(&l);
 }
 
+/* A library whose function is chosen by a resolver that counts its calls; no GOT of its own holds the choice. */
+static void *open_chooser(void)
+{
+	char *path = build("libchooser.so", "gcc -shared -fPIC -O1",
+			   "int nr_resolved; static long plus(long a, double b) { return a + (long)(2 * b); }\n"
+			   "static void *resolve(void) { nr_resolved++; return plus; }\n"
+			   "long choice(long, double) __attribute__((ifunc(\"resolve\")));");
+	void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	assert_non_null(handle);
+	lp_free(path);
+	return handle;
+}
+
+static const char chooser_user[] =
+	"long choice(long, double); long f(long n) { return choice(n, 0.5 + n); } void *g(void) { return choice; }";
+
 static void an_ifunc_that_no_got_holds_gets_a_stub_that_resolves_it_on_the_first_call(void **state)
 {
-	void *handle = dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL);
-	assert_non_null(handle);
+	void *handle = open_chooser();
+	int *nr_resolved = dlsym(handle, "nr_resolved");
 	struct fake *f = open_self();
-	char *path = build("stub.so", "gcc -shared -fPIC -fno-builtin -O2",
-			   "double fma(double, double, double);\n"
-			   "long f(long n) { return (long)fma((double)n, 3.0, 1.0); }\nvoid *g(void) { return fma; }");
+	char *path = build("stub.so", "gcc -shared -fPIC -O2", chooser_user);
 	struct loaded l = load_with(path, f, true);
 	lp_addr stub = (lp_addr)call(&l, "g", 0);
 	assert_true(stub >= l.base && stub < l.base + l.span);
 	assert_int_equal(prot_at(&l, stub), LP_PROT_READ | LP_PROT_EXEC);
+	assert_int_equal(*nr_resolved, 0);
 	assert_int_equal(call(&l, "f", 5), 16);
 	assert_int_equal(call(&l, "f", 7), 22);
+	assert_int_equal(*nr_resolved, 1);
 	unload(&l);
 	close_fake(f);
 	lp_free(path);
@@ -576,7 +615,8 @@ static const char own_ifunc[] =
 
 static void ifuncs_of_the_object_are_resolved_by_the_program_not_by_us(void **state)
 {
-	static const char *const how[] = {"gcc -shared -fPIC -O0", "gcc -shared -fPIC -O2 -Wl,-z,now", "clang -shared -fPIC -O1"};
+	static const char *const how[] = {"gcc -shared -fPIC -O0", "gcc -shared -fPIC -O2 -Wl,-z,now",
+					  "clang -shared -fPIC -O1"};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(how); i++) {
 		struct loaded l = load("own_ifunc.so", how[i], own_ifunc);
 		assert_int_equal(call(&l, "times", 0), 0);
@@ -593,7 +633,8 @@ static void ifuncs_of_the_object_are_resolved_by_the_program_not_by_us(void **st
 
 static void thread_local_variables_of_the_program_are_reached_in_both_models(void **state)
 {
-	static const char source[] = "extern __thread int program_tls; int f(int x) { int old = program_tls; program_tls = x; return old; }";
+	static const char source[] =
+		"extern __thread int program_tls; int f(int x) { int old = program_tls; program_tls = x; return old; }";
 	static const char *const how[] = {
 		"gcc -shared -fPIC -O2 -ftls-model=initial-exec",
 		"gcc -shared -fPIC -O2 -ftls-model=global-dynamic",
@@ -610,14 +651,17 @@ static void thread_local_variables_of_the_program_are_reached_in_both_models(voi
 
 static void other_thread_local_variables_need_the_targets_loader(void **state)
 {
-	refused("tls_own.so", "gcc -shared -fPIC", "__thread int mine; int f(void) { return mine; }", LP_ENEEDSDLOPEN, "dl --dlopen");
-	refused("tls_desc.so", "gcc -shared -fPIC -mtls-dialect=gnu2", "extern __thread int program_tls; int f(void) { return program_tls; }",
-		LP_ENEEDSDLOPEN, "TLS descriptor");
+	refused("tls_own.so", "gcc -shared -fPIC", "__thread int mine; int f(void) { return mine; }", LP_ENEEDSDLOPEN,
+		"dl --dlopen");
+	refused("tls_desc.so", "gcc -shared -fPIC -mtls-dialect=gnu2",
+		"extern __thread int program_tls; int f(void) { return program_tls; }", LP_ENEEDSDLOPEN,
+		"TLS descriptor");
 	char *path = build("libtls.so", "gcc -shared -fPIC", "__thread int tls_of_library;");
 	void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
 	assert_non_null(handle);
 	struct fake *f = open_self();
-	char *user = build("tls_user.so", "gcc -shared -fPIC", "extern __thread int tls_of_library; int f(void) { return tls_of_library; }");
+	char *user = build("tls_user.so", "gcc -shared -fPIC",
+			   "extern __thread int tls_of_library; int f(void) { return tls_of_library; }");
 	struct loaded l;
 	struct lp_err err = {0};
 	assert_int_equal(try_load(&l, user, f, true, &err), -LP_ENEEDSDLOPEN);
@@ -633,20 +677,25 @@ static void other_thread_local_variables_need_the_targets_loader(void **state)
 
 static void constructors_and_destructors_need_the_targets_loader(void **state)
 {
-	static const char ctor[] = "int x; static __attribute__((constructor)) void set_up(void) { x = 1; } int f(void) { return x; }";
-	static const char dtor[] = "int x; static __attribute__((destructor)) void tear_down(void) { x = 1; } int f(void) { return x; }";
-	refused("ctor.so", "gcc -shared -fPIC", ctor, LP_ENEEDSDLOPEN, "constructor (set_up) that would have to run; `dl --dlopen`");
+	static const char ctor[] =
+		"int x; static __attribute__((constructor)) void set_up(void) { x = 1; } int f(void) { return x; }";
+	static const char dtor[] =
+		"int x; static __attribute__((destructor)) void tear_down(void) { x = 1; } int f(void) { return x; }";
+	refused("ctor.so", "gcc -shared -fPIC", ctor, LP_ENEEDSDLOPEN,
+		"constructor (set_up) that would have to run; `dl --dlopen`");
 	refused("ctor_s.so", "gcc -shared -fPIC -s", ctor, LP_ENEEDSDLOPEN, "has a constructor that would have to run");
 	refused("ctor_bare.so", "gcc -shared -fPIC -nostartfiles", ctor, LP_ENEEDSDLOPEN, "constructor (set_up)");
-	refused("ctor_relr.so", "clang -shared -fPIC -fuse-ld=lld -Wl,--pack-dyn-relocs=relr", ctor, LP_ENEEDSDLOPEN, "constructor (set_up)");
+	refused("ctor_relr.so", "clang -shared -fPIC -fuse-ld=lld -Wl,--pack-dyn-relocs=relr", ctor, LP_ENEEDSDLOPEN,
+		"constructor (set_up)");
 	refused("dtor.so", "gcc -shared -fPIC", dtor, LP_ENEEDSDLOPEN, "destructor (tear_down)");
-	refused("init.so", "gcc -shared -fPIC -Wl,-init=start_me", "void start_me(void) {}", LP_ENEEDSDLOPEN, "constructor (start_me)");
+	refused("init.so", "gcc -shared -fPIC -Wl,-init=start_me", "void start_me(void) {}", LP_ENEEDSDLOPEN,
+		"constructor (start_me)");
 }
 
 static void code_that_throws_needs_the_targets_loader(void **state)
 {
-	refused("throws.so", "g++ -x c++ -shared -fPIC", "extern \"C\" int f(int x) { if (x) throw 1; return 0; }", LP_ENEEDSDLOPEN,
-		"exceptions");
+	refused("throws.so", "g++ -x c++ -shared -fPIC", "extern \"C\" int f(int x) { if (x) throw 1; return 0; }",
+		LP_ENEEDSDLOPEN, "exceptions");
 }
 
 static void what_is_not_a_sound_shared_object_is_refused(void **state)
@@ -654,11 +703,13 @@ static void what_is_not_a_sound_shared_object_is_refused(void **state)
 	refused("object.so", "gcc -c -fPIC", "int f;", LP_EELF, "is an object file: link it with cc -shared");
 	refused("program.so", "gcc -pie -fPIE", "int main(void) { return 0; }", LP_EELF, "is a program");
 	refused("fixed.so", "gcc -no-pie", "int main(void) { return 0; }", LP_EELF, "is a program");
-	refused("textrel.so", "gcc -shared -fPIC -Wl,-z,notext", "__asm__(\".text\\n.globl f\\nf: .quad puts\\n\");", LP_EELF,
-		"relocations in its code");
-	refused("wx.so", "gcc -shared -fPIC -Wl,--omagic", "int x = 1; int f(void) { return x; }", LP_EELF, "writable and executable");
+	refused("textrel.so", "gcc -shared -fPIC -Wl,-z,notext", "__asm__(\".text\\n.globl f\\nf: .quad puts\\n\");",
+		LP_EELF, "relocations in its code");
+	refused("wx.so", "gcc -shared -fPIC -nostdlib -nostartfiles -Wl,--omagic",
+		"int x = 1; int f(void) { return x; }", LP_EELF, "writable and executable");
 	refused("stack.so", "gcc -shared -fPIC -Wl,-z,execstack", "int f;", LP_ENEEDSDLOPEN, "executable stack");
-	refused("aligned.so", "gcc -shared -fPIC", "int f __attribute__((aligned(65536))) = 1;", LP_ENEEDSDLOPEN, "aligned to 65536 bytes");
+	refused("aligned.so", "gcc -shared -fPIC", "int f __attribute__((aligned(65536))) = 1;", LP_ENEEDSDLOPEN,
+		"aligned to 65536 bytes");
 	refused("foreign.so", "aarch64-linux-gnu-gcc -shared -fPIC", "int f;", LP_EISA, "another machine");
 	refused("text.so", "echo hello > text.so; true", "", LP_EELF, "text.so");
 }
@@ -698,7 +749,8 @@ static void static_functions_are_found_and_twins_need_their_file(void **state)
 
 static void function_pointers_agree_with_a_program_that_took_its_own_plt_entry(void **state)
 {
-	char *exe = build("nopie", "gcc -fno-pie -no-pie", "#include <stdio.h>\n#include <unistd.h>\nint (*volatile p)(const char *) = puts;"
+	char *exe = build("nopie", "gcc -fno-pie -no-pie",
+			  "#include <stdio.h>\n#include <unistd.h>\nint (*volatile p)(const char *) = puts;"
 			  "int main(void) { return p(\"\") + (getpid() == (int)(long)puts); }");
 	struct fake *f = empty_fake();
 	add_image(f, exe, 0);
@@ -709,7 +761,8 @@ static void function_pointers_agree_with_a_program_that_took_its_own_plt_entry(v
 	assert_true(lp_elf_symbol_by_name(f->images.items[0].elf, LP_DYNSYM, "puts", &cursor, &s));
 	assert_true(s.shndx == SHN_UNDEF && s.value);
 
-	char *path = build("pointer.so", "gcc -shared -fPIC -fno-builtin -O0", "#include <stdio.h>\nint (*pointer)(const char *) = puts;"
+	char *path = build("pointer.so", "gcc -shared -fPIC -fno-builtin -O0",
+			   "#include <stdio.h>\nint (*pointer)(const char *) = puts;"
 			   "void *get(void) { return puts; } int call_it(void) { return puts(\"\"); }");
 	struct loaded l = load_with(path, f, true);
 	assert_true(lp_get64((void *)(uintptr_t)address(&l, "pointer")) == s.value);
@@ -722,6 +775,15 @@ static void function_pointers_agree_with_a_program_that_took_its_own_plt_entry(v
 
 /* ---- got ---- */
 
+static size_t image_named(struct fake *f, const char *name)
+{
+	size_t i = 0;
+	while (i < f->images.nr && strcmp(f->images.items[i].name, name))
+		i++;
+	assert_true(i < f->images.nr);
+	return i;
+}
+
 static int hooked(void)
 {
 	return 4711;
@@ -730,16 +792,15 @@ static int hooked(void)
 static void got_slots_of_an_image_are_all_found_and_calls_go_through_them(void **state)
 {
 	char *path = build("libgot.so", "gcc -shared -fPIC -O0 -Wl,-z,lazy,-z,norelro",
-			   "#include <unistd.h>\nint ask(void) { return getppid(); } void *volatile p; void *get(void) { return p = getppid; }");
+			   "#include <unistd.h>\nint ask(void) { return getppid(); } void *volatile p; void *get(void) "
+			   "{ return p = getppid; }");
 	void *handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
 	assert_non_null(handle);
 	int (*ask)(void) = (int (*)(void))(uintptr_t)dlsym(handle, "ask");
 	assert_int_equal(ask(), getppid());
 
 	struct fake *f = open_self();
-	size_t image = 0;
-	while (strcmp(f->images.items[image].name, "libgot.so"))
-		image++;
+	size_t image = image_named(f, "libgot.so");
 	lp_addr_vec slots = {0};
 	struct lp_err err = {0};
 	assert_int_equal(lp_link_got_slots(&f->target, image, "getppid", NULL, &slots, &err), 0);
@@ -764,23 +825,23 @@ static void got_slots_of_an_image_are_all_found_and_calls_go_through_them(void *
 
 static void a_hook_in_a_got_is_not_taken_for_the_resolution_of_an_ifunc(void **state)
 {
-	char *path = build("libhooked.so", "gcc -shared -fPIC -O0 -fno-builtin -Wl,-z,now,-z,norelro",
-			   "double fma(double, double, double); double ask(void) { return fma(2, 3, 4); }");
-	void *math = dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL), *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	assert_true(math && handle);
+	void *chooser = open_chooser();
+	char *path = build("libhooked.so", "gcc -shared -fPIC -O0 -Wl,-z,now,-z,norelro", chooser_user);
+	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	assert_non_null(handle);
 	struct fake *f = open_self();
-	size_t image = 0;
-	while (strcmp(f->images.items[image].name, "libhooked.so"))
-		image++;
 	lp_addr_vec slots = {0};
-	assert_int_equal(lp_link_got_slots(&f->target, image, "fma", NULL, &slots, NULL), 0);
-	assert_int_equal(slots.nr, 1);
-	char *user = build("fma.so", "gcc -shared -fPIC -fno-builtin", "double fma(double, double, double); void *g(void) { return fma; }");
+	assert_int_equal(lp_link_got_slots(&f->target, image_named(f, "libhooked.so"), "choice", NULL, &slots, NULL),
+			 0);
+	assert_true(slots.nr >= 1);
+	uint64_t chosen = lp_get64((void *)(uintptr_t)slots.items[0]);
+	char *user = build("chosen.so", "gcc -shared -fPIC", chooser_user);
 
 	struct loaded l = load_with(user, f, true);
-	assert_true((uint64_t)call(&l, "g", 0) == lp_get64((void *)(uintptr_t)slots.items[0]));
+	assert_true((uint64_t)call(&l, "g", 0) == chosen);
 	unload(&l);
-	lp_put64((void *)(uintptr_t)slots.items[0], (uintptr_t)hooked);
+	for (size_t i = 0; i < slots.nr; i++)
+		lp_put64((void *)(uintptr_t)slots.items[i], (uintptr_t)hooked);
 	l = load_with(user, f, true);
 	lp_addr bound = (lp_addr)call(&l, "g", 0);
 	assert_true(bound >= l.base && bound < l.base + l.span);
@@ -788,7 +849,35 @@ static void a_hook_in_a_got_is_not_taken_for_the_resolution_of_an_ifunc(void **s
 	lp_vec_free(&slots);
 	close_fake(f);
 	dlclose(handle);
-	dlclose(math);
+	dlclose(chooser);
+	lp_free(user);
+	lp_free(path);
+}
+
+static void an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc(void **state)
+{
+	void *chooser = open_chooser();
+	char *path = build("liblazy.so", "gcc -shared -fPIC -O0 -Wl,-z,lazy",
+			   "long choice(long, double); long ask(long n) { return choice(n, 1); }");
+	void *handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+	assert_non_null(handle);
+	long (*ask)(long) = (long (*)(long))(uintptr_t)dlsym(handle, "ask");
+	struct fake *f = open_self();
+	char *user = build("chosen.so", "gcc -shared -fPIC", chooser_user);
+	struct loaded l = load_with(user, f, true);
+	lp_addr bound = (lp_addr)call(&l, "g", 0);
+	assert_true(bound >= l.base && bound < l.base + l.span);
+	unload(&l);
+
+	assert_int_equal(ask(1), 3); /* now ld.so has filled in the slot */
+	l = load_with(user, f, true);
+	bound = (lp_addr)call(&l, "g", 0);
+	assert_false(bound >= l.base && bound < l.base + l.span);
+	assert_int_equal(call(&l, "f", 5), 16);
+	unload(&l);
+	close_fake(f);
+	dlclose(handle);
+	dlclose(chooser);
 	lp_free(user);
 	lp_free(path);
 }
@@ -954,6 +1043,7 @@ int main(void)
 		cmocka_unit_test(function_pointers_agree_with_a_program_that_took_its_own_plt_entry),
 		cmocka_unit_test(got_slots_of_an_image_are_all_found_and_calls_go_through_them),
 		cmocka_unit_test(a_hook_in_a_got_is_not_taken_for_the_resolution_of_an_ifunc),
+		cmocka_unit_test(an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc),
 		cmocka_unit_test(an_aarch64_object_is_linked_against_an_aarch64_libc),
 		cmocka_unit_test(a_damaged_object_is_refused_or_linked_but_never_believed),
 	};
