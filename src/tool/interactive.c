@@ -510,6 +510,7 @@ static char *read_from_terminal(struct prompt *p)
 	int len;
 	signals_catch();
 	errno = 0;
+	el_set(p->el, EL_PREP_TERM, 1); /* el_gets would do so behind the prompt, and early keys would be echoed twice */
 	const char *line = el_gets(p->el, &len);
 	if (line && len > 0) {
 		len -= line[len - 1] == '\n';
@@ -574,8 +575,8 @@ int verb_interactive(const struct args *a, struct lp_err *err)
 	int rc = lp_target_open_process(&p.target, a->pid, a->exe, err);
 	if (rc < 0)
 		return rc;
-	greet(&p);
 	editor_open(&p);
+	greet(&p);
 	rc = loop(&p, err);
 	editor_close(&p);
 	if (rc == 0 && p.lines.nr)

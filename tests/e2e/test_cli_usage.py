@@ -1,4 +1,5 @@
 """The command line itself: arguments, help and its twins, JSON shapes, exit codes, the prompt."""
+import fcntl
 import json
 import os
 import pty
@@ -6,7 +7,9 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -322,8 +325,7 @@ def test_info_and_list_for_people_show_what_their_json_says(target):
 
 
 def test_what_another_process_calls_itself_does_not_reach_the_terminal(target):
-    name = "\x1b]0;owned\x07\x9b2J\u009b2J"
-    lib.apply(target.pid, lib.example_script(), "--name", name.encode("latin-1")[:12] + b"\xc2\x9b2J\xff")
+    lib.apply(target.pid, lib.example_script(), "--name", os.fsdecode(b"\x1b]0;owned\x07\xc2\x9b2J\xff"))
     run = subprocess.run([lib.tool_path(), "list", "-p", str(target.pid)], capture_output=True)
     assert rb"\x1b]0;owned\x07" in run.stdout
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f-\xff]", run.stdout)
@@ -349,34 +351,39 @@ def test_a_patch_is_applied_also_when_the_answer_cannot_be_written(target):
 # ---- the prompt, on a terminal
 
 class Prompt:
-    """livepatch -i on a pty; ask() sends keys and returns what appeared up to the next prompt."""
+    """livepatch -i on a pty; ask() sends a line and returns what appeared up to the next prompt."""
+
+    MARK = r"livepatch \d+(?: \[\d+\])?> "
 
     def __init__(self, pid, state, **env):
         child, self.fd = pty.fork()
         if child == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", 24, 240, 0, 0))  # no line shall wrap
             os.environ.update(TERM="xterm", XDG_STATE_HOME=str(state), **env)
             os.execv(lib.tool_path(), ["livepatch", "-i", str(pid)])
         self.child = child
         self.text = ""
-        self.greeting = self.until("> ")
+        self.greeting = self.until(self.MARK)
+        assert "help lists what can be typed" in self.greeting
 
-    def until(self, end):
+    def until(self, pattern):
         deadline = time.monotonic() + lib.PATIENCE
-        while end not in self.text:
-            assert select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0], f"{end!r} not in {self.text!r}"
+        while not (found := re.search(pattern, self.text)):
+            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{pattern!r} not in {self.text!r}"
             self.text += os.read(self.fd, 4096).decode(errors="replace")
-        head, self.text = self.text.split(end, 1)
+        head, self.text = self.text[:found.start()], self.text[found.end():]
         return head
 
     def ask(self, line):
         """The echo of the line ends at its newline; the answer ends at the next prompt."""
         os.write(self.fd, line.encode() + b"\n")
         self.until("\n")
-        return self.until("> ").rpartition("livepatch ")[0].replace("\r", "")
+        return self.until(self.MARK).replace("\r", "")
 
     def press(self, keys, shows):
         os.write(self.fd, keys.encode())
-        self.until(shows)
+        self.until(re.escape(shows))
 
     def close(self):
         os.write(self.fd, b"\x15quit\n")
@@ -427,7 +434,7 @@ def test_tab_completes_instructions_symbols_types_and_names_of_objects(prompt):
     prompt.press("j\t", shows="mp ")
     prompt.press("func_\t", shows="J ")
     prompt.press("\x15set str_P ad\t", shows="dr ")
-    prompt.press("\x15", shows="> ")
+    prompt.press("\x15", shows="\x1b[K")
     dl, *_ = lib.example_script().splitlines()
     prompt.ask(dl)
     prompt.press("jmp func_J $f\t", shows="oo:")
@@ -436,7 +443,8 @@ def test_tab_completes_instructions_symbols_types_and_names_of_objects(prompt):
 
 def test_control_c_drops_the_line_and_not_the_prompt(prompt):
     prompt.press("set set_", shows="set_")
-    prompt.press("\x03", shows="> ")
+    os.write(prompt.fd, b"\x03")
+    prompt.until(Prompt.MARK)
     assert "nothing is collected yet" in prompt.ask("show")
 
 
