@@ -23,7 +23,7 @@
 
 #define DEBUG_DIR "/usr/lib/debug"
 
-/* O_NONBLOCK and O_NOCTTY: what is not a regular file is refused later, but opening it must not hang or take a terminal. */
+/* What is not a regular file is refused later, but already opening it must not hang or take a terminal. */
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 static int open_below(int root_fd, const char *path)

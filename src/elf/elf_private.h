@@ -30,7 +30,7 @@ struct lp_elf_table {
 struct lp_elf_symtab {
 	struct lp_elf_table raw; /* Elf64_Sym */
 	struct lp_strtab names;
-	char *cut_names; /* copy of `names` in which "name@VER" ends before the '@'; NULL: nothing to cut */
+	char *cut_names;	/* copy of `names` in which "name@VER" ends before the '@'; NULL: nothing to cut */
 	LP_VEC(uint32_t) files; /* indexes of STT_FILE, ascending */
 
 	/* Hash by name: chains of index + 1, ascending; 0 ends.  NULL until first used. */
@@ -51,8 +51,8 @@ struct lp_elf_place {
 	uint64_t reach; /* highest `end` of this and all earlier places */
 	uint32_t index;
 	uint8_t table;
-	uint8_t rank;	/* among equals the higher one names the address */
-	bool nameless;	/* a boundary, but nothing to show to people */
+	uint8_t rank;  /* among equals the higher one names the address */
+	bool nameless; /* a boundary, but nothing to show to people */
 };
 
 enum { PART_RELA, PART_JMPREL, PART_RELR, PART_END };
@@ -61,9 +61,9 @@ struct lp_elf {
 	char *name;
 	uint8_t *bytes;
 	size_t len;
-	uint64_t bias;	  /* of a memory image: added by the loader to dynamic pointers */
+	uint64_t bias; /* of a memory image: added by the loader to dynamic pointers */
 	bool from_memory;
-	bool debug_only;  /* made by --only-keep-debug: sections have addresses but no bytes */
+	bool debug_only; /* made by --only-keep-debug: sections have addresses but no bytes */
 
 	Elf64_Ehdr header;
 	LP_VEC(Elf64_Phdr) phdrs;

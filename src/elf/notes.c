@@ -114,7 +114,7 @@ bool lp_build_id_parse(const char *hex, struct lp_build_id *out)
 {
 	*out = (struct lp_build_id){0};
 	size_t len = strlen(hex);
-	if (!len || len % 2 || len > 2 * LP_BUILD_ID_MAX)
+	if (!len || len % 2 || len / 2 > LP_BUILD_ID_MAX)
 		return false;
 	for (size_t i = 0; i < len; i += 2) {
 		int high = digit_value(hex[i]), low = digit_value(hex[i + 1]);

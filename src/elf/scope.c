@@ -56,8 +56,10 @@ int lp_symspec_parse(struct lp_symspec *out, const char *text, struct lp_err *er
 	    parse_name(out, colon ? colon + 1 : text))
 		return 0;
 	lp_symspec_free(out);
-	return lp_fail(err, LP_EPARSE, "'%.200s' is not a symbol: write name, name@VERSION, file.c:name, module:name or "
-		       "module:file.c:name", text);
+	return lp_fail(err, LP_EPARSE,
+		       "'%.200s' is not a symbol: write name, name@VERSION, file.c:name, module:name or "
+		       "module:file.c:name",
+		       text);
 }
 
 void lp_symspec_free(struct lp_symspec *s)
@@ -239,8 +241,8 @@ int lp_scope_find(const struct lp_image *images, size_t nr, const struct lp_syms
 /* The symbols that other objects can see (glibc, elf/dl-lookup.c, check_match and do_lookup_x). */
 static bool is_exported(const struct lp_elf_sym *s)
 {
-	const unsigned types = 1u << STT_NOTYPE | 1u << STT_OBJECT | 1u << STT_FUNC | 1u << STT_COMMON |
-			       1u << STT_TLS | 1u << STT_GNU_IFUNC;
+	const unsigned types = 1u << STT_NOTYPE | 1u << STT_OBJECT | 1u << STT_FUNC | 1u << STT_COMMON | 1u << STT_TLS |
+			       1u << STT_GNU_IFUNC;
 	if (s->shndx == SHN_UNDEF || !(types & 1u << s->type))
 		return false;
 	if (!s->value && s->shndx != SHN_ABS && s->type != STT_TLS)

@@ -33,7 +33,7 @@ static bool chain_get(struct chain c, void *out, size_t size)
 	return true;
 }
 
-/* Links count from the structure that holds them; 0 ends the chain, less than a whole structure is a cycle in the making. */
+/* Links count from the structure that holds them; 0 ends the chain, less than a whole structure makes no sense. */
 static bool chain_follow(struct chain *c, uint32_t by, size_t least)
 {
 	if (by < least || by > c->len)

@@ -73,13 +73,15 @@ static void a_debuglink_with_another_checksum_is_passed_over(void **state)
 
 static void the_build_id_names_the_file(void **state)
 {
-	shell("mkdir -p root/usr/lib/debug/.build-id/01 && cp other/q.debug root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
+	shell("mkdir -p root/usr/lib/debug/.build-id/01 && cp other/q.debug "
+	      "root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
 	assert_has_debug("q");
 }
 
 static void a_file_at_the_right_place_with_another_build_id_is_passed_over(void **state)
 {
-	shell("mkdir -p root/usr/lib/debug/.build-id/01 && cp other/p.debug root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
+	shell("mkdir -p root/usr/lib/debug/.build-id/01 && cp other/p.debug "
+	      "root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
 	assert_null(debug_of("q"));
 	shell("printf 'not an ELF file at all' > root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
 	assert_null(debug_of("q"));
@@ -100,7 +102,8 @@ static void symbolic_links_stay_inside_the_root(void **state)
 
 static void a_fifo_in_the_place_of_a_debug_file_does_not_hang(void **state)
 {
-	shell("mkdir -p root/usr/lib/debug/.build-id/01 && mkfifo root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
+	shell("mkdir -p root/usr/lib/debug/.build-id/01 && mkfifo "
+	      "root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
 	assert_null(debug_of("q"));
 	remove_debug_files();
 }

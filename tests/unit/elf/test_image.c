@@ -53,9 +53,9 @@ static void what_is_not_such_an_elf_file_is_refused_with_a_sentence(void **state
 	Elf64_Ehdr *h = (Elf64_Ehdr *)copy;
 	assert_refused("", 0, "bad: too short for an ELF header (0 bytes)");
 	assert_refused(small, 63, "bad: too short for an ELF header (63 bytes)");
-#define WITH(change, sentence)                     \
-	memcpy(copy, small, sizeof copy);          \
-	change;                                    \
+#define WITH(change, sentence)            \
+	memcpy(copy, small, sizeof copy); \
+	change;                           \
 	assert_refused(copy, sizeof copy, sentence)
 	WITH(copy[1] = 'e', "bad: not an ELF file");
 	WITH(copy[EI_CLASS] = ELFCLASS32, "bad: not a 64-bit little-endian ELF file");
@@ -123,7 +123,8 @@ static void closing_nothing_is_fine(void **state)
 
 static void the_small_file_has_every_kind_of_table(void **state)
 {
-	static const int64_t tags[] = {DT_HASH, DT_GNU_HASH, DT_RELA, DT_JMPREL, DT_RELR, DT_VERSYM, DT_VERDEF, DT_VERNEED};
+	static const int64_t tags[] = {DT_HASH, DT_GNU_HASH, DT_RELA,	DT_JMPREL,
+				       DT_RELR, DT_VERSYM,   DT_VERDEF, DT_VERNEED};
 	struct lp_elf *e = open_elf(scratch("small.so"));
 	uint64_t value;
 	for (size_t i = 0; i < LP_ARRAY_SIZE(tags); i++)

@@ -153,8 +153,8 @@ static void addresses_in_a_dump_are_link_time_addresses(void **state)
 	struct lp_elf *file = open_elf(d.path), *memory = view(&d);
 	struct lp_elf_sym s = symbol_named(memory, LP_DYNSYM, "getenv");
 	assert_ptr_equal((void *)(uintptr_t)(d.bias + s.value), (void *)(uintptr_t)getenv);
-	assert_memory_equal(lp_elf_bytes_at_vaddr(memory, s.value, s.size), lp_elf_bytes_at_vaddr(file, s.value, s.size),
-			    s.size);
+	assert_memory_equal(lp_elf_bytes_at_vaddr(memory, s.value, s.size),
+			    lp_elf_bytes_at_vaddr(file, s.value, s.size), s.size);
 	struct lp_elf_sym at;
 	assert_true(lp_elf_symbol_at(memory, s.value + 1, &at));
 	assert_string_equal(at.name, "getenv");

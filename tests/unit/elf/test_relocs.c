@@ -7,12 +7,11 @@
 
 #include "base/bits.h"
 
-static const char table_c[] =
-	"static int numbers[200];\n"
-	"int *pointers[200] = {\n"
-	"#define P(n) [n] = &numbers[n], [n + 1] = &numbers[n + 1], [n + 3] = &numbers[n + 3],\n"
-	"P(0) P(10) P(63) P(64) P(70) P(127) P(128) P(190)\n"
-	"};\n";
+static const char table_c[] = "static int numbers[200];\n"
+			      "int *pointers[200] = {\n"
+			      "#define P(n) [n] = &numbers[n], [n + 1] = &numbers[n + 1], [n + 3] = &numbers[n + 3],\n"
+			      "P(0) P(10) P(63) P(64) P(70) P(127) P(128) P(190)\n"
+			      "};\n";
 
 static int compile(void **state)
 {

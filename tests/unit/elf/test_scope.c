@@ -49,7 +49,8 @@ static void a_specification_is_taken_apart(void **state)
 
 static void a_specification_with_an_empty_part_is_refused(void **state)
 {
-	static const char *const bad[] = {"", ":", "a:", ":a", "a::b", ":a:b", "a:b:", "a:b:c:d", "f@", "f@@", "f@@@V", "f@V@W"};
+	static const char *const bad[] = {"",	  ":",	     "a:", ":a",  "a::b",  ":a:b",
+					  "a:b:", "a:b:c:d", "f@", "f@@", "f@@@V", "f@V@W"};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(bad); i++) {
 		struct lp_symspec s;
 		struct lp_err err = {0};
@@ -70,15 +71,17 @@ static int compile(void **state)
 			    "__thread int per_thread; __thread int second_per_thread;\n");
 	write_text("two.c", "static int n; __attribute__((noinline)) static int helper(void) { return --n; }\n"
 			    "int run_two(void) { return helper(); }\n");
-	write_text("lib.c", "int run(void) { return 7; }\nint undefined_here(void);\n"
-			    "int call(void) { return undefined_here(); }\n"
-			    "__attribute__((visibility(\"hidden\"))) int hidden(void) { return 1; }\n"
-			    "__attribute__((weak)) int weak_one(void) { return hidden(); }\n"
-			    "int o(void) { return 1; }\nint m(void) { return 2; }\n"
-			    "__asm__(\".symver o, api@V1\\n.symver m, api@@V2\\n\");\n"
-			    "__asm__(\".symver o2, same@V1\\n.symver o2, same@@V2\\n\");\nint o2(void) { return 5; }\n");
+	write_text("lib.c",
+		   "int run(void) { return 7; }\nint undefined_here(void);\n"
+		   "int call(void) { return undefined_here(); }\n"
+		   "__attribute__((visibility(\"hidden\"))) int hidden(void) { return 1; }\n"
+		   "__attribute__((weak)) int weak_one(void) { return hidden(); }\n"
+		   "int o(void) { return 1; }\nint m(void) { return 2; }\n"
+		   "__asm__(\".symver o, api@V1\\n.symver m, api@@V2\\n\");\n"
+		   "__asm__(\".symver o2, same@V1\\n.symver o2, same@@V2\\n\");\nint o2(void) { return 5; }\n");
 	write_text("lib.map", "V1 { global: run; call; weak_one; api; same; };\nV2 { global: api; same; } V1;\n");
-	write_text("late.c", "int weak_one(void) { return 9; }\nint undefined_here(void) { return 4; }\nint api(void) { return 8; }\n");
+	write_text("late.c", "int weak_one(void) { return 9; }\nint undefined_here(void) { return 4; }\nint api(void) "
+			     "{ return 8; }\n");
 	shell("gcc -O1 -g -fPIC -c one.c && gcc -O1 -g -fPIC -S two.c");
 	shell("sed -i 's|\\.file\t\"two.c\"|.file \"src/two.c\"|' two.s && gcc -c two.s");
 	shell("gcc -shared -Wl,-soname,libone.so.1 -o one.so one.o two.o");

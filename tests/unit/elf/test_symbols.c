@@ -6,26 +6,23 @@
 
 #include <stdlib.h>
 
-static const char one_c[] =
-	"static int counter;\n"
-	"__attribute__((noinline)) static int helper(int x) { return counter += x; }\n"
-	"int exported(int x) { return helper(x) + 1; }\n";
-static const char two_c[] =
-	"static int counter = 5;\n"
-	"__attribute__((noinline)) static int helper(int x) { return counter -= x; }\n"
-	"int other(int x) { return helper(x) + 2; }\n"
-	"int old_api(void) { return 1; }\n"
-	"int new_api(void) { return 2; }\n"
-	"__asm__(\".symver old_api, api@V1\\n.symver new_api, api@@V2\");\n";
+static const char one_c[] = "static int counter;\n"
+			    "__attribute__((noinline)) static int helper(int x) { return counter += x; }\n"
+			    "int exported(int x) { return helper(x) + 1; }\n";
+static const char two_c[] = "static int counter = 5;\n"
+			    "__attribute__((noinline)) static int helper(int x) { return counter -= x; }\n"
+			    "int other(int x) { return helper(x) + 2; }\n"
+			    "int old_api(void) { return 1; }\n"
+			    "int new_api(void) { return 2; }\n"
+			    "__asm__(\".symver old_api, api@V1\\n.symver new_api, api@@V2\");\n";
 static const char map[] = "V1 { global: exported; other; api; local: *; };\nV2 { global: api; } V1;\n";
-static const char labels_s[] =
-	".text\n.globl first\nfirst: .skip 16, 0x90\n"
-	".globl sized\n.type sized, @function\nsized: .skip 16, 0x90\n.size sized, 8\n"
-	".type inner, @object\ninner = sized + 4\n.size inner, 2\n"
-	".globl last\nlast: .skip 5, 0x90\n"
-	".section .text.far, \"ax\"\n.skip 64, 0x90\n"
-	".data\n.globl word\nword: .quad first\n"
-	".section .note.GNU-stack, \"\", @progbits\n";
+static const char labels_s[] = ".text\n.globl first\nfirst: .skip 16, 0x90\n"
+			       ".globl sized\n.type sized, @function\nsized: .skip 16, 0x90\n.size sized, 8\n"
+			       ".type inner, @object\ninner = sized + 4\n.size inner, 2\n"
+			       ".globl last\nlast: .skip 5, 0x90\n"
+			       ".section .text.far, \"ax\"\n.skip 64, 0x90\n"
+			       ".data\n.globl word\nword: .quad first\n"
+			       ".section .note.GNU-stack, \"\", @progbits\n";
 
 static int compile(void **state)
 {
@@ -36,8 +33,10 @@ static int compile(void **state)
 	shell("gcc -O1 -g -fPIC -c one.c two.c");
 	shell("gcc -shared -Wl,--version-script=lib.map -Wl,-soname,libtwo.so.2 -o lib.so one.o two.o");
 	shell("cp lib.so stripped.so && strip stripped.so");
-	shell("gcc -nostdlib -nostartfiles -static -Wl,-e,first -Wl,-z,separate-code -Wl,--no-gc-sections -o labels labels.s");
-	write_text("main.c", "#include <stdio.h>\nint api(void); int main(void) { return printf(\"%d\", api()) < 0; }\n");
+	shell("gcc -nostdlib -nostartfiles -static -Wl,-e,first -Wl,-z,separate-code -Wl,--no-gc-sections -o labels "
+	      "labels.s");
+	write_text("main.c",
+		   "#include <stdio.h>\nint api(void); int main(void) { return printf(\"%d\", api()) < 0; }\n");
 	shell("gcc -O1 -o pie main.c ./lib.so && gcc -O1 -no-pie -o nopie main.c ./lib.so");
 	return 0;
 }
