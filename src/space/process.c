@@ -13,6 +13,7 @@
 #include "space/space.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ struct process {
 	struct lp_maps maps;
 	bool maps_known;
 	LP_VEC(struct lp_thread) threads;
+	sigset_t mask; /* ours, before the pause */
 };
 
 static struct process *process_of(struct lp_target *t)
@@ -422,9 +424,15 @@ static int process_dlclose(struct lp_target *t, lp_addr handle, unsigned timeout
 static int process_pause(struct lp_target *t, struct lp_err *err)
 {
 	struct process *s = process_of(t);
+	/* ^Z at the wrong moment would stop us while everybody waits for us. */
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &s->mask);
 	int rc = lp_stop_all(s->p, STOP_TIMEOUT_MS, err);
-	if (rc < 0)
+	if (rc < 0) {
+		pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
 		return rc;
+	}
 	size_t nr;
 	const struct lp_stopped *stopped = lp_stopped_threads(s->p, &nr);
 	s->threads.nr = 0;
@@ -454,6 +462,7 @@ static void process_resume(struct lp_target *t, struct lp_pause_stats *stats)
 {
 	uint64_t ns = 0;
 	lp_resume_all(proc_of(t), &ns);
+	pthread_sigmask(SIG_SETMASK, &process_of(t)->mask, NULL);
 	if (stats)
 		*stats = (struct lp_pause_stats){.ns = ns, .nr_threads = process_of(t)->threads.nr};
 }

@@ -95,6 +95,10 @@ void help_print(const struct verb *v);
 extern volatile sig_atomic_t interrupted;
 void signals_catch(void);
 
+/* True in the worker, which goes on; false in its parent, once the worker has ended, with the exit status to end with. */
+bool supervise(const struct args *a, int *status);
+int status_of(int rc); /* the exit status that stands for a verb's answer */
+
 struct lp_apply_opts opts_of(const struct args *a);
 /* Pieces that the prompt shares with the verbs. */
 void print_applied(const struct lp_result *r);
