@@ -96,7 +96,8 @@ static int add_load(struct lp_object *o, const Elf64_Phdr *p, struct lp_err *err
 	if (pages.start < end)
 		return lp_fail(err, LP_EELF, "%s: segments share a page or are out of order", o->path);
 	if (pages.end - o->low > LP_OBJECT_SPAN_MAX)
-		return lp_fail(err, LP_EELF, "%s takes more than %" PRIu64 " MiB of address space", o->path, LP_OBJECT_SPAN_MAX >> 20);
+		return lp_fail(err, LP_EELF, "%s takes more than %" PRIu64 " MiB of address space", o->path,
+			       LP_OBJECT_SPAN_MAX >> 20);
 	rc = add_piece(o, o->size, pages.start - o->low, 0, err);
 	rc = rc ? rc : add_segment(o, pages.start - o->low, pages.end - o->low, prot_of(p), err);
 	o->size = pages.end - o->low;
@@ -118,7 +119,8 @@ const Elf64_Phdr *lp_object_segment(const struct lp_object *o, uint64_t vaddr, u
 {
 	for (size_t i = 0; i < lp_elf_phdr_count(o->elf); i++) {
 		const Elf64_Phdr *p = lp_elf_phdr(o->elf, i);
-		if (p->p_type == PT_LOAD && vaddr >= p->p_vaddr && len <= p->p_memsz && vaddr - p->p_vaddr <= p->p_memsz - len)
+		if (p->p_type == PT_LOAD && vaddr >= p->p_vaddr && len <= p->p_memsz &&
+		    vaddr - p->p_vaddr <= p->p_memsz - len)
 			return p;
 	}
 	return NULL;
@@ -136,7 +138,8 @@ static int add_resolver(struct lp_object *o, uint64_t resolver, struct lp_err *e
 {
 	const Elf64_Phdr *p = lp_object_segment(o, resolver, 1);
 	if (!p || !(p->p_flags & PF_X))
-		return lp_fail(err, LP_EELF, "%s: the resolver of an IFUNC (" LP_ADDR ") lies outside its code", o->path, resolver);
+		return lp_fail(err, LP_EELF, "%s: the resolver of an IFUNC (" LP_ADDR ") lies outside its code",
+			       o->path, resolver);
 	lp_vec_push(&o->resolvers, resolver);
 	return 0;
 }
@@ -184,7 +187,8 @@ static size_t count_possible_ifuncs(const struct lp_object *o)
 	size_t nr = 0;
 	struct lp_elf_sym s;
 	for (size_t i = 1; i < lp_elf_symbol_count(o->elf, LP_DYNSYM); i++)
-		nr += lp_elf_symbol(o->elf, LP_DYNSYM, i, &s) && s.shndx == SHN_UNDEF && s.type != STT_OBJECT && s.type != STT_TLS;
+		nr += lp_elf_symbol(o->elf, LP_DYNSYM, i, &s) && s.shndx == SHN_UNDEF && s.type != STT_OBJECT &&
+		      s.type != STT_TLS;
 	return nr;
 }
 
@@ -302,7 +306,8 @@ static void request_piece(struct lp_room_request *r, lp_addr start, lp_addr end,
 
 void lp_object_room(const struct lp_object *o, lp_addr base, struct lp_room_request *out)
 {
-	_Static_assert(LP_ARRAY_SIZE(out->pieces) >= LP_OBJECT_PIECES_MAX + 2, "stubs and slots have a piece of their own");
+	_Static_assert(LP_ARRAY_SIZE(out->pieces) >= LP_OBJECT_PIECES_MAX + 2,
+		       "stubs and slots have a piece of their own");
 	lp_addr stubs = base + o->size, slots = stubs + stubs_size(o), end = base + lp_object_span(o);
 	*out = (struct lp_room_request){.range = {base, end}};
 	for (size_t i = 0; i < o->nr_pieces; i++)
@@ -331,7 +336,8 @@ static void copy_segments(const struct placing *p)
 		const Elf64_Phdr *ph = lp_elf_phdr(p->o->elf, i);
 		if (ph->p_type != PT_LOAD || !ph->p_filesz)
 			continue;
-		memcpy(p->image + (ph->p_vaddr - p->o->low), lp_elf_bytes_at(p->o->elf, ph->p_offset, ph->p_filesz), ph->p_filesz);
+		memcpy(p->image + (ph->p_vaddr - p->o->low), lp_elf_bytes_at(p->o->elf, ph->p_offset, ph->p_filesz),
+		       ph->p_filesz);
 	}
 }
 
@@ -372,11 +378,15 @@ const char *lp_object_place(const struct lp_object *o, uint64_t vaddr, char *out
 static lp_addr symbol_value(const struct placing *p, const struct lp_bound *b, bool call)
 {
 	switch (b->kind) {
-	case LP_BOUND_OWN: return own_address(p, b->value);
-	case LP_BOUND_STUB: return !call && b->pointer ? b->pointer : p->base + stub_offset(p->o, b->value);
-	case LP_BOUND_TARGET: return !call && b->pointer ? b->pointer : b->value;
+	case LP_BOUND_OWN:
+		return own_address(p, b->value);
+	case LP_BOUND_STUB:
+		return !call && b->pointer ? b->pointer : p->base + stub_offset(p->o, b->value);
+	case LP_BOUND_TARGET:
+		return !call && b->pointer ? b->pointer : b->value;
 	case LP_BOUND_TLS:
-	case LP_BOUND_NOT_YET: break;
+	case LP_BOUND_NOT_YET:
+		break;
 	}
 	return 0;
 }
@@ -393,23 +403,42 @@ static bool is_for_calls(const struct lp_reloc_howto *h)
  * the program's thread-local variables come here. */
 #define TLS_MODULE_OF_PROGRAM 1
 
-static int reloc_value(const struct placing *p, const struct lp_reloc_howto *h, const struct lp_elf_rela *r, uint64_t *out,
-		       struct lp_err *err)
+static int reloc_value(const struct placing *p, const struct lp_reloc_howto *h, const struct lp_elf_rela *r,
+		       uint64_t *out, struct lp_err *err)
 {
 	static const struct lp_bound no_symbol = {.kind = LP_BOUND_TARGET};
 	const struct lp_bound *b = r->sym ? &p->o->bounds[r->sym] : &no_symbol;
 	uint64_t s = symbol_value(p, b, is_for_calls(h)), a = (uint64_t)r->addend;
 	switch (h->formula) {
-	case LP_RELOC_ABS: *out = s + a; return 0;
-	case LP_RELOC_SYM: *out = s; return 0;
-	case LP_RELOC_PC: *out = s + a - own_address(p, r->offset); return 0;
-	case LP_RELOC_BASE: *out = own_address(p, a); return 0;
-	case LP_RELOC_SIZE: *out = b->size + a; return 0;
-	case LP_RELOC_IFUNC: *out = p->base + stub_offset(p->o, (uint64_t)lp_object_own_stub(p->o, a)); return 0;
-	case LP_RELOC_TPOFF: *out = (uint64_t)b->tp_offset + a; return 0;
-	case LP_RELOC_DTPMOD: *out = TLS_MODULE_OF_PROGRAM; return 0;
-	case LP_RELOC_DTPOFF: *out = b->value + a; return 0;
-	default: return lp_fail(err, LP_EINTERNAL, "%s: %s was bound but cannot be applied", p->o->path, h->name);
+	case LP_RELOC_ABS:
+		*out = s + a;
+		return 0;
+	case LP_RELOC_SYM:
+		*out = s;
+		return 0;
+	case LP_RELOC_PC:
+		*out = s + a - own_address(p, r->offset);
+		return 0;
+	case LP_RELOC_BASE:
+		*out = own_address(p, a);
+		return 0;
+	case LP_RELOC_SIZE:
+		*out = b->size + a;
+		return 0;
+	case LP_RELOC_IFUNC:
+		*out = p->base + stub_offset(p->o, (uint64_t)lp_object_own_stub(p->o, a));
+		return 0;
+	case LP_RELOC_TPOFF:
+		*out = (uint64_t)b->tp_offset + a;
+		return 0;
+	case LP_RELOC_DTPMOD:
+		*out = TLS_MODULE_OF_PROGRAM;
+		return 0;
+	case LP_RELOC_DTPOFF:
+		*out = b->value + a;
+		return 0;
+	default:
+		return lp_fail(err, LP_EINTERNAL, "%s: %s was bound but cannot be applied", p->o->path, h->name);
 	}
 }
 
@@ -422,7 +451,9 @@ static int apply_reloc(const struct placing *p, const struct lp_elf_rela *r, str
 		return 0;
 	int rc = reloc_value(p, h, r, &value, err);
 	rc = rc ? rc : p->o->isa->reloc_store(h, p->image + (r->offset - p->o->low), value, err);
-	return rc ? lp_err_context(err, rc, "%s: relocating %s", p->o->path, lp_object_place(p->o, r->offset, place, sizeof place)) : 0;
+	return rc ? lp_err_context(err, rc, "%s: relocating %s", p->o->path,
+				   lp_object_place(p->o, r->offset, place, sizeof place))
+		  : 0;
 }
 
 static int apply_relocs(const struct placing *p, struct lp_err *err)
@@ -489,13 +520,14 @@ static int refuse_ambiguous(const struct lp_object *o, const lp_found_vec *found
 	lp_fail(err, LP_EAMBIGUOUS, "%s has more than one symbol %s:", o->path, name);
 	for (size_t i = 0; i < found->nr; i++) {
 		const struct lp_elf_sym *s = &found->items[i].sym;
-		lp_err_append(err, "\n  %s%s%s at " LP_ADDR, s->file ? s->file : "", s->file ? ":" : "", s->name, s->value);
+		lp_err_append(err, "\n  %s%s%s at " LP_ADDR, s->file ? s->file : "", s->file ? ":" : "", s->name,
+			      s->value);
 	}
 	return -LP_EAMBIGUOUS;
 }
 
-static int choose_symbol(const struct lp_object *o, const lp_found_vec *found, const char *name, const struct lp_elf_sym **out,
-			 struct lp_err *err)
+static int choose_symbol(const struct lp_object *o, const lp_found_vec *found, const char *name,
+			 const struct lp_elf_sym **out, struct lp_err *err)
 {
 	for (size_t p = 0; p < LP_ARRAY_SIZE(preferences); p++) {
 		size_t nr = 0;
@@ -512,7 +544,8 @@ static int choose_symbol(const struct lp_object *o, const lp_found_vec *found, c
 		       stripped ? " (it is stripped: only exported symbols are known)" : "");
 }
 
-static int symbol_address(const struct lp_object *o, lp_addr base, const struct lp_elf_sym *s, lp_addr *out, struct lp_err *err)
+static int symbol_address(const struct lp_object *o, lp_addr base, const struct lp_elf_sym *s, lp_addr *out,
+			  struct lp_err *err)
 {
 	*out = base + (s->value - o->low);
 	if (s->type != STT_GNU_IFUNC)
@@ -524,7 +557,8 @@ static int symbol_address(const struct lp_object *o, lp_addr base, const struct 
 	return 0;
 }
 
-int lp_object_symbol(const struct lp_object *o, lp_addr base, const char *name, lp_addr *out, uint64_t *size, struct lp_err *err)
+int lp_object_symbol(const struct lp_object *o, lp_addr base, const char *name, lp_addr *out, uint64_t *size,
+		     struct lp_err *err)
 {
 	struct lp_symspec spec;
 	lp_found_vec found = {0};

@@ -55,7 +55,8 @@ int lp_object_link(struct lp_object *o, lp_addr base, struct lp_target *t, uint8
  * "file.c:func1"): exported ones first, then local ones; an IFUNC gives its
  * stub.  size may be NULL.  -LP_ENOSYM, -LP_EAMBIGUOUS with the candidates.
  */
-int lp_object_symbol(const struct lp_object *o, lp_addr base, const char *name, lp_addr *out, uint64_t *size, struct lp_err *err);
+int lp_object_symbol(const struct lp_object *o, lp_addr base, const char *name, lp_addr *out, uint64_t *size,
+		     struct lp_err *err);
 
 /* ---- GOT hooking ---- */
 

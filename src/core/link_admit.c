@@ -26,10 +26,11 @@ static int check_kind(const struct lp_object *o, struct lp_err *err)
 	if (h->e_type == ET_REL)
 		return lp_fail(err, LP_EELF, "%s is an object file: link it with cc -shared", o->path);
 	if (h->e_machine != o->isa->elf_machine)
-		return lp_fail(err, LP_EISA, "%s is made for another machine (ELF number %u) than the target's, %s", o->path,
-			       h->e_machine, o->isa->name);
+		return lp_fail(err, LP_EISA, "%s is made for another machine (ELF number %u) than the target's, %s",
+			       o->path, h->e_machine, o->isa->name);
 	if (h->e_type != ET_DYN || (lp_elf_dynamic(o->elf, DT_FLAGS_1, &flags) && (flags & DF_1_PIE)))
-		return lp_fail(err, LP_EELF, "%s is a program, not a shared object: build it with cc -shared -fPIC", o->path);
+		return lp_fail(err, LP_EELF, "%s is a program, not a shared object: build it with cc -shared -fPIC",
+			       o->path);
 	if (!lp_elf_phdr_find(o->elf, PT_DYNAMIC))
 		return lp_fail(err, LP_EELF, "%s has no dynamic section: build it with cc -shared", o->path);
 	return 0;
@@ -41,7 +42,8 @@ static int check_segments(const struct lp_object *o, struct lp_err *err)
 	for (size_t i = 0; i < lp_elf_phdr_count(o->elf); i++) {
 		const Elf64_Phdr *p = lp_elf_phdr(o->elf, i);
 		if (p->p_type == PT_LOAD && (p->p_flags & PF_W) && (p->p_flags & PF_X))
-			return lp_fail(err, LP_EELF, "%s has a segment that is writable and executable at once (" LP_ADDR ")",
+			return lp_fail(err, LP_EELF,
+				       "%s has a segment that is writable and executable at once (" LP_ADDR ")",
 				       o->path, p->p_vaddr);
 	}
 	lp_elf_dynamic(o->elf, DT_FLAGS, &flags);
@@ -73,15 +75,17 @@ struct hooks {
 	const char *crt_entry, *crt_section, *what;
 };
 
-static const struct hooks constructors = {DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_INIT, "frame_dummy", ".init", "constructor"};
-static const struct hooks destructors = {DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_FINI, "__do_global_dtors_aux", ".fini", "destructor"};
+static const struct hooks constructors = {DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_INIT,
+					  "frame_dummy", ".init",	  "constructor"};
+static const struct hooks destructors = {DT_FINI_ARRAY,		  DT_FINI_ARRAYSZ, DT_FINI,
+					 "__do_global_dtors_aux", ".fini",	   "destructor"};
 
 static int refuse_hook(const struct lp_object *o, const struct hooks *h, uint64_t entry, struct lp_err *err)
 {
 	struct lp_elf_sym s;
 	bool named = entry && lp_elf_symbol_at(o->elf, entry, &s) && s.value == entry;
-	return lp_fail(err, LP_ENEEDSDLOPEN, "%s has a %s%s%s%s that would have to run" REMEDY, o->path, h->what, named ? " (" : "",
-		       named ? s.name : "", named ? ")" : "");
+	return lp_fail(err, LP_ENEEDSDLOPEN, "%s has a %s%s%s%s that would have to run" REMEDY, o->path, h->what,
+		       named ? " (" : "", named ? s.name : "", named ? ")" : "");
 }
 
 static bool is_named(const struct lp_object *o, uint64_t value, const char *name)
@@ -151,8 +155,8 @@ static int check_hooks(const struct lp_object *o, struct lp_err *err)
 
 /* References that only code which throws, or is unwound through, makes. */
 static const char *const unwinder_symbols[] = {
-	"__cxa_throw", "__cxa_rethrow", "__cxa_begin_catch", "__gxx_personality_v0", "__gcc_personality_v0", "_Unwind_Resume",
-	"_Unwind_RaiseException", "_Unwind_ForcedUnwind",
+	"__cxa_throw",		"__cxa_rethrow",  "__cxa_begin_catch",	    "__gxx_personality_v0",
+	"__gcc_personality_v0", "_Unwind_Resume", "_Unwind_RaiseException", "_Unwind_ForcedUnwind",
 };
 
 static bool knows(const struct lp_object *o, const char *name)
@@ -169,8 +173,10 @@ static int check_unwinding(const struct lp_object *o, struct lp_err *err)
 {
 	for (size_t i = 0; i < LP_ARRAY_SIZE(unwinder_symbols); i++)
 		if (knows(o, unwinder_symbols[i]))
-			return lp_fail(err, LP_ENEEDSDLOPEN, "%s throws, catches or cleans up after exceptions (it uses %s), "
-				       "which need it to be known to the unwinder" REMEDY, o->path, unwinder_symbols[i]);
+			return lp_fail(err, LP_ENEEDSDLOPEN,
+				       "%s throws, catches or cleans up after exceptions (it uses %s), "
+				       "which need it to be known to the unwinder" REMEDY,
+				       o->path, unwinder_symbols[i]);
 	return 0;
 }
 
@@ -181,8 +187,9 @@ static int check_alignment(const struct lp_object *o, struct lp_err *err)
 	for (size_t i = 0; i < lp_elf_section_count(o->elf); i++) {
 		const Elf64_Shdr *s = lp_elf_section(o->elf, i);
 		if (s && (s->sh_flags & SHF_ALLOC) && s->sh_addralign > LP_PAGE)
-			return lp_fail(err, LP_ENEEDSDLOPEN, "%s wants %s aligned to %" PRIu64 " bytes, more than a page" REMEDY,
-				       o->path, lp_elf_section_name(o->elf, s), (uint64_t)s->sh_addralign);
+			return lp_fail(err, LP_ENEEDSDLOPEN,
+				       "%s wants %s aligned to %" PRIu64 " bytes, more than a page" REMEDY, o->path,
+				       lp_elf_section_name(o->elf, s), (uint64_t)s->sh_addralign);
 	}
 	return 0;
 }

@@ -87,7 +87,8 @@ static bool in_code_of(const struct lp_image *image, lp_addr at)
 	uint64_t vaddr = at - image->bias;
 	for (size_t i = 0; i < lp_elf_phdr_count(image->elf); i++) {
 		const Elf64_Phdr *p = lp_elf_phdr(image->elf, i);
-		if (p->p_type == PT_LOAD && (p->p_flags & PF_X) && vaddr >= p->p_vaddr && vaddr - p->p_vaddr < p->p_memsz)
+		if (p->p_type == PT_LOAD && (p->p_flags & PF_X) && vaddr >= p->p_vaddr &&
+		    vaddr - p->p_vaddr < p->p_memsz)
 			return true;
 	}
 	return false;
@@ -120,11 +121,13 @@ static bool is_still_lazy(const struct lp_image *owner, const struct lp_elf_rela
  * PLT's place nor the slot's original word is known, and only slots of other
  * images can be told from lazy ones.
  */
-static bool is_resolution(struct scope *s, const struct lp_found *ifunc, size_t owner, const struct lp_elf_rela *r, lp_addr value)
+static bool is_resolution(struct scope *s, const struct lp_found *ifunc, size_t owner, const struct lp_elf_rela *r,
+			  lp_addr value)
 {
 	const struct lp_image *definer = &s->images[ifunc->image], *holder = &s->images[owner];
 	struct lp_area area;
-	if (value == ifunc->addr || !in_code_of(definer, value) || is_still_lazy(holder, r, value) || in_plt_of(definer, value))
+	if (value == ifunc->addr || !in_code_of(definer, value) || is_still_lazy(holder, r, value) ||
+	    in_plt_of(definer, value))
 		return false;
 	if (owner == ifunc->image && r->sym && lp_elf_section_count(holder->elf) == 0)
 		return false;
@@ -140,7 +143,8 @@ static bool binds_to(struct scope *s, const struct lp_found *ifunc, size_t owner
 	       lp_scope_bind(s->images, s->nr, sym.name, sym.version, &f) && f.addr == ifunc->addr;
 }
 
-static bool is_slot_of_ifunc(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner, const struct lp_elf_rela *r)
+static bool is_slot_of_ifunc(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner,
+			     const struct lp_elf_rela *r)
 {
 	const struct lp_reloc_howto *h = s->t->isa->howto(r->type);
 	if (h && h->formula == LP_RELOC_IFUNC)
@@ -168,7 +172,8 @@ static int value_in_image(struct scope *s, const struct lp_found *ifunc, const c
 	return 0;
 }
 
-int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out, struct lp_err *err)
+int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out,
+			struct lp_err *err)
 {
 	struct scope s;
 	int rc = open_scope(&s, t, err);
@@ -196,19 +201,22 @@ static uint64_t foreign_stub(struct lp_object *o, lp_addr resolver)
 
 /* ---- what a found symbol means ---- */
 
-static int bind_tls(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b, struct lp_err *err)
+static int bind_tls(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b,
+		    struct lp_err *err)
 {
 	struct lp_err why = {0};
 	b->kind = LP_BOUND_TLS;
 	b->value = f->sym.value;
 	if (f->image != 0 || s->t->ops->tls_offset(s->t, f->image, f->sym.value, &b->tp_offset, &why) < 0)
-		return lp_fail(err, LP_ENEEDSDLOPEN, "%s uses the thread-local variable %s of %s: only those of the program itself have "
-			       "an address that we can know; `dl --dlopen` has the target's own loader do it", ref->o->path,
-			       ref->sym.name, s->images[f->image].name);
+		return lp_fail(err, LP_ENEEDSDLOPEN,
+			       "%s uses the thread-local variable %s of %s: only those of the program itself have "
+			       "an address that we can know; `dl --dlopen` has the target's own loader do it",
+			       ref->o->path, ref->sym.name, s->images[f->image].name);
 	return 0;
 }
 
-static int bind_ifunc(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b, struct lp_err *err)
+static int bind_ifunc(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b,
+		      struct lp_err *err)
 {
 	int rc = lp_link_ifunc_value(s->t, f, ref->sym.name, &b->value, err);
 	b->kind = LP_BOUND_TARGET;
@@ -221,7 +229,8 @@ static int bind_ifunc(struct reference *ref, struct scope *s, const struct lp_fo
 	return 0;
 }
 
-static int bind_to(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b, struct lp_err *err)
+static int bind_to(struct reference *ref, struct scope *s, const struct lp_found *f, struct lp_bound *b,
+		   struct lp_err *err)
 {
 	b->size = f->sym.size;
 	if (f->sym.type == STT_TLS)
@@ -293,23 +302,25 @@ static void drop_versioned(struct scope *s, lp_found_vec *found)
 	found->nr = kept;
 }
 
-static int refuse_ambiguous(struct reference *ref, struct scope *s, const lp_found_vec *found, bool (*fits)(const struct lp_found *),
-			    struct lp_err *err)
+static int refuse_ambiguous(struct reference *ref, struct scope *s, const lp_found_vec *found,
+			    bool (*fits)(const struct lp_found *), struct lp_err *err)
 {
 	char place[128];
-	lp_fail(err, LP_EAMBIGUOUS, "%s: %s, referenced by %s, is not exported by the target, which has more than one:", ref->o->path,
+	lp_fail(err, LP_EAMBIGUOUS,
+		"%s: %s, referenced by %s, is not exported by the target, which has more than one:", ref->o->path,
 		ref->sym.name, lp_object_place(ref->o, ref->rela->offset, place, sizeof place));
 	for (size_t i = 0; i < found->nr; i++) {
 		const struct lp_found *f = &found->items[i];
 		if (fits(f))
-			lp_err_append(err, "\n  %s%s%s in %s at " LP_ADDR, f->sym.file ? f->sym.file : "", f->sym.file ? ":" : "",
-				      f->sym.name, s->images[f->image].name, f->addr);
+			lp_err_append(err, "\n  %s%s%s in %s at " LP_ADDR, f->sym.file ? f->sym.file : "",
+				      f->sym.file ? ":" : "", f->sym.name, s->images[f->image].name, f->addr);
 	}
 	return -LP_EAMBIGUOUS;
 }
 
 /* 1 = *out is it, 0 = there is none. */
-static int choose(struct reference *ref, struct scope *s, const lp_found_vec *found, struct lp_found *out, struct lp_err *err)
+static int choose(struct reference *ref, struct scope *s, const lp_found_vec *found, struct lp_found *out,
+		  struct lp_err *err)
 {
 	size_t nr_preferences = ref->sym.bind == STB_WEAK ? NR_GLOBAL_PREFERENCES : LP_ARRAY_SIZE(preferences);
 	for (size_t p = 0; p < nr_preferences; p++) {
@@ -354,13 +365,14 @@ static int refuse_undefined(struct reference *ref, struct scope *s, struct lp_er
 {
 	char place[128];
 	const struct lp_elf_sym *sym = &ref->sym;
-	lp_fail(err, LP_ENOSYM, "%s: undefined symbol %s%s%s, referenced by %s: nothing in %s defines it", ref->o->path, sym->name,
-		sym->version ? "@" : "", sym->version ? sym->version : "",
+	lp_fail(err, LP_ENOSYM, "%s: undefined symbol %s%s%s, referenced by %s: nothing in %s defines it", ref->o->path,
+		sym->name, sym->version ? "@" : "", sym->version ? sym->version : "",
 		lp_object_place(ref->o, ref->rela->offset, place, sizeof place), s->t->label);
 	const char *library;
 	for (size_t i = 0; (library = lp_elf_needed(ref->o->elf, i)); i++)
 		if (!is_loaded(s, library))
-			lp_err_append(err, "\n  it may come from %s, which is not loaded there; `dl --dlopen` loads it", library);
+			lp_err_append(err, "\n  it may come from %s, which is not loaded there; `dl --dlopen` loads it",
+				      library);
 	if (err)
 		snprintf(err->function, sizeof err->function, "%s", sym->name);
 	return -LP_ENOSYM;
@@ -381,8 +393,9 @@ static int bind_own(struct reference *ref, struct lp_bound *b, struct lp_err *er
 	b->value = s->value;
 	b->kind = s->shndx == SHN_ABS ? LP_BOUND_TARGET : LP_BOUND_OWN;
 	if (s->shndx == SHN_COMMON || s->type == STT_TLS)
-		return lp_fail(err, LP_EELF, "%s: the dynamic symbol %s is of a kind that a finished object cannot have", ref->o->path,
-			       s->name);
+		return lp_fail(err, LP_EELF,
+			       "%s: the dynamic symbol %s is of a kind that a finished object cannot have",
+			       ref->o->path, s->name);
 	if (s->type != STT_GNU_IFUNC)
 		return 0;
 	stub = lp_object_own_stub(ref->o, s->value);
@@ -395,7 +408,8 @@ static int bind_outside(struct reference *ref, struct scope *s, struct lp_bound 
 {
 	struct lp_found f;
 	if (lp_scope_bind(s->images, s->nr, ref->sym.name, ref->sym.version, &f)) {
-		b->pointer = f.sym.type == STT_FUNC || f.sym.type == STT_GNU_IFUNC ? canonical_pointer(s, &ref->sym) : 0;
+		b->pointer =
+			f.sym.type == STT_FUNC || f.sym.type == STT_GNU_IFUNC ? canonical_pointer(s, &ref->sym) : 0;
 		return bind_to(ref, s, &f, b, err);
 	}
 	if (is_own(&ref->sym))
@@ -425,7 +439,8 @@ static bool is_tls_formula(unsigned formula)
 	return formula == LP_RELOC_TPOFF || formula == LP_RELOC_DTPMOD || formula == LP_RELOC_DTPOFF;
 }
 
-static int check_formula(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r, struct lp_err *err)
+static int check_formula(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r,
+			 struct lp_err *err)
 {
 	switch (h->formula) {
 	case LP_RELOC_NONE:
@@ -433,48 +448,60 @@ static int check_formula(struct lp_object *o, const struct lp_reloc_howto *h, co
 	case LP_RELOC_SYM:
 	case LP_RELOC_PC:
 	case LP_RELOC_BASE:
-	case LP_RELOC_SIZE: return 0;
+	case LP_RELOC_SIZE:
+		return 0;
 	case LP_RELOC_IFUNC:
-		return lp_object_own_stub(o, (uint64_t)r->addend) < 0 ? lp_fail(err, LP_EINTERNAL, "%s: an IFUNC without stub", o->path) : 0;
+		return lp_object_own_stub(o, (uint64_t)r->addend) < 0
+			       ? lp_fail(err, LP_EINTERNAL, "%s: an IFUNC without stub", o->path)
+			       : 0;
 	case LP_RELOC_TPOFF:
 	case LP_RELOC_DTPMOD:
 	case LP_RELOC_DTPOFF:
 		if (r->sym)
 			return 0;
-		return lp_fail(err, LP_ENEEDSDLOPEN, "%s refers to thread-local storage of its own; `dl --dlopen` has the target's own "
-			       "loader make it", o->path);
+		return lp_fail(err, LP_ENEEDSDLOPEN,
+			       "%s refers to thread-local storage of its own; `dl --dlopen` has the target's own "
+			       "loader make it",
+			       o->path);
 	case LP_RELOC_TLSDESC:
-		return lp_fail(err, LP_ENEEDSDLOPEN, "%s reaches a thread-local variable through a TLS descriptor, which only the target's "
-			       "own loader can fill in: compile it with -mtls-dialect=gnu or traditional, or use `dl --dlopen`", o->path);
+		return lp_fail(err, LP_ENEEDSDLOPEN,
+			       "%s reaches a thread-local variable through a TLS descriptor, which only the target's "
+			       "own loader can fill in: compile it with -ftls-model=initial-exec, or use `dl --dlopen`",
+			       o->path);
 	case LP_RELOC_COPY:
-		return lp_fail(err, LP_ERELOC, "%s: %s belongs into programs, not into shared objects", o->path, h->name);
+		return lp_fail(err, LP_ERELOC, "%s: %s belongs into programs, not into shared objects", o->path,
+			       h->name);
 	default:
 		return lp_fail(err, LP_ERELOC, "%s: %s is not a relocation of finished objects", o->path, h->name);
 	}
 }
 
 /* The place must be the object's own, and writable by its own account: our write is done before pages become read-only. */
-static int check_place(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r, struct lp_err *err)
+static int check_place(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r,
+		       struct lp_err *err)
 {
 	char place[128];
 	const Elf64_Phdr *p = lp_object_segment(o, r->offset, h->width);
 	if (!p)
-		return lp_fail(err, LP_EELF, "%s: %s at " LP_ADDR ", outside its segments", o->path, h->name, r->offset);
+		return lp_fail(err, LP_EELF, "%s: %s at " LP_ADDR ", outside its segments", o->path, h->name,
+			       r->offset);
 	if (!(p->p_flags & PF_W))
-		return lp_fail(err, LP_EELF, "%s: %s in %s, which is not writable: compile it with -fPIC", o->path, h->name,
-			       lp_object_place(o, r->offset, place, sizeof place));
+		return lp_fail(err, LP_EELF, "%s: %s in %s, which is not writable: compile it with -fPIC", o->path,
+			       h->name, lp_object_place(o, r->offset, place, sizeof place));
 	return 0;
 }
 
-static int check_tls_use(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r, struct lp_err *err)
+static int check_tls_use(struct lp_object *o, const struct lp_reloc_howto *h, const struct lp_elf_rela *r,
+			 struct lp_err *err)
 {
 	struct lp_elf_sym s;
 	const struct lp_bound *b = &o->bounds[r->sym];
 	if (is_tls_formula(h->formula) == (b->kind == LP_BOUND_TLS))
 		return 0;
 	lp_elf_symbol(o->elf, LP_DYNSYM, r->sym, &s);
-	return lp_fail(err, LP_ERELOC, "%s: %s is thread-local on one side only: in the %s but not in the %s", o->path, s.name,
-		       b->kind == LP_BOUND_TLS ? "target" : "object", b->kind == LP_BOUND_TLS ? "object" : "target");
+	return lp_fail(err, LP_ERELOC, "%s: %s is thread-local on one side only: in the %s but not in the %s", o->path,
+		       s.name, b->kind == LP_BOUND_TLS ? "target" : "object",
+		       b->kind == LP_BOUND_TLS ? "object" : "target");
 }
 
 static int bind_reloc_symbol(struct lp_object *o, struct scope *s, const struct lp_elf_rela *r, struct lp_err *err)
@@ -494,7 +521,8 @@ static int bind_reloc(struct lp_object *o, struct scope *s, const struct lp_elf_
 {
 	const struct lp_reloc_howto *h = o->isa->howto(r->type);
 	if (!h)
-		return lp_fail(err, LP_ERELOC, "%s: relocation type %u is unknown on %s", o->path, r->type, o->isa->name);
+		return lp_fail(err, LP_ERELOC, "%s: relocation type %u is unknown on %s", o->path, r->type,
+			       o->isa->name);
 	if (h->formula == LP_RELOC_NONE)
 		return 0;
 	int rc = check_formula(o, h, r, err);

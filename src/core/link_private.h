@@ -68,6 +68,7 @@ const char *lp_object_place(const struct lp_object *o, uint64_t vaddr, char *out
 int lp_object_bind_all(struct lp_object *o, struct lp_target *t, struct lp_err *err);
 
 /* The value that the target's own GOTs hold for an IFUNC, or 0 when none holds one that can be trusted. */
-int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out, struct lp_err *err);
+int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out,
+			struct lp_err *err);
 
 #endif

@@ -33,7 +33,8 @@ size_t lp_memname_length(struct lp_word w)
 	return n;
 }
 
-int lp_complain_integer(struct lp_complaints *c, unsigned line, struct lp_word w, const struct lp_integer *n, const char *what)
+int lp_complain_integer(struct lp_complaints *c, unsigned line, struct lp_word w, const struct lp_integer *n,
+			const char *what)
 {
 	if (n->bad >= w.len)
 		return lp_complain(c, line, w.column, "%s is not %s: digits are missing", lp_quote(w).text, what);
@@ -75,14 +76,15 @@ static int check_symbol(struct lp_word w, struct lp_word name, unsigned line, st
 	if (!name.len || name.text[0] == '@')
 		return lp_complain(c, line, name.column, "a symbol name is missing in %s", lp_quote(w).text);
 	if (w.text[0] == ':')
-		return lp_complain(c, line, w.column, "nothing stands before the `:` of %s: a module or a source file is expected",
+		return lp_complain(c, line, w.column,
+				   "nothing stands before the `:` of %s: a module or a source file is expected",
 				   lp_quote(w).text);
 	if (memmem(w.text, w.len, "::", 2))
 		return lp_complain(c, line, w.column, "%s looks like a C++ name: write the mangled one (nm shows it)",
 				   lp_quote(w).text);
 	if (name.text[name.len - 1] == '@')
-		return lp_complain(c, line, name.column + (unsigned)name.len - 1, "a version is missing after the `@` of %s",
-				   lp_quote(w).text);
+		return lp_complain(c, line, name.column + (unsigned)name.len - 1,
+				   "a version is missing after the `@` of %s", lp_quote(w).text);
 	if (memchr(name.text, '+', name.len))
 		return lp_complain(c, line, name.column + (unsigned)last_of(name, '+'), "%s has more than one offset",
 				   lp_quote(w).text);
@@ -115,7 +117,8 @@ static int check_bytes(struct lp_word w, unsigned line, struct lp_complaints *c)
 {
 	for (size_t i = 0; i < w.len; i++)
 		if ((unsigned char)w.text[i] < 0x20 || w.text[i] == 0x7f)
-			return lp_complain(c, line, w.column + (unsigned)i, "a control character (0x%02x) cannot stand in an address",
+			return lp_complain(c, line, w.column + (unsigned)i,
+					   "a control character (0x%02x) cannot stand in an address",
 					   (unsigned char)w.text[i]);
 	return 0;
 }
@@ -131,14 +134,17 @@ static int read_mem(struct lp_addr_expr *out, struct lp_word w, unsigned line, s
 	if (rest.len) {
 		char sign = rest.text[0];
 		if (sign != ':' && sign != '+')
-			return lp_complain(c, line, rest.column, "%s cannot follow the memory name in %s: `:` or `+` is expected",
+			return lp_complain(c, line, rest.column,
+					   "%s cannot follow the memory name in %s: `:` or `+` is expected",
 					   lp_quote(lp_word_upto(rest, 1)).text, lp_quote(w).text);
 		rest = lp_word_from(rest, 1);
 		if (!rest.len)
-			return lp_complain(c, line, rest.column, "a symbol or an offset is expected after %s", lp_quote(w).text);
+			return lp_complain(c, line, rest.column, "a symbol or an offset is expected after %s",
+					   lp_quote(w).text);
 		bool number = sign == '+' || is_digit(rest.text[0]) || rest.text[0] == '-' || rest.text[0] == '+';
 		out->kind = number ? LP_ADDR_MEM : LP_ADDR_MEMSYM;
-		int rc = number ? read_unsigned(&out->number, rest, "an offset", line, c) : read_symbol(out, rest, line, c);
+		int rc = number ? read_unsigned(&out->number, rest, "an offset", line, c)
+				: read_symbol(out, rest, line, c);
 		if (rc < 0)
 			return rc;
 	}
@@ -175,8 +181,9 @@ int lp_address_read_symbol(struct lp_addr_expr *out, struct lp_word w, unsigned 
 		return 0;
 	bool offset = out->kind == LP_ADDR_SYMBOL;
 	lp_addr_expr_free(out);
-	return lp_complain(c, line, w.column, offset ? "%s has an offset: only the symbol itself can be meant here"
-						      : "%s is not a symbol: a name that some module imports is expected",
+	return lp_complain(c, line, w.column,
+			   offset ? "%s has an offset: only the symbol itself can be meant here"
+				  : "%s is not a symbol: a name that some module imports is expected",
 			   lp_quote(w).text);
 }
 

@@ -20,7 +20,8 @@ static bool text_survives(const struct lp_op *op)
 {
 	const char *s = (const char *)op->value;
 	size_t len = op->value_len - 1;
-	return op->value_len && s[len] == 0 && !memchr(s, 0, len) && !memchr(s, '\n', len) && s[0] != ' ' && s[0] != '\t';
+	return op->value_len && s[len] == 0 && !memchr(s, 0, len) && !memchr(s, '\n', len) && s[0] != ' ' &&
+	       s[0] != '\t';
 }
 
 /* A reader takes one CR away with the newline. */
@@ -45,10 +46,18 @@ static void print_value(const struct lp_op *op, struct lp_buf *out)
 	enum lp_value_form form = form_of(op);
 	lp_buf_printf(out, "%s ", form == LP_VALUE_BYTES ? "hex" : op->type_name);
 	switch (form) {
-	case LP_VALUE_INTEGER: print_integer(op, out); break;
-	case LP_VALUE_TEXT: print_text(op, out); break;
-	case LP_VALUE_BYTES: lp_buf_hex(out, op->value, op->value_len); break;
-	case LP_VALUE_ADDRESS: lp_addr_expr_print(&op->to, out); break;
+	case LP_VALUE_INTEGER:
+		print_integer(op, out);
+		break;
+	case LP_VALUE_TEXT:
+		print_text(op, out);
+		break;
+	case LP_VALUE_BYTES:
+		lp_buf_hex(out, op->value, op->value_len);
+		break;
+	case LP_VALUE_ADDRESS:
+		lp_addr_expr_print(&op->to, out);
+		break;
 	}
 }
 
@@ -60,7 +69,8 @@ static bool is_blank(char c)
 static void print_file(const char *path, struct lp_buf *out)
 {
 	size_t len = strlen(path);
-	bool plain = len && path[0] != '"' && path[0] != '#' && !is_blank(path[0]) && !is_blank(path[len - 1]) && path[len - 1] != '\r';
+	bool plain = len && path[0] != '"' && path[0] != '#' && !is_blank(path[0]) && !is_blank(path[len - 1]) &&
+		     path[len - 1] != '\r';
 	if (plain) {
 		lp_buf_str(out, path);
 		return;
@@ -78,12 +88,24 @@ static void print_operand(enum lp_operand kind, const struct lp_op *op, struct l
 {
 	switch (kind) {
 	case LP_OPERAND_AT:
-	case LP_OPERAND_SYMBOL: lp_addr_expr_print(&op->at, out); break;
-	case LP_OPERAND_TO: lp_addr_expr_print(&op->to, out); break;
-	case LP_OPERAND_VALUE: print_value(op, out); break;
-	case LP_OPERAND_MEMNAME: lp_buf_str(out, op->mem); break;
-	case LP_OPERAND_SIZE: lp_buf_printf(out, "%" PRIu64, op->size); break;
-	case LP_OPERAND_FILE: print_file(op->path, out); break;
+	case LP_OPERAND_SYMBOL:
+		lp_addr_expr_print(&op->at, out);
+		break;
+	case LP_OPERAND_TO:
+		lp_addr_expr_print(&op->to, out);
+		break;
+	case LP_OPERAND_VALUE:
+		print_value(op, out);
+		break;
+	case LP_OPERAND_MEMNAME:
+		lp_buf_str(out, op->mem);
+		break;
+	case LP_OPERAND_SIZE:
+		lp_buf_printf(out, "%" PRIu64, op->size);
+		break;
+	case LP_OPERAND_FILE:
+		print_file(op->path, out);
+		break;
 	}
 }
 

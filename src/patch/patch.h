@@ -54,22 +54,22 @@ struct lp_op {
 	bool value_is_addr;	/* SET addr: `to` holds the value, stored as 8 bytes */
 	uint8_t *value;		/* SET int/str/hex: the bytes */
 	size_t value_len;
-	const char *type_name;	/* SET: "int", "str", "hex", "addr", ... for messages; static */
-	char *mem;		/* NEW, LOAD, DL: the name it defines */
-	uint64_t size;		/* NEW */
-	char *path;		/* LOAD, DL: as written; relative to the tool's working directory */
-	bool dlopen;		/* DL --dlopen */
-	bool allow_active;	/* JMP --allow-active */
+	const char *type_name; /* SET: "int", "str", "hex", "addr", ... for messages; static */
+	char *mem;	       /* NEW, LOAD, DL: the name it defines */
+	uint64_t size;	       /* NEW */
+	char *path;	       /* LOAD, DL: as written; relative to the tool's working directory */
+	bool dlopen;	       /* DL --dlopen */
+	bool allow_active;     /* JMP --allow-active */
 };
 
 /* Made by the parse functions only: they keep bookkeeping behind it. */
 struct lp_patchset {
-	char *name;   /* shown by list; the input's file name, or "-" */
+	char *name; /* shown by list; the input's file name, or "-" */
 	struct lp_op *ops;
 	size_t nr;
 };
 
-#define LP_SCRIPT_MAX (64u << 20)	  /* bytes of one script */
+#define LP_SCRIPT_MAX (64u << 20)      /* bytes of one script */
 #define LP_NEW_MAX (UINT64_C(1) << 32) /* bytes of one `new` */
 
 /* ---- the language as tables: for messages, help and the prompt's completion ---- */
@@ -114,7 +114,8 @@ const struct lp_value_type *lp_value_types(size_t *nr);
 /* Bytes to patchset.  `name` is copied.  Memory names used before definition and defined twice are errors here. */
 int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
 /* One line of the interactive prompt; `ps` may be NULL and is grown.  On error ps is as before. */
-int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name, struct lp_err *err);
+int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name,
+			struct lp_err *err);
 /* An address expression alone (for tools: "what is this symbol"). */
 int lp_patch_parse_addr(struct lp_addr_expr *out, const char *text, struct lp_err *err);
 void lp_addr_expr_free(struct lp_addr_expr *e);

@@ -67,7 +67,8 @@ static int read_memname(struct reader *r, struct lp_op *op)
 	if (w.text[0] == '$')
 		return complain(r, w.column, "%s: a memory name is defined without `$`", lp_quote(w).text);
 	if (len < w.len)
-		return complain(r, w.column + (unsigned)len, "%s is not a memory name: letters, digits and _ only, no digit first",
+		return complain(r, w.column + (unsigned)len,
+				"%s is not a memory name: letters, digits and _ only, no digit first",
 				lp_quote(w).text);
 	op->mem = lp_word_dup(w);
 	return 0;
@@ -80,7 +81,8 @@ static int read_size(struct reader *r, struct lp_op *op)
 	if (!lp_integer_read(w, &n))
 		return lp_complain_integer(&r->complaints, r->line, w, &n, "a size");
 	if (n.negative || n.too_big || n.magnitude == 0 || n.magnitude > LP_NEW_MAX)
-		return complain(r, w.column, "%s is not a usable size: 1 to %" PRIu64 " bytes", lp_quote(w).text, LP_NEW_MAX);
+		return complain(r, w.column, "%s is not a usable size: 1 to %" PRIu64 " bytes", lp_quote(w).text,
+				LP_NEW_MAX);
 	op->size = n.magnitude;
 	return 0;
 }
@@ -94,7 +96,8 @@ static int read_quoted_file(struct reader *r, struct lp_op *op)
 		if (*l->at == '\\' && l->at + 1 < l->end) {
 			l->at++;
 			if (*l->at != '"' && *l->at != '\\')
-				return complain(r, lp_lex_column(l) - 1, "unknown escape in the file name: only \\\" and \\\\ are known");
+				return complain(r, lp_lex_column(l) - 1,
+						"unknown escape in the file name: only \\\" and \\\\ are known");
 		}
 		*out++ = *l->at;
 	}
@@ -127,8 +130,8 @@ static int read_integer(struct reader *r, const struct lp_value_type *type, stru
 		return lp_complain_integer(&r->complaints, r->line, w, &n, "an integer");
 	unsigned bits = 8 * type->width;
 	if (!lp_integer_fits(&n, bits))
-		return complain(r, w.column, "%s does not fit in %s: -0x%" PRIx64 " to 0x%" PRIx64, lp_quote(w).text, type->name,
-				UINT64_C(1) << (bits - 1), UINT64_MAX >> (64 - bits));
+		return complain(r, w.column, "%s does not fit in %s: -0x%" PRIx64 " to 0x%" PRIx64, lp_quote(w).text,
+				type->name, UINT64_C(1) << (bits - 1), UINT64_MAX >> (64 - bits));
 	uint64_t v = lp_integer_bits(&n);
 	op->value = lp_memdup(&v, type->width);
 	op->value_len = type->width;
@@ -154,9 +157,11 @@ static int add_hex_word(struct reader *r, struct lp_word w, struct lp_buf *bytes
 {
 	for (size_t i = 0; i < w.len; i++)
 		if (hex_digit(w.text[i]) < 0)
-			return complain(r, w.column + (unsigned)i, "%s is not a hex digit", lp_quote(lp_word_upto(lp_word_from(w, i), 1)).text);
+			return complain(r, w.column + (unsigned)i, "%s is not a hex digit",
+					lp_quote(lp_word_upto(lp_word_from(w, i), 1)).text);
 	if (w.len % 2)
-		return complain(r, w.column, "%s has an odd number of hex digits: a byte is written with two", lp_quote(w).text);
+		return complain(r, w.column, "%s has an odd number of hex digits: a byte is written with two",
+				lp_quote(w).text);
 	for (size_t i = 0; i < w.len; i += 2) {
 		uint8_t byte = (uint8_t)(hex_digit(w.text[i]) << 4 | hex_digit(w.text[i + 1]));
 		lp_buf_add(bytes, &byte, 1);
@@ -212,13 +217,20 @@ static int read_value(struct reader *r, struct lp_op *op)
 static int read_operand(struct reader *r, enum lp_operand kind, struct lp_op *op)
 {
 	switch (kind) {
-	case LP_OPERAND_AT: return read_address(r, &op->at);
-	case LP_OPERAND_TO: return read_address(r, &op->to);
-	case LP_OPERAND_SYMBOL: return read_symbol(r, &op->at);
-	case LP_OPERAND_VALUE: return read_value(r, op);
-	case LP_OPERAND_MEMNAME: return read_memname(r, op);
-	case LP_OPERAND_SIZE: return read_size(r, op);
-	case LP_OPERAND_FILE: return read_file(r, op);
+	case LP_OPERAND_AT:
+		return read_address(r, &op->at);
+	case LP_OPERAND_TO:
+		return read_address(r, &op->to);
+	case LP_OPERAND_SYMBOL:
+		return read_symbol(r, &op->at);
+	case LP_OPERAND_VALUE:
+		return read_value(r, op);
+	case LP_OPERAND_MEMNAME:
+		return read_memname(r, op);
+	case LP_OPERAND_SIZE:
+		return read_size(r, op);
+	case LP_OPERAND_FILE:
+		return read_file(r, op);
 	}
 	return -LP_EINTERNAL;
 }
@@ -262,10 +274,11 @@ static int read_options(struct reader *r, const struct lp_op_syntax *syntax, str
 			return 0;
 		}
 		if (!syntax->option)
-			return complain(r, w.column, "unknown option %s: `%s` takes none", lp_quote(w).text, syntax->name);
+			return complain(r, w.column, "unknown option %s: `%s` takes none", lp_quote(w).text,
+					syntax->name);
 		if (!lp_word_is(w, syntax->option))
-			return complain(r, w.column, "unknown option %s: `%s` takes %s only", lp_quote(w).text, syntax->name,
-					syntax->option);
+			return complain(r, w.column, "unknown option %s: `%s` takes %s only", lp_quote(w).text,
+					syntax->name, syntax->option);
 		*lp_op_option(op) = true;
 	}
 	return 0;
@@ -331,25 +344,31 @@ static int check_offset(struct reader *r, const struct lp_op *op, const struct l
 	if (def->kind != LP_OP_NEW || (e->number <= def->size && needs <= def->size - e->number))
 		return 0;
 	if (e->number >= def->size)
-		return complain(r, e->where.column, "offset %" PRIu64 " lies outside `$%s`, which line %u makes %" PRIu64 " bytes long",
+		return complain(r, e->where.column,
+				"offset %" PRIu64 " lies outside `$%s`, which line %u makes %" PRIu64 " bytes long",
 				e->number, e->mem, def->where.line, def->size);
-	return complain(r, e->where.column, "%" PRIu64 " bytes at offset %" PRIu64 " do not fit in `$%s`, which line %u makes %" PRIu64
-			" bytes long", needs, e->number, e->mem, def->where.line, def->size);
+	return complain(r, e->where.column,
+			"%" PRIu64 " bytes at offset %" PRIu64 " do not fit in `$%s`, which line %u makes %" PRIu64
+			" bytes long",
+			needs, e->number, e->mem, def->where.line, def->size);
 }
 
 /* `index` is the op's own place in the draft: what is defined there or later is not defined yet. */
-static int check_use(struct reader *r, const struct lp_draft *d, size_t index, const struct lp_op *op, const struct lp_addr_expr *e)
+static int check_use(struct reader *r, const struct lp_draft *d, size_t index, const struct lp_op *op,
+		     const struct lp_addr_expr *e)
 {
 	if (!e->mem)
 		return 0;
 	const struct lp_op *def = lp_draft_defined(d, e->mem, strlen(e->mem));
 	if (!def)
-		return complain(r, e->where.column, "memory name `$%s` is not defined: new, load or dl defines one", e->mem);
+		return complain(r, e->where.column, "memory name `$%s` is not defined: new, load or dl defines one",
+				e->mem);
 	if ((size_t)(def - d->set.ops) >= index)
-		return complain(r, e->where.column, "memory name `$%s` is used before line %u defines it", e->mem, def->where.line);
+		return complain(r, e->where.column, "memory name `$%s` is used before line %u defines it", e->mem,
+				def->where.line);
 	if (e->kind == LP_ADDR_MEMSYM && def->kind != LP_OP_DL)
-		return complain(r, e->where.column, "`$%s` has no symbols: line %u defines it with %s, not with dl", e->mem,
-				def->where.line, lp_op_syntax_of(def->kind)->name);
+		return complain(r, e->where.column, "`$%s` has no symbols: line %u defines it with %s, not with dl",
+				e->mem, def->where.line, lp_op_syntax_of(def->kind)->name);
 	return check_offset(r, op, e, def);
 }
 
@@ -364,8 +383,8 @@ static int check_uses(struct reader *r, const struct lp_draft *d, size_t index, 
 static int complain_twice(struct reader *r, const struct lp_op *op, const struct lp_op *first)
 {
 	r->line = op->where.line;
-	return complain(r, op->where.column, "memory name `%s` is defined a second time; the first is on line %u", op->mem,
-			first->where.line);
+	return complain(r, op->where.column, "memory name `%s` is defined a second time; the first is on line %u",
+			op->mem, first->where.line);
 }
 
 /* Ops whose own line was refused still define their name, so that one mistake is told once. */
@@ -446,7 +465,8 @@ static void commit_prompt_op(struct lp_draft *d, const struct lp_op *op)
 		lp_draft_define(d, d->set.nr - 1);
 }
 
-int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name, struct lp_err *err)
+int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name,
+			struct lp_err *err)
 {
 	struct lp_draft *d = *ps ? lp_draft_of(*ps) : lp_draft_new(name);
 	struct reader r = {.file = lp_draft_file(d, name), .line = line_number};

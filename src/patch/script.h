@@ -12,7 +12,7 @@
 /* ---- tables ---- */
 
 const struct lp_op_syntax *lp_op_syntax_of(enum lp_op_kind kind);
-const struct lp_op_syntax *lp_op_syntax_named(struct lp_word name);	/* NULL when unknown */
+const struct lp_op_syntax *lp_op_syntax_named(struct lp_word name);   /* NULL when unknown */
 const struct lp_value_type *lp_value_type_named(struct lp_word name); /* NULL when unknown */
 /* Where the instruction's option is kept; NULL when it takes none. */
 bool *lp_op_option(struct lp_op *op);
@@ -51,6 +51,7 @@ int lp_address_read_symbol(struct lp_addr_expr *out, struct lp_word w, unsigned 
 /* Length of the memory name (an identifier) at the start of w; 0 when there is none. */
 size_t lp_memname_length(struct lp_word w);
 /* Complains about a word that is no integer; `what` is what it was read as ("an address", "the size"). */
-int lp_complain_integer(struct lp_complaints *c, unsigned line, struct lp_word w, const struct lp_integer *n, const char *what);
+int lp_complain_integer(struct lp_complaints *c, unsigned line, struct lp_word w, const struct lp_integer *n,
+			const char *what);
 
 #endif

@@ -186,13 +186,10 @@ void lp_complaints_free(struct lp_complaints *c)
 	lp_vec_free(c);
 }
 
-static size_t quote_byte(char *out, unsigned char b)
+static size_t quote_byte(char *out, size_t room, unsigned char b)
 {
-	if (isascii(b) && isprint(b)) {
-		*out = (char)b;
-		return 1;
-	}
-	return (size_t)sprintf(out, "\\x%02x", b);
+	bool plain = isascii(b) && isprint(b);
+	return (size_t)snprintf(out, room, plain ? "%c" : "\\x%02x", b);
 }
 
 struct lp_quoted lp_quote(struct lp_word w)
@@ -200,8 +197,8 @@ struct lp_quoted lp_quote(struct lp_word w)
 	struct lp_quoted q = {"`"};
 	size_t n = 1, i = 0;
 	while (i < w.len && n < sizeof q.text - sizeof "\\xff...`")
-		n += quote_byte(q.text + n, (unsigned char)w.text[i++]);
-	strcpy(q.text + n, i < w.len ? "...`" : "`");
+		n += quote_byte(q.text + n, sizeof q.text - n, (unsigned char)w.text[i++]);
+	snprintf(q.text + n, sizeof q.text - n, "%s", i < w.len ? "...`" : "`");
 	return q;
 }
 

@@ -41,8 +41,8 @@ unsigned lp_lex_column(const struct lp_lex *l);
 struct lp_integer {
 	uint64_t magnitude;
 	bool negative;
-	bool too_big;	/* beyond 64 bits; magnitude means nothing */
-	size_t bad;	/* offset of the byte that does not belong, or the word's length when all of it is good */
+	bool too_big; /* beyond 64 bits; magnitude means nothing */
+	size_t bad;   /* offset of the byte that does not belong, or the word's length when all of it is good */
 	const char *base_name; /* "a decimal", "an octal", "a hexadecimal" */
 };
 

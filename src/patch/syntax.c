@@ -4,8 +4,12 @@
 #include "patch/script.h"
 
 static const struct lp_op_syntax ops[] = {
-#define LP_OP(kind, name, option, first, first_text, second, second_text, help)                                       \
-	[LP_OP_##kind] = {LP_OP_##kind, name, option, {{LP_OPERAND_##first, first_text}, {LP_OPERAND_##second, second_text}}, help},
+#define LP_OP(kind, name, option, first, first_text, second, second_text, help)                   \
+	[LP_OP_##kind] = {LP_OP_##kind,                                                           \
+			  name,                                                                   \
+			  option,                                                                 \
+			  {{LP_OPERAND_##first, first_text}, {LP_OPERAND_##second, second_text}}, \
+			  help},
 #include "patch/ops.def"
 #undef LP_OP
 };
@@ -52,8 +56,11 @@ const struct lp_value_type *lp_value_type_named(struct lp_word name)
 bool *lp_op_option(struct lp_op *op)
 {
 	switch (op->kind) {
-	case LP_OP_DL: return &op->dlopen;
-	case LP_OP_JMP: return &op->allow_active;
-	default: return NULL;
+	case LP_OP_DL:
+		return &op->dlopen;
+	case LP_OP_JMP:
+		return &op->allow_active;
+	default:
+		return NULL;
 	}
 }

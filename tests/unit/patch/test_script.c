@@ -149,7 +149,8 @@ static void hex_is_pairs_of_digits_without_a_nul(void **state)
 
 static void file_names_reach_to_the_end_of_the_line_or_are_quoted(void **state)
 {
-	struct lp_patchset *ps = parse_ok("load a my file#1.bin \t\nload b \" x \\\"y\\\\ \"  # why\ndl --dlopen c ../c.so\n");
+	struct lp_patchset *ps =
+		parse_ok("load a my file#1.bin \t\nload b \" x \\\"y\\\\ \"  # why\ndl --dlopen c ../c.so\n");
 	assert_string_equal(ps->ops[0].path, "my file#1.bin");
 	assert_string_equal(ps->ops[1].path, " x \"y\\ ");
 	assert_string_equal(ps->ops[2].path, "../c.so");
@@ -238,7 +239,8 @@ static void a_bad_address_says_what_and_why(void **state)
 		{"0x", "address:1:2: `0x` is not an address: `x` cannot stand in an octal number"},
 		{"0x10g", "address:1:5: `0x10g` is not an address: `g` cannot stand in a hexadecimal number"},
 		{"-16", "address:1:1: `-16` is not an address: it is negative"},
-		{"0x10000000000000000", "address:1:1: `0x10000000000000000` is not an address: it has more than 64 bits"},
+		{"0x10000000000000000",
+		 "address:1:1: `0x10000000000000000` is not an address: it has more than 64 bits"},
 		{"$", "address:1:2: a memory name is expected after `$`: letters, digits and _"},
 		{"$1a", "address:1:2: a memory name is expected after `$`: letters, digits and _"},
 		{"$foo.bar", "address:1:5: `.` cannot follow the memory name in `$foo.bar`: `:` or `+` is expected"},
@@ -269,8 +271,10 @@ static void a_bad_address_says_what_and_why(void **state)
 
 static void an_unknown_instruction_suggests_the_nearest(void **state)
 {
-	refused("jpm a b", "t.lp:1:1: unknown instruction `jpm` (did you mean `jmp`?): set, new, load, dl, jmp or got is expected");
-	refused("  laod a b", "t.lp:1:3: unknown instruction `laod` (did you mean `load`?): set, new, load, dl, jmp or got is expected");
+	refused("jpm a b", "t.lp:1:1: unknown instruction `jpm` (did you mean `jmp`?): set, new, load, dl, jmp or got "
+			   "is expected");
+	refused("  laod a b", "t.lp:1:3: unknown instruction `laod` (did you mean `load`?): set, new, load, dl, jmp or "
+			      "got is expected");
 	refused("JMP a b", "t.lp:1:1: unknown instruction `JMP`: set, new, load, dl, jmp or got is expected");
 	refused("frobnicate", "t.lp:1:1: unknown instruction `frobnicate`: set, new, load, dl, jmp or got is expected");
 }
@@ -289,9 +293,12 @@ static void a_missing_operand_is_named_with_the_usage(void **state)
 
 static void what_follows_a_complete_instruction_is_refused(void **state)
 {
-	refused("jmp a b c", "t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] <addr1> <addr2>");
-	refused("set a int 1 2", "t.lp:1:13: unexpected `2` after the end of the instruction: set <addr> <type> <value>");
-	refused("dl m \"a\" b", "t.lp:1:10: unexpected `b` after the end of the instruction: dl [--dlopen] <memname> <filename>");
+	refused("jmp a b c",
+		"t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] <addr1> <addr2>");
+	refused("set a int 1 2",
+		"t.lp:1:13: unexpected `2` after the end of the instruction: set <addr> <type> <value>");
+	refused("dl m \"a\" b",
+		"t.lp:1:10: unexpected `b` after the end of the instruction: dl [--dlopen] <memname> <filename>");
 }
 
 static void wrong_options_are_refused(void **state)
@@ -302,9 +309,10 @@ static void wrong_options_are_refused(void **state)
 
 static void wrong_values_point_at_the_byte_that_is_wrong(void **state)
 {
-	refused("set a flaot 1", "t.lp:1:7: unknown type `flaot`: int, int8, int16, int32, int64, str, hex or addr is expected");
-	refused("set a imt 1",
-		"t.lp:1:7: unknown type `imt` (did you mean `int`?): int, int8, int16, int32, int64, str, hex or addr is expected");
+	refused("set a flaot 1",
+		"t.lp:1:7: unknown type `flaot`: int, int8, int16, int32, int64, str, hex or addr is expected");
+	refused("set a imt 1", "t.lp:1:7: unknown type `imt` (did you mean `int`?): int, int8, int16, int32, int64, "
+			       "str, hex or addr is expected");
 	refused("set a int 12abc", "t.lp:1:13: `12abc` is not an integer: `a` cannot stand in a decimal number");
 	refused("set a int 1.5", "t.lp:1:12: `1.5` is not an integer: `.` cannot stand in a decimal number");
 	refused("set a int -", "t.lp:1:11: `-` is not an integer: digits are missing");
@@ -337,7 +345,8 @@ static void a_memory_name_is_defined_once_and_before_it_is_used(void **state)
 {
 	refused("jmp a $foo", "t.lp:1:7: memory name `$foo` is not defined: new, load or dl defines one");
 	refused("jmp a $foo\n\ndl foo f", "t.lp:1:7: memory name `$foo` is used before line 3 defines it");
-	refused("dl foo f\n# x\nnew foo 4", "t.lp:3:1: memory name `foo` is defined a second time; the first is on line 1");
+	refused("dl foo f\n# x\nnew foo 4",
+		"t.lp:3:1: memory name `foo` is defined a second time; the first is on line 1");
 	refused("new b 4\njmp a $b:f", "t.lp:2:7: `$b` has no symbols: line 1 defines it with new, not with dl");
 	refused("load b f\njmp a $b:f", "t.lp:2:7: `$b` has no symbols: line 1 defines it with load, not with dl");
 }
@@ -346,8 +355,10 @@ static void what_lies_outside_new_memory_is_refused(void **state)
 {
 	lp_patchset_free(parse_ok("new b 8\nset $b:4 int 1\nset $b addr f\njmp f $b:7"));
 	refused("new b 8\njmp a $b:8", "t.lp:2:7: offset 8 lies outside `$b`, which line 1 makes 8 bytes long");
-	refused("new b 8\nset $b:5 int 1", "t.lp:2:5: 4 bytes at offset 5 do not fit in `$b`, which line 1 makes 8 bytes long");
-	refused("new b 4\nset $b addr f", "t.lp:2:5: 8 bytes at offset 0 do not fit in `$b`, which line 1 makes 4 bytes long");
+	refused("new b 8\nset $b:5 int 1",
+		"t.lp:2:5: 4 bytes at offset 5 do not fit in `$b`, which line 1 makes 8 bytes long");
+	refused("new b 4\nset $b addr f",
+		"t.lp:2:5: 8 bytes at offset 0 do not fit in `$b`, which line 1 makes 4 bytes long");
 }
 
 static void a_refused_definition_is_not_complained_about_again_where_it_is_used(void **state)
@@ -359,7 +370,8 @@ static void all_mistakes_are_told_in_the_order_of_the_text(void **state)
 {
 	refused("jmp a $x\nset b imt 1\nfoo\njmp $y c\n",
 		"t.lp:1:7: memory name `$x` is not defined: new, load or dl defines one\n"
-		"t.lp:2:7: unknown type `imt` (did you mean `int`?): int, int8, int16, int32, int64, str, hex or addr is expected\n"
+		"t.lp:2:7: unknown type `imt` (did you mean `int`?): int, int8, int16, int32, int64, str, hex or addr "
+		"is expected\n"
 		"t.lp:3:1: unknown instruction `foo`: set, new, load, dl, jmp or got is expected\n"
 		"t.lp:4:5: memory name `$y` is not defined: new, load or dl defines one");
 }
@@ -469,7 +481,8 @@ static const char *any_of(const char *const *words, unsigned nr)
 /* A line out of fragments that mostly fit together. */
 static void add_random_line(struct lp_buf *b, unsigned i)
 {
-	static const char *const addrs[] = {"0x10", "f", "f+1", "a.c:f", "l++.so:f@V+0x7", "$m0", "$m0:4", "$m0+0", "_Z1fv$x.0", "7"};
+	static const char *const addrs[] = {"0x10", "f",     "f+1",   "a.c:f",	   "l++.so:f@V+0x7",
+					    "$m0",  "$m0:4", "$m0+0", "_Z1fv$x.0", "7"};
 	static const char *const ints[] = {"0", "-1", "0x7f", "017", "-128", "127"};
 	static const char *const ends[] = {"\n", " # c\n", "\r\n", "\t\n"};
 	static const char *const types[] = {"int", "int8", "int16", "int32", "int64"};
@@ -477,13 +490,27 @@ static void add_random_line(struct lp_buf *b, unsigned i)
 	static const char *const files[] = {"f", "a b", "\"#\"", "\" \\\\ \"", "x\\y"};
 	const char *a = any_of(addrs, 10), *c = any_of(addrs, 10), *end = any_of(ends, 4);
 	switch (pick(7)) {
-	case 0: lp_buf_printf(b, "set %s %s %s%s", a, any_of(types, 5), any_of(ints, 6), end); break;
-	case 1: lp_buf_printf(b, "set %s str%s\n", a, any_of(texts, 7)); break;
-	case 2: lp_buf_printf(b, "set %s hex 00 ff%s", a, end); break;
-	case 3: lp_buf_printf(b, "set %s addr %s%s", a, c, end); break;
-	case 4: lp_buf_printf(b, "jmp %s%s %s%s", pick(2) ? "--allow-active " : "", a, c, end); break;
-	case 5: lp_buf_printf(b, "got libc.so.6:x@V %s%s", c, end); break;
-	case 6: lp_buf_printf(b, "dl %sm%u %s\n", pick(2) ? "--dlopen " : "", i, any_of(files, 5)); break;
+	case 0:
+		lp_buf_printf(b, "set %s %s %s%s", a, any_of(types, 5), any_of(ints, 6), end);
+		break;
+	case 1:
+		lp_buf_printf(b, "set %s str%s\n", a, any_of(texts, 7));
+		break;
+	case 2:
+		lp_buf_printf(b, "set %s hex 00 ff%s", a, end);
+		break;
+	case 3:
+		lp_buf_printf(b, "set %s addr %s%s", a, c, end);
+		break;
+	case 4:
+		lp_buf_printf(b, "jmp %s%s %s%s", pick(2) ? "--allow-active " : "", a, c, end);
+		break;
+	case 5:
+		lp_buf_printf(b, "got libc.so.6:x@V %s%s", c, end);
+		break;
+	case 6:
+		lp_buf_printf(b, "dl %sm%u %s\n", pick(2) ? "--dlopen " : "", i, any_of(files, 5));
+		break;
 	}
 }
 
