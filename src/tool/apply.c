@@ -36,6 +36,9 @@ static int script_open(struct script *out, const struct args *a, const char *fil
 	if (rc == 0)
 		rc = lp_patch_parse_script(&out->ps, lp_buf_cstr(&text), text.len, is_stdin ? "-" : file, err);
 	lp_buf_free(&text);
+	if (rc == 0 && !out->ps->nr) /* most often a file or a pipe that was to hold one */
+		rc = lp_fail(err, LP_EPARSE, "the script %s holds no instruction",
+			     is_stdin ? "on standard input" : file);
 	if (rc == 0 && name) {
 		out->file_name = out->ps->name; /* its lp_wheres may point here */
 		out->ps->name = lp_strdup(name);
@@ -117,12 +120,14 @@ static int apply_script(const struct args *a, const struct lp_patchset *ps, bool
 	return rc;
 }
 
-/* The script is read before signals are caught: until then nothing is at stake, and ^C shall end a read. */
+/* Before the script is read nothing is at stake: ^C shall end the read, and nobody need stand by. */
 static int run(const struct args *a, const char *file, bool with_ops, struct lp_err *err)
 {
 	struct script script;
-	int rc = script_open(&script, a, file, err);
-	if (rc == 0) {
+	int status, rc = script_open(&script, a, file, err);
+	if (rc == 0 && !a->on[OPT_DRY_RUN] && !supervise(a, &status)) {
+		rc = status;
+	} else if (rc == 0) {
 		signals_catch();
 		rc = apply_script(a, script.ps, with_ops, err);
 	}

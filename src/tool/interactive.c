@@ -510,7 +510,8 @@ static char *read_from_terminal(struct prompt *p)
 	int len;
 	signals_catch();
 	errno = 0;
-	el_set(p->el, EL_PREP_TERM, 1); /* el_gets would do so behind the prompt, and early keys would be echoed twice */
+	/* el_gets would do so only behind the prompt, and early keys would be echoed twice. */
+	el_set(p->el, EL_PREP_TERM, 1);
 	const char *line = el_gets(p->el, &len);
 	if (line && len > 0) {
 		len -= line[len - 1] == '\n';

@@ -101,13 +101,6 @@ static int finish(const struct args *a, int status)
 	return rc < 0 && status == EXIT_DONE && a->verb->effect == READS ? EXIT_REFUSED : status;
 }
 
-/* A person at the prompt is there to see what happened; everything else that changes a process gets an heir. */
-static bool changes_process(const struct args *a)
-{
-	return a->verb->effect == CHANGES && a->verb != &verb_table[VERB_INTERACTIVE] && a->pid && !a->on[OPT_DRY_RUN] &&
-	       !a->on[OPT_HELP] && !a->on[OPT_VERSION];
-}
-
 int main(int argc, char **argv)
 {
 	struct args a;
@@ -115,16 +108,11 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	int rc = args_parse(&a, argc, argv, &err);
 	out_setup(a.on[OPT_VERBOSE], a.on[OPT_DEBUG], a.on[OPT_QUIET]);
-	int status;
-	if (rc == 0 && changes_process(&a) && !supervise(&a, &status)) {
-		args_free(&a);
-		return status;
-	}
 	if (rc == 0)
 		rc = run(&a, &err);
 	if (rc < 0)
 		report(&a, &err);
-	status = finish(&a, status_of(rc));
+	int status = finish(&a, status_of(rc));
 	args_free(&a);
 	return status;
 }

@@ -12,7 +12,7 @@ static void show(const struct args *a, const struct lp_result *r)
 				: "nothing was left unfinished\n");
 }
 
-int verb_recover(const struct args *a, struct lp_err *err)
+static int recover(const struct args *a, struct lp_err *err)
 {
 	struct lp_target *target = NULL;
 	struct lp_result result = {0};
@@ -25,4 +25,10 @@ int verb_recover(const struct args *a, struct lp_err *err)
 		show(a, &result);
 	lp_target_close(target);
 	return rc;
+}
+
+int verb_recover(const struct args *a, struct lp_err *err)
+{
+	int status;
+	return supervise(a, &status) ? recover(a, err) : status;
 }

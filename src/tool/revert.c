@@ -79,9 +79,9 @@ static int revert(const struct args *a, const id_vec *ids, struct lp_err *err)
 int verb_revert(const struct args *a, struct lp_err *err)
 {
 	id_vec ids = {0};
-	int rc = parse_ids(a, &ids, err);
+	int status, rc = parse_ids(a, &ids, err);
 	if (rc == 0)
-		rc = revert(a, &ids, err);
+		rc = supervise(a, &status) ? revert(a, &ids, err) : status;
 	lp_vec_free(&ids);
 	return rc;
 }

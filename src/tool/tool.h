@@ -95,7 +95,9 @@ void help_print(const struct verb *v);
 extern volatile sig_atomic_t interrupted;
 void signals_catch(void);
 
-/* True in the worker, which goes on; false in its parent, once the worker has ended, with the exit status to end with. */
+/* True in the worker, which goes on; false in its parent, once the worker has ended, with the exit status to end with.
+ * Called when arguments and script are known to be good, with nothing waiting to be printed.  The prompt does without:
+ * a person is there to see what happened. */
 bool supervise(const struct args *a, int *status);
 int status_of(int rc); /* the exit status that stands for a verb's answer */
 

@@ -212,6 +212,12 @@ def test_a_script_that_cannot_be_read_is_refused_with_the_systems_reason():
     assert result.error["code"] == "ENOENT" and "/nonexistent/fix.lp" in result.error["message"]
 
 
+@pytest.mark.parametrize("script", ["", "\n\n", "# only a comment\n"])
+def test_a_script_without_an_instruction_is_refused(script):
+    result = lib.apply(NOBODY, script, "--json", expect=lib.REFUSED)
+    assert result.error == {"code": "parse", "message": "the script on standard input holds no instruction"}
+
+
 def test_the_mistakes_of_a_script_stand_at_the_start_of_their_lines(tmp_path):
     script = tmp_path / "fix.lp"
     script.write_text("jmp a\nset b int 3\nset c\n")
