@@ -96,7 +96,7 @@ static const uint32_t ifunc_stub[] = {
 	0xad061fe6, /* 3c  stp q6, q7, [sp, #192]	*/
 	0xd2800000, /* 40  mov x0, #0			*/
 	0xd2800001, /* 44  mov x1, #0			*/
-	0x580001f0, /* 48  ldr x16, resolver (84)	*/
+	0x58000210, /* 48  ldr x16, resolver		*/
 	0xd63f0200, /* 4c  blr x16			*/
 	0xaa0003f0, /* 50  mov x16, x0			*/
 	0x90000011, /* 54  adrp x17, slot		*/

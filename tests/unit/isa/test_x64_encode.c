@@ -119,6 +119,7 @@ bool with_avx;
 
 /* The implementation: stores every argument register, then returns. */
 __asm__(".text\n"
+	".globl implementation, resolver, call_with\n"
 	".type implementation, @function\n"
 	"implementation:\n"
 	"	push %rbx\n"
