@@ -252,8 +252,8 @@ static bool exited(const struct lp_proc *p)
 	return poll(&pfd, 1, 0) == 1;
 }
 
-/* Any address tells: 0 bytes when the address space is gone, data or EIO while it is there. */
-static bool address_space_gone(const struct lp_proc *p)
+/* 0 bytes when the address space is gone, data or EIO while it is there. */
+bool lp_proc_replaced(const struct lp_proc *p)
 {
 	uint8_t byte;
 	return pread(p->mem_fd, &byte, 1, 0) == 0;
@@ -263,7 +263,7 @@ int lp_proc_check(struct lp_proc *p, struct lp_err *err)
 {
 	if (exited(p))
 		return lp_fail(err, LP_EGONE, "process %d (%s) has exited", (int)p->pid, p->comm);
-	if (!address_space_gone(p))
+	if (!lp_proc_replaced(p))
 		return 0;
 	struct lp_task_stat st;
 	if (lp_task_stat(p->pid, &st) < 0 || st.state == 'Z' || st.state == 'X' || (st.flags & 0x4 /* PF_EXITING */))

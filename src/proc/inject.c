@@ -179,6 +179,13 @@ static bool in_vdso(struct lp_proc *p, lp_addr pc)
 	return lp_range_has(p->vdso, pc);
 }
 
+/* The kernel aborts a critical section only when it finds the pc there, and the pc will be in the stub. */
+static lp_addr rseq_abort(const struct loan *l, lp_addr pc)
+{
+	lp_addr cs_at = 0, rseq = l->p->arch->syscall_nr(&l->found) < 0 ? lp_trace_rseq(l->tid) : 0;
+	return rseq && lp_mem_copy(l->tid, rseq, &cs_at, sizeof cs_at) == 0 ? lp_trace_rseq_abort(l->tid, cs_at, pc) : 0;
+}
+
 static bool plan_return(struct loan *l)
 {
 	const struct lp_arch *arch = l->p->arch;
@@ -193,7 +200,7 @@ static bool plan_return(struct loan *l)
 		return unfit(l, "a signal is about to interrupt its system call");
 	l->go_on = l->found;
 	arch->resume(&l->go_on, l->group ? LP_RESTART_KERNEL : LP_RESTART_EINTR);
-	lp_addr abort_at = arch->syscall_nr(&l->found) < 0 ? lp_trace_rseq_abort(l->tid, pc) : 0;
+	lp_addr abort_at = rseq_abort(l, pc);
 	if (abort_at)
 		arch->set_pc(&l->go_on, abort_at);
 	return true;
@@ -405,13 +412,13 @@ int lp_inject(struct lp_proc *p, struct lp_call *calls, size_t nr, struct lp_err
 {
 	if (nr == 0 || nr > LP_CALLS_MAX || p->paused)
 		return lp_fail(err, LP_EINTERNAL, "%zu system calls cannot be injected%s", nr, p->paused ? " in a pause" : "");
-	lp_late_settle(p, 0);
 	candidate_vec who = {0};
 	uint64_t deadline = lp_deadline(CHOICE_MS);
 	enum verdict v = NEXT;
 	const char *why = "there is none";
 	pid_t last = 0;
 	int rc = drain(p, err), reason = 0;
+	lp_late_settle(p, 0);
 	while (rc >= 0 && v == NEXT) {
 		rc = find_candidates(p, &who, err);
 		for (size_t i = 0; rc >= 0 && i < who.nr && v == NEXT; i++) {

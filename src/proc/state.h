@@ -28,6 +28,8 @@ struct lp_tracee {
 	bool lent;     /* came to us by PTRACE_O_TRACECLONE: stops by itself, once */
 	int signal;    /* it was stopped on its way to this signal; detaching delivers it */
 	char state;    /* 'R', or 'T' when it was group-stopped */
+	lp_addr rseq;  /* lp_trace_rseq(), for threads outside system calls */
+	uint64_t rseq_cs;
 };
 
 /* Where a stub is, or could be. */
@@ -80,6 +82,8 @@ struct lp_proc {
 /* ---- attach.c ---- */
 /* "/proc/ANCHOR/<name>"; static storage is the caller's. */
 const char *lp_proc_path(const struct lp_proc *p, const char *name, char *out, size_t size);
+/* Any address tells: the address space that we opened is no longer anybody's. */
+bool lp_proc_replaced(const struct lp_proc *p);
 /* -LP_EGONE or -LP_EEXECED when that is why something failed, else rc unchanged. */
 int lp_proc_why(struct lp_proc *p, int rc, struct lp_err *err);
 
@@ -144,11 +148,16 @@ int lp_trace_syscall(pid_t tid, int signal); /* go on to the next syscall-stop *
 int lp_trace_cont(pid_t tid, int signal);
 int lp_trace_regs(pid_t tid, struct lp_tregs *out);
 int lp_trace_set_regs(pid_t tid, const struct lp_tregs *r);
-bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out); /* false when the deadline passed */
+/* False when the deadline passed; deadline 0 looks once. */
+bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out);
+/* What to do between two looks: `tries` counts them, `missing` the threads that are still to stop. */
+void lp_trace_nap(unsigned tries, size_t missing);
 /* The one syscall-stop question: 1 leaving, 0 entering, negative unknown. */
 int lp_trace_leaving(pid_t tid);
-/* pc of the rseq abort handler when pc is inside an active critical section, else 0. */
-lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr pc);
+/* Where a stopped thread's rseq area keeps the address of its critical section's descriptor; 0 = none registered. */
+lp_addr lp_trace_rseq(pid_t tid);
+/* The abort handler, when pc is inside the critical section described at cs_at (0 = none), else 0. */
+lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr cs_at, lp_addr pc);
 /* Wait until the thread stands in an event stop; signals that come first are passed on. */
 enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline);
 

@@ -137,23 +137,40 @@ static bool is_zombie(pid_t tid)
 	return lp_task_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X';
 }
 
-static bool wait_for(struct lp_proc *p, size_t i, uint64_t deadline)
+/* Takes what has stopped by now; how many have not?  The list grows meanwhile: clone events add to it. */
+static size_t collect(struct lp_proc *p)
 {
-	pid_t tid = p->tracees.items[i].tid;
-	for (uint64_t look = lp_deadline(LOOK_AGAIN_MS);; look = lp_deadline(LOOK_AGAIN_MS)) {
+	size_t missing = 0;
+	for (size_t i = 0; i < p->tracees.nr; i++) {
 		struct lp_event ev;
-		bool last = look >= deadline;
-		if (lp_trace_wait(tid, last ? deadline : look, &ev)) {
+		if (p->tracees.items[i].stopped || p->tracees.items[i].dead)
+			continue;
+		if (lp_trace_wait(p->tracees.items[i].tid, 0, &ev))
 			note_event(p, i, &ev);
-			return true;
-		}
-		if (is_zombie(tid)) {
-			p->tracees.items[i].dead = true;
-			return true;
-		}
-		if (last)
-			return false;
-		lp_trace_interrupt(tid); /* an exec may have put another thread behind the number */
+		else
+			missing++;
+	}
+	return missing;
+}
+
+static const struct lp_tracee *first_missing(const struct lp_proc *p)
+{
+	for (size_t i = 0; i < p->tracees.nr; i++) {
+		if (!p->tracees.items[i].stopped && !p->tracees.items[i].dead)
+			return &p->tracees.items[i];
+	}
+	return NULL;
+}
+
+/* Zombies do not stop; and an exec may have put another thread, not yet interrupted, behind a number. */
+static void look_again(struct lp_proc *p)
+{
+	for (size_t i = 0; i < p->tracees.nr; i++) {
+		struct lp_tracee *t = &p->tracees.items[i];
+		if (t->stopped || t->dead)
+			continue;
+		t->dead = is_zombie(t->tid);
+		lp_trace_interrupt(t->tid);
 	}
 }
 
@@ -170,16 +187,21 @@ static int not_stopping(struct lp_proc *p, pid_t tid, struct lp_err *err)
 	return rc;
 }
 
-/* The list grows while we wait: clone events add to it. */
 static int wait_all(struct lp_proc *p, uint64_t deadline, struct lp_err *err)
 {
-	int rc = 0;
-	for (size_t i = 0; i < p->tracees.nr; i++) {
-		struct lp_tracee *t = &p->tracees.items[i];
-		if (!t->stopped && !t->dead && !wait_for(p, i, deadline) && rc == 0)
-			rc = not_stopping(p, p->tracees.items[i].tid, err);
+	uint64_t look = lp_deadline(LOOK_AGAIN_MS);
+	unsigned tries = 0;
+	for (size_t missing; (missing = collect(p)); tries++) {
+		uint64_t now = lp_now();
+		if (now >= deadline)
+			return not_stopping(p, first_missing(p)->tid, err);
+		if (now >= look) {
+			look_again(p);
+			look = lp_deadline(LOOK_AGAIN_MS);
+		}
+		lp_trace_nap(tries, missing);
 	}
-	return rc;
+	return 0;
 }
 
 static size_t drop_dead(struct lp_proc *p)
@@ -282,19 +304,7 @@ static struct lp_range live_stack(const struct lp_proc *p, const struct lp_stopp
 	return r;
 }
 
-static lp_addr resume_pc(struct lp_proc *p, const struct lp_tracee *t, const struct lp_stopped *s)
-{
-	struct lp_tregs r = s->regs;
-	if (p->arch->syscall_nr(&r) < 0) {
-		lp_addr abort_at = lp_trace_rseq_abort(t->tid, s->pc);
-		return abort_at ? abort_at : s->pc;
-	}
-	bool ours = lp_trace_our_eintr(p->arch, t->tid, &r, t->signal, t->state == 'T');
-	p->arch->resume(&r, ours ? LP_RESTART_EINTR : LP_RESTART_KERNEL);
-	return p->arch->pc(&r);
-}
-
-static int read_thread(struct lp_proc *p, const struct lp_tracee *t, struct lp_err *err)
+static int read_thread(struct lp_proc *p, struct lp_tracee *t, struct lp_err *err)
 {
 	struct lp_stopped *s = lp_vec_add(&p->stopped);
 	s->tid = t->tid;
@@ -305,8 +315,41 @@ static int read_thread(struct lp_proc *p, const struct lp_tracee *t, struct lp_e
 	s->pc = p->arch->pc(&s->regs);
 	s->sp = p->arch->sp(&s->regs);
 	s->lr = p->arch->lr(&s->regs);
-	s->resume_pc = resume_pc(p, t, s);
+	t->rseq = p->arch->syscall_nr(&s->regs) < 0 ? lp_trace_rseq(t->tid) : 0;
 	return 0;
+}
+
+static void read_rseqs_of(struct lp_proc *p, size_t first, size_t nr)
+{
+	struct iovec local[IOV_MAX], remote[IOV_MAX];
+	size_t n = 0;
+	for (size_t i = first; i < first + nr; i++) {
+		struct lp_tracee *t = &p->tracees.items[i];
+		if (!t->rseq)
+			continue;
+		local[n] = (struct iovec){&t->rseq_cs, sizeof t->rseq_cs};
+		remote[n++] = (struct iovec){(void *)(uintptr_t)t->rseq, sizeof t->rseq_cs};
+	}
+	if (n)
+		process_vm_readv(p->tracees.items[first].tid, local, n, remote, n, 0);
+}
+
+static void read_rseqs(struct lp_proc *p)
+{
+	for (size_t i = 0; i < p->tracees.nr; i += IOV_MAX)
+		read_rseqs_of(p, i, p->tracees.nr - i < IOV_MAX ? p->tracees.nr - i : IOV_MAX);
+}
+
+static lp_addr resume_pc(struct lp_proc *p, const struct lp_tracee *t, const struct lp_stopped *s)
+{
+	struct lp_tregs r = s->regs;
+	if (p->arch->syscall_nr(&r) < 0) {
+		lp_addr abort_at = lp_trace_rseq_abort(t->tid, t->rseq_cs, s->pc);
+		return abort_at ? abort_at : s->pc;
+	}
+	bool ours = lp_trace_our_eintr(p->arch, t->tid, &r, t->signal, t->state == 'T');
+	p->arch->resume(&r, ours ? LP_RESTART_EINTR : LP_RESTART_KERNEL);
+	return p->arch->pc(&r);
 }
 
 static bool all_bounded(const struct lp_proc *p)
@@ -388,14 +431,19 @@ static void read_stacks(struct lp_proc *p)
 
 static int look(struct lp_proc *p, struct lp_err *err)
 {
-	int rc = lp_proc_check(p, err); /* an exec between seizing and stopping */
+	/* An exec between seizing and stopping: these threads are another program's. */
+	int rc = lp_proc_replaced(p) ? lp_proc_check(p, err) : 0;
 	for (size_t i = 0; rc == 0 && i < p->tracees.nr; i++)
 		rc = read_thread(p, &p->tracees.items[i], err);
 	if (rc == 0 && !all_bounded(p))
 		rc = read_bounds(p, err); /* a stack that was mapped since; a sp that points nowhere stays without a copy */
-	if (rc == 0)
-		read_stacks(p);
-	return rc;
+	if (rc < 0)
+		return rc;
+	read_rseqs(p);
+	for (size_t i = 0; i < p->stopped.nr; i++)
+		p->stopped.items[i].resume_pc = resume_pc(p, &p->tracees.items[i], &p->stopped.items[i]);
+	read_stacks(p);
+	return 0;
 }
 
 /* ---- the pause ---- */
@@ -433,9 +481,9 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	rc = rc < 0 ? rc : read_bounds(p, err);
 	rc = rc < 0 ? rc : seize_all(p, &known, err);
 	make_room(p);
+	hold_cpu(p);
 	p->pause_began = lp_now();
 	rc = rc < 0 ? rc : halt_all(p, &known, deadline, err);
-	hold_cpu(p);
 	rc = rc < 0 ? rc : look(p, err);
 	lp_vec_free(&known);
 	if (rc < 0) {
@@ -459,8 +507,9 @@ const struct lp_stopped *lp_stopped_threads(const struct lp_proc *p, size_t *nr)
 
 void lp_resume_all(struct lp_proc *p, uint64_t *ns)
 {
-	if (p->paused)
-		release_all(p);
+	if (!p->paused)
+		return;
+	release_all(p);
 	p->pause_ended = lp_now();
 	p->paused = false;
 	yield_cpu(p);

@@ -8,14 +8,15 @@
  *     be interrupted again before it goes on, or it will not stop.
  *  2. While a thread is seized, a signal that the program ignores is not
  *     dropped but reported, and must be passed on like any other.
- *  3. waitpid() has no deadline.  A thread normally stops within microseconds,
- *     so we look often at first, giving up the CPU in between because the
- *     thread may need it, and more and more seldom later.
+ *  3. waitpid() has no deadline, and a thread in an uninterruptible wait does
+ *     not stop.  So we look without waiting, a few times at once, then with
+ *     naps between that grow from microseconds to half a millisecond.  (SIGCHLD
+ *     would tell, but it belongs to the program that we are a library of.)
  */
 #include "proc/state.h"
 
 #include <errno.h>
-#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -114,14 +115,22 @@ static struct lp_event classify(pid_t tid, int status)
 	}
 }
 
-static void nap(unsigned tries)
+#define LOOKS 12	  /* without sleeping: a look costs a third of a microsecond, sleeping and waking some ten */
+#define FEW 4
+#define NS_PER_STOP 2000 /* what a thread needs to stop, with two CPUs */
+#define NAP_MAX 500000
+
+/*
+ * Each thread needs the CPU for a moment in order to stop.  While many are
+ * missing it would be wrong to look (or to be woken) at every stop: that takes
+ * the CPU away from those that are still to come.
+ */
+void lp_trace_nap(unsigned tries, size_t missing)
 {
-	if (tries < 128) {
-		sched_yield();
+	if (tries < LOOKS && missing <= FEW)
 		return;
-	}
-	long ns = 5000L * (tries - 127);
-	nanosleep(&(struct timespec){0, ns < 500000 ? ns : 500000}, NULL);
+	uint64_t ns = NS_PER_STOP * missing * (tries < 64 ? 1 : tries / 32);
+	nanosleep(&(struct timespec){0, ns < NAP_MAX ? (long)ns : NAP_MAX}, NULL);
 }
 
 bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
@@ -137,11 +146,11 @@ bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
 			*out = (struct lp_event){LP_EV_GONE, 0, 0};
 			return true;
 		}
-		if (tries % 16 == 15 && lp_now() >= deadline) {
+		if (!deadline || (tries >= LOOKS && lp_now() >= deadline)) {
 			*out = (struct lp_event){LP_EV_NONE, 0, 0};
 			return false;
 		}
-		nap(tries);
+		lp_trace_nap(tries, 1);
 	}
 }
 
@@ -177,20 +186,21 @@ void lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tre
 
 /* ---- restartable sequences ---- */
 
-lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr pc)
+lp_addr lp_trace_rseq(pid_t tid)
 {
 	struct __ptrace_rseq_configuration conf = {0};
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (void *)sizeof conf, &conf) < 0 || !conf.rseq_abi_pointer)
+		return 0;
+	return conf.rseq_abi_pointer + 8; /* struct rseq: cpu_id_start, cpu_id, then the pointer (linux/rseq.h) */
+}
+
+lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr cs_at, lp_addr pc)
+{
 	struct {
 		uint32_t version, flags;
 		uint64_t start, length, abort;
 	} cs;
-	uint64_t cs_at = 0;
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (void *)sizeof conf, &conf) < 0 || !conf.rseq_abi_pointer)
-		return 0;
-	/* struct rseq: cpu_id_start, cpu_id, then the pointer (linux/rseq.h). */
-	if (lp_mem_copy(tid, conf.rseq_abi_pointer + 8, &cs_at, sizeof cs_at) < 0 || !cs_at)
-		return 0;
-	if (lp_mem_copy(tid, cs_at, &cs, sizeof cs) < 0)
+	if (!cs_at || lp_mem_copy(tid, cs_at, &cs, sizeof cs) < 0)
 		return 0;
 	return pc - cs.start < cs.length ? cs.abort : 0;
 }
