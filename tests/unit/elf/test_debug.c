@@ -137,6 +137,32 @@ static void a_debug_file_has_addresses_but_no_bytes(void **state)
 	lp_elf_close(e);
 }
 
+/* eu-strip copies the segments as they were: their offsets mean nothing in the debug file. */
+static void segments_of_a_debug_file_are_not_believed(void **state)
+{
+	size_t len;
+	struct lp_elf *e = open_elf(scratch("other/q")), *d;
+	const Elf64_Shdr *text = lp_elf_section_find(e, ".text");
+	uint8_t *bytes = slurp(scratch("other/q"), &len);
+	Elf64_Shdr *headers = (Elf64_Shdr *)(bytes + lp_elf_header(e)->e_shoff);
+	headers[text - lp_elf_section(e, 0)].sh_type = SHT_NOBITS;
+	assert_int_equal(lp_elf_from_bytes(&d, bytes, len, "q.debug", NULL), 0);
+	struct lp_elf_rela_iter it = {0};
+	struct lp_elf_rela r;
+	struct lp_build_id a, b;
+	assert_non_null(lp_elf_bytes_at_vaddr(e, text->sh_addr, 1));
+	assert_null(lp_elf_bytes_at_vaddr(d, text->sh_addr, 1));
+	assert_int_equal(lp_elf_symbol_count(d, LP_DYNSYM), 0);
+	assert_int_equal(lp_elf_rela_next(d, &it, &r, NULL), 0);
+	assert_int_equal(lp_elf_symbol_count(d, LP_SYMTAB), lp_elf_symbol_count(e, LP_SYMTAB));
+	lp_elf_build_id(e, &a);
+	lp_elf_build_id(d, &b);
+	assert_true(lp_build_id_equal(&a, &b));
+	lp_elf_close(d);
+	lp_elf_close(e);
+	lp_free(bytes);
+}
+
 /* Debian's own: only when libc6-dbg is installed. */
 static void the_c_librarys_own_debug_file_is_found(void **state)
 {
@@ -175,6 +201,7 @@ int main(void)
 		cmocka_unit_test(a_fifo_in_the_place_of_a_debug_file_does_not_hang),
 		cmocka_unit_test(a_root_that_is_gone_is_an_error),
 		cmocka_unit_test(a_debug_file_has_addresses_but_no_bytes),
+		cmocka_unit_test(segments_of_a_debug_file_are_not_believed),
 		cmocka_unit_test(the_c_librarys_own_debug_file_is_found),
 	};
 	return cmocka_run_group_tests(tests, compile, NULL);

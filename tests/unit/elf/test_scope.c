@@ -245,6 +245,52 @@ static void binding_without_a_version_takes_the_default_and_with_one_that_one(vo
 	assert_false(lp_scope_bind(images, 2, "api", "V9", &f));
 }
 
+/* No linker writes what these two need: the dynamic symbols of a library, changed by hand. */
+static uint8_t *dynamic_part(uint8_t *bytes, const struct lp_elf *e, int64_t tag)
+{
+	uint64_t at;
+	assert_true(lp_elf_dynamic(e, tag, &at));
+	return bytes + (lp_elf_bytes_at_vaddr(e, at, 1) - lp_elf_bytes_at(e, 0, 1));
+}
+
+static bool binds(const uint8_t *bytes, size_t len, const char *name)
+{
+	struct lp_image image = {"changed.so", "/changed.so", 0, NULL, NULL};
+	struct lp_found f;
+	assert_int_equal(lp_elf_from_bytes(&image.elf, bytes, len, "changed.so", NULL), 0);
+	bool bound = lp_scope_bind(&image, 1, name, NULL, &f);
+	lp_elf_close(image.elf);
+	return bound;
+}
+
+static void binding_passes_over_hidden_and_internal_symbols(void **state)
+{
+	size_t len;
+	uint8_t *bytes = slurp(scratch("late.so"), &len);
+	size_t index = symbol_named(images[2].elf, LP_DYNSYM, "api").index;
+	Elf64_Sym *s = (Elf64_Sym *)dynamic_part(bytes, images[2].elf, DT_SYMTAB) + index;
+	static const bool visible[] = {
+		[STV_DEFAULT] = true, [STV_INTERNAL] = false, [STV_HIDDEN] = false, [STV_PROTECTED] = true};
+	for (unsigned visibility = 0; visibility < LP_ARRAY_SIZE(visible); visibility++) {
+		s->st_other = (unsigned char)visibility;
+		assert_int_equal(binds(bytes, len, "api"), visible[visibility]);
+	}
+	lp_free(bytes);
+}
+
+static void two_default_versions_are_as_good_as_none(void **state)
+{
+	size_t len, cursor = 0;
+	struct lp_elf_sym s;
+	uint8_t *bytes = slurp(scratch("lib.so"), &len);
+	assert_true(binds(bytes, len, "api"));
+	Elf64_Half *versym = (Elf64_Half *)dynamic_part(bytes, images[1].elf, DT_VERSYM);
+	while (lp_elf_symbol_by_name(images[1].elf, LP_DYNSYM, "api", &cursor, &s))
+		versym[s.index] &= 0x7fff;
+	assert_false(binds(bytes, len, "api"));
+	lp_free(bytes);
+}
+
 /* ---- against the real one ---- */
 
 typedef LP_VEC(struct lp_image) image_vec;
@@ -328,6 +374,8 @@ int main(void)
 		cmocka_unit_test(binding_sees_only_what_is_exported),
 		cmocka_unit_test(binding_takes_the_first_in_order_weak_or_not),
 		cmocka_unit_test(binding_without_a_version_takes_the_default_and_with_one_that_one),
+		cmocka_unit_test(binding_passes_over_hidden_and_internal_symbols),
+		cmocka_unit_test(two_default_versions_are_as_good_as_none),
 		cmocka_unit_test(every_symbol_of_this_process_is_bound_as_ld_so_binds_it),
 	};
 	return cmocka_run_group_tests(tests, compile, close_images);

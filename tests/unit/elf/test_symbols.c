@@ -141,6 +141,19 @@ static void a_boundary_is_the_next_symbol_or_the_end_of_the_section(void **state
 	lp_elf_close(e);
 }
 
+static void thread_local_space_does_not_cover_the_data_behind_it(void **state)
+{
+	write_text("tls.s", ".globl _start\n_start: nop\n.section .tbss, \"awT\", @nobits\n.skip 4096\n"
+			    ".section .init_array, \"aw\"\n.globl word\nword: .quad 0\n");
+	shell("gcc -nostdlib -static -o tls tls.s && strip -K word tls"); /* no _edata behind it */
+	struct lp_elf *e = open_elf(scratch("tls"));
+	uint64_t word = symbol_named(e, LP_SYMTAB, "word").value;
+	const Elf64_Shdr *tbss = lp_elf_section_find(e, ".tbss");
+	assert_true(word >= tbss->sh_addr && word < tbss->sh_addr + tbss->sh_size);
+	assert_int_equal(lp_elf_next_boundary(e, word), word + 8);
+	lp_elf_close(e);
+}
+
 static void without_sections_a_boundary_ends_with_the_segment(void **state)
 {
 	size_t len;
@@ -230,6 +243,7 @@ int main(void)
 		cmocka_unit_test(an_address_is_named_by_the_innermost_symbol_that_holds_it),
 		cmocka_unit_test(padding_behind_a_sized_function_and_other_sections_have_no_name),
 		cmocka_unit_test(a_boundary_is_the_next_symbol_or_the_end_of_the_section),
+		cmocka_unit_test(thread_local_space_does_not_cover_the_data_behind_it),
 		cmocka_unit_test(without_sections_a_boundary_ends_with_the_segment),
 		cmocka_unit_test(every_function_of_a_real_program_is_found_at_its_own_address),
 		cmocka_unit_test(bytes_come_by_address_as_the_program_would_see_them),
