@@ -70,6 +70,9 @@ struct lp_arch {
 	/* In place: go on at another address (an rseq abort handler). */
 	void (*set_pc)(struct lp_tregs *r, lp_addr pc);
 
+	/* Thread-pointer offset of a variable in the main program's TLS block (its PT_TLS, the symbol's value). */
+	int64_t (*tls_offset)(const Elf64_Phdr *tls, uint64_t value);
+
 	/* Which stub this stopped thread needs. */
 	const struct lp_stub_text *(*stub)(int tid);
 	/* All variants, NULL-terminated: to recognise what an earlier livepatch left. */

@@ -176,6 +176,16 @@ static void set_pc(struct lp_tregs *r, lp_addr pc)
 	r->words[RIP] = pc;
 }
 
+/* ---- thread-local storage ---- */
+
+/* Variant II (Drepper, "ELF Handling For Thread-Local Storage", 3.1): the program's block ends at the thread pointer. */
+static int64_t tls_offset(const Elf64_Phdr *tls, uint64_t value)
+{
+	uint64_t align = tls->p_align ? tls->p_align : 1;
+	uint64_t first = tls->p_vaddr & (align - 1);
+	return (int64_t)(value - (lp_align_up(tls->p_memsz + first, align) - first));
+}
+
 /* ---- borrowing ---- */
 
 #ifndef NT_X86_SHSTK
@@ -239,6 +249,7 @@ const struct lp_arch lp_arch_host = {
 	.fragile = is_fragile,
 	.resume = resume,
 	.set_pc = set_pc,
+	.tls_offset = tls_offset,
 	.stub = stub_for,
 	.stubs = all_stubs,
 	.borrow = borrow,
