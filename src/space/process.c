@@ -54,12 +54,6 @@ _Static_assert((int)LP_PROT_READ == (int)LP_MAP_READ && (int)LP_PROT_WRITE == (i
 
 /* ---- lock, memory ---- */
 
-static int process_lock(struct lp_target *t, unsigned timeout_ms, struct lp_err *err)
-{
-	int rc = lp_proc_lock(proc_of(t), timeout_ms, err);
-	return rc ? rc : lp_proc_check(proc_of(t), err);
-}
-
 static void process_unlock(struct lp_target *t)
 {
 	lp_proc_unlock(proc_of(t));
@@ -97,6 +91,14 @@ static int know_maps(struct process *s, struct lp_err *err)
 	int rc = lp_maps_read(s->p, &s->maps, err);
 	s->maps_known = rc == 0;
 	return rc;
+}
+
+static int process_lock(struct lp_target *t, unsigned timeout_ms, struct lp_err *err)
+{
+	int rc = lp_proc_lock(proc_of(t), timeout_ms, err);
+	/* What we knew was before the lock; another livepatch may have made its ledger since. */
+	forget_maps(process_of(t));
+	return rc ? rc : lp_proc_check(proc_of(t), err);
 }
 
 static const char *base_name(const char *path)
