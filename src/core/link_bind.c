@@ -30,17 +30,27 @@
 #include "base/bits.h"
 #include "core/link_private.h"
 
-/* The images of a target, fetched once. */
+/* The images that symbols are looked for in, fetched once. */
 struct scope {
 	struct lp_target *t;
 	const struct lp_image *images;
 	size_t nr;
 };
 
+static bool is_vdso(const struct lp_image *image)
+{
+	const char *soname = image->elf ? lp_elf_soname(image->elf) : NULL;
+	return soname && strncmp(soname, "linux-vdso", 10) == 0;
+}
+
+/* Without the vDSO, as for ld.so: its clock_gettime has libc's name, but returns -errno. */
 static int open_scope(struct scope *s, struct lp_target *t, struct lp_err *err)
 {
 	s->t = t;
-	return t->ops->images(t, &s->images, &s->nr, err);
+	int rc = t->ops->images(t, &s->images, &s->nr, err);
+	while (rc == 0 && s->nr && is_vdso(&s->images[s->nr - 1]))
+		s->nr--;
+	return rc;
 }
 
 /* A reference: the object's dynamic symbol, and the first relocation that uses it. */
@@ -152,24 +162,50 @@ static bool is_slot_of_ifunc(struct scope *s, const struct lp_found *ifunc, cons
 	return is_slot_of(s->t->isa, s->images[owner].elf, r, name, NULL) && binds_to(s, ifunc, owner, r);
 }
 
-/* 1 = *out found, 0 = none in this image. */
-static int value_in_image(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner, lp_addr *out)
+/* Does this relocation's slot hold the IFUNC's resolution? */
+static bool value_in_slot(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner,
+			  const struct lp_elf_rela *r, lp_addr *out)
+{
+	uint64_t value;
+	if (!is_slot_of_ifunc(s, ifunc, name, owner, r))
+		return false;
+	if (s->t->ops->read(s->t, s->images[owner].bias + r->offset, &value, sizeof value, NULL) < 0)
+		return false;
+	*out = value;
+	return is_resolution(s, ifunc, owner, r, value);
+}
+
+/* A static program has no dynamic section; its startup code finds the table between two symbols, we by its section. */
+static bool value_in_static(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner, lp_addr *out)
+{
+	const struct lp_elf *e = s->images[owner].elf;
+	for (size_t i = 0; i < lp_elf_section_count(e); i++) {
+		size_t len = 0;
+		const Elf64_Shdr *sh = lp_elf_section(e, i);
+		bool is_table = sh && sh->sh_type == SHT_RELA && (sh->sh_flags & SHF_ALLOC);
+		const uint8_t *bytes = is_table ? lp_elf_section_data(e, sh, &len) : NULL;
+		for (size_t at = 0; bytes && at + sizeof(Elf64_Rela) <= len; at += sizeof(Elf64_Rela)) {
+			Elf64_Rela raw;
+			memcpy(&raw, bytes + at, sizeof raw);
+			struct lp_elf_rela r = {raw.r_offset, ELF64_R_TYPE(raw.r_info), 0, raw.r_addend};
+			if (value_in_slot(s, ifunc, name, owner, &r, out))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool value_in_image(struct scope *s, const struct lp_found *ifunc, const char *name, size_t owner, lp_addr *out)
 {
 	struct lp_elf_rela_iter it = {0};
 	struct lp_elf_rela r;
-	const struct lp_image *image = &s->images[owner];
-	while (lp_elf_rela_next(image->elf, &it, &r, NULL) > 0) {
-		uint64_t value;
-		if (!is_slot_of_ifunc(s, ifunc, name, owner, &r))
-			continue;
-		if (s->t->ops->read(s->t, image->bias + r.offset, &value, sizeof value, NULL) < 0)
-			continue;
-		if (!is_resolution(s, ifunc, owner, &r, value))
-			continue;
-		*out = value;
-		return 1;
-	}
-	return 0;
+	const struct lp_elf *e = s->images[owner].elf;
+	if (!lp_elf_phdr_find(e, PT_DYNAMIC))
+		return value_in_static(s, ifunc, name, owner, out);
+	while (lp_elf_rela_next(e, &it, &r, NULL) > 0)
+		if (value_in_slot(s, ifunc, name, owner, &r, out))
+			return true;
+	return false;
 }
 
 int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out,
@@ -177,15 +213,15 @@ int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const
 {
 	struct scope s;
 	int rc = open_scope(&s, t, err);
-	*out = 0;
 	/* The definer first: its own slots (IRELATIVE) are never lazy. */
-	if (rc == 0 && !s.images[ifunc->image].elf)
-		return 0;
-	if (rc == 0 && value_in_image(&s, ifunc, name, ifunc->image, out))
-		return 0;
-	for (size_t i = 0; rc == 0 && i < s.nr; i++)
-		if (i != ifunc->image && s.images[i].elf && value_in_image(&s, ifunc, name, i, out))
+	if (rc == 0 && s.images[ifunc->image].elf) {
+		if (value_in_image(&s, ifunc, name, ifunc->image, out))
 			return 0;
+		for (size_t i = 0; i < s.nr; i++)
+			if (i != ifunc->image && s.images[i].elf && value_in_image(&s, ifunc, name, i, out))
+				return 0;
+	}
+	*out = 0;
 	return rc;
 }
 

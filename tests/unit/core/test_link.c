@@ -51,12 +51,22 @@ __attribute__((noinline)) int shared_name(void)
 
 struct fake {
 	struct lp_target target;
+	pid_t pid;
 	LP_VEC(struct lp_image) images;
 };
 
+static FILE *open_proc(struct lp_target *t, const char *file)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", ((struct fake *)t)->pid, file);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	return f;
+}
+
 static int fake_area(struct lp_target *t, lp_addr at, struct lp_area *out, struct lp_err *err)
 {
-	FILE *maps = fopen("/proc/self/maps", "r");
+	FILE *maps = open_proc(t, "maps");
 	char line[512], r, w, x;
 	bool found = false;
 	while (!found && fgets(line, sizeof line, maps))
@@ -71,11 +81,10 @@ static int fake_area(struct lp_target *t, lp_addr at, struct lp_area *out, struc
 
 static int fake_read(struct lp_target *t, lp_addr at, void *data, size_t len, struct lp_err *err)
 {
-	struct lp_area area;
-	if (fake_area(t, at, &area, err) < 0 || !(area.prot & LP_PROT_READ) || at + len > area.range.end)
-		return lp_fail(err, LP_EUNMAPPED, "not readable");
-	memcpy(data, (const void *)(uintptr_t)at, len);
-	return 0;
+	FILE *mem = open_proc(t, "mem");
+	int rc = lp_pread_full(fileno(mem), data, len, (off_t)at);
+	fclose(mem);
+	return rc < 0 ? lp_fail(err, LP_EUNMAPPED, "not readable") : 0;
 }
 
 static int fake_images(struct lp_target *t, const struct lp_image **images, size_t *nr, struct lp_err *err)
@@ -130,6 +139,7 @@ static struct fake *empty_fake(void)
 {
 	struct fake *f = lp_alloc(sizeof *f);
 	f->target = (struct lp_target){&fake_ops, lp_isa_of(EM_X86_64), lp_strdup("this process")};
+	f->pid = getpid();
 	return f;
 }
 
@@ -479,6 +489,28 @@ static void a_weak_symbol_that_nobody_defines_is_zero(void **state)
 		"extern void nowhere_at_all(void) __attribute__((weak)); long f(void) { return nowhere_at_all == 0; }");
 	assert_int_equal(call(&l, "f", 0), 1);
 	unload(&l);
+}
+
+static void a_variable_that_is_unique_in_the_process_stays_so(void **state)
+{
+	static const char source[] =
+		"inline int next() { static int n; return ++n; } extern \"C\" int f(int) { return next(); }";
+	static const char how[] = "g++ -x c++ -shared -fPIC -O0 -fno-exceptions";
+	char *path = build("libunique.so", how, source);
+	void *handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	assert_non_null(handle);
+	int (*theirs)(int) = (int (*)(int))(uintptr_t)dlsym(handle, "f");
+	struct fake *f = open_self();
+	char *ours = build("unique.so", how, source);
+	struct loaded l = load_with(ours, f, true);
+	assert_int_equal(theirs(0), 1);
+	assert_int_equal(call(&l, "f", 0), 2);
+	assert_int_equal(theirs(0), 3);
+	unload(&l);
+	close_fake(f);
+	dlclose(handle);
+	lp_free(ours);
+	lp_free(path);
 }
 
 static void versions_that_the_object_asks_for_are_the_ones_it_gets(void **state)
@@ -882,6 +914,70 @@ static void an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc(
 	lp_free(path);
 }
 
+/* ---- a static program ---- */
+
+/* Runs until the pipe at its standard input closes; returns once it stands in main. */
+static pid_t start_static(const char *path, int *input)
+{
+	int in[2], out[2];
+	char byte;
+	assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		execl(path, path, (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	assert_int_equal(read(out[0], &byte, 1), 1);
+	close(out[0]);
+	*input = in[1];
+	return pid;
+}
+
+static void a_static_program_lends_its_functions_and_the_choices_of_its_ifuncs(void **state)
+{
+	char *exe = build(
+		"static", "gcc -static -O1 -fno-builtin",
+		"#include <string.h>\n#include <unistd.h>\nint main(int n, char **a) { char c = (char)strlen(a[0]);"
+		"write(1, &c, 1); return (int)read(0, &c, 1); }");
+	int input, status;
+	struct fake *f = empty_fake();
+	add_image(f, exe, 0);
+	f->pid = start_static(exe, &input);
+
+	char *path = build("for_static.so", "gcc -shared -fPIC -fno-builtin",
+			   "#include <string.h>\n#include <unistd.h>\n"
+			   "size_t (*len)(const char *) = strlen; ssize_t (*get)(int, void *, size_t) = read;");
+	struct lp_object *o;
+	struct lp_err err = {0};
+	const lp_addr base = UINT64_C(0x500000000000);
+	assert_int_equal(lp_object_open(&o, path, f->target.isa, &err), 0);
+	uint8_t *image = malloc(lp_object_span(o));
+	if (lp_object_link(o, base, &f->target, image, &err) < 0)
+		fail_msg("%s", err.text);
+	lp_addr len, get;
+	struct lp_elf_sym s;
+	assert_int_equal(lp_object_symbol(o, base, "len", &len, NULL, &err), 0);
+	assert_int_equal(lp_object_symbol(o, base, "get", &get, NULL, &err), 0);
+	assert_true(lp_elf_symbol_at(f->images.items[0].elf, lp_get64(image + (len - base)), &s));
+	assert_int_equal(strncmp(s.name, "__strlen_", 9), 0); /* __strlen_avx2 and its kin */
+	assert_int_equal(s.value, lp_get64(image + (len - base)));
+	assert_true(lp_elf_symbol_at(f->images.items[0].elf, lp_get64(image + (get - base)), &s));
+	assert_non_null(strstr(s.name, "read"));
+
+	close(input);
+	assert_int_equal(waitpid(f->pid, &status, 0), f->pid);
+	assert_int_equal(status, 0);
+	free(image);
+	lp_object_close(o);
+	close_fake(f);
+	lp_free(path);
+	lp_free(exe);
+}
+
 /* ---- the other instruction set ---- */
 
 static void an_aarch64_object_is_linked_against_an_aarch64_libc(void **state)
@@ -1026,6 +1122,7 @@ int main(void)
 		cmocka_unit_test(symbols_that_the_program_does_not_export_are_found_global_then_local),
 		cmocka_unit_test(data_of_the_program_is_shared_not_copied),
 		cmocka_unit_test(a_weak_symbol_that_nobody_defines_is_zero),
+		cmocka_unit_test(a_variable_that_is_unique_in_the_process_stays_so),
 		cmocka_unit_test(versions_that_the_object_asks_for_are_the_ones_it_gets),
 		cmocka_unit_test(an_undefined_symbol_is_refused_with_who_asks_and_where_it_may_be),
 		cmocka_unit_test(a_needed_library_that_nothing_is_taken_from_does_not_matter),
@@ -1044,6 +1141,7 @@ int main(void)
 		cmocka_unit_test(got_slots_of_an_image_are_all_found_and_calls_go_through_them),
 		cmocka_unit_test(a_hook_in_a_got_is_not_taken_for_the_resolution_of_an_ifunc),
 		cmocka_unit_test(an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc),
+		cmocka_unit_test(a_static_program_lends_its_functions_and_the_choices_of_its_ifuncs),
 		cmocka_unit_test(an_aarch64_object_is_linked_against_an_aarch64_libc),
 		cmocka_unit_test(a_damaged_object_is_refused_or_linked_but_never_believed),
 	};
