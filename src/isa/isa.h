@@ -18,21 +18,27 @@
 
 #include "base/err.h"
 
-#define LP_JUMP_MAX 16	   /* bytes of the longest piece that entry_bytes() writes */
-#define LP_ISLAND_MAX 24   /* bytes of the longest island */
+#define LP_JUMP_MAX 16	 /* bytes of the longest piece that entry_bytes() writes */
+#define LP_ISLAND_MAX 24 /* bytes of the longest island */
 #define LP_IFUNC_STUB_MAX 512
 
-/* What is known about the code that a jump shall be put on. */
+/*
+ * What is known about the code that a jump shall be put on.  Where an earlier
+ * patch stands, a DIRECT jump is recognised and replaced whole; over a HOP pass
+ * the bytes from before it (the hole is no padding any more): the answer is
+ * then the same place again.
+ */
 struct lp_entry_request {
 	lp_addr addr;	       /* where execution arrives; the function's first byte */
 	const uint8_t *code;   /* bytes at addr */
 	size_t code_len;       /* how many bytes were read; >= size, more is better */
 	size_t size;	       /* the function's own size; 0 = unknown (then only entry[0..5) is judged by decoding) */
-	size_t pad;	       /* bytes after the function up to the next symbol or section end */
+	size_t pad;	       /* bytes after the function (size 0: after addr) up to the next symbol or section end;
+				  both 0: nothing is known, code_len is the limit */
 	const uint8_t *before; /* bytes just before addr, before[before_len-1] is at addr-1; may be NULL.  Less
 				  than about 64 rarely tells padding from code */
 	size_t before_len;
-	bool body_stays_live;  /* threads may still run in the old body (--allow-active): then a branch
+	bool body_stays_live; /* threads may still run in the old body (--allow-active): then a branch
 				  from inside the function into the replaced bytes is a refusal */
 };
 
@@ -81,23 +87,23 @@ enum lp_reloc_formula {
 	LP_RELOC_SIZE,	  /* Z + A */
 	LP_RELOC_COPY,	  /* never applicable to a running process */
 	/* Below: only in relocatable files, of code that builds its own way to the GOT. */
-	LP_RELOC_GOTREL,	/* S + A - GOT */
-	LP_RELOC_GOTBASE,	/* GOT + A - P */
-	LP_RELOC_PLTOFF,	/* L + A - GOT */
-	LP_RELOC_GOTOFF,	/* GOT slot of S, + A - GOT */
-	LP_RELOC_GOTPAGEOFF,	/* GOT slot of S, - Page(GOT) */
-	LP_RELOC_GOTTP_PAGE,	/* as GOTTP: Page(slot) - Page(P), */
-	LP_RELOC_GOTTP_ABS,	/* ... slot, */
-	LP_RELOC_GOTTP_OFF,	/* ... slot - GOT */
-	LP_RELOC_TLSGD,		/* GOT pair (DTPMOD, DTPOFF) of S, + A - P */
+	LP_RELOC_GOTREL,     /* S + A - GOT */
+	LP_RELOC_GOTBASE,    /* GOT + A - P */
+	LP_RELOC_PLTOFF,     /* L + A - GOT */
+	LP_RELOC_GOTOFF,     /* GOT slot of S, + A - GOT */
+	LP_RELOC_GOTPAGEOFF, /* GOT slot of S, - Page(GOT) */
+	LP_RELOC_GOTTP_PAGE, /* as GOTTP: Page(slot) - Page(P), */
+	LP_RELOC_GOTTP_ABS,  /* ... slot, */
+	LP_RELOC_GOTTP_OFF,  /* ... slot - GOT */
+	LP_RELOC_TLSGD,	     /* GOT pair (DTPMOD, DTPOFF) of S, + A - P */
 	LP_RELOC_TLSGD_PAGE,
 	LP_RELOC_TLSGD_ABS,
 	LP_RELOC_TLSGD_OFF,
-	LP_RELOC_TLSLD,		/* GOT pair (DTPMOD, 0), + A - P */
+	LP_RELOC_TLSLD, /* GOT pair (DTPMOD, 0), + A - P */
 	LP_RELOC_TLSLD_PAGE,
 	LP_RELOC_TLSLD_ABS,
 	LP_RELOC_TLSLD_OFF,
-	LP_RELOC_TLSDESC_PC,	/* descriptor pair of S in the GOT, + A - P */
+	LP_RELOC_TLSDESC_PC, /* descriptor pair of S in the GOT, + A - P */
 	LP_RELOC_TLSDESC_PAGE,
 	LP_RELOC_TLSDESC_ABS,
 	LP_RELOC_TLSDESC_OFF,
@@ -132,7 +138,8 @@ struct lp_isa {
 	/* Code at `at` (at most LP_IFUNC_STUB_MAX bytes, returns length) that stands in for an IFUNC: jumps
 	 * through the 8-byte slot at `slot`.  *initial receives the value the slot must hold at first: the
 	 * address of a slow path that calls `resolver` once (argument and vector registers preserved),
-	 * stores its result in the slot and jumps there.  slot must be within +-2 GiB (x86-64) or +-4 GiB. */
+	 * stores its result in the slot and jumps there.  slot must be 8-byte aligned and within +-2 GiB (x86-64) or
+	 * +-4 GiB; else 0 is returned.  Resolvers that look at their arguments (aarch64: hwcap) get none. */
 	size_t (*ifunc_stub)(uint8_t *out, lp_addr at, lp_addr slot, lp_addr resolver, lp_addr *initial);
 
 	const struct lp_reloc_howto *(*howto)(uint32_t type); /* NULL = unknown type */

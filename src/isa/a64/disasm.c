@@ -65,9 +65,9 @@ static const char *reg_or_sp(char buf[8], bool is_64, uint32_t reg)
 }
 
 /* The name lives as long as the block it is used in. */
-#define REG(is_64, lsb)	      reg_name((char[8]){0}, is_64, bits(l->insn, lsb, 5))
+#define REG(is_64, lsb) reg_name((char[8]){0}, is_64, bits(l->insn, lsb, 5))
 #define REG_OR_SP(is_64, lsb) reg_or_sp((char[8]){0}, is_64, bits(l->insn, lsb, 5))
-#define IS_64		      (l->insn >> 31)
+#define IS_64 (l->insn >> 31)
 
 static lp_addr direct_target(const struct line *l)
 {
@@ -151,7 +151,8 @@ static void show_pair(struct line *l)
 
 	put(l, "%s%s ", is_load ? "ldp" : "stp", !is_vector && opc == 1 ? "sw" : "");
 	if (is_vector)
-		put(l, "%c%" PRIu32 ", %c%" PRIu32 ", ", "sdq"[opc], bits(l->insn, 0, 5), "sdq"[opc], bits(l->insn, 10, 5));
+		put(l, "%c%" PRIu32 ", %c%" PRIu32 ", ", "sdq"[opc], bits(l->insn, 0, 5), "sdq"[opc],
+		    bits(l->insn, 10, 5));
 	else
 		put(l, "%s, %s, ", REG(opc != 0, 0), REG(opc != 0, 10));
 	put_address(l, bits(l->insn, 23, 2), signed_bits(l->insn, 15, 7) * (1 << scale));
@@ -168,7 +169,8 @@ static void show_load_store(struct line *l)
 static void show_add_sub(struct line *l)
 {
 	static const char *const names[] = {"add", "adds", "sub", "subs"};
-	uint32_t op = bits(l->insn, 29, 2), imm = bits(l->insn, 10, 12), rd = bits(l->insn, 0, 5), rn = bits(l->insn, 5, 5);
+	uint32_t op = bits(l->insn, 29, 2), imm = bits(l->insn, 10, 12), rd = bits(l->insn, 0, 5),
+		 rn = bits(l->insn, 5, 5);
 	bool sets_flags = op & 1;
 
 	if (op == 0 && !imm && !bits(l->insn, 22, 1) && (rd == 31 || rn == 31)) {
@@ -274,8 +276,8 @@ static const struct form {
 	{0xff800000, 0xac800000, NULL, show_pair}, /* q */
 	{0xff800000, 0xad000000, NULL, show_pair},
 	{0xff800000, 0xad800000, NULL, show_pair},
-	{0xbfc00000, 0xb9000000, NULL, show_load_store},  /* str w, x */
-	{0xbfc00000, 0xb9400000, NULL, show_load_store},  /* ldr w, x */
+	{0xbfc00000, 0xb9000000, NULL, show_load_store}, /* str w, x */
+	{0xbfc00000, 0xb9400000, NULL, show_load_store}, /* ldr w, x */
 	{0x1f800000, 0x11000000, NULL, show_add_sub},
 	{0x7f800000, 0x12800000, NULL, show_mov_wide}, /* movn */
 	{0x5f800000, 0x52800000, NULL, show_mov_wide}, /* movz, movk */

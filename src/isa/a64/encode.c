@@ -29,9 +29,9 @@ bool lp_a64_direct_target(uint32_t insn, lp_addr at, lp_addr *target)
 
 bool lp_a64_ends_code(uint32_t insn)
 {
-	return (insn & 0xfc000000) == 0x14000000 ||		/* b */
-	       (insn & 0xfefff000) == 0xd61f0000 ||		/* br, braaz, brabz; braa, brab */
-	       (insn & 0xfffff000) == 0xd65f0000 ||		/* ret, retaa, retab */
+	return (insn & 0xfc000000) == 0x14000000 || /* b */
+	       (insn & 0xfefff000) == 0xd61f0000 || /* br, braaz, brabz; braa, brab */
+	       (insn & 0xfffff000) == 0xd65f0000 || /* ret, retaa, retab */
 	       lp_a64_is_udf(insn);
 }
 
@@ -53,7 +53,7 @@ uint32_t lp_a64_b(lp_addr at, lp_addr to)
  */
 size_t lp_a64_island(uint8_t *out, lp_addr at, lp_addr dest)
 {
-	(void)at; /* position independent */
+	(void)at;		       /* position independent */
 	lp_put32(out + 0, 0x58000050); /* ldr x16, 8 */
 	lp_put32(out + 4, 0xd61f0200); /* br x16     */
 	lp_put64(out + 8, dest);       /* .quad dest */

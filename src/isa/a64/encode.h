@@ -9,9 +9,9 @@
 #define A64_INSN 4
 
 /* HINT space: NOPs on CPUs that do not know them. */
-#define A64_NOP	    0xd503201fu
-#define A64_BTI	    0xd503241fu /* bti, bti c, bti j, bti jc: bits 7:6 */
-#define A64_BTI_C   0xd503245fu
+#define A64_NOP 0xd503201fu
+#define A64_BTI 0xd503241fu /* bti, bti c, bti j, bti jc: bits 7:6 */
+#define A64_BTI_C 0xd503245fu
 #define A64_PACIASP 0xd503233fu
 #define A64_PACIBSP 0xd503237fu
 

@@ -73,8 +73,8 @@ static size_t find_padding_end(const struct lp_entry_request *req, size_t end, s
 }
 
 /* First branch (jumps only: leave out bl and adr) of [from, to) into `into`. */
-static bool find_branch(const struct lp_entry_request *req, size_t from, size_t to, struct lp_range into, bool jumps_only,
-			lp_addr *at, lp_addr *target)
+static bool find_branch(const struct lp_entry_request *req, size_t from, size_t to, struct lp_range into,
+			bool jumps_only, lp_addr *at, lp_addr *target)
 {
 	for (size_t offset = from; offset + A64_INSN <= to; offset += A64_INSN) {
 		uint32_t insn = insn_at(req, offset);
@@ -87,7 +87,8 @@ static bool find_branch(const struct lp_entry_request *req, size_t from, size_t 
 	return false;
 }
 
-static int check_live_body(const struct lp_entry_request *req, size_t body, const struct lp_entry *e, struct lp_err *err)
+static int check_live_body(const struct lp_entry_request *req, size_t body, const struct lp_entry *e,
+			   struct lp_err *err)
 {
 	const struct lp_range inside = {e->jump_at + 1, e->jump_at + e->jump_len};
 	lp_addr at, target;
@@ -116,7 +117,8 @@ static int check_request(const struct lp_entry_request *req, struct lp_err *err)
 		return fail_at(err, -LP_EENCODING, req->addr);
 	}
 	if (req->code_len < req->size) {
-		lp_fail(err, LP_EENCODING, "only %zu of the function's %zu bytes could be read", req->code_len, req->size);
+		lp_fail(err, LP_EENCODING, "only %zu of the function's %zu bytes could be read", req->code_len,
+			req->size);
 		return fail_at(err, -LP_EENCODING, req->addr);
 	}
 	return 0;
@@ -124,8 +126,8 @@ static int check_request(const struct lp_entry_request *req, struct lp_err *err)
 
 static int fail_too_short(const struct lp_entry_request *req, size_t room, size_t need, struct lp_err *err)
 {
-	lp_fail(err, LP_ETOOSHORT, "the function at " LP_ADDR " has %zu bytes where a jump%s needs %zu", req->addr, room,
-		need > A64_INSN ? " and its landing pad" : "", need);
+	lp_fail(err, LP_ETOOSHORT, "the function at " LP_ADDR " has %zu bytes where a jump%s needs %zu", req->addr,
+		room, need > A64_INSN ? " and its landing pad" : "", need);
 	return fail_at(err, -LP_ETOOSHORT, req->addr);
 }
 

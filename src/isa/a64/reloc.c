@@ -19,7 +19,8 @@ enum place {
 	PLACE_MOVNZ, /* imm16 at 5, and movz or movn after the value's sign */
 };
 
-/*        name        width place         mask        match       low bits aligned */
+/* clang-format off */
+/* name, width, place, mask, match, low, bits, aligned */
 #define FIELDS(F)                                                                                      \
 	F(NOTHING,   0, PLACE_NONE,  0,          0,          0,  0,  false)                            \
 	F(DATA16,    2, PLACE_DATA,  0,          0,          0,  16, false)                            \
@@ -47,6 +48,7 @@ enum place {
 	F(TBZ14,     4, PLACE_AT5,   0x7e000000, 0x36000000, 2,  14, true)                             \
 	F(COND19,    4, PLACE_AT5,   0,          0,          2,  19, true)  /* is_place() */           \
 	F(BRANCH26,  4, PLACE_AT0,   0x7c000000, 0x14000000, 2,  26, true)
+/* clang-format on */
 
 enum field {
 #define F(name, width, place, mask, match, low, bits, aligned) name,
@@ -185,7 +187,8 @@ static int store_in_insn(const struct lp_reloc_howto *h, uint8_t *place, uint64_
 	uint32_t insn = lp_get32(place);
 
 	if (!is_place(h->field, insn))
-		return lp_fail(err, LP_EENCODING, "%s: 0x%08" PRIx32 " is not the instruction it is for", h->name, insn);
+		return lp_fail(err, LP_EENCODING, "%s: 0x%08" PRIx32 " is not the instruction it is for", h->name,
+			       insn);
 	if (fields[h->field].aligned && value & ((UINT64_C(1) << fields[h->field].low) - 1))
 		return lp_fail(err, LP_ERANGE, "%s: the value 0x%" PRIx64 " is not a multiple of %u", h->name, value,
 			       1u << fields[h->field].low);

@@ -22,6 +22,7 @@ size_t lp_x64_disasm(const uint8_t *code, size_t len, lp_addr at, char *out, siz
 	ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_IMM_PADDING, ZYDIS_PADDING_DISABLED);
 	/* A text that does not fit is cut short; the length is right all the same. */
 	if (out_size)
-		ZydisFormatterFormatInstruction(&formatter, &in, operands, in.operand_count_visible, out, out_size, at, NULL);
+		ZydisFormatterFormatInstruction(&formatter, &in, operands, in.operand_count_visible, out, out_size, at,
+						NULL);
 	return in.length;
 }

@@ -7,7 +7,7 @@
 #include "isa/isa.h"
 
 #define X64_JMP32_LEN 5 /* e9 rel32 */
-#define X64_JMP8_LEN  2 /* eb rel8 */
+#define X64_JMP8_LEN 2	/* eb rel8 */
 
 /* A jump standing at `at` reaches `to`? */
 bool lp_x64_jmp32_reaches(lp_addr at, lp_addr to);

@@ -276,7 +276,8 @@ static enum verdict walk_to_entry(const struct lp_entry_request *req, size_t off
 	struct lp_x64_insn in;
 
 	for (; offset < end; offset += in.len) {
-		if (!lp_x64_decode(req->before + offset, min(end - offset, X64_INSN_MAX), req->addr - (end - offset), &in))
+		if (!lp_x64_decode(req->before + offset, min(end - offset, X64_INSN_MAX), req->addr - (end - offset),
+				   &in))
 			return NO_WAY_HERE;
 		if (!in.is_padding) {
 			padding_from = end;
@@ -314,9 +315,8 @@ static int fail_too_short(const struct site *s, struct lp_err *err)
 {
 	size_t room = s->pad_end > s->start ? s->pad_end - s->start : 0;
 
-	lp_fail(err, LP_ETOOSHORT,
-		"the function at " LP_ADDR " has %zu byte%s%s where a jump needs %d, %s", s->req->addr, room,
-		room == 1 ? "" : "s", s->start ? " behind its endbr64" : "", X64_JMP32_LEN,
+	lp_fail(err, LP_ETOOSHORT, "the function at " LP_ADDR " has %zu byte%s%s where a jump needs %d, %s",
+		s->req->addr, room, room == 1 ? "" : "s", s->start ? " behind its endbr64" : "", X64_JMP32_LEN,
 		room < X64_JMP8_LEN ? "and a jump to a hole near by needs 2"
 				    : "and no 5 bytes of padding lie within reach of a 2-byte jump");
 	return fail_at(err, -LP_ETOOSHORT, s->req->addr);
@@ -342,7 +342,8 @@ int lp_x64_entry(const struct lp_entry_request *req, struct lp_entry *out, struc
 
 	*out = (struct lp_entry){0};
 	if (req->code_len < req->size) {
-		lp_fail(err, LP_EENCODING, "only %zu of the function's %zu bytes could be read", req->code_len, req->size);
+		lp_fail(err, LP_EENCODING, "only %zu of the function's %zu bytes could be read", req->code_len,
+			req->size);
 		return fail_at(err, -LP_EENCODING, req->addr);
 	}
 

@@ -36,8 +36,7 @@ static const struct {
 
 /* Indexed by type: the numbers are dense. */
 static const struct lp_reloc_howto howtos[] = {
-#define RELOC(name_, number, formula_, field_) \
-	[number] = {.type = number, .name = #name_, .formula = LP_RELOC_##formula_, .width = WIDTH_OF_##field_, .field = field_},
+#define RELOC(name, number, formula, field) [number] = {number, #name, LP_RELOC_##formula, WIDTH_OF_##field, field},
 #include "isa/x64/reloc.def"
 #undef RELOC
 };
@@ -58,7 +57,8 @@ static bool fits(const struct lp_reloc_howto *h, uint64_t value)
 int lp_x64_reloc_store(const struct lp_reloc_howto *h, uint8_t *place, uint64_t value, struct lp_err *err)
 {
 	if (!fits(h, value))
-		return lp_fail(err, LP_ERANGE, "%s: the value 0x%" PRIx64 " does not fit in %u bytes", h->name, value, h->width);
+		return lp_fail(err, LP_ERANGE, "%s: the value 0x%" PRIx64 " does not fit in %u bytes", h->name, value,
+			       h->width);
 	memcpy(place, &value, h->width);
 	return 0;
 }

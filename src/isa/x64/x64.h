@@ -16,8 +16,8 @@ struct lp_x64_insn {
 	bool falls_through; /* execution may go on behind it; false for ret, jmp, ud2, hlt, int3 */
 	bool is_call;	    /* near or far, direct or not */
 	bool is_jump;	    /* direct: jmp, jcc, loop, xbegin */
-	bool repeats;	 /* rep string instruction: interrupted between rounds, the pc is still at its start */
-	bool has_target; /* direct branch, or lea of a pc-relative address */
+	bool repeats;	    /* rep string instruction: interrupted between rounds, the pc is still at its start */
+	bool has_target;    /* direct branch, or lea of a pc-relative address */
 	lp_addr target;
 };
 

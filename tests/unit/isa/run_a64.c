@@ -26,10 +26,10 @@ static const struct lp_isa *const isa = &lp_isa_a64;
 static const char *failure;
 static uint8_t *code; /* CODE_SIZE bytes, readable, writable, executable */
 
-#define expect(condition)                                                   \
-	do {                                                                \
-		if (!(condition) && !failure)                               \
-			failure = __FILE_NAME__ ": expected " #condition;   \
+#define expect(condition)                                                 \
+	do {                                                              \
+		if (!(condition) && !failure)                             \
+			failure = __FILE_NAME__ ": expected " #condition; \
 	} while (0)
 
 /* ---- putting code into memory ---- */
@@ -39,8 +39,7 @@ static void put_insns(size_t offset, const uint32_t *insns, size_t nr)
 	memcpy(code + offset, insns, nr * 4);
 }
 
-#define PUT(offset, ...) \
-	put_insns(offset, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define PUT(offset, ...) put_insns(offset, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
 static uint64_t here(size_t offset)
 {
@@ -314,7 +313,8 @@ static void adr_and_adrp_compute_the_address(void)
 
 	PUT(0, 0x90000000 /* adrp x0, . */, 0x91000000 /* add x0, x0, 0 */, RET);
 	for (int i = 0; i < 4; i++) {
-		uint64_t target = (uint64_t[]){here(DATA + 0x123), here(0) - 0x12345678, here(0) + 0xfffff000, here(0) - 0xfffffabc}[i];
+		uint64_t target = (uint64_t[]){here(DATA + 0x123), here(0) - 0x12345678, here(0) + 0xfffff000,
+					       here(0) - 0xfffffabc}[i];
 
 		reloc(R_AARCH64_ADR_PREL_PG_HI21, 0, page(target) - page(here(0)));
 		reloc(R_AARCH64_ADD_ABS_LO12_NC, 4, target);
@@ -371,8 +371,7 @@ static void loads_of_every_width_find_their_datum(void)
 		{R_AARCH64_LDST32_ABS_LO12_NC, 0xb9400000, 0xffc, 4},  /* ldr w0, [x0] */
 		{R_AARCH64_LDST64_ABS_LO12_NC, 0xf9400000, 0xff8, 8},  /* ldr x0, [x0] */
 		{R_AARCH64_LDST128_ABS_LO12_NC, 0x3dc00000, 0xff0, 8}, /* ldr q0, [x0]; its low half is taken */
-		{R_AARCH64_LD64_GOT_LO12_NC, 0xf9400000, 0x128, 8},
-		{R_AARCH64_LDST64_ABS_LO12_NC, 0xf9400000, 0, 8},
+		{R_AARCH64_LD64_GOT_LO12_NC, 0xf9400000, 0x128, 8},    {R_AARCH64_LDST64_ABS_LO12_NC, 0xf9400000, 0, 8},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -408,10 +407,10 @@ static void branches_of_every_kind_arrive(void)
 		uint32_t type, insn;
 		uint64_t taken_x0; /* with which the branch is taken; ~0: always */
 	} rows[] = {
-		{R_AARCH64_JUMP26, 0x14000000, 1},   /* b */
-		{R_AARCH64_CONDBR19, 0xb4000000, 0}, /* cbz x0 */
-		{R_AARCH64_CONDBR19, 0xb5000000, 1}, /* cbnz x0 */
-		{R_AARCH64_TSTBR14, 0x36000000, 0},  /* tbz w0, 0 */
+		{R_AARCH64_JUMP26, 0x14000000, 1},		    /* b */
+		{R_AARCH64_CONDBR19, 0xb4000000, 0},		    /* cbz x0 */
+		{R_AARCH64_CONDBR19, 0xb5000000, 1},		    /* cbnz x0 */
+		{R_AARCH64_TSTBR14, 0x36000000, 0},		    /* tbz w0, 0 */
 		{R_AARCH64_TSTBR14, 0xb7f80000, UINT64_C(1) << 63}, /* tbnz x0, 63 */
 	};
 	static const int32_t distances[] = {8, 2048, 32764, -8, -2048, -32768};
@@ -424,7 +423,8 @@ static void branches_of_every_kind_arrive(void)
 			if (distances[k] == 32764) /* the last two instructions */
 				PUT(at + 32764 - 4, MOV_W0_7, RET), reloc(rows[i].type, at, 32764 - 4);
 			else
-				PUT(at + (size_t)distances[k], MOV_W0_7, RET), reloc(rows[i].type, at, (uint64_t)distances[k]);
+				PUT(at + (size_t)distances[k], MOV_W0_7, RET),
+					reloc(rows[i].type, at, (uint64_t)distances[k]);
 			expect(call(at, rows[i].taken_x0, 0) == 7);
 		}
 	}
@@ -453,7 +453,10 @@ static void data_words_take_addresses_and_distances(void)
 
 /* ---- running them ---- */
 
-#define TEST(function) {function, #function}
+#define TEST(function)              \
+	{                           \
+		function, #function \
+	}
 
 int main(void)
 {

@@ -32,12 +32,12 @@ enum {
 };
 
 /* Whole words; the first `size` bytes are the function, the rest is padding. */
-#define REQUEST(size_, ...)                                                                                  \
-	(struct lp_entry_request)                                                                            \
-	{                                                                                                    \
-		.addr = ENTRY, .code = (const uint8_t *)(const uint32_t[]){__VA_ARGS__},                     \
-		.code_len = sizeof((const uint32_t[]){__VA_ARGS__}), .size = (size_),                        \
-		.pad = sizeof((const uint32_t[]){__VA_ARGS__}) - (size_),                                    \
+#define REQUEST(size_, ...)                                                              \
+	(struct lp_entry_request)                                                        \
+	{                                                                                \
+		.addr = ENTRY, .code = (const uint8_t *)(const uint32_t[]){__VA_ARGS__}, \
+		.code_len = sizeof((const uint32_t[]){__VA_ARGS__}), .size = (size_),    \
+		.pad = sizeof((const uint32_t[]){__VA_ARGS__}) - (size_),                \
 	}
 
 static struct lp_entry_request live(struct lp_entry_request req)
@@ -195,17 +195,40 @@ static void the_listing_reads_what_we_write(void **state)
 	lp_addr initial;
 	static const char *const island[] = {"ldr x16, 0x500008", "br x16"};
 	static const char *const stub[] = {
-		"bti c", "adrp x16, 0x502000", "ldr x16, [x16, #8]", "br x16",
-		"bti c", "stp x29, x30, [sp, #-224]!", "mov x29, sp",
-		"stp x0, x1, [sp, #16]", "stp x2, x3, [sp, #32]", "stp x4, x5, [sp, #48]", "stp x6, x7, [sp, #64]",
+		"bti c",
+		"adrp x16, 0x502000",
+		"ldr x16, [x16, #8]",
+		"br x16",
+		"bti c",
+		"stp x29, x30, [sp, #-224]!",
+		"mov x29, sp",
+		"stp x0, x1, [sp, #16]",
+		"stp x2, x3, [sp, #32]",
+		"stp x4, x5, [sp, #48]",
+		"stp x6, x7, [sp, #64]",
 		"str x8, [sp, #80]",
-		"stp q0, q1, [sp, #96]", "stp q2, q3, [sp, #128]", "stp q4, q5, [sp, #160]", "stp q6, q7, [sp, #192]",
-		"mov x0, #0x0", "mov x1, #0x0", "ldr x16, 0x500088", "blr x16", "mov x16, x0",
-		"adrp x17, 0x502000", "str x16, [x17, #8]",
-		"ldp q6, q7, [sp, #192]", "ldp q4, q5, [sp, #160]", "ldp q2, q3, [sp, #128]", "ldp q0, q1, [sp, #96]",
+		"stp q0, q1, [sp, #96]",
+		"stp q2, q3, [sp, #128]",
+		"stp q4, q5, [sp, #160]",
+		"stp q6, q7, [sp, #192]",
+		"mov x0, #0x0",
+		"mov x1, #0x0",
+		"ldr x16, 0x500088",
+		"blr x16",
+		"mov x16, x0",
+		"adrp x17, 0x502000",
+		"str x16, [x17, #8]",
+		"ldp q6, q7, [sp, #192]",
+		"ldp q4, q5, [sp, #160]",
+		"ldp q2, q3, [sp, #128]",
+		"ldp q0, q1, [sp, #96]",
 		"ldr x8, [sp, #80]",
-		"ldp x6, x7, [sp, #64]", "ldp x4, x5, [sp, #48]", "ldp x2, x3, [sp, #32]", "ldp x0, x1, [sp, #16]",
-		"ldp x29, x30, [sp], #224", "br x16",
+		"ldp x6, x7, [sp, #64]",
+		"ldp x4, x5, [sp, #48]",
+		"ldp x2, x3, [sp, #32]",
+		"ldp x0, x1, [sp, #16]",
+		"ldp x29, x30, [sp], #224",
+		"br x16",
 	};
 
 	assert_int_equal(isa->island(code, 0x500000, 0x1234), 16);

@@ -20,11 +20,11 @@
 /* One instruction set's tool chain and sources. */
 struct side {
 	const struct lp_isa *isa;
-	const char *prefix; /* of as and ld */
+	const char *prefix;	   /* of as and ld */
 	const char *exec, *shared; /* sources: linked as a program at fixed addresses, and with -shared */
 	uint64_t (*tpoff)(uint64_t offset, const Elf64_Phdr *tls);
 	uint32_t glob_dat, dtpmod, tpoff_dyn, tlsdesc; /* dynamic relocations that fill GOT slots */
-	const uint32_t *not_made_here;		       /* known types that the two sources do not produce, 0-terminated */
+	const uint32_t *not_made_here; /* known types that the two sources do not produce, 0-terminated */
 };
 
 static bool seen[MAX_TYPE];
@@ -217,7 +217,8 @@ static void check_side(const struct side *side)
 	uint64_t fields_seen = 0, fields_left = 0;
 
 	memset(seen, 0, sizeof seen);
-	compare_all(side, side->exec, "-static -Ttext=0x401000 -Tdata=0x7fff8000 --defsym=small=0x7b --defsym=neg=-0x1234");
+	compare_all(side, side->exec,
+		    "-static -Ttext=0x401000 -Tdata=0x7fff8000 --defsym=small=0x7b --defsym=neg=-0x1234");
 	compare_all(side, side->shared, "-shared");
 	for (uint32_t type = 1; type < MAX_TYPE; type++) {
 		const struct lp_reloc_howto *h = side->isa->howto(type);
@@ -246,37 +247,36 @@ static uint64_t x64_tpoff(uint64_t offset, const Elf64_Phdr *tls)
 	return offset - ((tls->p_memsz + tls->p_align - 1) & ~(tls->p_align - 1)); /* variant II: below %fs:0 */
 }
 
-static const char x64_exec[] =
-	".globl f, d, t, _start\n"
-	".type f, @function\n"
-	".type d, @object\n"
-	".size d, 24\n"
-	".text\n"
-	"f: call f\n"			  /* PLT32 or PC32 */
-	"   jmp f@PLT\n"
-	"   lea d(%rip), %rax\n"	  /* PC32 */
-	"   mov $d, %rax\n"		  /* 32S */
-	"   mov $neg, %rax\n"		  /* 32S, negative */
-	"   mov $f, %eax\n"		  /* 32 */
-	"   movabs $d, %rax\n"		  /* 64 */
-	"   lea t@tpoff(%rax), %rcx\n"	  /* TPOFF32 */
-	".data\n"
-	"d: .quad f, f + 0x123456789a\n"  /* 64 */
-	"   .quad f - ., d - .\n"	  /* PC64 */
-	"   .long f, f - .\n"		  /* 32, PC32 */
-	"   .word small, near - .\n"	  /* 16, PC16 */
-	"   .byte small\n"		  /* 8 */
-	"   .long d@SIZE\n"		  /* SIZE32 */
-	"   .quad d@SIZE + 1\n"		  /* SIZE64 */
-	"   .quad t@tpoff\n"		  /* TPOFF64 */
-	"   .quad t@dtpoff\n"		  /* DTPOFF64 */
-	"   .byte near - .\n"		  /* PC8 */
-	".section .near, \"aw\"\n"
-	".globl near\n"
-	"near: .byte 0\n"
-	".section .tdata, \"awT\", @progbits\n"
-	"   .quad 0\n"
-	"t: .quad 1, 2\n";
+static const char x64_exec[] = ".globl f, d, t, _start\n"
+			       ".type f, @function\n"
+			       ".type d, @object\n"
+			       ".size d, 24\n"
+			       ".text\n"
+			       "f: call f\n" /* PLT32 or PC32 */
+			       "   jmp f@PLT\n"
+			       "   lea d(%rip), %rax\n"	      /* PC32 */
+			       "   mov $d, %rax\n"	      /* 32S */
+			       "   mov $neg, %rax\n"	      /* 32S, negative */
+			       "   mov $f, %eax\n"	      /* 32 */
+			       "   movabs $d, %rax\n"	      /* 64 */
+			       "   lea t@tpoff(%rax), %rcx\n" /* TPOFF32 */
+			       ".data\n"
+			       "d: .quad f, f + 0x123456789a\n" /* 64 */
+			       "   .quad f - ., d - .\n"	/* PC64 */
+			       "   .long f, f - .\n"		/* 32, PC32 */
+			       "   .word small, near - .\n"	/* 16, PC16 */
+			       "   .byte small\n"		/* 8 */
+			       "   .long d@SIZE\n"		/* SIZE32 */
+			       "   .quad d@SIZE + 1\n"		/* SIZE64 */
+			       "   .quad t@tpoff\n"		/* TPOFF64 */
+			       "   .quad t@dtpoff\n"		/* DTPOFF64 */
+			       "   .byte near - .\n"		/* PC8 */
+			       ".section .near, \"aw\"\n"
+			       ".globl near\n"
+			       "near: .byte 0\n"
+			       ".section .tdata, \"awT\", @progbits\n"
+			       "   .quad 0\n"
+			       "t: .quad 1, 2\n";
 
 static const char x64_shared[] =
 	".globl f, d, p, t, ti, td\n"
@@ -288,29 +288,29 @@ static const char x64_shared[] =
 	".size p, 8\n"
 	".text\n"
 	"f: call f@PLT\n"
-	"   mov p@GOTPCREL(%rip), %rax\n"		/* REX_GOTPCRELX */
-	"   jmp *p@GOTPCREL(%rip)\n"			/* GOTPCRELX */
-	"   lea _GLOBAL_OFFSET_TABLE_(%rip), %rbx\n"	/* GOTPC32 */
-	"   movabs $_GLOBAL_OFFSET_TABLE_ - ., %r11\n"	/* GOTPC64 */
-	"   movabs $d@GOTOFF, %rax\n"			/* GOTOFF64 */
-	"   movabs $p@GOT, %rax\n"			/* GOT64 */
-	"   movabs $f@PLTOFF, %rax\n"			/* PLTOFF64 */
+	"   mov p@GOTPCREL(%rip), %rax\n"	       /* REX_GOTPCRELX */
+	"   jmp *p@GOTPCREL(%rip)\n"		       /* GOTPCRELX */
+	"   lea _GLOBAL_OFFSET_TABLE_(%rip), %rbx\n"   /* GOTPC32 */
+	"   movabs $_GLOBAL_OFFSET_TABLE_ - ., %r11\n" /* GOTPC64 */
+	"   movabs $d@GOTOFF, %rax\n"		       /* GOTOFF64 */
+	"   movabs $p@GOT, %rax\n"		       /* GOT64 */
+	"   movabs $f@PLTOFF, %rax\n"		       /* PLTOFF64 */
 	"   .byte 0x66\n"
-	"   lea t@tlsgd(%rip), %rdi\n"			/* TLSGD */
+	"   lea t@tlsgd(%rip), %rdi\n" /* TLSGD */
 	"   .word 0x6666\n"
 	"   rex64\n"
 	"   call __tls_get_addr@PLT\n"
-	"   lea t@tlsld(%rip), %rdi\n"			/* TLSLD */
+	"   lea t@tlsld(%rip), %rdi\n" /* TLSLD */
 	"   call __tls_get_addr@PLT\n"
-	"   lea t@dtpoff(%rax), %rcx\n"			/* DTPOFF32 */
-	"   mov ti@gottpoff(%rip), %rax\n"		/* GOTTPOFF */
-	"   lea td@tlsdesc(%rip), %rax\n"		/* GOTPC32_TLSDESC */
-	"   call *td@tlscall(%rax)\n"			/* TLSDESC_CALL */
+	"   lea t@dtpoff(%rax), %rcx\n"	   /* DTPOFF32 */
+	"   mov ti@gottpoff(%rip), %rax\n" /* GOTTPOFF */
+	"   lea td@tlsdesc(%rip), %rax\n"  /* GOTPC32_TLSDESC */
+	"   call *td@tlscall(%rax)\n"	   /* TLSDESC_CALL */
 	".data\n"
 	"d: .quad 0\n"
 	"p: .quad 0\n"
-	"   .long p@GOTPCREL, p@GOT\n"			/* GOTPCREL, GOT32 */
-	"   .quad p@GOTPCREL\n"				/* GOTPCREL64 */
+	"   .long p@GOTPCREL, p@GOT\n" /* GOTPCREL, GOT32 */
+	"   .quad p@GOTPCREL\n"	       /* GOTPCREL64 */
 	".section .tdata, \"awT\", @progbits\n"
 	"   .quad 0\n"
 	"t: .quad 1\n"
@@ -320,16 +320,39 @@ static const char x64_shared[] =
 static void every_x86_64_relocation_stores_what_the_linker_stores(void **state)
 {
 	static const uint32_t not_made_here[] = {
-		R_X86_64_COPY, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE, R_X86_64_DTPMOD64, R_X86_64_TLSDESC,
-		R_X86_64_IRELATIVE, R_X86_64_RELATIVE64, /* only in linked files */
-		R_X86_64_GOTPLT64, 39, 40,		 /* gas makes none any more */
-		43, 44, 45, 46, 47, 48, 49, 50, 51,	 /* APX */
+		R_X86_64_COPY,
+		R_X86_64_GLOB_DAT,
+		R_X86_64_JUMP_SLOT,
+		R_X86_64_RELATIVE,
+		R_X86_64_DTPMOD64,
+		R_X86_64_TLSDESC,
+		R_X86_64_IRELATIVE,
+		R_X86_64_RELATIVE64, /* only in linked files */
+		R_X86_64_GOTPLT64,
+		39,
+		40, /* gas makes none any more */
+		43,
+		44,
+		45,
+		46,
+		47,
+		48,
+		49,
+		50,
+		51, /* APX */
 		0,
 	};
 	static const struct side side = {
-		.isa = &lp_isa_x64, .prefix = "", .exec = x64_exec, .shared = x64_shared, .tpoff = x64_tpoff,
-		.glob_dat = R_X86_64_GLOB_DAT, .dtpmod = R_X86_64_DTPMOD64, .tpoff_dyn = R_X86_64_TPOFF64,
-		.tlsdesc = R_X86_64_TLSDESC, .not_made_here = not_made_here,
+		.isa = &lp_isa_x64,
+		.prefix = "",
+		.exec = x64_exec,
+		.shared = x64_shared,
+		.tpoff = x64_tpoff,
+		.glob_dat = R_X86_64_GLOB_DAT,
+		.dtpmod = R_X86_64_DTPMOD64,
+		.tpoff_dyn = R_X86_64_TPOFF64,
+		.tlsdesc = R_X86_64_TLSDESC,
+		.not_made_here = not_made_here,
 	};
 
 	if (!have_program("as") || !have_program("ld"))
@@ -346,175 +369,180 @@ static uint64_t a64_tpoff(uint64_t offset, const Elf64_Phdr *tls)
 	return offset + ((16 + align - 1) & ~(align - 1)); /* variant I: behind the 16 bytes at tpidr_el0 */
 }
 
-static const char a64_exec[] =
-	".globl f, d, t, small, neg\n"
-	".type f, %function\n"
-	".type d, %object\n"
-	".text\n"
-	"f: bl f\n"
-	"   b d2\n"
-	"   b.ne f\n"
-	"   cbz x1, d2\n"
-	"   tbnz x3, #40, f\n"
-	"   tbz w3, #4, d2\n"
-	"   ldr x5, f\n"
-	"   ldr q5, d2\n"
-	"   adr x6, f\n"
-	"   adr x7, d2 + 3\n"
-	"   adrp x8, d\n"
-	"   adrp x8, :pg_hi21_nc:d\n"
-	"   add x9, x9, :lo12:d\n"
-	"   ldrb w10, [x9, :lo12:d + 1]\n"
-	"   ldr b10, [x9, :lo12:d + 1]\n"
-	"   strh w11, [x9, :lo12:d + 2]\n"
-	"   ldr w12, [x9, :lo12:d + 4]\n"
-	"   ldrsw x12, [x9, :lo12:d + 4]\n"
-	"   str x13, [x9, :lo12:d + 8]\n"
-	"   ldr d13, [x9, :lo12:d + 8]\n"
-	"   ldr q14, [x9, :lo12:d + 16]\n"
-	"   movz x15, #:abs_g0:small\n"
-	"   movk x15, #:abs_g0_nc:d\n"
-	"   movz x15, #:abs_g1:d\n"
-	"   movk x15, #:abs_g1_nc:big\n"
-	"   movz x15, #:abs_g2:d\n"
-	"   movk x15, #:abs_g2_nc:big\n"
-	"   movk x15, #:abs_g3:big\n"
-	"   movz x15, #:abs_g0_s:neg\n"
-	"   movz x15, #:abs_g0_s:small\n"
-	"   movn x15, #:abs_g0_s:small\n"
-	"   movz x15, #:abs_g1_s:neg\n"
-	"   movz x15, #:abs_g1_s:d\n"
-	"   movz x15, #:abs_g2_s:neg\n"
-	"   movz x15, #:abs_g2_s:d\n"
-	"   movz x15, #:prel_g0:f\n"
-	"   movz x15, #:prel_g0:d2\n"
-	"   movk x15, #:prel_g0_nc:f\n"
-	"   movz x15, #:prel_g1:d\n"
-	"   movk x15, #:prel_g1_nc:f\n"
-	"   movz x15, #:prel_g2:f\n"
-	"   movk x15, #:prel_g2_nc:f\n"
-	"   movz x15, #:prel_g3:f\n"
-	"   movz x15, #:prel_g3:big\n"
-	"   movz x16, #:tprel_g2:t\n"
-	"   movz x16, #:tprel_g1:t\n"
-	"   movk x16, #:tprel_g1_nc:t\n"
-	"   movz x16, #:tprel_g0:t\n"
-	"   movk x16, #:tprel_g0_nc:t\n"
-	"   add x17, x17, :tprel_hi12:far, lsl #12\n"
-	"   add x17, x17, :tprel_lo12:t\n"
-	"   add x17, x17, :tprel_lo12_nc:far\n"
-	"   ldrb w18, [x17, :tprel_lo12:t]\n"
-	"   ldrb w18, [x17, :tprel_lo12_nc:far]\n"
-	"   ldrh w18, [x17, :tprel_lo12:t]\n"
-	"   ldrh w18, [x17, :tprel_lo12_nc:far]\n"
-	"   ldr w18, [x17, :tprel_lo12:t]\n"
-	"   ldr w18, [x17, :tprel_lo12_nc:far]\n"
-	"   ldr x18, [x17, :tprel_lo12:t]\n"
-	"   ldr x18, [x17, :tprel_lo12_nc:far]\n"
-	"   nop\n"
-	".globl d2, far, big\n"
-	".set big, 0xfedcba9876543210\n"
-	"d2: .xword 0, 0\n"
-	".data\n"
-	"   .balign 16\n"
-	"d: .xword f, d\n"		 /* ABS64 */
-	"   .xword f - ., d - .\n"	 /* PREL64 */
-	"   .word f, f - .\n"		 /* ABS32, PREL32 */
-	"   .hword small, near - .\n"	 /* ABS16, PREL16 */
-	".section .near, \"aw\"\n"
-	".globl near\n"
-	"near: .byte 0\n"
-	".section .tdata, \"awT\", %progbits\n"
-	"   .balign 16\n"
-	"   .xword 0, 0\n"
-	"t: .xword 1, 2\n"
-	"   .zero 0x5420\n"
-	"far: .xword 3, 4\n";
+static const char a64_exec[] = ".globl f, d, t, small, neg\n"
+			       ".type f, %function\n"
+			       ".type d, %object\n"
+			       ".text\n"
+			       "f: bl f\n"
+			       "   b d2\n"
+			       "   b.ne f\n"
+			       "   cbz x1, d2\n"
+			       "   tbnz x3, #40, f\n"
+			       "   tbz w3, #4, d2\n"
+			       "   ldr x5, f\n"
+			       "   ldr q5, d2\n"
+			       "   adr x6, f\n"
+			       "   adr x7, d2 + 3\n"
+			       "   adrp x8, d\n"
+			       "   adrp x8, :pg_hi21_nc:d\n"
+			       "   add x9, x9, :lo12:d\n"
+			       "   ldrb w10, [x9, :lo12:d + 1]\n"
+			       "   ldr b10, [x9, :lo12:d + 1]\n"
+			       "   strh w11, [x9, :lo12:d + 2]\n"
+			       "   ldr w12, [x9, :lo12:d + 4]\n"
+			       "   ldrsw x12, [x9, :lo12:d + 4]\n"
+			       "   str x13, [x9, :lo12:d + 8]\n"
+			       "   ldr d13, [x9, :lo12:d + 8]\n"
+			       "   ldr q14, [x9, :lo12:d + 16]\n"
+			       "   movz x15, #:abs_g0:small\n"
+			       "   movk x15, #:abs_g0_nc:d\n"
+			       "   movz x15, #:abs_g1:d\n"
+			       "   movk x15, #:abs_g1_nc:big\n"
+			       "   movz x15, #:abs_g2:d\n"
+			       "   movk x15, #:abs_g2_nc:big\n"
+			       "   movk x15, #:abs_g3:big\n"
+			       "   movz x15, #:abs_g0_s:neg\n"
+			       "   movz x15, #:abs_g0_s:small\n"
+			       "   movn x15, #:abs_g0_s:small\n"
+			       "   movz x15, #:abs_g1_s:neg\n"
+			       "   movz x15, #:abs_g1_s:d\n"
+			       "   movz x15, #:abs_g2_s:neg\n"
+			       "   movz x15, #:abs_g2_s:d\n"
+			       "   movz x15, #:prel_g0:f\n"
+			       "   movz x15, #:prel_g0:d2\n"
+			       "   movk x15, #:prel_g0_nc:f\n"
+			       "   movz x15, #:prel_g1:d\n"
+			       "   movk x15, #:prel_g1_nc:f\n"
+			       "   movz x15, #:prel_g2:f\n"
+			       "   movk x15, #:prel_g2_nc:f\n"
+			       "   movz x15, #:prel_g3:f\n"
+			       "   movz x15, #:prel_g3:big\n"
+			       "   movz x16, #:tprel_g2:t\n"
+			       "   movz x16, #:tprel_g1:t\n"
+			       "   movk x16, #:tprel_g1_nc:t\n"
+			       "   movz x16, #:tprel_g0:t\n"
+			       "   movk x16, #:tprel_g0_nc:t\n"
+			       "   add x17, x17, :tprel_hi12:far, lsl #12\n"
+			       "   add x17, x17, :tprel_lo12:t\n"
+			       "   add x17, x17, :tprel_lo12_nc:far\n"
+			       "   ldrb w18, [x17, :tprel_lo12:t]\n"
+			       "   ldrb w18, [x17, :tprel_lo12_nc:far]\n"
+			       "   ldrh w18, [x17, :tprel_lo12:t]\n"
+			       "   ldrh w18, [x17, :tprel_lo12_nc:far]\n"
+			       "   ldr w18, [x17, :tprel_lo12:t]\n"
+			       "   ldr w18, [x17, :tprel_lo12_nc:far]\n"
+			       "   ldr x18, [x17, :tprel_lo12:t]\n"
+			       "   ldr x18, [x17, :tprel_lo12_nc:far]\n"
+			       "   nop\n"
+			       ".globl d2, far, big\n"
+			       ".set big, 0xfedcba9876543210\n"
+			       "d2: .xword 0, 0\n"
+			       ".data\n"
+			       "   .balign 16\n"
+			       "d: .xword f, d\n"	     /* ABS64 */
+			       "   .xword f - ., d - .\n"    /* PREL64 */
+			       "   .word f, f - .\n"	     /* ABS32, PREL32 */
+			       "   .hword small, near - .\n" /* ABS16, PREL16 */
+			       ".section .near, \"aw\"\n"
+			       ".globl near\n"
+			       "near: .byte 0\n"
+			       ".section .tdata, \"awT\", %progbits\n"
+			       "   .balign 16\n"
+			       "   .xword 0, 0\n"
+			       "t: .xword 1, 2\n"
+			       "   .zero 0x5420\n"
+			       "far: .xword 3, 4\n";
 
-static const char a64_shared[] =
-	".globl f, p, t, t2, ti\n"
-	".hidden f\n"
-	".type f, %function\n"
-	".type p, %object\n"
-	".text\n"
-	"f: adrp x0, :got:p\n"
-	"   ldr x0, [x0, :got_lo12:p]\n"
-	"   ldr x0, [x0, :gotpage_lo15:p]\n"
-	"   ldr x0, :got:p\n"
-	"   .reloc ., R_AARCH64_LD64_GOTOFF_LO15, p\n"
-	"   ldr x0, [x0]\n"
-	"   movz x0, #:gotoff_g1:p\n"
-	"   movk x0, #:gotoff_g0_nc:p\n"
-	"   adr x0, :tlsgd:t\n"
-	"   adrp x0, :tlsgd:t\n"
-	"   add x0, x0, :tlsgd_lo12:t\n"
-	"   bl __tls_get_addr\n"
-	"   nop\n"
-	"   adr x0, :tlsldm:tl\n"
-	"   adrp x0, :tlsldm:tl\n"
-	"   add x0, x0, :tlsldm_lo12_nc:tl\n"
-	"   bl __tls_get_addr\n"
-	"   nop\n"
-	"   movz x1, #:dtprel_g2:t\n"
-	"   movz x1, #:dtprel_g1:t\n"
-	"   movk x1, #:dtprel_g1_nc:t\n"
-	"   movz x1, #:dtprel_g0:t\n"
-	"   movk x1, #:dtprel_g0_nc:t\n"
-	"   add x1, x1, :dtprel_hi12:far, lsl #12\n"
-	"   add x1, x1, :dtprel_lo12:t\n"
-	"   add x1, x1, :dtprel_lo12_nc:far\n"
-	"   ldrb w2, [x1, :dtprel_lo12:t]\n"
-	"   ldrb w2, [x1, :dtprel_lo12_nc:far]\n"
-	"   ldrh w2, [x1, :dtprel_lo12:t]\n"
-	"   ldrh w2, [x1, :dtprel_lo12_nc:far]\n"
-	"   ldr w2, [x1, :dtprel_lo12:t]\n"
-	"   ldr w2, [x1, :dtprel_lo12_nc:far]\n"
-	"   ldr x2, [x1, :dtprel_lo12:t]\n"
-	"   ldr x2, [x1, :dtprel_lo12_nc:far]\n"
-	"   adrp x3, :gottprel:ti\n"
-	"   ldr x3, [x3, :gottprel_lo12:ti]\n"
-	"   ldr x3, :gottprel:ti\n"
-	"   movz x3, #:gottprel_g1:ti\n"
-	"   movk x3, #:gottprel_g0_nc:ti\n"
-	"   adrp x0, :tlsdesc:t2\n"
-	"   ldr x1, [x0, :tlsdesc_lo12:t2]\n"
-	"   add x0, x0, :tlsdesc_lo12:t2\n"
-	"   .tlsdesccall t2\n"
-	"   blr x1\n"
-	"   adr x0, :tlsdesc:t2\n"
-	"   ldr x1, :tlsdesc:t2\n"
-	"   movz x0, #:tlsdesc_off_g1:t2\n"
-	"   movk x0, #:tlsdesc_off_g0_nc:t2\n"
-	"   .tlsdescldr t2\n"
-	"   ldr x1, [x2, x0]\n"
-	"   .tlsdescadd t2\n"
-	"   add x0, x2, x0\n"
-	".data\n"
-	"p: .xword 0\n"
-	".section .tdata, \"awT\", %progbits\n"
-	".globl far\n"
-	"   .balign 16\n"
-	"   .xword 0, 0\n"
-	"t: .xword 1, 2\n"
-	"t2: .xword 1, 2\n"
-	"ti: .xword 1, 2\n"
-	"tl: .xword 1, 2\n" /* local: its module is this one */
-	"   .zero 0x5420\n"
-	"far: .xword 3, 4\n";
+static const char a64_shared[] = ".globl f, p, t, t2, ti\n"
+				 ".hidden f\n"
+				 ".type f, %function\n"
+				 ".type p, %object\n"
+				 ".text\n"
+				 "f: adrp x0, :got:p\n"
+				 "   ldr x0, [x0, :got_lo12:p]\n"
+				 "   ldr x0, [x0, :gotpage_lo15:p]\n"
+				 "   ldr x0, :got:p\n"
+				 "   .reloc ., R_AARCH64_LD64_GOTOFF_LO15, p\n"
+				 "   ldr x0, [x0]\n"
+				 "   movz x0, #:gotoff_g1:p\n"
+				 "   movk x0, #:gotoff_g0_nc:p\n"
+				 "   adr x0, :tlsgd:t\n"
+				 "   adrp x0, :tlsgd:t\n"
+				 "   add x0, x0, :tlsgd_lo12:t\n"
+				 "   bl __tls_get_addr\n"
+				 "   nop\n"
+				 "   adr x0, :tlsldm:tl\n"
+				 "   adrp x0, :tlsldm:tl\n"
+				 "   add x0, x0, :tlsldm_lo12_nc:tl\n"
+				 "   bl __tls_get_addr\n"
+				 "   nop\n"
+				 "   movz x1, #:dtprel_g2:t\n"
+				 "   movz x1, #:dtprel_g1:t\n"
+				 "   movk x1, #:dtprel_g1_nc:t\n"
+				 "   movz x1, #:dtprel_g0:t\n"
+				 "   movk x1, #:dtprel_g0_nc:t\n"
+				 "   add x1, x1, :dtprel_hi12:far, lsl #12\n"
+				 "   add x1, x1, :dtprel_lo12:t\n"
+				 "   add x1, x1, :dtprel_lo12_nc:far\n"
+				 "   ldrb w2, [x1, :dtprel_lo12:t]\n"
+				 "   ldrb w2, [x1, :dtprel_lo12_nc:far]\n"
+				 "   ldrh w2, [x1, :dtprel_lo12:t]\n"
+				 "   ldrh w2, [x1, :dtprel_lo12_nc:far]\n"
+				 "   ldr w2, [x1, :dtprel_lo12:t]\n"
+				 "   ldr w2, [x1, :dtprel_lo12_nc:far]\n"
+				 "   ldr x2, [x1, :dtprel_lo12:t]\n"
+				 "   ldr x2, [x1, :dtprel_lo12_nc:far]\n"
+				 "   adrp x3, :gottprel:ti\n"
+				 "   ldr x3, [x3, :gottprel_lo12:ti]\n"
+				 "   ldr x3, :gottprel:ti\n"
+				 "   movz x3, #:gottprel_g1:ti\n"
+				 "   movk x3, #:gottprel_g0_nc:ti\n"
+				 "   adrp x0, :tlsdesc:t2\n"
+				 "   ldr x1, [x0, :tlsdesc_lo12:t2]\n"
+				 "   add x0, x0, :tlsdesc_lo12:t2\n"
+				 "   .tlsdesccall t2\n"
+				 "   blr x1\n"
+				 "   adr x0, :tlsdesc:t2\n"
+				 "   ldr x1, :tlsdesc:t2\n"
+				 "   movz x0, #:tlsdesc_off_g1:t2\n"
+				 "   movk x0, #:tlsdesc_off_g0_nc:t2\n"
+				 "   .tlsdescldr t2\n"
+				 "   ldr x1, [x2, x0]\n"
+				 "   .tlsdescadd t2\n"
+				 "   add x0, x2, x0\n"
+				 ".data\n"
+				 "p: .xword 0\n"
+				 ".section .tdata, \"awT\", %progbits\n"
+				 ".globl far\n"
+				 "   .balign 16\n"
+				 "   .xword 0, 0\n"
+				 "t: .xword 1, 2\n"
+				 "t2: .xword 1, 2\n"
+				 "ti: .xword 1, 2\n"
+				 "tl: .xword 1, 2\n" /* local: its module is this one */
+				 "   .zero 0x5420\n"
+				 "far: .xword 3, 4\n";
 
 static void every_aarch64_relocation_stores_what_the_linker_stores(void **state)
 {
 	static const uint32_t not_made_here[] = {
 		256, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, /* only in linked files */
-		300, 303, 304, 305, 306, 307, 308, 314, 315,		   /* gas 2.40 makes none of these */
-		520, 521, 522, 570, 571, 572, 573,			   /* ... nor of these */
+		300, 303,  304,	 305,  306,  307,  308,	 314,  315,	   /* gas 2.40 makes none of these */
+		520, 521,  522,	 570,  571,  572,  573,			   /* ... nor of these */
 		515, 516,						   /* ld 2.40 fails an assertion on these */
 		0,
 	};
 	static const struct side side = {
-		.isa = &lp_isa_a64, .prefix = "aarch64-linux-gnu-", .exec = a64_exec, .shared = a64_shared, .tpoff = a64_tpoff,
-		.glob_dat = R_AARCH64_GLOB_DAT, .dtpmod = R_AARCH64_TLS_DTPMOD, .tpoff_dyn = R_AARCH64_TLS_TPREL,
-		.tlsdesc = R_AARCH64_TLSDESC, .not_made_here = not_made_here,
+		.isa = &lp_isa_a64,
+		.prefix = "aarch64-linux-gnu-",
+		.exec = a64_exec,
+		.shared = a64_shared,
+		.tpoff = a64_tpoff,
+		.glob_dat = R_AARCH64_GLOB_DAT,
+		.dtpmod = R_AARCH64_TLS_DTPMOD,
+		.tpoff_dyn = R_AARCH64_TLS_TPREL,
+		.tlsdesc = R_AARCH64_TLSDESC,
+		.not_made_here = not_made_here,
 	};
 
 	if (!have_program("aarch64-linux-gnu-as"))

@@ -78,7 +78,7 @@ static int store(const struct lp_isa *isa, uint32_t type, uint32_t insn, int64_t
 	assert_int_equal(lp_get64(place + 8), 0xa5a5a5a5a5a5a5a5);
 	if (rc)
 		assert_int_equal(lp_get64(place), insn); /* refused: nothing stored */
-	else if (isa->howto(type)->width < 8) /* nothing behind the place, either */
+	else if (isa->howto(type)->width < 8)		 /* nothing behind the place, either */
 		assert_int_equal(lp_get64(place) >> 8 * isa->howto(type)->width, 0);
 	return rc;
 }
@@ -122,26 +122,26 @@ static void a_relocation_refuses_instructions_it_is_not_for(void **state)
 	static const struct {
 		uint32_t type, wrong;
 	} rows[] = {
-		{R_AARCH64_LDST8_ABS_LO12_NC, 0x3dc00000},   /* ldr q: size bits 00 as well */
-		{R_AARCH64_LDST8_ABS_LO12_NC, 0x79400000},   /* ldrh */
-		{R_AARCH64_LDST16_ABS_LO12_NC, 0xb9400000},  /* ldr w */
-		{R_AARCH64_LDST32_ABS_LO12_NC, 0xf9400000},  /* ldr x */
-		{R_AARCH64_LDST64_ABS_LO12_NC, 0x3dc00000},  /* ldr q */
-		{R_AARCH64_LDST64_ABS_LO12_NC, 0xf8400000},  /* ldur x */
-		{R_AARCH64_LDST128_ABS_LO12_NC, 0x3d400000}, /* ldr b */
-		{R_AARCH64_ADR_PREL_LO21, 0x90000000},	     /* adrp */
-		{R_AARCH64_ADR_PREL_PG_HI21, 0x10000000},    /* adr */
-		{R_AARCH64_ADD_ABS_LO12_NC, 0xd1000000},     /* sub */
-		{R_AARCH64_ADD_ABS_LO12_NC, 0x91400000},     /* add ..., lsl 12 */
+		{R_AARCH64_LDST8_ABS_LO12_NC, 0x3dc00000},    /* ldr q: size bits 00 as well */
+		{R_AARCH64_LDST8_ABS_LO12_NC, 0x79400000},    /* ldrh */
+		{R_AARCH64_LDST16_ABS_LO12_NC, 0xb9400000},   /* ldr w */
+		{R_AARCH64_LDST32_ABS_LO12_NC, 0xf9400000},   /* ldr x */
+		{R_AARCH64_LDST64_ABS_LO12_NC, 0x3dc00000},   /* ldr q */
+		{R_AARCH64_LDST64_ABS_LO12_NC, 0xf8400000},   /* ldur x */
+		{R_AARCH64_LDST128_ABS_LO12_NC, 0x3d400000},  /* ldr b */
+		{R_AARCH64_ADR_PREL_LO21, 0x90000000},	      /* adrp */
+		{R_AARCH64_ADR_PREL_PG_HI21, 0x10000000},     /* adr */
+		{R_AARCH64_ADD_ABS_LO12_NC, 0xd1000000},      /* sub */
+		{R_AARCH64_ADD_ABS_LO12_NC, 0x91400000},      /* add ..., lsl 12 */
 		{R_AARCH64_TLSLE_ADD_TPREL_HI12, 0x91000000}, /* add without the shift */
-		{R_AARCH64_MOVW_UABS_G0, 0xd2a00000},	     /* movz ..., lsl 16 */
-		{R_AARCH64_MOVW_UABS_G2, 0x52c00000},	     /* 32-bit movz cannot shift by 32 */
-		{R_AARCH64_MOVW_SABS_G0, 0xf2800000},	     /* movk has no sign */
-		{R_AARCH64_CONDBR19, 0x36000000},	     /* tbz */
-		{R_AARCH64_TSTBR14, 0x34000000},	     /* cbz */
-		{R_AARCH64_JUMP26, 0x54000000},		     /* b.eq */
-		{R_AARCH64_CALL26, 0xd63f0000},		     /* blr */
-		{R_AARCH64_LD_PREL_LO19, 0xf9400000},	     /* ldr x, [x] */
+		{R_AARCH64_MOVW_UABS_G0, 0xd2a00000},	      /* movz ..., lsl 16 */
+		{R_AARCH64_MOVW_UABS_G2, 0x52c00000},	      /* 32-bit movz cannot shift by 32 */
+		{R_AARCH64_MOVW_SABS_G0, 0xf2800000},	      /* movk has no sign */
+		{R_AARCH64_CONDBR19, 0x36000000},	      /* tbz */
+		{R_AARCH64_TSTBR14, 0x34000000},	      /* cbz */
+		{R_AARCH64_JUMP26, 0x54000000},		      /* b.eq */
+		{R_AARCH64_CALL26, 0xd63f0000},		      /* blr */
+		{R_AARCH64_LD_PREL_LO19, 0xf9400000},	      /* ldr x, [x] */
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -47,7 +47,7 @@ static void what_does_not_decode_has_no_length(void **state)
 {
 	char text[8] = "x";
 
-	assert_int_equal(isa->insn_length((const uint8_t *)"\x06", 1, 0), 0);	     /* not in 64-bit mode */
+	assert_int_equal(isa->insn_length((const uint8_t *)"\x06", 1, 0), 0);	      /* not in 64-bit mode */
 	assert_int_equal(isa->insn_length((const uint8_t *)"\xe9\x00\x00", 3, 0), 0); /* cut short */
 	assert_int_equal(isa->insn_length((const uint8_t *)"", 0, 0), 0);
 	assert_int_equal(isa->disasm((const uint8_t *)"\x06", 1, 0, text, sizeof text), 0);

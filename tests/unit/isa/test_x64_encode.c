@@ -57,7 +57,8 @@ static long six(long a, long b, long c, long d, long e, long f)
 static void an_island_arrives_with_every_argument(void **state)
 {
 	uint8_t *code = map_code();
-	long (*through)(long, long, long, long, long, long) = (long (*)(long, long, long, long, long, long))(uintptr_t)code;
+	long (*through)(long, long, long, long, long, long) =
+		(long (*)(long, long, long, long, long, long))(uintptr_t)code;
 
 	isa->island(code, (uintptr_t)code, (uintptr_t)six);
 	assert_int_equal(through(1, 2, 3, 4, 5, 6), 654321);
@@ -71,21 +72,53 @@ static void an_ifunc_stub_reads_as_its_comments_say(void **state)
 	uint8_t code[LP_IFUNC_STUB_MAX];
 	lp_addr initial = 0;
 	static const char *const text[] = {
-		"endbr64", "jmp [0x402000]", "nop [rax+rax*1], ax",
-		"endbr64", "push rbp", "mov rbp, rsp",
-		"push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax", "push r10", "push r11",
-		"and rsp, 0xfffffffffffffff0", "sub rsp, 0x80",
-		"movups [rsp], xmm0", "movups [rsp+0x10], xmm1",
-		"movups [rsp+0x20], xmm2", "movups [rsp+0x30], xmm3",
-		"movups [rsp+0x40], xmm4", "movups [rsp+0x50], xmm5",
-		"movups [rsp+0x60], xmm6", "movups [rsp+0x70], xmm7",
-		"mov rax, 0x7f0012345678", "call rax", "mov [0x402000], rax",
-		"movups xmm0, [rsp]", "movups xmm1, [rsp+0x10]",
-		"movups xmm2, [rsp+0x20]", "movups xmm3, [rsp+0x30]",
-		"movups xmm4, [rsp+0x40]", "movups xmm5, [rsp+0x50]",
-		"movups xmm6, [rsp+0x60]", "movups xmm7, [rsp+0x70]",
+		"endbr64",
+		"jmp [0x402000]",
+		"nop [rax+rax*1], ax",
+		"endbr64",
+		"push rbp",
+		"mov rbp, rsp",
+		"push rdi",
+		"push rsi",
+		"push rdx",
+		"push rcx",
+		"push r8",
+		"push r9",
+		"push rax",
+		"push r10",
+		"push r11",
+		"and rsp, 0xfffffffffffffff0",
+		"sub rsp, 0x80",
+		"movups [rsp], xmm0",
+		"movups [rsp+0x10], xmm1",
+		"movups [rsp+0x20], xmm2",
+		"movups [rsp+0x30], xmm3",
+		"movups [rsp+0x40], xmm4",
+		"movups [rsp+0x50], xmm5",
+		"movups [rsp+0x60], xmm6",
+		"movups [rsp+0x70], xmm7",
+		"mov rax, 0x7f0012345678",
+		"call rax",
+		"mov [0x402000], rax",
+		"movups xmm0, [rsp]",
+		"movups xmm1, [rsp+0x10]",
+		"movups xmm2, [rsp+0x20]",
+		"movups xmm3, [rsp+0x30]",
+		"movups xmm4, [rsp+0x40]",
+		"movups xmm5, [rsp+0x50]",
+		"movups xmm6, [rsp+0x60]",
+		"movups xmm7, [rsp+0x70]",
 		"lea rsp, [rbp-0x48]",
-		"pop r11", "pop r10", "pop rax", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi", "pop rbp",
+		"pop r11",
+		"pop r10",
+		"pop rax",
+		"pop r9",
+		"pop r8",
+		"pop rcx",
+		"pop rdx",
+		"pop rsi",
+		"pop rdi",
+		"pop rbp",
 		"jmp [0x402000]",
 	};
 
@@ -94,15 +127,19 @@ static void an_ifunc_stub_reads_as_its_comments_say(void **state)
 	assert_text(code, 0x401000, text, sizeof text / sizeof text[0]);
 }
 
-static void an_ifunc_slot_out_of_reach_is_refused(void **state)
+static void an_ifunc_slot_out_of_reach_or_crooked_is_refused(void **state)
 {
 	uint8_t code[LP_IFUNC_STUB_MAX];
-	lp_addr initial, at = UINT64_C(1) << 40;
+	const lp_addr at = (UINT64_C(1) << 40) + 7, reach = UINT64_C(1) << 31;
+	const lp_addr highest = at + 0x0a + reach - 1; /* the first jump ends at 0a */
+	const lp_addr lowest = at + 0xa9 - reach;      /* the last one at a9 */
+	lp_addr initial;
 
-	assert_int_not_equal(isa->ifunc_stub(code, at, at + INT32_MAX, 0, &initial), 0);
-	assert_int_equal(isa->ifunc_stub(code, at, at + INT32_MAX + 0xb, 0, &initial), 0); /* the first jump just misses it */
-	assert_int_not_equal(isa->ifunc_stub(code, at, at + 0xa9 - (UINT64_C(1) << 31), 0, &initial), 0);
-	assert_int_equal(isa->ifunc_stub(code, at, at + 0xa8 - (UINT64_C(1) << 31), 0, &initial), 0); /* the last one does */
+	assert_int_not_equal(isa->ifunc_stub(code, at, highest, 0, &initial), 0);
+	assert_int_equal(isa->ifunc_stub(code, at, highest + 8, 0, &initial), 0);
+	assert_int_not_equal(isa->ifunc_stub(code, at, lowest, 0, &initial), 0);
+	assert_int_equal(isa->ifunc_stub(code, at, lowest - 8, 0, &initial), 0);
+	assert_int_equal(isa->ifunc_stub(code, at, highest - 4, 0, &initial), 0); /* in reach, crooked */
 }
 
 /* What a caller passes in, and what the implementation finds: rdi rsi rdx rcx r8 r9 rax r10 r11, xmm0-7 or ymm0-7. */
@@ -284,7 +321,7 @@ int main(void)
 		cmocka_unit_test(an_island_is_an_indirect_jump_through_the_word_behind_it),
 		cmocka_unit_test(an_island_arrives_with_every_argument),
 		cmocka_unit_test(an_ifunc_stub_reads_as_its_comments_say),
-		cmocka_unit_test(an_ifunc_slot_out_of_reach_is_refused),
+		cmocka_unit_test(an_ifunc_slot_out_of_reach_or_crooked_is_refused),
 		cmocka_unit_test(an_ifunc_stub_resolves_once_and_keeps_every_argument),
 		cmocka_unit_test(an_ifunc_stub_keeps_the_upper_halves_of_ymm_registers),
 	};
