@@ -1,333 +1,153 @@
 /*
- * The images of a process, in the order in which its dynamic linker searches.
+ * Which ELF images are loaded, in the dynamic linker's own order.
  *
- * That order is the linker's own list: r_debug (found through DT_DEBUG of the
- * main program) heads the chain of link_maps.  What is on the list is memory
- * of the target and believed only after checks: at most IMAGES_MAX entries,
- * each dynamic section inside a mapping.
+ *     auxv          -> the main program's headers in memory, its bias
+ *     DT_DEBUG      -> r_debug -> link_map list: bias and dynamic section of each image
+ *     maps          -> which file the dynamic section is mapped from
+ *     the file      -> through /proc, never by a bare path: the target may live in another mount namespace, its files
+ *                      may be deleted or replaced
  *
- * The file behind an image is opened by what cannot lie before what can:
- * /proc/PID/exe and /proc/PID/map_files name the mapped inode itself, even
- * when it was deleted or replaced on disk by an upgrade; the path below
- * /proc/PID/root may by now be another file, so its build-id is compared with
- * the one in the target's memory.  When no file fits, the image is read from
- * memory, which still knows its dynamic symbols.
+ * A file counts only when its build-id (or, without one, its program headers)
+ * is the one in memory; else what is in memory is read instead, which has the
+ * dynamic symbols but no others.
+ *
+ * The list is read while the target runs and may change it: every pointer is
+ * checked, the walk is bounded, and an inconsistent reading is repeated.
+ *
+ * Sources: gABI chapter 5, link.h (the debugger interface of the System V
+ * dynamic linker), getauxval(3), proc_pid_map_files(5).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/fdio.h"
 #include "base/log.h"
 #include "proc/state.h"
 
-#define IMAGES_MAX 4096
-#define PHDRS_MAX 64
-#define IMAGE_MAX (UINT64_C(1) << 30) /* bytes read out of memory for one image */
-#define NOTES_MAX 65536
+#define IMAGES_MAX 65536
+#define PHDRS_MAX 128
+#define DYNAMIC_MAX 4096 /* entries */
+#define NOTES_MAX 65536	 /* bytes of one note segment */
+#define DUMP_MAX (UINT64_C(1) << 30)
+#define TRIES 20 /* readings of a list that the target is changing */
+
+/* An image as memory shows it, before its file is opened. */
+struct loaded {
+	uint64_t bias;
+	lp_addr head;	       /* its ELF header, 0 = not mapped (a static program without one in its segments) */
+	const struct lp_map *map; /* of its dynamic section, or of its header */
+};
+typedef LP_VEC(struct loaded) loaded_vec;
 
 struct auxv {
-	lp_addr phdr, entry, base, vdso;
-	uint64_t phnum;
+	uint64_t phdr, phnum, entry, vdso;
 };
 
-/* One image while it is being found. */
-struct finding {
+/* What one reading works with. */
+struct scan {
 	struct lp_proc *p;
-	const char *exe_file;
 	struct lp_maps maps;
 	struct auxv aux;
+	Elf64_Phdr phdrs[PHDRS_MAX]; /* of the main program, from memory */
+	size_t nr_phdrs;
+	uint64_t bias;		     /* of the main program */
+	loaded_vec found;
 };
-
-static int read_auxv(struct lp_proc *p, struct auxv *out, struct lp_err *err)
-{
-	char path[64];
-	struct lp_buf b = {0};
-	int rc = lp_read_file(lp_proc_path(p, "auxv", path, sizeof path), &b, 1u << 16, err);
-	*out = (struct auxv){0};
-	for (size_t i = 0; rc == 0 && i + sizeof(Elf64_auxv_t) <= b.len; i += sizeof(Elf64_auxv_t)) {
-		Elf64_auxv_t a;
-		memcpy(&a, b.data + i, sizeof a);
-		switch (a.a_type) {
-		case AT_PHDR: out->phdr = a.a_un.a_val; break;
-		case AT_PHNUM: out->phnum = a.a_un.a_val; break;
-		case AT_ENTRY: out->entry = a.a_un.a_val; break;
-		case AT_BASE: out->base = a.a_un.a_val; break;
-		case AT_SYSINFO_EHDR: out->vdso = a.a_un.a_val; break;
-		}
-	}
-	lp_buf_free(&b);
-	return rc;
-}
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash ? slash + 1 : path;
-}
-
-/* ---- what memory says of an image ---- */
-
-/* Program headers behind the ELF header at `at`; their number, 0 when there is none. */
-static size_t phdrs_at(struct lp_proc *p, lp_addr at, Elf64_Phdr out[PHDRS_MAX])
-{
-	Elf64_Ehdr eh;
-	if (lp_mem_read(p, at, &eh, sizeof eh, NULL) < 0 || memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    eh.e_phentsize != sizeof *out || eh.e_phnum == 0 || eh.e_phnum > PHDRS_MAX || eh.e_phoff > NOTES_MAX ||
-	    lp_mem_read(p, at + eh.e_phoff, out, eh.e_phnum * sizeof *out, NULL) < 0)
-		return 0;
-	return eh.e_phnum;
-}
-
-static uint64_t lowest_load(const Elf64_Phdr *ph, size_t nr)
-{
-	uint64_t low = UINT64_MAX;
-	for (size_t i = 0; i < nr; i++)
-		if (ph[i].p_type == PT_LOAD && ph[i].p_vaddr < low)
-			low = ph[i].p_vaddr;
-	return low == UINT64_MAX ? 0 : lp_align_down(low, LP_PAGE);
-}
-
-static void build_id_in_memory(struct lp_proc *p, lp_addr header, struct lp_build_id *out)
-{
-	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = phdrs_at(p, header, ph);
-	lp_addr bias = header - lowest_load(ph, nr);
-	out->len = 0;
-	for (size_t i = 0; i < nr && !out->len; i++) {
-		if (ph[i].p_type != PT_NOTE || ph[i].p_filesz == 0 || ph[i].p_filesz > NOTES_MAX)
-			continue;
-		uint8_t *notes = lp_alloc(ph[i].p_filesz);
-		if (lp_mem_read(p, bias + ph[i].p_vaddr, notes, ph[i].p_filesz, NULL) == 0)
-			lp_elf_build_id_from_notes(notes, ph[i].p_filesz, out);
-		lp_free(notes);
-	}
-}
-
-/* The whole image out of memory, page by page; what cannot be read stays zero. */
-static int elf_from_memory(struct lp_proc *p, lp_addr header, const char *name, struct lp_elf **out, struct lp_err *err)
-{
-	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = phdrs_at(p, header, ph);
-	uint64_t low = lowest_load(ph, nr), high = low;
-	for (size_t i = 0; i < nr; i++)
-		if (ph[i].p_type == PT_LOAD && ph[i].p_vaddr + ph[i].p_memsz > high)
-			high = ph[i].p_vaddr + ph[i].p_memsz;
-	if (nr == 0 || high - low > IMAGE_MAX)
-		return lp_fail(err, LP_EELF, "%s: memory at " LP_ADDR " holds no ELF image", name, header);
-	size_t len = lp_align_up(high - low, LP_PAGE);
-	uint8_t *bytes = lp_alloc(len);
-	for (size_t at = 0; at < len; at += LP_PAGE)
-		lp_mem_read(p, header + at, bytes + at, LP_PAGE, NULL);
-	int rc = lp_elf_from_memory(out, bytes, high - low, header - low, name, err);
-	lp_free(bytes);
-	return rc;
-}
-
-/* ---- files ---- */
-
-static int open_map_file(struct lp_proc *p, const struct lp_map *m)
-{
-	char name[96], path[128];
-	snprintf(name, sizeof name, "map_files/%" PRIx64 "-%" PRIx64, m->range.start, m->range.end);
-	return open(lp_proc_path(p, name, path, sizeof path), O_RDONLY | O_CLOEXEC);
-}
-
-static int open_by_path(struct lp_proc *p, const struct lp_map *m)
-{
-	char root[64];
-	char *path = lp_sprintf("%s%s", lp_proc_path(p, "root", root, sizeof root), m->path);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	lp_free(path);
-	return fd;
-}
-
-static bool is_same(struct lp_proc *p, lp_addr header, const struct lp_elf *file)
-{
-	struct lp_build_id here, there;
-	lp_elf_build_id(file, &there);
-	build_id_in_memory(p, header, &here);
-	if (here.len || there.len)
-		return lp_build_id_equal(&here, &there);
-	/* Neither has one: the headers must agree at least. */
-	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = phdrs_at(p, header, ph);
-	if (nr == 0 || nr != lp_elf_phdr_count(file))
-		return false;
-	for (size_t i = 0; i < nr; i++)
-		if (memcmp(&ph[i], lp_elf_phdr(file, i), sizeof ph[i]) != 0)
-			return false;
-	return true;
-}
-
-static struct lp_elf *try_fd(struct lp_proc *p, int fd, lp_addr header, const char *name)
-{
-	struct lp_elf *e = NULL;
-	if (fd < 0)
-		return NULL;
-	if (lp_elf_open_fd(&e, fd, name, NULL) == 0 && !is_same(p, header, e)) {
-		lp_debug("%s on disk is not what process %d has loaded", name, (int)p->pid);
-		lp_elf_close(e);
-		e = NULL;
-	}
-	lp_close(fd);
-	return e;
-}
-
-static int open_image(struct lp_proc *p, const struct lp_map *m, struct lp_elf **out, struct lp_err *err)
-{
-	*out = try_fd(p, open_map_file(p, m), m->range.start, m->path);
-	if (!*out)
-		*out = try_fd(p, open_by_path(p, m), m->range.start, m->path);
-	return *out ? 0 : elf_from_memory(p, m->range.start, m->path[0] ? m->path : "an image", out, err);
-}
-
-/* Static functions are named by .symtab only; a stripped file's is in its debug file. */
-static void open_debug(struct lp_proc *p, struct lp_image *img)
-{
-	char root[64];
-	if (lp_elf_section_find(img->elf, ".symtab") || img->debug)
-		return;
-	lp_elf_open_debug(&img->debug, img->elf, img->path, "", NULL);
-	if (!img->debug)
-		lp_elf_open_debug(&img->debug, img->elf, img->path, lp_proc_path(p, "root", root, sizeof root), NULL);
-}
-
-static struct lp_image *add_image(struct lp_proc *p, const char *path, uint64_t bias, struct lp_elf *elf)
-{
-	struct lp_image *img = lp_vec_add(&p->images);
-	char *copy = lp_strdup(path);
-	*img = (struct lp_image){.name = base_name(copy), .path = copy, .bias = bias, .elf = elf};
-	return img;
-}
 
 /* ---- the main program ---- */
 
-/* Without build-ids: every byte of executable segments must be what the process runs. */
-static bool same_text(struct lp_proc *p, uint64_t bias, const struct lp_elf *file)
+static int read_auxv(struct scan *s, struct lp_err *err)
 {
-	bool any = false;
-	for (size_t i = 0; i < lp_elf_phdr_count(file); i++) {
-		const Elf64_Phdr *ph = lp_elf_phdr(file, i);
-		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
-			continue;
-		const uint8_t *want = lp_elf_bytes_at(file, ph->p_offset, ph->p_filesz);
-		if (!want)
-			return false;
-		uint8_t *is = lp_alloc(ph->p_filesz);
-		bool same = lp_mem_read(p, bias + ph->p_vaddr, is, ph->p_filesz, NULL) == 0 && memcmp(is, want, ph->p_filesz) == 0;
-		lp_free(is);
-		if (!same)
-			return false;
-		any = true;
+	char path[64];
+	struct lp_buf raw = {0};
+	int rc = lp_read_file(lp_proc_path(s->p, "auxv", path, sizeof path), &raw, 1 << 16, err);
+	const Elf64_auxv_t *a = (const Elf64_auxv_t *)(const void *)raw.data;
+	for (size_t i = 0; rc == 0 && i < raw.len / sizeof *a; i++) {
+		switch (a[i].a_type) {
+		case AT_PHDR: s->aux.phdr = a[i].a_un.a_val; break;
+		case AT_PHNUM: s->aux.phnum = a[i].a_un.a_val; break;
+		case AT_ENTRY: s->aux.entry = a[i].a_un.a_val; break;
+		case AT_SYSINFO_EHDR: s->aux.vdso = a[i].a_un.a_val; break;
+		}
 	}
-	return any;
+	lp_buf_free(&raw);
+	if (rc < 0)
+		return lp_proc_why(s->p, rc, err);
+	if (!s->aux.phdr || !s->aux.phnum || s->aux.phnum > PHDRS_MAX || !s->aux.entry)
+		return lp_fail(err, LP_EELF, "the auxiliary vector of process %d does not tell where its program is", (int)s->p->pid);
+	s->nr_phdrs = s->aux.phnum;
+	return lp_mem_read(s->p, s->aux.phdr, s->phdrs, s->nr_phdrs * sizeof *s->phdrs, err);
 }
 
-static int use_exe_file(struct finding *f, struct lp_image *img, struct lp_err *err)
+static const Elf64_Phdr *phdr_of(const struct scan *s, uint32_t type)
 {
-	struct lp_elf *file;
-	struct lp_build_id ours, theirs;
-	char a[2 * LP_BUILD_ID_MAX + 1], b[2 * LP_BUILD_ID_MAX + 1];
-	int rc = lp_elf_open(&file, f->exe_file, err);
-	if (rc < 0)
-		return rc;
-	lp_elf_build_id(img->elf, &ours);
-	lp_elf_build_id(file, &theirs);
-	bool same = ours.len && theirs.len ? lp_build_id_equal(&ours, &theirs) : same_text(f->p, img->bias, file);
-	if (!same) {
-		lp_build_id_hex(&ours, a);
-		lp_build_id_hex(&theirs, b);
-		rc = lp_fail(err, LP_EBUILDID, "%s is not the program that process %d runs (%s): build-id %s, running %s", f->exe_file,
-			     (int)f->p->pid, img->path, b[0] ? b : "none", a[0] ? a : "none");
-		lp_elf_close(file);
-		return rc;
+	for (size_t i = 0; i < s->nr_phdrs; i++) {
+		if (s->phdrs[i].p_type == type)
+			return &s->phdrs[i];
 	}
-	img->debug = file;
+	return NULL;
+}
+
+/* The entry point is the one address that file and auxiliary vector both name. */
+static int find_bias(struct scan *s, struct lp_err *err)
+{
+	char path[64];
+	Elf64_Ehdr eh;
+	int fd = open(lp_proc_path(s->p, "exe", path, sizeof path), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return lp_proc_why(s->p, lp_fail_sys(err, errno, "cannot open %s", path), err);
+	int rc = lp_pread_full(fd, &eh, sizeof eh, 0);
+	lp_close(fd);
+	if (rc < 0)
+		return lp_fail_sys(err, rc, "cannot read %s", path);
+	s->bias = s->aux.entry - eh.e_entry;
 	return 0;
 }
 
-static int find_program(struct finding *f, struct lp_err *err)
+/* ---- what is where ---- */
+
+static bool same_file(const struct lp_map *a, const struct lp_map *b)
 {
-	struct lp_proc *p = f->p;
-	char path[64], target[4096];
-	struct lp_elf *elf;
-	int fd = open(lp_proc_path(p, "exe", path, sizeof path), O_RDONLY | O_CLOEXEC);
-	ssize_t n = readlink(path, target, sizeof target - 1);
-	if (fd < 0 || n < 0) {
-		int e = errno;
-		lp_close(fd);
-		return lp_fail_sys(err, e, "cannot open the program of process %d (%s)", (int)p->pid, path);
+	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && !strcmp(a->path, b->path);
+}
+
+/* Start of the file's mapping at or below `map`, with the ELF header in it. */
+static lp_addr head_of(const struct scan *s, const struct lp_map *map)
+{
+	for (const struct lp_map *m = map; m >= s->maps.items; m--) {
+		if (m->offset == 0 && same_file(m, map))
+			return m->range.start;
 	}
-	target[n] = 0;
-	static const char deleted[] = " (deleted)";
-	if ((size_t)n > sizeof deleted && strcmp(target + n - (sizeof deleted - 1), deleted) == 0)
-		target[n - (ssize_t)(sizeof deleted - 1)] = 0;
-	int rc = lp_elf_open_fd(&elf, fd, target, err);
-	lp_close(fd);
-	if (rc < 0)
-		return rc;
-	struct lp_image *img = add_image(p, target, f->aux.entry - lp_elf_header(elf)->e_entry, elf);
-	if (f->exe_file)
-		rc = use_exe_file(f, img, err);
-	if (rc == 0)
-		open_debug(p, img);
-	return rc;
+	return 0;
 }
 
-/* ---- the dynamic linker's list ---- */
-
-static const struct lp_map *first_map_of(const struct lp_maps *maps, const struct lp_map *m)
+static void add(struct scan *s, uint64_t bias, const struct lp_map *map)
 {
-	const struct lp_map *first = m;
-	for (const struct lp_map *k = m; k >= maps->items; k--) {
-		if (k->inode != m->inode || k->dev_major != m->dev_major || k->dev_minor != m->dev_minor || strcmp(k->path, m->path))
-			continue;
-		first = k;
-		if (k->offset == 0)
-			break;
-	}
-	return first;
+	lp_vec_push(&s->found, ((struct loaded){bias, head_of(s, map), map}));
 }
 
-static bool listed(const struct lp_proc *p, uint64_t bias)
+static void add_program(struct scan *s)
 {
-	for (size_t i = 0; i < p->images.nr; i++)
-		if (p->images.items[i].bias == bias)
-			return true;
-	return false;
+	const struct lp_map *map = lp_maps_find(&s->maps, s->aux.entry);
+	if (map)
+		add(s, s->bias, map);
 }
 
-static int add_mapped(struct finding *f, const struct lp_map *any, struct lp_err *err)
-{
-	const struct lp_map *m = first_map_of(&f->maps, any);
-	struct lp_elf *elf;
-	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = phdrs_at(f->p, m->range.start, ph);
-	if (nr == 0)
-		return 0;
-	uint64_t bias = m->range.start - lowest_load(ph, nr);
-	if (listed(f->p, bias))
-		return 0;
-	int rc = open_image(f->p, m, &elf, err);
-	if (rc == 0)
-		open_debug(f->p, add_image(f->p, m->path, bias, elf));
-	return rc;
-}
+/* ---- r_debug ---- */
 
-/* Address of the main program's r_debug, 0 when it has none (static, or its linker has not come to it yet). */
-static lp_addr find_r_debug(struct finding *f)
+static lp_addr by_dt_debug(const struct scan *s)
 {
-	const struct lp_image *exe = &f->p->images.items[0];
-	const Elf64_Phdr *dyn = lp_elf_phdr_find(exe->elf, PT_DYNAMIC);
-	for (size_t i = 0; dyn && i < dyn->p_memsz / sizeof(Elf64_Dyn); i++) {
+	const Elf64_Phdr *dyn = phdr_of(s, PT_DYNAMIC);
+	for (size_t i = 0; dyn && i < dyn->p_memsz / sizeof(Elf64_Dyn) && i < DYNAMIC_MAX; i++) {
 		Elf64_Dyn d;
-		if (lp_mem_read(f->p, exe->bias + dyn->p_vaddr + i * sizeof d, &d, sizeof d, NULL) < 0 || d.d_tag == DT_NULL)
+		if (lp_mem_read(s->p, s->bias + dyn->p_vaddr + i * sizeof d, &d, sizeof d, NULL) < 0 || d.d_tag == DT_NULL)
 			break;
 		if (d.d_tag == DT_DEBUG)
 			return d.d_un.d_ptr;
@@ -335,101 +155,373 @@ static lp_addr find_r_debug(struct finding *f)
 	return 0;
 }
 
-static int walk_link_maps(struct finding *f, lp_addr r_debug, struct lp_err *err)
+/* A dynamic linker that was started as a program has no DT_DEBUG, but its own r_debug by name. */
+static lp_addr by_symbol(const struct scan *s)
 {
-	struct r_debug head;
-	struct link_map lm;
-	if (lp_mem_read(f->p, r_debug, &head, sizeof head, NULL) < 0)
+	char path[64];
+	struct lp_elf *exe;
+	struct lp_elf_sym sym;
+	size_t cursor = 0;
+	lp_addr at = 0;
+	if (phdr_of(s, PT_INTERP) || lp_elf_open(&exe, lp_proc_path(s->p, "exe", path, sizeof path), NULL) < 0)
 		return 0;
-	lp_addr at = (lp_addr)(uintptr_t)head.r_map;
-	int rc = 0;
-	for (size_t i = 0; at && i < IMAGES_MAX && rc == 0; i++) {
-		if (lp_mem_read(f->p, at, &lm, sizeof lm, NULL) < 0)
-			break;
-		const struct lp_map *m = lp_maps_find(&f->maps, (lp_addr)(uintptr_t)lm.l_ld);
-		if (i > 0 && m && m->path[0] == '/')
-			rc = add_mapped(f, m, err);
-		at = (lp_addr)(uintptr_t)lm.l_next;
-	}
-	return rc;
+	if (lp_elf_symbol_by_name(exe, LP_DYNSYM, "_r_debug", &cursor, &sym) && sym.shndx != SHN_UNDEF)
+		at = s->bias + sym.value;
+	lp_elf_close(exe);
+	return at;
 }
 
-/* No list: every file that is mapped executable, in address order. */
-static int walk_maps(struct finding *f, struct lp_err *err)
+static lp_addr find_r_debug(const struct scan *s)
 {
-	int rc = 0;
-	for (size_t i = 0; i < f->maps.nr && rc == 0; i++) {
-		const struct lp_map *m = &f->maps.items[i];
-		if ((m->prot & LP_MAP_EXEC) && m->path[0] == '/' && m->inode && strncmp(m->path, "/memfd:", 7) != 0)
-			rc = add_mapped(f, m, err);
-	}
-	return rc;
+	lp_addr at = by_dt_debug(s);
+	return at ? at : by_symbol(s);
 }
 
-static void add_vdso(struct finding *f)
+/* 1 = the whole list, 0 = there is none yet, -EAGAIN = it is being changed. */
+static int walk_link_map(struct scan *s)
 {
-	struct lp_elf *elf;
+	struct r_debug dbg;
+	struct link_map lm;
+	lp_addr at = find_r_debug(s);
+	if (!at || lp_mem_read(s->p, at, &dbg, sizeof dbg, NULL) < 0 || dbg.r_version < 1 || !dbg.r_map)
+		return 0;
+	if (dbg.r_state != RT_CONSISTENT)
+		return -EAGAIN;
+	lp_addr prev = 0;
+	for (at = (lp_addr)(uintptr_t)dbg.r_map; at; prev = at, at = (lp_addr)(uintptr_t)lm.l_next) {
+		if (s->found.nr >= IMAGES_MAX || lp_mem_read(s->p, at, &lm, sizeof lm, NULL) < 0 ||
+		    (lp_addr)(uintptr_t)lm.l_prev != prev)
+			return -EAGAIN;
+		lp_addr dynamic = (lp_addr)(uintptr_t)lm.l_ld;
+		if (s->aux.vdso && lp_range_has(s->p->vdso, dynamic))
+			continue;
+		const struct lp_map *map = lp_maps_find(&s->maps, dynamic);
+		if (!map)
+			return -EAGAIN;
+		add(s, lm.l_addr, map);
+	}
+	return s->found.nr > 0;
+}
+
+/* ---- without r_debug: every ELF file with code in the maps ---- */
+
+static bool has_code(const struct scan *s, const struct lp_map *head)
+{
+	for (const struct lp_map *m = head; m < s->maps.items + s->maps.nr && same_file(m, head); m++) {
+		if (m->prot & LP_MAP_EXEC)
+			return true;
+	}
+	return false;
+}
+
+static size_t read_headers(struct lp_proc *p, lp_addr head, Elf64_Ehdr *eh, Elf64_Phdr out[PHDRS_MAX])
+{
+	if (!head || lp_mem_read(p, head, eh, sizeof *eh, NULL) < 0 || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
+	    eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_phentsize != sizeof *out || eh->e_phnum > PHDRS_MAX ||
+	    eh->e_phoff > (1 << 20) || lp_mem_read(p, head + eh->e_phoff, out, eh->e_phnum * sizeof *out, NULL) < 0)
+		return 0;
+	return eh->e_phnum;
+}
+
+static void scan_maps(struct scan *s)
+{
+	add_program(s);
+	if (!phdr_of(s, PT_INTERP))
+		return;
+	for (size_t i = 0; i < s->maps.nr; i++) {
+		const struct lp_map *m = &s->maps.items[i];
+		Elf64_Ehdr eh;
+		Elf64_Phdr ph[PHDRS_MAX];
+		if (m->offset || m->path[0] != '/' || !has_code(s, m) || (s->found.nr && m->range.start == s->found.items[0].head))
+			continue;
+		size_t nr = read_headers(s->p, m->range.start, &eh, ph);
+		for (size_t k = 0; k < nr; k++) {
+			if (ph[k].p_type == PT_LOAD) { /* the first has the lowest address */
+				add(s, m->range.start - lp_align_down(ph[k].p_vaddr, LP_PAGE), m);
+				break;
+			}
+		}
+	}
+}
+
+static int read_list(struct scan *s, struct lp_err *err)
+{
+	for (unsigned try = 0;; try++) {
+		lp_maps_free(&s->maps);
+		s->found.nr = 0;
+		int rc = lp_maps_read(s->p, &s->maps, err);
+		if (rc < 0)
+			return rc;
+		const struct lp_map *vdso = s->aux.vdso ? lp_maps_find(&s->maps, s->aux.vdso) : NULL;
+		s->p->vdso = vdso ? vdso->range : (struct lp_range){0};
+		rc = walk_link_map(s);
+		if (rc > 0)
+			return 0;
+		if (rc < 0 && try < TRIES) {
+			nanosleep(&(struct timespec){0, 1000000 << (try < 6 ? try : 6)}, NULL);
+			continue;
+		}
+		s->found.nr = 0;
+		scan_maps(s);
+		return 0;
+	}
+}
+
+/* ---- files ---- */
+
+static void build_id_in_memory(struct lp_proc *p, const struct loaded *l, struct lp_build_id *out)
+{
+	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = f->aux.vdso ? phdrs_at(f->p, f->aux.vdso, ph) : 0;
-	if (nr && elf_from_memory(f->p, f->aux.vdso, "[vdso]", &elf, NULL) == 0)
-		add_image(f->p, "[vdso]", f->aux.vdso - lowest_load(ph, nr), elf);
+	size_t nr = read_headers(p, l->head, &eh, ph);
+	*out = (struct lp_build_id){0};
+	for (size_t i = 0; i < nr && !out->len; i++) {
+		if (ph[i].p_type != PT_NOTE || ph[i].p_filesz > NOTES_MAX)
+			continue;
+		uint8_t *notes = lp_alloc(ph[i].p_filesz);
+		if (lp_mem_read(p, l->bias + ph[i].p_vaddr, notes, ph[i].p_filesz, NULL) == 0)
+			lp_elf_build_id_from_notes(notes, ph[i].p_filesz, out);
+		lp_free(notes);
+	}
 }
 
-static int find_images(struct finding *f, struct lp_err *err)
+/* Without a build-id: are the program headers the same, byte for byte? */
+static bool same_headers(struct lp_proc *p, const struct loaded *l, const struct lp_elf *e)
 {
-	int rc = lp_maps_read(f->p, &f->maps, err);
-	rc = rc ? rc : read_auxv(f->p, &f->aux, err);
-	rc = rc ? rc : find_program(f, err);
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph[PHDRS_MAX];
+	size_t nr = read_headers(p, l->head, &eh, ph);
+	if (nr == 0 || memcmp(&eh, lp_elf_header(e), sizeof eh) || nr != lp_elf_phdr_count(e))
+		return false;
+	for (size_t i = 0; i < nr; i++) {
+		if (memcmp(&ph[i], lp_elf_phdr(e, i), sizeof ph[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_it(struct lp_proc *p, const struct loaded *l, const struct lp_elf *e)
+{
+	struct lp_build_id memory, file;
+	build_id_in_memory(p, l, &memory);
+	lp_elf_build_id(e, &file);
+	if (memory.len || file.len)
+		return lp_build_id_equal(&memory, &file);
+	return same_headers(p, l, e);
+}
+
+static bool try_file(struct lp_proc *p, const struct loaded *l, const char *path, struct lp_elf **out)
+{
+	struct lp_err why = {0};
+	struct stat st;
+	/* A path can have become a FIFO or a device since; opening those has effects. */
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	if (lp_elf_open(out, path, &why) < 0) {
+		lp_debug("%s", why.text);
+		return false;
+	}
+	if (is_it(p, l, *out))
+		return true;
+	lp_debug("%s is not what process %d runs", path, (int)p->pid);
+	lp_elf_close(*out);
+	*out = NULL;
+	return false;
+}
+
+static bool open_file(struct lp_proc *p, const struct loaded *l, bool is_program, struct lp_elf **out)
+{
+	char path[64], *in_root = lp_sprintf("/proc/%d/root%s", (int)p->anchor, l->map->path);
+	bool found = is_program && try_file(p, l, lp_proc_path(p, "exe", path, sizeof path), out);
+	snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)p->anchor, l->map->range.start, l->map->range.end);
+	found = found || try_file(p, l, path, out);
+	found = found || try_file(p, l, in_root, out);
+	lp_free(in_root);
+	return found;
+}
+
+/* ---- no file: the image as it lies in memory ---- */
+
+static bool span_of(struct lp_proc *p, const struct loaded *l, struct lp_range *out)
+{
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph[PHDRS_MAX];
+	size_t nr = read_headers(p, l->head, &eh, ph);
+	*out = (struct lp_range){UINT64_MAX, 0};
+	for (size_t i = 0; i < nr; i++) {
+		lp_addr start = l->bias + ph[i].p_vaddr, end = start + ph[i].p_memsz;
+		if (ph[i].p_type != PT_LOAD || end < start)
+			continue;
+		out->start = start < out->start ? start : out->start;
+		out->end = end > out->end ? end : out->end;
+	}
+	out->start = lp_align_down(out->start, LP_PAGE);
+	return out->start < out->end && out->end - out->start <= DUMP_MAX;
+}
+
+static int dump(struct lp_proc *p, const struct loaded *l, const char *name, struct lp_elf **out, struct lp_err *err)
+{
+	struct lp_range span;
+	if (!span_of(p, l, &span))
+		return lp_fail(err, LP_EELF, "%s: its file is gone and its headers are not in memory", name);
+	size_t len = span.end - span.start;
+	uint8_t *bytes = lp_alloc(len);
+	for (size_t at = 0; at < len; at += LP_PAGE)
+		lp_mem_read(p, span.start + at, bytes + at, len - at < LP_PAGE ? len - at : LP_PAGE, NULL);
+	int rc = lp_elf_from_memory(out, bytes, len, l->bias, name, err);
+	lp_free(bytes);
+	return rc;
+}
+
+/* ---- images ---- */
+
+static void add_image(struct lp_proc *p, const char *path, uint64_t bias, struct lp_elf *elf)
+{
+	const char *slash = strrchr(path, '/');
+	lp_vec_push(&p->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path), .path = lp_strdup(path), .bias = bias,
+						   .elf = elf}));
+}
+
+/* A stripped image's static functions are named by its debug file only: the target's own, or one that we have. */
+static void find_debug(struct lp_proc *p, struct lp_image *im)
+{
+	char root[64];
+	const char *const roots[] = {lp_proc_path(p, "root", root, sizeof root), ""};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(roots) && !im->debug && !lp_elf_section_find(im->elf, ".symtab"); i++) {
+		struct lp_err why = {0};
+		if (lp_elf_open_debug(&im->debug, im->elf, im->path, roots[i], &why) < 0)
+			lp_debug("no debug file for %s: %s", im->name, why.text);
+	}
+}
+
+static int open_image(struct lp_proc *p, const struct loaded *l, bool is_program, struct lp_err *err)
+{
+	struct lp_elf *elf = NULL;
+	struct lp_err why = {0};
+	if (!open_file(p, l, is_program, &elf) && dump(p, l, l->map->path, &elf, &why) < 0) {
+		if (is_program)
+			return lp_fail(err, LP_EELF, "%s", why.text);
+		lp_info("%s", why.text); /* its symbols are not known then; the others' are */
+		return 0;
+	}
+	add_image(p, l->map->path, l->bias, elf);
+	find_debug(p, &p->images.items[p->images.nr - 1]);
+	return 0;
+}
+
+/* The vDSO's mapping is a complete ELF file. */
+static void open_vdso(struct lp_proc *p)
+{
+	size_t len = p->vdso.end - p->vdso.start;
+	struct lp_elf *elf;
+	struct lp_err why = {0};
+	if (!len || len > (1 << 20))
+		return;
+	uint8_t *bytes = lp_alloc(len);
+	if (lp_mem_read(p, p->vdso.start, bytes, len, &why) == 0 && lp_elf_from_bytes(&elf, bytes, len, "[vdso]", &why) == 0)
+		add_image(p, "[vdso]", p->vdso.start, elf);
+	else
+		lp_debug("the vDSO cannot be read: %s", why.text);
+	lp_free(bytes);
+}
+
+/* ---- the user's copy of the program ---- */
+
+static bool same_text(const struct lp_elf *a, const struct lp_elf *b)
+{
+	bool any = false;
+	for (size_t i = 0; i < lp_elf_phdr_count(a); i++) {
+		const Elf64_Phdr *ph = lp_elf_phdr(a, i);
+		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
+			continue;
+		const uint8_t *x = lp_elf_bytes_at_vaddr(a, ph->p_vaddr, ph->p_filesz);
+		const uint8_t *y = lp_elf_bytes_at_vaddr(b, ph->p_vaddr, ph->p_filesz);
+		if (!x || !y || memcmp(x, y, ph->p_filesz))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+static int attach_copy(struct lp_proc *p, const char *exe_file, struct lp_err *err)
+{
+	struct lp_image *main = &p->images.items[0];
+	struct lp_elf *copy;
+	struct lp_build_id ours, theirs;
+	int rc = lp_elf_open(&copy, exe_file, err);
 	if (rc < 0)
 		return rc;
-	bool is_static = !lp_elf_phdr_find(f->p->images.items[0].elf, PT_INTERP);
-	lp_addr r_debug = is_static ? 0 : find_r_debug(f);
-	if (r_debug)
-		rc = walk_link_maps(f, r_debug, err);
-	if (rc == 0 && !is_static && f->p->images.nr == 1)
-		rc = walk_maps(f, err);
+	lp_elf_build_id(main->elf, &ours);
+	lp_elf_build_id(copy, &theirs);
+	bool same = ours.len && theirs.len ? lp_build_id_equal(&ours, &theirs) : same_text(main->elf, copy);
+	if (!same) {
+		lp_elf_close(copy);
+		return lp_fail(err, LP_EBUILDID, "%s is not the program that process %d (%s) runs (%s)", exe_file, (int)p->pid, p->comm,
+			       main->path);
+	}
+	lp_elf_close(main->debug);
+	main->debug = copy;
+	return 0;
+}
+
+/* ---- the list ---- */
+
+static int load(struct lp_proc *p, const char *exe_file, struct lp_err *err)
+{
+	struct scan s = {.p = p};
+	int rc = read_auxv(&s, err);
+	rc = rc < 0 ? rc : find_bias(&s, err);
+	rc = rc < 0 ? rc : read_list(&s, err);
+	for (size_t i = 0; rc == 0 && i < s.found.nr; i++)
+		rc = open_image(p, &s.found.items[i], i == 0, err);
+	if (rc == 0 && p->images.nr == 0)
+		rc = lp_fail(err, LP_EELF, "no program is mapped in process %d (%s)", (int)p->pid, p->comm);
 	if (rc == 0)
-		add_vdso(f);
+		open_vdso(p);
+	if (rc == 0 && exe_file)
+		rc = attach_copy(p, exe_file, err);
+	lp_vec_free(&s.found);
+	lp_maps_free(&s.maps);
 	return rc;
 }
 
 int lp_images(struct lp_proc *p, const char *exe_file, const struct lp_image **images, size_t *nr, struct lp_err *err)
 {
 	int rc = 0;
-	if (!p->images_known) {
-		struct finding f = {.p = p, .exe_file = exe_file};
-		rc = find_images(&f, err);
-		lp_maps_free(&f.maps);
-		if (rc < 0) {
-			lp_images_forget(p);
-			return lp_proc_why(p, rc, err);
-		}
-		p->images_known = true;
+	if (!p->images_known)
+		rc = load(p, exe_file, err);
+	if (rc < 0) {
+		lp_images_forget(p);
+		return lp_proc_why(p, rc, err);
 	}
+	p->images_known = true;
 	*images = p->images.items;
 	*nr = p->images.nr;
-	return rc;
+	return 0;
 }
 
 void lp_images_forget(struct lp_proc *p)
 {
 	for (size_t i = 0; i < p->images.nr; i++) {
-		lp_elf_close(p->images.items[i].elf);
-		lp_elf_close(p->images.items[i].debug);
-		lp_free((char *)p->images.items[i].path);
+		struct lp_image *im = &p->images.items[i];
+		lp_elf_close(im->elf);
+		lp_elf_close(im->debug);
+		lp_free((char *)(uintptr_t)im->name);
+		lp_free((char *)(uintptr_t)im->path);
 	}
 	lp_vec_free(&p->images);
 	p->images_known = false;
+	lp_unwind_forget(p);
 }
 
 int lp_tls_offset(struct lp_proc *p, size_t image, uint64_t sym_value, int64_t *out, struct lp_err *err)
 {
-	if (!p->images_known || image >= p->images.nr)
-		return lp_fail(err, LP_EINTERNAL, "no image %zu", image);
-	const Elf64_Phdr *tls = lp_elf_phdr_find(p->images.items[image].elf, PT_TLS);
-	if (image != 0 || !tls)
-		return lp_fail(err, LP_ERELOC, "%s: only thread-local variables of the main program have a place known from outside",
-			       p->images.items[image].name);
+	if (image >= p->images.nr)
+		return lp_fail(err, LP_EINTERNAL, "there is no image %zu", image);
+	const struct lp_image *im = &p->images.items[image];
+	const Elf64_Phdr *tls = lp_elf_phdr_find(im->elf, PT_TLS);
+	if (image != 0 || !tls || tls->p_align > (1 << 20) || (tls->p_align & (tls->p_align - 1)))
+		return lp_fail(err, LP_ERELOC, "thread-local symbols of %s have no fixed place in the static TLS block", im->name);
 	*out = p->arch->tls_offset(tls, sym_value);
 	return 0;
 }
