@@ -503,7 +503,11 @@ static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	size_t len = op->value_len;
 	int rc = lp_resolve(p, &op->at, &at, err);
 	if (rc == 0 && op->value_is_addr) {
-		rc = lp_resolve(p, &op->to, &to, err);
+		/* A number is a value like any other: 0 is what a program compares pointers with. */
+		if (op->to.kind == LP_ADDR_INT)
+			to = (struct lp_place){.addr = op->to.number, .mem = LP_NONE};
+		else
+			rc = lp_resolve(p, &op->to, &to, err);
 		lp_put64(pointer, to.addr);
 		value = pointer;
 		len = sizeof pointer;
