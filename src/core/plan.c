@@ -402,7 +402,7 @@ static int read_code(struct lp_plan *p, const struct lp_place *at, uint8_t **win
 					 .code = *window + before,
 					 .code_len = want,
 					 .size = size <= want ? size : 0,
-					 .pad = limit > size && size ? (limit < want ? limit : want) - size : 0,
+					 .pad = limit > size ? (limit < want ? limit : want) - size : 0,
 					 .before = *window,
 					 .before_len = before};
 	return rc;
@@ -418,6 +418,11 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 {
 	struct lp_piece pieces[2];
 	int nr = p->t->isa->entry_bytes(e, aim, pieces), rc = 0;
+	if (nr == 0)
+		return lp_fail(err, LP_EREACH, "a jump at %s cannot reach " LP_ADDR, at->name, aim);
+	/* The old code comes back to its first byte: a thread that stands there may be in the middle of it. */
+	if (e->revisited)
+		lp_vec_push(&p->guards, ((struct lp_guard){{e->jump_at - 1, e->jump_at + e->jump_len}, lp_strdup(at->name)}));
 	for (int i = 0; i < nr && rc == 0; i++) {
 		struct lp_write *w = add_write(p, op, LP_WRITE_CODE, pieces[i].at, pieces[i].bytes, pieces[i].len, at->name);
 		/* The hole of a hop is padding: nobody runs there, only the entry has a body to be clear of. */
