@@ -119,10 +119,21 @@ static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const stru
 		lp_vec_push(&q->suspects, s);
 }
 
+/* No stack to look at: only unwinding can clear this thread, and if it cannot, the thread counts as guilty. */
+static void cannot_look(struct lp_quiesce *q, const struct lp_thread *th)
+{
+	struct lp_suspect s = {
+		.tid = th->tid, .pc = th->resume_pc, .sp = th->sp, .slot = th->sp, .symbol = q->watches.items[0].symbol};
+	if (!is_stale(q, &s))
+		lp_vec_push(&q->suspects, s);
+}
+
 static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
 {
-	if (!th->stack_bytes || th->stack.start > th->sp)
+	if (!th->stack_bytes || th->stack.start > th->sp) {
+		cannot_look(q, th);
 		return;
+	}
 	for (size_t i = (size_t)(lp_align_up(th->sp, 8) - th->stack.start); i + 8 <= th->stack_len; i += 8) {
 		lp_addr v = lp_get64(th->stack_bytes + i);
 		const struct lp_watch *w = watch_of(q, v, ON_STACK);
@@ -146,7 +157,6 @@ static void look_at(struct lp_quiesce *q, const struct lp_thread *th)
 	look_at_stack(q, th);
 }
 
-/* A thread without a readable stack cannot be cleared; one that has no stack at all (never ran) has no frames. */
 static void look(struct lp_quiesce *q, size_t *nr_threads)
 {
 	q->suspects.nr = 0;

@@ -133,6 +133,17 @@ static void a_stack_that_cannot_be_unwound_counts_as_guilty(void **state)
 	assert_non_null(strstr(err.text, "cannot be unwound"));
 }
 
+static void a_stack_that_cannot_be_read_counts_as_guilty_unless_it_unwinds(void **state)
+{
+	struct fake *f = target_with_thread_at(0x500000);
+	thread.stack_bytes = NULL;
+	f->nr_frames = -1;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), -LP_EBUSY);
+	f = target_with_thread_at(0x500000);
+	thread.stack_bytes = NULL;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), 0);
+}
+
 static void leaves_at_the_third_look(struct fake *f)
 {
 	thread.pc = thread.resume_pc = f->frames[0] = f->pauses < 3 ? FUNC + 4 : 0x500000;
@@ -191,6 +202,7 @@ int main(void)
 		cmocka_unit_test(stale_words_that_change_all_the_time_are_settled_inside_the_pause),
 		cmocka_unit_test(words_below_the_stack_pointer_do_not_count),
 		cmocka_unit_test(a_stack_that_cannot_be_unwound_counts_as_guilty),
+		cmocka_unit_test(a_stack_that_cannot_be_read_counts_as_guilty_unless_it_unwinds),
 		cmocka_unit_test(a_busy_function_is_waited_for),
 		cmocka_unit_test(an_island_minds_only_who_stands_in_it),
 		cmocka_unit_test(vanishing_memory_may_not_even_be_pointed_to),
