@@ -310,26 +310,40 @@ static bool is_it(struct lp_proc *p, const struct loaded *l, const struct lp_elf
 	return same_headers(p, l, e);
 }
 
-static bool try_file(struct lp_proc *p, const struct loaded *l, const char *path, struct lp_elf **out)
+/* A file that was opened for an image. */
+struct opened {
+	struct lp_elf *elf;
+	int fd;
+};
+
+static int open_regular(const char *path)
 {
-	struct lp_err why = {0};
 	struct stat st;
 	/* A path can have become a FIFO or a device since; opening those has effects. */
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return -1;
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+static bool try_file(struct lp_proc *p, const struct loaded *l, const char *path, struct opened *out)
+{
+	struct lp_err why = {0};
+	out->fd = open_regular(path);
+	if (out->fd < 0)
 		return false;
-	if (lp_elf_open(out, path, &why) < 0) {
+	if (lp_elf_open_fd(&out->elf, out->fd, path, &why) < 0)
 		lp_debug("%s", why.text);
-		return false;
-	}
-	if (is_it(p, l, *out))
+	else if (is_it(p, l, out->elf))
 		return true;
-	lp_debug("%s is not what process %d runs", path, (int)p->pid);
-	lp_elf_close(*out);
-	*out = NULL;
+	else
+		lp_debug("%s is not what process %d runs", path, (int)p->pid);
+	lp_elf_close(out->elf);
+	lp_close(out->fd);
+	*out = (struct opened){.fd = -1};
 	return false;
 }
 
-static bool open_file(struct lp_proc *p, const struct loaded *l, bool is_program, struct lp_elf **out)
+static bool open_file(struct lp_proc *p, const struct loaded *l, bool is_program, struct opened *out)
 {
 	char path[64], *in_root = lp_sprintf("/proc/%d/root%s", (int)p->anchor, l->map->path);
 	bool found = is_program && try_file(p, l, lp_proc_path(p, "exe", path, sizeof path), out);
@@ -375,11 +389,12 @@ static int dump(struct lp_proc *p, const struct loaded *l, const char *name, str
 
 /* ---- images ---- */
 
-static void add_image(struct lp_proc *p, const char *path, uint64_t bias, struct lp_elf *elf)
+static void add_image(struct lp_proc *p, const char *path, uint64_t bias, struct opened o)
 {
 	const char *slash = strrchr(path, '/');
 	lp_vec_push(&p->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path), .path = lp_strdup(path), .bias = bias,
-						   .elf = elf}));
+						   .elf = o.elf}));
+	lp_vec_push(&p->image_fds, o.fd);
 }
 
 /* A stripped image's static functions are named by its debug file only: the target's own, or one that we have. */
@@ -396,15 +411,15 @@ static void find_debug(struct lp_proc *p, struct lp_image *im)
 
 static int open_image(struct lp_proc *p, const struct loaded *l, bool is_program, struct lp_err *err)
 {
-	struct lp_elf *elf = NULL;
+	struct opened o = {.fd = -1};
 	struct lp_err why = {0};
-	if (!open_file(p, l, is_program, &elf) && dump(p, l, l->map->path, &elf, &why) < 0) {
+	if (!open_file(p, l, is_program, &o) && dump(p, l, l->map->path, &o.elf, &why) < 0) {
 		if (is_program)
 			return lp_fail(err, LP_EELF, "%s", why.text);
 		lp_info("%s", why.text); /* its symbols are not known then; the others' are */
 		return 0;
 	}
-	add_image(p, l->map->path, l->bias, elf);
+	add_image(p, l->map->path, l->bias, o);
 	find_debug(p, &p->images.items[p->images.nr - 1]);
 	return 0;
 }
@@ -419,7 +434,7 @@ static void open_vdso(struct lp_proc *p)
 		return;
 	uint8_t *bytes = lp_alloc(len);
 	if (lp_mem_read(p, p->vdso.start, bytes, len, &why) == 0 && lp_elf_from_bytes(&elf, bytes, len, "[vdso]", &why) == 0)
-		add_image(p, "[vdso]", p->vdso.start, elf);
+		add_image(p, "[vdso]", p->vdso.start, (struct opened){elf, -1});
 	else
 		lp_debug("the vDSO cannot be read: %s", why.text);
 	lp_free(bytes);
@@ -508,10 +523,18 @@ void lp_images_forget(struct lp_proc *p)
 		lp_elf_close(im->debug);
 		lp_free((char *)(uintptr_t)im->name);
 		lp_free((char *)(uintptr_t)im->path);
+		lp_close(p->image_fds.items[i]);
 	}
+	lp_vec_free(&p->image_fds);
 	lp_vec_free(&p->images);
 	p->images_known = false;
 	lp_unwind_forget(p);
+}
+
+int lp_image_reopen(struct lp_proc *p, size_t image)
+{
+	int fd = image < p->image_fds.nr ? p->image_fds.items[image] : -1;
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 int lp_tls_offset(struct lp_proc *p, size_t image, uint64_t sym_value, int64_t *out, struct lp_err *err)

@@ -38,8 +38,6 @@ struct lp_site {
 	const struct lp_stub_text *text; /* what lies there; NULL = zeros */
 };
 
-struct lp_copies; /* unwind.c: the reported modules */
-
 struct lp_proc {
 	pid_t pid;
 	pid_t anchor; /* thread that stands for the process in /proc: pid, or a live one when the leader has exited */
@@ -74,9 +72,11 @@ struct lp_proc {
 
 	/* images */
 	LP_VEC(struct lp_image) images;
+	LP_VEC(int) image_fds; /* of the same index; -1 = read from memory */
 	bool images_known;
 
 	Dwfl *dwfl;
+	const struct lp_stopped *unwinding;
 };
 
 /* ---- attach.c ---- */
@@ -184,6 +184,14 @@ int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc
 bool lp_stub_has(const struct lp_proc *p, lp_addr pc);
 /* Look for the places once; afterwards lp_stub_has() knows the stubs of earlier livepatches too. */
 int lp_stub_sites(struct lp_proc *p, struct lp_err *err);
+
+/* ---- modules.c ---- */
+/* A new descriptor of the file of an image, or -1 when it was read from memory. */
+int lp_image_reopen(struct lp_proc *p, size_t image);
+
+/* ---- stop.c ---- */
+/* The writable mapping around an address, as of the last pause; NULL = none. */
+const struct lp_range *lp_stack_bounds(const struct lp_proc *p, lp_addr at);
 
 /* ---- unwind.c ---- */
 void lp_unwind_forget(struct lp_proc *p);

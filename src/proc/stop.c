@@ -269,7 +269,7 @@ static int read_bounds(struct lp_proc *p, struct lp_err *err)
 	return rc;
 }
 
-static const struct lp_range *bounds_of(const struct lp_proc *p, lp_addr sp)
+const struct lp_range *lp_stack_bounds(const struct lp_proc *p, lp_addr sp)
 {
 	size_t lo = 0, hi = p->writable.nr;
 	while (lo < hi) {
@@ -290,7 +290,7 @@ static const struct lp_range *bounds_of(const struct lp_proc *p, lp_addr sp)
  */
 static struct lp_range live_stack(const struct lp_proc *p, const struct lp_stopped *t)
 {
-	const struct lp_range *bounds = bounds_of(p, t->sp);
+	const struct lp_range *bounds = lp_stack_bounds(p, t->sp);
 	if (!bounds)
 		return (struct lp_range){0};
 	struct lp_range r = {t->sp - p->arch->red_zone, bounds->end};
@@ -355,7 +355,7 @@ static lp_addr resume_pc(struct lp_proc *p, const struct lp_tracee *t, const str
 static bool all_bounded(const struct lp_proc *p)
 {
 	for (size_t i = 0; i < p->stopped.nr; i++) {
-		if (!bounds_of(p, p->stopped.items[i].sp))
+		if (!lp_stack_bounds(p, p->stopped.items[i].sp))
 			return false;
 	}
 	return true;

@@ -16,6 +16,7 @@
 #include "proc/proc.h"
 
 #define LP_BLOCK_MAX 768 /* bytes of a borrowed thread's block, red zone not counted */
+#define LP_DWARF_REGS_MAX 40
 #define LP_STUB_ROOM 192 /* bytes a stub may take, tail included */
 
 /* How a thread that was stopped inside a system call goes on. */
@@ -72,6 +73,9 @@ struct lp_arch {
 
 	/* Thread-pointer offset of a variable in the main program's TLS block (its PT_TLS, the symbol's value). */
 	int64_t (*tls_offset)(const Elf64_Phdr *tls, uint64_t value);
+
+	/* Registers 0 .. n-1 in DWARF's numbering of this ABI; returns n <= LP_DWARF_REGS_MAX. */
+	size_t (*dwarf_regs)(const struct lp_tregs *r, uint64_t *out);
 
 	/* Which stub this stopped thread needs. */
 	const struct lp_stub_text *(*stub)(int tid);

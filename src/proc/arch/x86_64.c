@@ -186,6 +186,15 @@ static int64_t tls_offset(const Elf64_Phdr *tls, uint64_t value)
 	return (int64_t)(value - (lp_align_up(tls->p_memsz + first, align) - first));
 }
 
+/* AMD64 psABI, figure 3.36; 16 is the return address column. */
+static size_t dwarf_regs(const struct lp_tregs *r, uint64_t *out)
+{
+	static const uint16_t order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8, R9, R10, R11, R12, R13, R14, R15, RIP};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(order); i++)
+		out[i] = r->words[order[i]];
+	return LP_ARRAY_SIZE(order);
+}
+
 /* ---- borrowing ---- */
 
 #ifndef NT_X86_SHSTK
@@ -250,6 +259,7 @@ const struct lp_arch lp_arch_host = {
 	.resume = resume,
 	.set_pc = set_pc,
 	.tls_offset = tls_offset,
+	.dwarf_regs = dwarf_regs,
 	.stub = stub_for,
 	.stubs = all_stubs,
 	.borrow = borrow,
