@@ -118,28 +118,23 @@ static bool in_plt_of(const struct lp_image *image, lp_addr at)
 	return false;
 }
 
-/* What ld.so leaves in a slot that it will resolve later: the word of the file, moved by the bias. */
+/* What ld.so leaves in a slot that it will resolve later: the word of the file, moved by the bias.  In an image dumped
+ * from memory the word is the slot's value, and every slot counts as lazy. */
 static bool is_still_lazy(const struct lp_image *owner, const struct lp_elf_rela *r, lp_addr value)
 {
 	const uint8_t *word = lp_elf_bytes_at_vaddr(owner->elf, r->offset, sizeof(uint64_t));
 	return word && (value == lp_get64(word) || value == owner->bias + lp_get64(word));
 }
 
-/*
- * Can `value`, found in a slot of images[owner], be the IFUNC's resolution?
- * An image without section headers was dumped from memory: then neither the
- * PLT's place nor the slot's original word is known, and only slots of other
- * images can be told from lazy ones.
- */
+/* Can `value`, found in a slot of images[owner], be the IFUNC's resolution? */
 static bool is_resolution(struct scope *s, const struct lp_found *ifunc, size_t owner, const struct lp_elf_rela *r,
 			  lp_addr value)
 {
-	const struct lp_image *definer = &s->images[ifunc->image], *holder = &s->images[owner];
+	const struct lp_image *definer = &s->images[ifunc->image];
 	struct lp_area area;
-	if (value == ifunc->addr || !in_code_of(definer, value) || is_still_lazy(holder, r, value) ||
-	    in_plt_of(definer, value))
+	if (value == ifunc->addr || !in_code_of(definer, value) || in_plt_of(definer, value))
 		return false;
-	if (owner == ifunc->image && r->sym && lp_elf_section_count(holder->elf) == 0)
+	if (is_still_lazy(&s->images[owner], r, value))
 		return false;
 	return s->t->ops->area(s->t, value, &area, NULL) == 0 && (area.prot & LP_PROT_EXEC);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -143,10 +144,24 @@ static struct fake *empty_fake(void)
 	return f;
 }
 
+/* Last, as spaces list it. */
+static void add_vdso(struct fake *f)
+{
+	lp_addr at = getauxval(AT_SYSINFO_EHDR);
+	struct lp_area area;
+	struct lp_elf *elf;
+	assert_int_equal(fake_area(&f->target, at, &area, NULL), 0);
+	assert_int_equal(lp_elf_from_memory(&elf, (void *)(uintptr_t)at, area.range.end - at, at, "[vdso]", NULL), 0);
+	lp_vec_push(
+		&f->images,
+		((struct lp_image){.name = lp_strdup("[vdso]"), .path = lp_strdup("[vdso]"), .bias = at, .elf = elf}));
+}
+
 static struct fake *open_self(void)
 {
 	struct fake *f = empty_fake();
 	dl_iterate_phdr(add_loaded, f);
+	add_vdso(f);
 	return f;
 }
 
@@ -553,6 +568,47 @@ static void a_needed_library_that_nothing_is_taken_from_does_not_matter(void **s
 	lp_free(dep);
 }
 
+static void the_vdso_lends_nothing(void **state)
+{
+	assert_string_equal(self->images.items[self->images.nr - 1].name, "[vdso]");
+	refused("vdso.so", "gcc -shared -fPIC",
+		"int __vdso_gettimeofday(void *, void *); int f(void) { return __vdso_gettimeofday(0, 0); }", LP_ENOSYM,
+		"undefined symbol __vdso_gettimeofday");
+}
+
+static char *build_versioned(const char *name, const char *version, const char *more)
+{
+	char *map = path_of("version.map"), *text = lp_sprintf("%s { global: versioned; local: *; };", version);
+	write_file(map, text, strlen(text));
+	char *how = lp_sprintf("gcc -shared -fPIC -Wl,-soname,libversioned.so -Wl,--version-script=%s %s", map, more);
+	char *path = build(name, how, "int versioned(int x) { return x; }");
+	lp_free(how);
+	lp_free(text);
+	lp_free(map);
+	return path;
+}
+
+static void a_version_that_the_target_lacks_is_not_replaced_by_another_one(void **state)
+{
+	char *newer = build_versioned("newer.so", "V_2", ""), *older = build_versioned("older.so", "V_1", "");
+	void *handle = dlopen(older, RTLD_NOW | RTLD_GLOBAL);
+	assert_non_null(handle);
+	struct fake *f = open_self();
+	char *how = lp_sprintf("gcc -shared -fPIC -Wl,--no-as-needed %s", newer);
+	char *user = build("asks.so", how, "int versioned(int); int f(int x) { return versioned(x); }");
+	struct loaded l;
+	struct lp_err err = {0};
+	assert_int_equal(try_load(&l, user, f, true, &err), -LP_ENOSYM);
+	assert_non_null(strstr(err.text, "undefined symbol versioned@V_2"));
+	unload(&l);
+	close_fake(f);
+	dlclose(handle);
+	lp_free(user);
+	lp_free(how);
+	lp_free(older);
+	lp_free(newer);
+}
+
 static const char twins[] = "static int __attribute__((noinline)) twin(int x) { return x + N; }\n"
 			    "int (*volatile NAME)(int) = twin;";
 
@@ -755,6 +811,39 @@ static void a_file_that_is_not_there_is_named(void **state)
 	assert_non_null(strstr(err.text, "/nowhere/x.so"));
 }
 
+/* Take the flags away by which an object admits relocations in its code. */
+static void hide_textrel(const char *path)
+{
+	struct lp_buf file = {0};
+	struct lp_elf *e;
+	assert_int_equal(lp_read_file(path, &file, 1u << 24, NULL), 0);
+	assert_int_equal(lp_elf_open(&e, path, NULL), 0);
+	const Elf64_Phdr *p = lp_elf_phdr_find(e, PT_DYNAMIC);
+	Elf64_Dyn *d = (Elf64_Dyn *)(file.data + p->p_offset);
+	for (; d->d_tag != DT_NULL; d++) {
+		if (d->d_tag == DT_TEXTREL)
+			d->d_tag = DT_DEBUG;
+		if (d->d_tag == DT_FLAGS)
+			d->d_un.d_val &= ~(Elf64_Xword)DF_TEXTREL;
+	}
+	write_file(path, file.data, file.len);
+	lp_elf_close(e);
+	lp_buf_free(&file);
+}
+
+static void a_relocation_in_code_is_refused_also_when_it_is_not_announced(void **state)
+{
+	char *path = build("sneaky.so", "gcc -shared -fPIC -Wl,-z,notext",
+			   "__asm__(\".text\\n.globl f\\nf: .quad puts\\n\");");
+	struct loaded l;
+	struct lp_err err = {0};
+	hide_textrel(path);
+	assert_int_equal(try_load(&l, path, self, true, &err), -LP_EELF);
+	assert_non_null(strstr(err.text, "not writable"));
+	unload(&l);
+	lp_free(path);
+}
+
 /* ---- symbols of the object ---- */
 
 static void static_functions_are_found_and_twins_need_their_file(void **state)
@@ -786,7 +875,7 @@ static void function_pointers_agree_with_a_program_that_took_its_own_plt_entry(v
 			  "int main(void) { return p(\"\") + (getpid() == (int)(long)puts); }");
 	struct fake *f = empty_fake();
 	add_image(f, exe, 0);
-	for (size_t i = 1; i < self->images.nr; i++)
+	for (size_t i = 1; i + 1 < self->images.nr; i++)
 		add_image(f, self->images.items[i].path, self->images.items[i].bias);
 	size_t cursor = 0;
 	struct lp_elf_sym s;
@@ -912,6 +1001,47 @@ static void an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc(
 	dlclose(chooser);
 	lp_free(user);
 	lp_free(path);
+}
+
+/* The same file without section headers: nothing tells where its PLT is. */
+static void hide_sections(const char *path)
+{
+	struct lp_buf file = {0};
+	assert_int_equal(lp_read_file(path, &file, 1u << 24, NULL), 0);
+	Elf64_Ehdr *h = (Elf64_Ehdr *)file.data;
+	h->e_shoff = h->e_shnum = h->e_shstrndx = 0;
+	write_file(path, file.data, file.len);
+	lp_buf_free(&file);
+}
+
+static void a_lazy_slot_of_the_defining_library_is_told_from_its_resolution(void **state)
+{
+	for (int stripped = 0; stripped < 2; stripped++) {
+		char *path = build("libself.so", "gcc -shared -fPIC -O1 -Wl,-z,lazy",
+				   "static long plus(long a, double b) { return a + (long)(2 * b); } static void "
+				   "*resolve(void) { return plus; }\n"
+				   "long choice(long, double) __attribute__((ifunc(\"resolve\")));\nlong ask(long n) { "
+				   "return choice(n, 1); }");
+		if (stripped)
+			hide_sections(path);
+		void *handle = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
+		assert_non_null(handle);
+		long (*ask)(long) = (long (*)(long))(uintptr_t)dlsym(handle, "ask");
+		struct fake *f = open_self();
+		char *user = build("chosen.so", "gcc -shared -fPIC", chooser_user);
+		for (int resolved = 0; resolved < 2; resolved++) {
+			struct loaded l = load_with(user, f, true);
+			lp_addr bound = (lp_addr)call(&l, "g", 0);
+			assert_true((bound >= l.base && bound < l.base + l.span) == !resolved);
+			assert_int_equal(call(&l, "f", 5), 16);
+			unload(&l);
+			assert_int_equal(ask(1), 3);
+		}
+		close_fake(f);
+		dlclose(handle);
+		lp_free(user);
+		lp_free(path);
+	}
 }
 
 /* ---- a static program ---- */
@@ -1069,6 +1199,43 @@ static void try_damaged(const char *path, unsigned *nr_linked)
 	lp_object_close(o);
 }
 
+/* The file with its second PT_LOAD changed. */
+static void with_segment(const struct lp_buf *good, const Elf64_Phdr *change, const char *words)
+{
+	char *bad = path_of("segment.so");
+	struct lp_object *o;
+	struct lp_err err = {0};
+	uint8_t *bytes = lp_memdup(good->data, good->len);
+	Elf64_Phdr *p = (Elf64_Phdr *)(bytes + ((Elf64_Ehdr *)bytes)->e_phoff);
+	assert_true(p[0].p_type == PT_LOAD && p[1].p_type == PT_LOAD);
+	p[1] = *change;
+	write_file(bad, bytes, good->len);
+	assert_int_equal(lp_object_open(&o, bad, self->target.isa, &err), -LP_EELF);
+	assert_non_null(strstr(err.text, words));
+	lp_free(bytes);
+	lp_free(bad);
+}
+
+static void segments_that_lie_are_refused(void **state)
+{
+	char *path = build("good.so", "gcc -shared -fPIC -nostdlib", "int f(int x) { return x; }");
+	struct lp_buf good = {0};
+	assert_int_equal(lp_read_file(path, &good, 1u << 24, NULL), 0);
+	Elf64_Phdr was = ((Elf64_Phdr *)(good.data + ((Elf64_Ehdr *)good.data)->e_phoff))[1], p = was;
+	p.p_memsz = p.p_filesz - 1;
+	with_segment(&good, &p, "impossible sizes");
+	p = was, p.p_vaddr = p.p_memsz = UINT64_C(1) << 63;
+	with_segment(&good, &p, "impossible sizes");
+	p = was, p.p_vaddr = 0;
+	with_segment(&good, &p, "share a page");
+	p = was, p.p_memsz = UINT64_C(1) << 40;
+	with_segment(&good, &p, "address space");
+	p = was, p.p_filesz = p.p_memsz = good.len;
+	with_segment(&good, &p, "cut short");
+	lp_buf_free(&good);
+	lp_free(path);
+}
+
 static void a_damaged_object_is_refused_or_linked_but_never_believed(void **state)
 {
 	char *path = build("good.so", "gcc -shared -fPIC -fno-builtin", everything), *bad = path_of("bad.so");
@@ -1126,6 +1293,8 @@ int main(void)
 		cmocka_unit_test(versions_that_the_object_asks_for_are_the_ones_it_gets),
 		cmocka_unit_test(an_undefined_symbol_is_refused_with_who_asks_and_where_it_may_be),
 		cmocka_unit_test(a_needed_library_that_nothing_is_taken_from_does_not_matter),
+		cmocka_unit_test(the_vdso_lends_nothing),
+		cmocka_unit_test(a_version_that_the_target_lacks_is_not_replaced_by_another_one),
 		cmocka_unit_test(an_unexported_symbol_that_the_target_has_twice_is_refused_with_both),
 		cmocka_unit_test(an_ifunc_of_the_target_is_bound_to_what_ld_so_chose),
 		cmocka_unit_test(an_ifunc_that_no_got_holds_gets_a_stub_that_resolves_it_on_the_first_call),
@@ -1136,13 +1305,16 @@ int main(void)
 		cmocka_unit_test(code_that_throws_needs_the_targets_loader),
 		cmocka_unit_test(what_is_not_a_sound_shared_object_is_refused),
 		cmocka_unit_test(a_file_that_is_not_there_is_named),
+		cmocka_unit_test(a_relocation_in_code_is_refused_also_when_it_is_not_announced),
 		cmocka_unit_test(static_functions_are_found_and_twins_need_their_file),
 		cmocka_unit_test(function_pointers_agree_with_a_program_that_took_its_own_plt_entry),
 		cmocka_unit_test(got_slots_of_an_image_are_all_found_and_calls_go_through_them),
 		cmocka_unit_test(a_hook_in_a_got_is_not_taken_for_the_resolution_of_an_ifunc),
 		cmocka_unit_test(an_unresolved_lazy_slot_is_not_taken_for_the_resolution_of_an_ifunc),
+		cmocka_unit_test(a_lazy_slot_of_the_defining_library_is_told_from_its_resolution),
 		cmocka_unit_test(a_static_program_lends_its_functions_and_the_choices_of_its_ifuncs),
 		cmocka_unit_test(an_aarch64_object_is_linked_against_an_aarch64_libc),
+		cmocka_unit_test(segments_that_lie_are_refused),
 		cmocka_unit_test(a_damaged_object_is_refused_or_linked_but_never_believed),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
