@@ -5,8 +5,9 @@
  * For k = 1, 2, 3, ... the operation is run as our tracee and at its k-th
  * system call
  *
- *     --kill        it gets SIGKILL at the entry (the call is not made), or
- *     --kill-exit   it gets SIGKILL at the exit (the call was made), or
+ *     --kill        all of its processes get SIGKILL at the entry (the call is not made),
+ *     --kill-exit   the same at the exit (the call was made),
+ *     --kill-one    only the process that makes the call gets SIGKILL at the entry, or
  *     --fail=ERRNO  the call is not made and returns -ERRNO.
  *
  * Between two system calls livepatch changes only its own memory, so killing
@@ -21,12 +22,14 @@
  *
  * and `apply`, `check`, `revert --all --free` must work, the behaviour going
  * new and old again, and leave exactly the mappings that one clean round left:
- * whatever the dead one had allocated was found and freed.
+ * whatever the dead one had allocated was found and freed.  --kill-one leaves
+ * an heir, who must have made the victim all old or all new by himself; his
+ * exit status, and that of --fail, must agree with what became of the victim.
  *
  * The sweep ends when the operation finished before its k-th call (three times
  * in a row: the number of wait4 calls varies from run to run).  With --fail
  * the calls that the dynamic linker makes before main() are left alone, and so
- * is exit_group, which has no failure.  A failed allocation aborts livepatch
+ * are exit_group, which has no failure, and brk, which never returns an error.  A failed allocation aborts livepatch
  * (base/vec.h), which then counts as killed.
  *
  * The tool is traced by us while it traces the victim; neither learns of the
@@ -55,7 +58,7 @@
 
 #include <linux/ptrace.h>
 
-enum { TOOL_DEADLINE_S = 30, ANSWER_DEADLINE_MS = 5000, LAST_CALLS = 8, MAX_ARGS = 16 };
+enum { TOOL_DEADLINE_S = 30, ANSWER_DEADLINE_MS = 5000, LAST_CALLS = 8, MAX_ARGS = 16, MAX_PROCESSES = 16 };
 
 static const char *const call_names[] = {
 #include "syscalls.inc"
@@ -68,7 +71,7 @@ static const char *call_name(uint64_t nr)
 
 /* ---- what is swept ---- */
 
-enum hurt { HURT_NOTHING, HURT_KILL_ENTRY, HURT_KILL_EXIT, HURT_FAIL };
+enum hurt { HURT_NOTHING, HURT_KILL_ENTRY, HURT_KILL_EXIT, HURT_KILL_ONE, HURT_FAIL };
 
 struct operation {
 	const char *name;
@@ -202,10 +205,13 @@ static void describe_status(int status, char *out, size_t size)
 
 static const char *hurt_name(char *out, size_t size)
 {
+	static const char *const names[] = {
+		[HURT_KILL_ENTRY] = "--kill", [HURT_KILL_EXIT] = "--kill-exit", [HURT_KILL_ONE] = "--kill-one"};
+
 	if (cfg.hurt == HURT_FAIL)
 		snprintf(out, size, "--fail=%s", strerrorname_np(cfg.fail_errno));
 	else
-		snprintf(out, size, cfg.hurt == HURT_KILL_EXIT ? "--kill-exit" : "--kill");
+		snprintf(out, size, "%s", names[cfg.hurt]);
 	return out;
 }
 
@@ -532,7 +538,7 @@ static void give_failure(struct user_regs_struct *regs)
 
 static bool cannot_fail(const struct __ptrace_syscall_info *info, struct tracee_range linker)
 {
-	if (info->entry.nr == SYS_exit_group || info->entry.nr == SYS_exit)
+	if (info->entry.nr == SYS_exit_group || info->entry.nr == SYS_exit || info->entry.nr == SYS_brk)
 		return true;
 	return info->instruction_pointer >= linker.start && info->instruction_pointer < linker.end;
 }
@@ -544,16 +550,47 @@ struct run {
 	long k; /* call to hurt at; 0 = just count */
 	enum hurt hurt;
 	pid_t leader;
+	pid_t processes[MAX_PROCESSES]; /* the leader and whom it forked, as long as they live */
+	size_t nr_processes;
 	struct tracee_range linker;
-	bool execed; /* before it, the calls are ours */
-	bool done;
+	bool execed;  /* before it, the calls are ours */
+	bool killing; /* whoever shows up now is killed too */
 	bool failing; /* the call that we skipped is on its way out */
 	enum outcome outcome;
 };
 
-static void run_kill(struct run *r)
+static void run_add(struct run *r, pid_t pid)
 {
-	kill(r->leader, SIGKILL);
+	for (size_t i = 0; i < r->nr_processes; i++)
+		if (r->processes[i] == pid)
+			return;
+	if (r->nr_processes == MAX_PROCESSES)
+		die("the tool forks without end");
+	r->processes[r->nr_processes++] = pid;
+	if (r->killing)
+		kill(pid, SIGKILL);
+}
+
+static void run_remove(struct run *r, pid_t pid)
+{
+	for (size_t i = 0; i < r->nr_processes; i++)
+		if (r->processes[i] == pid)
+			r->processes[i] = r->processes[--r->nr_processes];
+}
+
+static void run_kill_all(struct run *r)
+{
+	r->killing = true;
+	for (size_t i = 0; i < r->nr_processes; i++)
+		kill(r->processes[i], SIGKILL);
+}
+
+static void run_kill(struct run *r, pid_t caller)
+{
+	if (r->hurt == HURT_KILL_ONE)
+		kill(caller, SIGKILL);
+	else
+		run_kill_all(r);
 	r->outcome = HURT_IT;
 }
 
@@ -564,8 +601,8 @@ static void run_at_entry(struct run *r, pid_t pid, const struct __ptrace_syscall
 	now.last[now.nr_calls % LAST_CALLS] = (struct call){info->entry.nr, now.nr_calls + 1};
 	if (++now.nr_calls != r->k)
 		return;
-	if (r->hurt == HURT_KILL_ENTRY) {
-		run_kill(r);
+	if (r->hurt == HURT_KILL_ENTRY || r->hurt == HURT_KILL_ONE) {
+		run_kill(r, pid);
 	} else if (r->hurt == HURT_FAIL) {
 		set_registers(pid, skip_call);
 		r->failing = true;
@@ -579,7 +616,21 @@ static void run_at_exit(struct run *r, pid_t pid)
 		set_registers(pid, give_failure);
 		r->failing = false;
 	} else if (r->hurt == HURT_KILL_EXIT && r->execed && now.nr_calls == r->k && r->outcome != HURT_IT) {
-		run_kill(r);
+		run_kill(r, pid);
+	}
+}
+
+/* A child is ours from its birth on; knowing it before it runs lets nobody escape. */
+static void run_at_event(struct run *r, pid_t pid, int event)
+{
+	unsigned long child;
+
+	if (event == PTRACE_EVENT_EXEC) {
+		r->linker = dynamic_linker_of(pid);
+		r->execed = true;
+	} else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+		if (!ptrace(PTRACE_GETEVENTMSG, pid, NULL, &child))
+			run_add(r, (pid_t)child);
 	}
 }
 
@@ -598,10 +649,7 @@ static void run_stopped(struct run *r, pid_t pid, int status)
 		}
 		sig = 0;
 	} else if (event) {
-		if (event == PTRACE_EVENT_EXEC) {
-			r->linker = dynamic_linker_of(pid);
-			r->execed = true;
-		}
+		run_at_event(r, pid, event);
 		sig = 0;
 	}
 	ptrace(PTRACE_SYSCALL, pid, NULL, sig);
@@ -643,23 +691,26 @@ static bool tool_run_hurt(const char *const *args, enum hurt hurt, long k, enum 
 
 	now.nr_calls = 0;
 	r.leader = run_start(args, output);
+	run_add(&r, r.leader);
 	alarm(TOOL_DEADLINE_S);
-	while (!r.done) {
+	while (r.nr_processes) {
 		pid_t pid = waitpid(-1, &status, __WALL);
 
 		if (pid < 0 && errno == EINTR) {
 			hangs = true;
-			kill(r.leader, SIGKILL);
+			run_kill_all(&r);
 		} else if (pid < 0) {
 			die("waitpid: %m");
 		} else if (pid == victim.pid && !WIFSTOPPED(status)) {
 			victim.reaped = true;
 			victim.status = status;
 		} else if (WIFSTOPPED(status)) {
+			run_add(&r, pid);
 			run_stopped(&r, pid, status);
-		} else if (pid == r.leader) {
-			r.done = true;
-			now.tool_status = status;
+		} else {
+			run_remove(&r, pid);
+			if (pid == r.leader)
+				now.tool_status = status;
 		}
 	}
 	alarm(0);
@@ -725,13 +776,17 @@ static bool note_what_is_left(void)
 	return true;
 }
 
-/* With --fail: the exit status and what happened must agree. */
+/* Whoever is left of the tool must have brought the victim to an end, and tell the truth about it. */
 static bool status_is_honest(const char *before)
 {
 	int status = now.tool_status;
 	char how[64];
 
-	if (cfg.hurt != HURT_FAIL)
+	if (cfg.hurt != HURT_FAIL && cfg.hurt != HURT_KILL_ONE)
+		return true;
+	if (cfg.hurt == HURT_KILL_ONE && !uniform(victim.behaviour))
+		return wrong("the heir left the victim half %s", victim.behaviour);
+	if (cfg.hurt == HURT_KILL_ONE && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return true;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		tally.tolerated++;
@@ -873,7 +928,7 @@ static const struct operation *operation_named(const char *name)
 
 static const char usage[] =
 	"usage: sweep --livepatch=PATH --victim=PATH --object=PATCH.so --op=apply|revert|revert-free|recover\n"
-	"             --kill | --kill-exit | --fail=ERRNO\n"
+	"             --kill | --kill-exit | --kill-one | --fail=ERRNO\n"
 	"             [--from=K] [--to=K] [--step=N] [--fresh=ROUNDS] [--max-failures=N] [--verbose]\n";
 
 /* Options that only set a value. */
@@ -927,6 +982,8 @@ static bool parse_flag(const char *name)
 		cfg.hurt = HURT_KILL_ENTRY;
 	else if (!strcmp(name, "kill-exit"))
 		cfg.hurt = HURT_KILL_EXIT;
+	else if (!strcmp(name, "kill-one"))
+		cfg.hurt = HURT_KILL_ONE;
 	else if (!strcmp(name, "verbose"))
 		cfg.verbose = true;
 	else
@@ -985,7 +1042,7 @@ static void print_summary(int64_t ms)
 
 	printf("sweep %s %s: %ld calls, %ld hurt: %ld left old, %ld mixed, %ld new", cfg.op->name,
 	       hurt_name(mode, sizeof mode), tally.calls, tally.hurt, tally.left_old, tally.left_mixed, tally.left_new);
-	if (cfg.hurt == HURT_FAIL)
+	if (cfg.hurt == HURT_FAIL || cfg.hurt == HURT_KILL_ONE)
 		printf("; %ld refused, %ld tolerated, %ld aborted", tally.refused, tally.tolerated, tally.died);
 	printf("; %ld failures (%.1f s)\n", tally.failures, ms / 1e3);
 }
