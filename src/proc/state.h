@@ -53,7 +53,6 @@ struct lp_proc {
 	bool sites_known, drained;
 	const struct lp_stub_text *force_stub; /* tests: this variant instead of the one the thread needs */
 
-	const char *call_text; /* what LP_CALL_TEXT stands for in the batch being made */
 
 	/* Seized threads that would not stop when asked and so cannot be let go yet. */
 	lp_tid_vec late;

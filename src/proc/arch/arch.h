@@ -16,6 +16,7 @@
 #include "proc/proc.h"
 
 #define LP_BLOCK_MAX 768 /* bytes of a borrowed thread's block, red zone not counted */
+#define LP_RECORD_WORDS 7 /* of a call in the block: number, six arguments; the number becomes the result */
 #define LP_DWARF_REGS_MAX 40
 #define LP_STUB_ROOM 192 /* bytes a stub may take, tail included */
 
@@ -37,7 +38,7 @@ struct lp_stub_text {
 /* What borrowing one thread takes. */
 struct lp_borrow {
 	lp_addr block;	      /* where `bytes` go; also the sp in the stub */
-	lp_addr records;      /* 7 words per call; the first becomes the result */
+	lp_addr records;
 	size_t len;
 	uint8_t bytes[LP_BLOCK_MAX];
 	uint8_t tail[16];

@@ -28,13 +28,12 @@ enum { R15, R14, R13, R12, RBP, RBX, R11, R10, R9, R8, RAX, RCX, RDX, RSI, RDI, 
 
 #define RED_ZONE 128
 #define NR_SAVED 15
-#define RECORD_WORDS 7
-#define RECORDS (LP_CALLS_MAX * RECORD_WORDS * 8)
+#define RECORDS (LP_CALLS_MAX * LP_RECORD_WORDS * 8)
 #define BLOCK ((NR_SAVED + 1) * 8 + RECORDS)
 #define SKIP (RECORDS + RED_ZONE)	/* from above the resume pc to the interrupted sp */
 
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
-_Static_assert(LP_CALLS_MAX == 6 && SKIP == 0x1d0 && SKIP + 8 == 0x1d8, "the stub's immediates");
+_Static_assert(LP_CALLS_MAX == 6 && LP_RECORD_WORDS == 7 && SKIP == 0x1d0 && SKIP + 8 == 0x1d8, "the stub's immediates");
 
 /* rbx record, ebp calls left, r12 first result, r13 the mark that stands for it, r14d 0 until the first call is done */
 #define STUB_LOOP \
@@ -221,7 +220,7 @@ static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struc
 		lp_put64(out->bytes + i * 8, go_on->words[saved[i]]);
 	lp_put64(out->bytes + NR_SAVED * 8, go_on->words[RIP]);
 	for (size_t i = 0; i < nr; i++) {
-		uint8_t *record = out->bytes + (NR_SAVED + 1) * 8 + i * RECORD_WORDS * 8;
+		uint8_t *record = out->bytes + (NR_SAVED + 1) * 8 + i * LP_RECORD_WORDS * 8;
 		lp_put64(record, calls[i].nr);
 		for (size_t a = 0; a < 6; a++)
 			lp_put64(record + 8 + a * 8, calls[i].args[a]);
