@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +155,7 @@ def source_file(text, name):
 
 
 def stripped(program, *options):
+    program = Path(program)
     directory = scratch_directory()
     subprocess.run(["strip", *options, "-o", directory / program.name, program], check=True)
     return directory / program.name
@@ -175,7 +176,7 @@ class Victim:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        if alive(self.pid):
+        with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
@@ -201,6 +202,12 @@ class Victim:
         self.send(request)
         return self.line()
 
+    def rest(self):
+        """Every call bound that an answer needs, and back in read(): from here on its memory stands still."""
+        self.ask()
+        wait_for(lambda: set(states(self.pid)) == {"S"}, "the victim to rest")
+        return self
+
 
 # ---- /proc
 
@@ -224,13 +231,22 @@ def threads(pid):
     return [int(t) for t in os.listdir(f"/proc/{pid}/task")]
 
 
+def of_every_thread(pid, field):
+    """A field of /proc status for each thread that lives long enough to be asked."""
+    values = []
+    for tid in threads(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            values.append(status_of(pid, tid)[field])
+    return values
+
+
 def states(pid):
-    """State letter of every thread."""
-    return [status_of(pid, t)["State"][0] for t in threads(pid)]
+    """State letters."""
+    return [state[0] for state in of_every_thread(pid, "State")]
 
 
 def traced(pid):
-    return any(status_of(pid, t)["TracerPid"] != "0" for t in threads(pid))
+    return any(tracer != "0" for tracer in of_every_thread(pid, "TracerPid"))
 
 
 def alive(pid):

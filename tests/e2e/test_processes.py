@@ -71,18 +71,15 @@ def test_forking_all_the_time_does_not_disturb_patching():
 
 @contextmanager
 def unchanged(victim):
-    """The victim is at rest: not one byte of it may change."""
+    """Not one byte of the victim may change."""
+    victim.rest()
     before = lib.memory_hash(victim.pid)
     yield
     assert lib.memory_hash(victim.pid) == before
 
 
-def target_at_rest(**kwargs):
-    return Victim(lib.compiled("e2e_target.c"), **kwargs)
-
-
 def test_a_target_under_another_tracer_is_refused_naming_the_tracer():
-    with target_at_rest() as victim:
+    with Victim(lib.compiled("e2e_target.c")) as victim:
         strace = subprocess.Popen(["strace", "-q", "-o", "/dev/null", "-p", str(victim.pid)])
         try:
             lib.wait_for(lambda: lib.traced(victim.pid), "strace to attach")
@@ -123,24 +120,24 @@ def public_tool():
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups", "--inh-caps=-all")
 
 
-def run_as_nobody(tool, pid):
-    run = subprocess.run([*AS_NOBODY, tool, "apply", "-p", str(pid), "--json"], input=lib.example_script(),
+def run_as_nobody(tool, pid, script):
+    run = subprocess.run([*AS_NOBODY, tool, "apply", "-p", str(pid), "--json"], input=script,
                          capture_output=True, text=True)
     return lib.Result(run.returncode, run.stdout, run.stderr)
 
 
 @root_only
 def test_another_users_process_is_refused_for_want_of_permission(public_tool):
-    with target_at_rest() as victim:
+    with Victim(lib.compiled("e2e_target.c")) as victim:
         with unchanged(victim):
-            result = run_as_nobody(public_tool, victim.pid)
+            result = run_as_nobody(public_tool, victim.pid, lib.example_script())
         assert result.status == lib.REFUSED and result.error["code"] == "permission", result
 
 
 @root_only
 def test_an_ordinary_user_patches_a_process_of_their_own(public_tool):
     with Victim(lib.compiled("e2e_target.c"), wrap=AS_NOBODY) as victim:
-        result = run_as_nobody(public_tool, victim.pid)
+        result = run_as_nobody(public_tool, victim.pid, lib.example_script())
         assert result.status == lib.DONE, result
         assert behaviour(victim) == NEW
 
@@ -184,7 +181,7 @@ def test_a_confined_target_lives_whether_it_is_patched_or_refused(mode):
 @root_only
 def test_a_confined_target_is_refused_where_the_filter_cannot_be_suspended(public_tool):
     with Victim(lib.compiled("e2e_seccomp.c"), "kill", wrap=AS_NOBODY) as victim:
-        result = run_as_nobody(public_tool, victim.pid)
+        result = run_as_nobody(public_tool, victim.pid, constant_script())
         assert result.status == lib.REFUSED and result.error["code"] == "seccomp", result
         assert victim.ask("call") == "original J"
 

@@ -54,7 +54,7 @@ def caller():
 
 
 def fake(name):
-    return f"dl foo {lib.shared_object('e2e_patch.c', '-DONLY_FAKES')}\n{name} $foo:fake_getppid"
+    return f"dl foo {lib.shared_object('e2e_fake_patch.c')}\n{name} $foo:fake_getppid"
 
 
 @pytest.mark.parametrize("name", ["libc.so.6:getppid", "getppid", "getppid@GLIBC_2.2.5",
@@ -96,5 +96,5 @@ def test_a_jump_from_the_program_to_a_library_goes_through_an_island():
         assert victim.ask("call") == "8"
 
 
-def test_a_function_of_the_vdso_or_an_unmapped_address_is_no_place_for_a_jump(caller):
+def test_an_unmapped_address_is_no_place_for_a_jump(caller):
     assert lib.refusal(caller.pid, fake("jmp 0x10"))["code"] == "unmapped"

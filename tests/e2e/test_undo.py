@@ -80,16 +80,17 @@ def test_data_that_the_program_changed_since_is_not_overwritten_without_force(vi
     assert values(victim)[0] == "1"
 
 
-def test_a_jump_that_someone_else_overwrote_is_found_by_check_and_not_reverted(victim):
-    lib.apply(victim.pid, lib.example_script())
-    at = lib.address_of(victim.pid, lib.compiled("e2e_target.c"), "func_J")
-    write_memory(victim.pid, at + 1, b"\x00\x00\x00\x00")  # a jump to the next instruction
-    report = lib.livepatch("check", "-p", victim.pid, "--json", expect=lib.REFUSED)
-    assert "func_J" in report.out
-    assert lib.revert(victim.pid, "--all", "--json", expect=lib.REFUSED).error["code"] == "memory-changed"
-    with open(f"/proc/{victim.pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(at)
-        assert memory.read(5) == b"\xe9\x00\x00\x00\x00"
+def test_a_jump_that_someone_else_overwrote_is_found_by_check_and_not_reverted():
+    with Victim(lib.compiled("e2e_target.c")) as victim:  # one thread, which does not call what is damaged
+        lib.apply(victim.pid, lib.example_script())
+        at = lib.address_of(victim.pid, lib.compiled("e2e_target.c"), "func_J")
+        write_memory(victim.pid, at + 1, b"\x00\x00\x00\x00")
+        report = lib.livepatch("check", "-p", victim.pid, "--json", expect=lib.REFUSED)
+        assert "func_J" in report.out
+        assert lib.revert(victim.pid, "--all", "--json", expect=lib.REFUSED).error["code"] == "memory-changed"
+        with open(f"/proc/{victim.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(at)
+            assert memory.read(5) == b"\xe9\x00\x00\x00\x00"
 
 
 def test_check_is_content_with_an_intact_patch(victim):
