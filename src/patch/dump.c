@@ -109,19 +109,19 @@ static void print_operand(enum lp_operand kind, const struct lp_op *op, struct l
 	}
 }
 
-static bool has_option(const struct lp_op *op)
+static void print_options(const struct lp_op_syntax *syntax, const struct lp_op *op, struct lp_buf *out)
 {
 	struct lp_op copy = *op;
-	const bool *option = lp_op_option(&copy);
-	return option && *option;
+	for (size_t i = 0; i < LP_OP_OPTIONS_MAX && syntax->options[i]; i++)
+		if (*lp_op_option(&copy, syntax->options[i]))
+			lp_buf_printf(out, " %s", syntax->options[i]);
 }
 
 static void print_op(const struct lp_op *op, struct lp_buf *out)
 {
 	const struct lp_op_syntax *syntax = lp_op_syntax_of(op->kind);
 	lp_buf_str(out, syntax->name);
-	if (has_option(op))
-		lp_buf_printf(out, " %s", syntax->option);
+	print_options(syntax, op, out);
 	for (size_t i = 0; i < LP_ARRAY_SIZE(syntax->operands); i++) {
 		lp_buf_str(out, " ");
 		print_operand(syntax->operands[i].kind, op, out);

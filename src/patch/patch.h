@@ -42,7 +42,7 @@ enum lp_op_kind {
 	LP_OP_NEW,  /* new <memname> <size> */
 	LP_OP_LOAD, /* load <memname> <filename> */
 	LP_OP_DL,   /* dl [--dlopen] <memname> <filename> */
-	LP_OP_JMP,  /* jmp [--allow-active] <addr1> <addr2> */
+	LP_OP_JMP,  /* jmp [--allow-active] [--clobber] <addr1> <addr2> */
 	LP_OP_GOT,  /* got <symbol> <addr> */
 };
 
@@ -60,6 +60,7 @@ struct lp_op {
 	char *path;	       /* LOAD, DL: as written; relative to the tool's working directory */
 	bool dlopen;	       /* DL --dlopen */
 	bool allow_active;     /* JMP --allow-active */
+	bool clobber;	       /* JMP --clobber: callers do not mind which registers the replacement changes */
 };
 
 /* Made by the parse functions only: they keep bookkeeping behind it. */
@@ -85,11 +86,13 @@ enum lp_operand {
 	LP_OPERAND_FILE,    /* the rest of the line, or "quoted"; lp_op.path */
 };
 
+#define LP_OP_OPTIONS_MAX 2
+
 /* Row of ops.def. */
 struct lp_op_syntax {
 	enum lp_op_kind kind;
 	const char *name;   /* "jmp" */
-	const char *option; /* "--allow-active", or NULL when it takes none */
+	const char *options[LP_OP_OPTIONS_MAX]; /* "--allow-active"; those there are come first, then NULL */
 	struct {
 		enum lp_operand kind;
 		const char *text; /* "<addr1>" */

@@ -235,16 +235,29 @@ static int read_operand(struct reader *r, enum lp_operand kind, struct lp_op *op
 	return -LP_EINTERNAL;
 }
 
-struct usage {
-	char text[96];
+struct options {
+	char text[64];
 };
 
-/* "jmp [--allow-active] <addr1> <addr2>" */
+/* The options of an instruction, each between `before` and `after`. */
+static struct options options_of(const struct lp_op_syntax *s, const char *before, const char *after)
+{
+	struct options o = {""};
+	for (size_t i = 0, len = 0; i < LP_OP_OPTIONS_MAX && s->options[i] && len < sizeof o.text; i++)
+		len += (size_t)snprintf(o.text + len, sizeof o.text - len, "%s%s%s", before, s->options[i], after);
+	return o;
+}
+
+struct usage {
+	char text[128];
+};
+
+/* "jmp [--allow-active] [--clobber] <addr1> <addr2>" */
 static struct usage usage_of(const struct lp_op_syntax *s)
 {
 	struct usage u;
-	snprintf(u.text, sizeof u.text, "%s %s%s%s%s %s", s->name, s->option ? "[" : "", s->option ? s->option : "",
-		 s->option ? "] " : "", s->operands[0].text, s->operands[1].text);
+	snprintf(u.text, sizeof u.text, "%s %s%s %s", s->name, options_of(s, "[", "] ").text, s->operands[0].text,
+		 s->operands[1].text);
 	return u;
 }
 
@@ -264,6 +277,14 @@ static const struct lp_op_syntax *read_verb(struct reader *r)
 	return NULL;
 }
 
+static const char *option_named(const struct lp_op_syntax *syntax, struct lp_word w)
+{
+	for (size_t i = 0; i < LP_OP_OPTIONS_MAX && syntax->options[i]; i++)
+		if (lp_word_is(w, syntax->options[i]))
+			return syntax->options[i];
+	return NULL;
+}
+
 static int read_options(struct reader *r, const struct lp_op_syntax *syntax, struct lp_op *op)
 {
 	while (lp_lex_more(&r->lex)) {
@@ -273,13 +294,14 @@ static int read_options(struct reader *r, const struct lp_op_syntax *syntax, str
 			r->lex = before;
 			return 0;
 		}
-		if (!syntax->option)
+		if (!syntax->options[0])
 			return complain(r, w.column, "unknown option %s: `%s` takes none", lp_quote(w).text,
 					syntax->name);
-		if (!lp_word_is(w, syntax->option))
-			return complain(r, w.column, "unknown option %s: `%s` takes %s only", lp_quote(w).text,
-					syntax->name, syntax->option);
-		*lp_op_option(op) = true;
+		const char *option = option_named(syntax, w);
+		if (!option)
+			return complain(r, w.column, "unknown option %s: `%s` takes%s only", lp_quote(w).text,
+					syntax->name, options_of(syntax, " ", "").text);
+		*lp_op_option(op, option) = true;
 	}
 	return 0;
 }

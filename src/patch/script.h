@@ -14,8 +14,8 @@
 const struct lp_op_syntax *lp_op_syntax_of(enum lp_op_kind kind);
 const struct lp_op_syntax *lp_op_syntax_named(struct lp_word name);   /* NULL when unknown */
 const struct lp_value_type *lp_value_type_named(struct lp_word name); /* NULL when unknown */
-/* Where the instruction's option is kept; NULL when it takes none. */
-bool *lp_op_option(struct lp_op *op);
+/* Where an option of the instruction is kept; NULL when it does not take that one. */
+bool *lp_op_option(struct lp_op *op, const char *option);
 
 /* ---- a patchset being made ---- */
 

@@ -1,17 +1,21 @@
 #include "patch/patch.h"
 
+#include <string.h>
+
 #include "base/vec.h"
 #include "patch/script.h"
 
 static const struct lp_op_syntax ops[] = {
-#define LP_OP(kind, name, option, first, first_text, second, second_text, help)                   \
+#define OPTIONS(...) {__VA_ARGS__}
+#define LP_OP(kind, name, options, first, first_text, second, second_text, help)                  \
 	[LP_OP_##kind] = {LP_OP_##kind,                                                           \
 			  name,                                                                   \
-			  option,                                                                 \
+			  options,                                                                \
 			  {{LP_OPERAND_##first, first_text}, {LP_OPERAND_##second, second_text}}, \
 			  help},
 #include "patch/ops.def"
 #undef LP_OP
+#undef OPTIONS
 };
 
 static const struct lp_value_type types[] = {
@@ -53,14 +57,19 @@ const struct lp_value_type *lp_value_type_named(struct lp_word name)
 	return NULL;
 }
 
-bool *lp_op_option(struct lp_op *op)
+bool *lp_op_option(struct lp_op *op, const char *option)
 {
-	switch (op->kind) {
-	case LP_OP_DL:
-		return &op->dlopen;
-	case LP_OP_JMP:
-		return &op->allow_active;
-	default:
-		return NULL;
-	}
+	const struct {
+		enum lp_op_kind kind;
+		const char *name;
+		bool *kept;
+	} all[] = {
+		{LP_OP_DL, "--dlopen", &op->dlopen},
+		{LP_OP_JMP, "--allow-active", &op->allow_active},
+		{LP_OP_JMP, "--clobber", &op->clobber},
+	};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(all); i++)
+		if (all[i].kind == op->kind && strcmp(all[i].name, option) == 0)
+			return all[i].kept;
+	return NULL;
 }

@@ -253,15 +253,31 @@ static void offer_operand(word_vec *out, enum lp_operand kind, const struct lp_p
 	}
 }
 
+static bool is_option(const struct lp_op_syntax *op, const char *word)
+{
+	for (size_t i = 0; word && i < LP_OP_OPTIONS_MAX && op->options[i]; i++)
+		if (strcmp(word, op->options[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Those that are not there yet. */
+static void offer_options(word_vec *out, const struct lp_op_syntax *op, const struct cut *c)
+{
+	for (size_t i = 0; i < LP_OP_OPTIONS_MAX && op->options[i]; i++)
+		if (!c->second || strcmp(c->second, op->options[i]) != 0)
+			offer_if(out, op->options[i], c->word);
+}
+
 static void offer_rest(word_vec *out, const struct cut *c, const struct lp_patchset *ps, struct lp_target *t)
 {
 	const struct lp_op_syntax *op = op_named(c->first);
 	if (!op)
 		return;
-	bool has_option = op->option && c->second && strcmp(c->second, op->option) == 0;
-	size_t operand = c->nr - 1 - has_option;
-	if (operand == 0 && op->option && !has_option && c->word[0] == '-')
-		offer_if(out, op->option, c->word);
+	size_t nr_options = is_option(op, c->second) ? 1 + is_option(op, c->third) : 0;
+	size_t operand = c->nr - 1 - nr_options;
+	if (operand == 0 && c->word[0] == '-')
+		offer_options(out, op, c);
 	else if (operand < LP_ARRAY_SIZE(op->operands))
 		offer_operand(out, op->operands[operand].kind, ps, t, c->word);
 	else if (operand == 2 && op->operands[1].kind == LP_OPERAND_VALUE && c->third && is_address_type(c->third))

@@ -171,9 +171,14 @@ static void options_are_kept(void **state)
 {
 	struct lp_patchset *ps = parse_ok("jmp --allow-active a b\ngot libc.so.6:malloc@GLIBC_2.2.5 0x10\n");
 	assert_true(ps->ops[0].allow_active);
+	assert_false(ps->ops[0].clobber);
 	assert_int_equal(ps->ops[1].kind, LP_OP_GOT);
 	assert_string_equal(ps->ops[1].at.symbol, "libc.so.6:malloc@GLIBC_2.2.5");
 	assert_int_equal(ps->ops[1].to.number, 16);
+	lp_patchset_free(ps);
+	ps = parse_ok("jmp --clobber a b\njmp --clobber --allow-active a b\n");
+	assert_true(ps->ops[0].clobber && !ps->ops[0].allow_active);
+	assert_true(ps->ops[1].clobber && ps->ops[1].allow_active);
 	lp_patchset_free(ps);
 }
 
@@ -281,8 +286,8 @@ static void an_unknown_instruction_suggests_the_nearest(void **state)
 
 static void a_missing_operand_is_named_with_the_usage(void **state)
 {
-	refused("jmp", "t.lp:1:4: <addr1> is missing: jmp [--allow-active] <addr1> <addr2>");
-	refused("jmp a # b", "t.lp:1:7: <addr2> is missing: jmp [--allow-active] <addr1> <addr2>");
+	refused("jmp", "t.lp:1:4: <addr1> is missing: jmp [--allow-active] [--clobber] <addr1> <addr2>");
+	refused("jmp a # b", "t.lp:1:7: <addr2> is missing: jmp [--allow-active] [--clobber] <addr1> <addr2>");
 	refused("dl foo", "t.lp:1:7: <filename> is missing: dl [--dlopen] <memname> <filename>");
 	refused("set a", "t.lp:1:6: <type> <value> is missing: set <addr> <type> <value>");
 	refused("set a int", "t.lp:1:10: a value of type int is missing");
@@ -294,7 +299,7 @@ static void a_missing_operand_is_named_with_the_usage(void **state)
 static void what_follows_a_complete_instruction_is_refused(void **state)
 {
 	refused("jmp a b c",
-		"t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] <addr1> <addr2>");
+		"t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] [--clobber] <addr1> <addr2>");
 	refused("set a int 1 2",
 		"t.lp:1:13: unexpected `2` after the end of the instruction: set <addr> <type> <value>");
 	refused("dl m \"a\" b",
@@ -303,7 +308,7 @@ static void what_follows_a_complete_instruction_is_refused(void **state)
 
 static void wrong_options_are_refused(void **state)
 {
-	refused("jmp --alow-active a b", "t.lp:1:5: unknown option `--alow-active`: `jmp` takes --allow-active only");
+	refused("jmp --alow-active a b", "t.lp:1:5: unknown option `--alow-active`: `jmp` takes --allow-active --clobber only");
 	refused("set --force a int 1", "t.lp:1:5: unknown option `--force`: `set` takes none");
 }
 
@@ -428,8 +433,8 @@ static void dump_is(const char *script, const char *expected)
 static void a_patchset_comes_back_as_the_script_that_makes_it(void **state)
 {
 	dump_is("", "");
-	dump_is(" dl  --dlopen foo \"p q.so\" # c\r\n\njmp --allow-active func_J+16 $foo:func1+0\n",
-		"dl --dlopen foo p q.so\njmp --allow-active func_J+0x10 $foo:func1\n");
+	dump_is(" dl  --dlopen foo \"p q.so\" # c\r\n\njmp --clobber --allow-active func_J+16 $foo:func1+0\n",
+		"dl --dlopen foo p q.so\njmp --allow-active --clobber func_J+0x10 $foo:func1\n");
 	dump_is("set 0100 int 0xffffffff\nset a int8 -1\nset a int64 -9223372036854775808\n",
 		"set 0x40 int -1\nset a int8 -1\nset a int64 -9223372036854775808\n");
 	dump_is("set a str  x # y \nset a str\nset a str z\r\r\n", "set a str x # y \nset a str \nset a str z\r\r\n");
@@ -503,7 +508,7 @@ static void add_random_line(struct lp_buf *b, unsigned i)
 		lp_buf_printf(b, "set %s addr %s%s", a, c, end);
 		break;
 	case 4:
-		lp_buf_printf(b, "jmp %s%s %s%s", pick(2) ? "--allow-active " : "", a, c, end);
+		lp_buf_printf(b, "jmp %s%s%s %s%s", pick(2) ? "--allow-active " : "", pick(2) ? "--clobber " : "", a, c, end);
 		break;
 	case 5:
 		lp_buf_printf(b, "got libc.so.6:x@V %s%s", c, end);

@@ -92,10 +92,12 @@ static void a_module_is_offered_and_then_its_symbols(void **state)
 
 static void an_option_is_offered_before_the_first_operand_only(void **state)
 {
-	offers("jmp -", "--allow-active");
+	offers("jmp -", "--allow-active --clobber");
+	offers("jmp --clobber -", "--allow-active");
 	offers("dl -", "--dlopen");
 	offers("jmp --allow-active zz_d", "zz_data");
 	offers("jmp --allow-active zz_data zz_d", "zz_data");
+	offers("jmp --allow-active --clobber zz_data zz_d", "zz_data");
 	offers("set -", "");
 }
 
