@@ -2,19 +2,24 @@
  * The program whose pauses are measured, from its own side: threads that read
  * the clock as fast as they can and keep the longest gap between two readings.
  *
- *     victim_clock READERS SLEEPERS
- *     reset       forget the gaps seen so far
- *     gap         longest gap of each reader since then, in ns
+ *     victim_clock READERS SLEEPERS FILE
+ *
+ * The gaps are in FILE, mapped shared (struct board), so that asking for them
+ * wakes no thread of ours.  With one reader and no sleeper the main thread
+ * reads, and there is no other; else the main thread waits for requests:
+ *
  *     cost N      ns for N calls of bench_0000, each waiting for the one before
  *     calls       how many of the ten thousand functions answer as patched
  *
- * A gap is a pause only where the reader has a CPU to itself: READERS = 1 is
- * pinned to the last CPU, and the tool runs on another.  SLEEPERS wait in a
+ * A gap is a pause only where the reader has a CPU to itself: a single reader
+ * is pinned to the last CPU, and the tool runs on another.  SLEEPERS wait in a
  * futex, as most threads of a server do.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -24,18 +29,20 @@
 
 /* bench_0000 ... bench_9999; the replacement answers with one less. */
 #define TEN(M, p) M(p##0) M(p##1) M(p##2) M(p##3) M(p##4) M(p##5) M(p##6) M(p##7) M(p##8) M(p##9)
-#define TENS(M, p)                                                                                              \
-	TEN(M, p##0)                                                                                            \
-	TEN(M, p##1) TEN(M, p##2) TEN(M, p##3) TEN(M, p##4) TEN(M, p##5) TEN(M, p##6) TEN(M, p##7) TEN(M, p##8) \
-		TEN(M, p##9)
+#define TENS(M, p)   \
+	TEN(M, p##0) \
+	TEN(M, p##1) \
+	TEN(M, p##2) TEN(M, p##3) TEN(M, p##4) TEN(M, p##5) TEN(M, p##6) TEN(M, p##7) TEN(M, p##8) TEN(M, p##9)
 #define HUNDREDS(M, p)                                                                                    \
 	TENS(M, p##0)                                                                                     \
-	TENS(M, p##1) TENS(M, p##2) TENS(M, p##3) TENS(M, p##4) TENS(M, p##5) TENS(M, p##6) TENS(M, p##7) \
-		TENS(M, p##8) TENS(M, p##9)
+	TENS(M, p##1)                                                                                     \
+	TENS(M, p##2) TENS(M, p##3) TENS(M, p##4) TENS(M, p##5) TENS(M, p##6) TENS(M, p##7) TENS(M, p##8) \
+		TENS(M, p##9)
 #define THOUSANDS(M, p)                                                                                             \
 	HUNDREDS(M, p##0)                                                                                           \
-	HUNDREDS(M, p##1) HUNDREDS(M, p##2) HUNDREDS(M, p##3) HUNDREDS(M, p##4) HUNDREDS(M, p##5) HUNDREDS(M, p##6) \
-		HUNDREDS(M, p##7) HUNDREDS(M, p##8) HUNDREDS(M, p##9)
+	HUNDREDS(M, p##1)                                                                                           \
+	HUNDREDS(M, p##2) HUNDREDS(M, p##3) HUNDREDS(M, p##4) HUNDREDS(M, p##5) HUNDREDS(M, p##6) HUNDREDS(M, p##7) \
+		HUNDREDS(M, p##8) HUNDREDS(M, p##9)
 
 #define DEFINE(name)                \
 	int name(int n);            \
@@ -57,14 +64,21 @@ PATCHED int bench_patched(int n)
 
 static int (*const functions[])(int) = {THOUSANDS(ENTER, bench_)};
 
+/* One cache line each: a reader's gap since the epoch that it has seen. */
 struct reader {
-	_Atomic uint64_t longest;
-	_Atomic unsigned seen_epoch;
+	_Atomic uint64_t longest; /* ns */
+	_Atomic uint32_t seen_epoch;
 } __attribute__((aligned(64)));
 
-static struct reader *readers;
+enum { READERS_MAX = 1000 };
+
+/* bench/run increments the epoch to have the gaps forgotten. */
+static struct board {
+	_Atomic uint32_t epoch;
+	struct reader readers[READERS_MAX];
+} * board;
+
 static long nr_readers;
-static _Atomic unsigned epoch;
 
 static uint64_t now_ns(void)
 {
@@ -88,14 +102,14 @@ static void *read_clock(void *arg)
 {
 	struct reader *r = arg;
 	uint64_t longest = 0, last;
-	unsigned mine = 0;
+	uint32_t mine = 0;
 
 	if (nr_readers == 1)
 		pin_to_last_cpu();
 	last = now_ns();
 	for (;;) {
 		uint64_t now = now_ns();
-		unsigned current = atomic_load_explicit(&epoch, memory_order_relaxed);
+		uint32_t current = atomic_load_explicit(&board->epoch, memory_order_relaxed);
 
 		if (current != mine) {
 			mine = current;
@@ -121,27 +135,6 @@ static void *sleep_for_ever(void *arg)
 	return NULL;
 }
 
-static void reset(void)
-{
-	unsigned next = atomic_fetch_add(&epoch, 1) + 1;
-
-	for (long i = 0; i < nr_readers; i++)
-		while (atomic_load(&readers[i].seen_epoch) != next)
-			sched_yield();
-	say("done");
-}
-
-static void say_gaps(void)
-{
-	char line[1000] = "";
-	int len = 0;
-
-	for (long i = 0; i < nr_readers && len < (int)sizeof line - 24; i++)
-		len += snprintf(line + len, sizeof line - len, "%s%lu", i ? " " : "",
-				(unsigned long)atomic_load(&readers[i].longest));
-	say("%s", line);
-}
-
 static void say_cost(long calls)
 {
 	int x = 1;
@@ -165,11 +158,7 @@ static void say_patched(void)
 
 static void answer(char *request)
 {
-	if (!strcmp(request, "reset"))
-		reset();
-	else if (!strcmp(request, "gap"))
-		say_gaps();
-	else if (!strncmp(request, "cost ", 5))
+	if (!strncmp(request, "cost ", 5))
 		say_cost(atol(request + 5));
 	else if (!strcmp(request, "calls"))
 		say_patched();
@@ -191,14 +180,32 @@ static void start(long count, void *(*run)(void *), struct reader *first)
 	}
 }
 
+static int map_board(const char *file)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || ftruncate(fd, sizeof *board))
+		return -1;
+	board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return board == MAP_FAILED ? -1 : 0;
+}
+
 int main(int argc, char **argv)
 {
-	long sleepers = argc > 2 ? atol(argv[2]) : 0;
+	long sleepers;
 
-	nr_readers = argc > 1 ? atol(argv[1]) : 1;
-	readers = aligned_alloc(64, (nr_readers + 1) * sizeof *readers);
-	memset(readers, 0, (nr_readers + 1) * sizeof *readers);
-	start(nr_readers, read_clock, readers);
+	if (argc != 4 || map_board(argv[3]))
+		return 2;
+	nr_readers = atol(argv[1]);
+	sleepers = atol(argv[2]);
+	if (nr_readers > READERS_MAX)
+		return 2;
+	if (nr_readers == 1 && !sleepers) {
+		say("ready");
+		read_clock(board->readers);
+	}
+	start(nr_readers, read_clock, board->readers);
 	start(sleepers, sleep_for_ever, NULL);
 	serve(answer);
 	return 0;
