@@ -15,3 +15,8 @@ const struct lp_isa *lp_isa_of(uint16_t elf_machine)
 	}
 	return NULL;
 }
+
+void lp_effects_free(struct lp_effects *e)
+{
+	lp_vec_free(&e->calls);
+}

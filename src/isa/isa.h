@@ -17,6 +17,7 @@
 #define LP_ISA_H
 
 #include "base/err.h"
+#include "base/vec.h"
 
 #define LP_JUMP_MAX 16	 /* bytes of the longest piece that entry_bytes() writes */
 #define LP_ISLAND_MAX 24 /* bytes of the longest island */
@@ -118,6 +119,89 @@ struct lp_reloc_howto {
 	uint8_t field;	  /* private to the ISA: which encoder stores the value */
 };
 
+/* ---- what code does to registers ---- */
+
+/* A set of the registers that the calling convention lets a callee change; what the bits stand for is the ISA's own. */
+typedef uint64_t lp_regs;
+
+/* What a call may take from the registers, and what it certainly destroys in them. */
+struct lp_callee {
+	lp_regs reads;
+	lp_regs if_told; /* reads only when its caller says that there is something: a variadic function's vectors */
+	lp_regs kills;
+};
+
+/* The code that a question is about.  Nothing read through it is trusted. */
+struct lp_code {
+	/* The bytes at `at`, *len of them; NULL when they are not known. */
+	const uint8_t *(*bytes)(void *arg, lp_addr at, size_t *len);
+	/* What the function at `entry` does, for live() to look over a call; may ask live() and effects() itself.  A call
+	 * through a pointer at a fixed place has `through` instead, one through anything else neither (both 0). */
+	struct lp_callee (*callee)(void *arg, lp_addr entry, lp_addr through);
+	/* The function, or separate part of one, around `at`; false when that is not known.  A computed jump leads to
+	 * some instruction in it, and what lies behind it is not run into. */
+	bool (*function)(void *arg, lp_addr at, struct lp_range *out);
+	void *arg;
+};
+
+/* What a function does itself; what the functions in `calls` do comes on top. */
+struct lp_effects {
+	lp_regs writes;	       /* in some instruction that was found, ... */
+	lp_regs soils;	       /* ... or a part of it that no compiler counts as the register (vzeroupper) */
+	lp_regs restored;      /* of `writes`: put on the stack and taken from there; the old value may be back at the end */
+	LP_VEC(lp_addr) calls; /* entries of the functions that it calls directly, each once; lp_effects_free() */
+	bool leaves;	       /* it calls or jumps where only the convention is known: through memory or a register */
+	bool open;	       /* not all of its code was found, or it may leave by a computed jump */
+	bool stack_args;       /* it uses arguments on the stack, or the code that was found does not exclude it */
+	unsigned vector_bytes; /* the widest vector register it names: 0, 16, 32, 64 */
+};
+
+/* What becomes of register values from some place on. */
+struct lp_liveness {
+	lp_regs read;	       /* may be read before it is written */
+	lp_regs if_told;       /* ... read from a function's entry on, only as in lp_callee */
+	lp_regs escapes;       /* may arrive unwritten at a return */
+	unsigned vector_bytes; /* as above, of the code that was walked */
+};
+
+/* A direct call or jump, or bytes that look like one. */
+struct lp_branch {
+	lp_addr at, end, target; /* at: of the opcode, prefixes may come before it */
+	bool is_call;
+};
+
+#define LP_PRESERVE_MAX 1024 /* bytes of the longest preserve() */
+
+struct lp_isa_regs {
+	lp_regs all;
+	lp_regs arguments; /* those that can carry an argument of a function */
+	lp_regs results;   /* ... its result */
+	const char *(*name)(unsigned bit);
+
+	/* Follows the code from `entry` on, through jumps wherever they lead, but not into calls. */
+	void (*effects)(const struct lp_code *code, lp_addr entry, struct lp_effects *out);
+
+	/* The fate of the registers in `among` from `from` on, over every path.  What is not known counts as read. */
+	void (*live)(const struct lp_code *code, lp_addr from, lp_regs among, struct lp_liveness *out);
+
+	/* The registers that may hold a value at `place` that the function at `entry` or its caller put there; the rest
+	 * is garbage that calls left.  All, when not every way there can be seen.  Landing pads of exceptions are not. */
+	lp_regs (*defined)(const struct lp_code *code, lp_addr entry, lp_addr place);
+
+	/* Every place in code (which stands at `at`) that could be a direct call or jump: instructions are not told from
+	 * bytes inside of others, so that a megabyte takes a millisecond.  Those that reach less than 1 KiB only with
+	 * `with_short`. */
+	void (*branches)(const uint8_t *code, size_t len, lp_addr at, bool with_short,
+			 void (*found)(void *arg, const struct lp_branch *b), void *arg);
+
+	/* Code at `at` that calls `dest` and puts back `keep` afterwards, vector registers to `vector_bytes`; returns
+	 * its length (<= LP_PRESERVE_MAX; the last 8 bytes are data), 0 when a register in `keep` cannot be saved.
+	 * `dest` must not take arguments on the stack: they are farther up than it thinks. */
+	size_t (*preserve)(uint8_t *out, lp_addr at, lp_addr dest, lp_regs keep, unsigned vector_bytes);
+};
+
+void lp_effects_free(struct lp_effects *e);
+
 struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
@@ -152,6 +236,10 @@ struct lp_isa {
 	size_t (*disasm)(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
 	/* Length of the instruction at code, 0 when it does not decode. */
 	size_t (*insn_length)(const uint8_t *code, size_t len, lp_addr at);
+
+	/* What code does to registers; NULL = nobody can tell on this ISA, and every function may change all that the
+	 * convention allows. */
+	const struct lp_isa_regs *regs;
 };
 
 extern const struct lp_isa lp_isa_x64;

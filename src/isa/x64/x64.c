@@ -3,6 +3,7 @@
 #include <elf.h>
 
 #include "isa/x64/encode.h"
+#include "isa/x64/liveness.h"
 
 const struct lp_isa lp_isa_x64 = {
 	.name = "x86_64",
@@ -20,4 +21,5 @@ const struct lp_isa lp_isa_x64 = {
 	.reloc_store = lp_x64_reloc_store,
 	.disasm = lp_x64_disasm,
 	.insn_length = lp_x64_insn_length,
+	.regs = &lp_x64_regs,
 };
