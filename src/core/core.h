@@ -46,6 +46,8 @@ struct lp_write {
 	struct lp_range body;	  /* CODE: the function that is replaced (stack check) ... */
 	struct lp_range cold;	  /* ... and its .cold part; empty when none */
 	struct lp_range replacement; /* CODE: where it jumps to, for the stack check of the revert; may be empty */
+	char *preserves;	  /* CODE: "rcx for main+0x31 (target)": the jump goes through code that keeps these
+				     registers for callers that rely on them; NULL = straight */
 	bool allow_active;
 	uint64_t over;		  /* id of the active patch whose bytes this one replaces, 0 = none */
 	struct lp_where where;	  /* line of the script */

@@ -17,6 +17,7 @@
 
 #include "base/bits.h"
 #include "base/fdio.h"
+#include "core/preserve.h"
 
 #define CODE_MAX 65536u /* bytes of a function that are looked at */
 #define BEFORE 160u	/* bytes before it: a short jump reaches 128 back */
@@ -195,35 +196,66 @@ static int link_mem(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 
 /* ---- islands ---- */
 
-#define ISLAND_CELL 32u /* one island, aligned */
+#define ISLAND_CELL 32u /* rooms are given out in these */
+
+static bool has_cells(struct lp_plan *p, const struct lp_room *r, const struct lp_entry *e, size_t len)
+{
+	return r->kind == LP_ROOM_ISLANDS && len <= r->range.end - r->range.start - r->used &&
+	       p->t->isa->reaches(e, r->range.start + r->used);
+}
+
+static int add_islands(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, struct lp_room **room, struct lp_err *err)
+{
+	lp_addr hole, from = e->shape == LP_ENTRY_HOP ? e->hole_at : e->jump_at;
+	struct lp_range near = {from, from + LP_JUMP_MAX};
+	int rc = p->t->ops->near_hole(p->t, near, p->t->isa->reach, LP_PAGE, p->taken.items, p->taken.nr, &hole, err);
+	if (rc < 0)
+		return lp_fail(err, LP_EREACH, "there is no free page within reach of " LP_ADDR " for an island to " LP_ADDR, from, dest);
+	lp_vec_push(&p->taken, ((struct lp_range){hole, hole + LP_PAGE}));
+	*room = add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE}, LP_PROT_READ | LP_PROT_EXEC);
+	(*room)->bytes = lp_alloc(LP_PAGE);
+	(*room)->used = 0;
+	return 0;
+}
+
+/* Room for code of `len` bytes that e can reach. */
+static int take_cells(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, size_t len, uint8_t **bytes, lp_addr *at,
+		      struct lp_err *err)
+{
+	struct lp_room *room = NULL;
+	for (size_t i = 0; i < p->rooms.nr && !room; i++)
+		if (has_cells(p, &p->rooms.items[i], e, len))
+			room = &p->rooms.items[i];
+	int rc = room ? 0 : add_islands(p, e, dest, &room, err);
+	if (rc < 0)
+		return rc;
+	*at = room->range.start + room->used;
+	*bytes = room->bytes + room->used;
+	room->used += lp_align_up(len, ISLAND_CELL);
+	return 0;
+}
 
 /* An island that e can reach, with a jump to dest in it. */
 static int make_island(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, lp_addr *at, struct lp_err *err)
 {
-	lp_addr from = e->shape == LP_ENTRY_HOP ? e->hole_at : e->jump_at;
-	struct lp_room *room = NULL;
-	for (size_t i = 0; i < p->rooms.nr && !room; i++) {
-		struct lp_room *r = &p->rooms.items[i];
-		if (r->kind == LP_ROOM_ISLANDS && r->used + ISLAND_CELL <= r->range.end - r->range.start &&
-		    p->t->isa->reaches(e, r->range.start + r->used))
-			room = r;
-	}
-	if (!room) {
-		lp_addr hole;
-		struct lp_range near = {from, from + LP_JUMP_MAX};
-		int rc = p->t->ops->near_hole(p->t, near, p->t->isa->reach, LP_PAGE, p->taken.items, p->taken.nr, &hole, err);
-		if (rc < 0)
-			return lp_fail(err, LP_EREACH, "there is no free page within reach of " LP_ADDR " for an island to " LP_ADDR, from,
-				       dest);
-		lp_vec_push(&p->taken, ((struct lp_range){hole, hole + LP_PAGE}));
-		room = add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE},
-				      LP_PROT_READ | LP_PROT_EXEC);
-		room->bytes = lp_alloc(LP_PAGE);
-		room->used = 0;
-	}
-	*at = room->range.start + room->used;
-	p->t->isa->island(room->bytes + room->used, *at, dest);
-	room->used += ISLAND_CELL;
+	uint8_t *bytes;
+	int rc = take_cells(p, e, dest, LP_ISLAND_MAX, &bytes, at, err);
+	if (rc == 0)
+		p->t->isa->island(bytes, *at, dest);
+	return rc;
+}
+
+/* One that calls dest and keeps registers meanwhile. */
+static int make_thunk(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, const struct lp_keep *keep, lp_addr *at,
+		      struct lp_err *err)
+{
+	uint8_t scratch[LP_PRESERVE_MAX], *bytes;
+	size_t len = p->t->isa->regs->preserve(scratch, 0, dest, keep->regs, keep->vector_bytes);
+	int rc = take_cells(p, e, dest, len, &bytes, at, err);
+	if (rc < 0)
+		return rc;
+	p->t->isa->regs->preserve(bytes, *at, dest, keep->regs, keep->vector_bytes);
+	lp_vec_push(&p->thunks, ((struct lp_thunk){*at, len}));
 	return 0;
 }
 
@@ -414,7 +446,7 @@ static struct lp_range body_of(const struct lp_place *at)
 }
 
 static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, const struct lp_place *to,
-		       const struct lp_entry *e, lp_addr aim, struct lp_err *err)
+		       const struct lp_entry *e, lp_addr aim, const struct lp_keep *keep, struct lp_err *err)
 {
 	struct lp_piece pieces[2];
 	int nr = p->t->isa->entry_bytes(e, aim, pieces), rc = 0;
@@ -430,6 +462,7 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 			w->body = body_of(at);
 			w->cold = at->cold;
 			w->replacement = (struct lp_range){to->addr, to->addr + (to->size ? to->size : 1)};
+			w->preserves = lp_strdup(keep->text);
 		}
 		rc = finish_write(p, w, err);
 	}
@@ -458,10 +491,16 @@ static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 			rc = lp_err_context(err, rc, "cannot put a jump on %s", at.name);
 	}
 	lp_addr aim = to.addr;
-	if (rc == 0 && !p->t->isa->reaches(&e, aim))
+	struct lp_keep keep = {0};
+	if (rc == 0 && !op->clobber)
+		rc = lp_keep_find(p, &at, &to, &keep, err);
+	if (rc == 0 && keep.regs)
+		rc = make_thunk(p, &e, to.addr, &keep, &aim, err);
+	else if (rc == 0 && !p->t->isa->reaches(&e, aim))
 		rc = make_island(p, &e, to.addr, &aim, err);
-	rc = rc ? rc : jump_writes(p, op, &at, &to, &e, aim, err);
+	rc = rc ? rc : jump_writes(p, op, &at, &to, &e, aim, &keep, err);
 	rc = rc ? rc : depend_on_owner(p, to.addr, err);
+	lp_keep_free(&keep);
 	lp_free(window);
 	lp_buf_printf(&p->ops_text, "jmp " LP_ADDR " " LP_ADDR "\n", at.addr, to.addr);
 	return lp_at_where(err, rc, &op->where);
@@ -718,10 +757,13 @@ void lp_plan_reset(struct lp_plan *p)
 		lp_free(p->writes.items[i].old_bytes);
 		lp_free(p->writes.items[i].new_bytes);
 		lp_free(p->writes.items[i].symbol);
+		lp_free(p->writes.items[i].preserves);
 	}
 	for (size_t i = 0; i < p->guards.nr; i++)
 		lp_free(p->guards.items[i].symbol);
-	p->mems.nr = p->rooms.nr = p->writes.nr = p->guards.nr = p->deps.nr = p->taken.nr = 0;
+	p->mems.nr = p->rooms.nr = p->writes.nr = p->guards.nr = p->deps.nr = p->taken.nr = p->thunks.nr = 0;
+	lp_contracts_free(p->contracts);
+	p->contracts = NULL;
 	lp_buf_free(&p->ops_text);
 	p->provisional = false;
 }
@@ -738,5 +780,6 @@ void lp_plan_free(struct lp_plan *p)
 	lp_vec_free(&p->deps);
 	lp_vec_free(&p->taken);
 	lp_vec_free(&p->opened);
+	lp_vec_free(&p->thunks);
 	lp_free(p);
 }

@@ -32,6 +32,14 @@ struct lp_guard {
 	char *symbol;
 };
 
+/* Code in an islands room that keeps registers around a call of a replacement. */
+struct lp_thunk {
+	lp_addr at;
+	size_t len; /* the last 8 bytes are the callee's address */
+};
+
+struct lp_contracts; /* preserve.h */
+
 struct lp_plan {
 	struct lp_target *t;
 	const struct lp_patchset *ps;
@@ -44,6 +52,8 @@ struct lp_plan {
 	LP_VEC(uint64_t) deps; /* ids of patches this one builds on, ascending */
 	LP_VEC(struct lp_range) taken;
 	LP_VEC(struct lp_opened) opened;
+	LP_VEC(struct lp_thunk) thunks;
+	struct lp_contracts *contracts;
 	struct lp_buf ops_text;
 	bool provisional; /* some addresses wait for the target's loader */
 };

@@ -38,6 +38,29 @@ static void print_prot(unsigned prot, struct lp_buf *out)
 		      prot & LP_PROT_EXEC ? 'x' : '-');
 }
 
+/* The code that stands at `at`; bytes of it that are data, in cells of 32. */
+static size_t print_island(const struct lp_plan *p, const uint8_t *bytes, size_t len, lp_addr at, struct lp_buf *out)
+{
+	size_t code = 1; /* an island is one jump and its destination */
+	for (size_t i = 0; i < p->thunks.nr; i++)
+		if (p->thunks.items[i].at == at)
+			code = p->thunks.items[i].len - 8;
+	size_t done = 0;
+	while (done < code && done < len) {
+		char text[128];
+		size_t n = p->t->isa->disasm(bytes + done, len - done, at + done, text, sizeof text);
+		lp_buf_printf(out, "    " LP_ADDR ": %s\n", at + done, n ? text : "?");
+		done += n ? n : 1;
+	}
+	return lp_align_up(code == 1 ? done : code + 8, 32);
+}
+
+static void print_islands(const struct lp_plan *p, const struct lp_room *r, struct lp_buf *out)
+{
+	for (size_t i = 0; i < r->used;)
+		i += print_island(p, r->bytes + i, r->used - i, r->range.start + i, out);
+}
+
 static void print_room(const struct lp_plan *p, const struct lp_room *r, struct lp_buf *out)
 {
 	lp_buf_printf(out, "room %-7s $%-12s " LP_ADDR "-" LP_ADDR "  %zu bytes", lp_room_kind_name(r->kind), r->name, r->range.start,
@@ -53,13 +76,7 @@ static void print_room(const struct lp_plan *p, const struct lp_room *r, struct 
 		lp_buf_str(out, "\n");
 	}
 	if (r->kind == LP_ROOM_ISLANDS)
-		for (size_t i = 0; i < r->used;) {
-			char text[128];
-			size_t n = p->t->isa->disasm(r->bytes + i, r->used - i, r->range.start + i, text, sizeof text);
-			if (i % 32 == 0)
-				lp_buf_printf(out, "    " LP_ADDR ": %s\n", r->range.start + i, n ? text : "?");
-			i = (i / 32 + 1) * 32;
-		}
+		print_islands(p, r, out);
 }
 
 static void print_code(const struct lp_plan *p, const char *label, lp_addr at, const uint8_t *bytes, size_t len, struct lp_buf *out)
@@ -102,6 +119,8 @@ static void print_write(const struct lp_plan *p, const struct lp_write *w, struc
 	if (w->over)
 		lp_buf_printf(out, "  over patch %" PRIu64, w->over);
 	lp_buf_str(out, "\n");
+	if (w->preserves)
+		lp_buf_printf(out, "  preserves %s\n", w->preserves);
 	if (w->kind == LP_WRITE_CODE) {
 		print_code(p, "old", w->at, w->old_bytes, w->len, out);
 		print_code(p, "new", w->at, w->new_bytes, w->len, out);

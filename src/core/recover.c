@@ -59,6 +59,9 @@ static void stage(struct recover *r, struct lp_txn *x)
 							.accept = w->kind == LP_WRITE_DATA ? LP_ACCEPT_SKIP : LP_ACCEPT_EITHER,
 							.symbol = w->symbol});
 		}
+		for (size_t k = 0; k < e->nr_rooms; k++)
+			if (e->rooms[k].kind == LP_ROOM_ISLANDS)
+				lp_txn_watch_islands(x, e->rooms[k].range);
 		lp_txn_entry(x, e->off, (enum lp_entry_state)e->state, LP_REVERTING, LP_REVERTED);
 	}
 }

@@ -172,11 +172,9 @@ static void stage_watches(struct revert *r)
 		const struct lp_ledger_entry *e = &r->entries.items[i];
 		for (size_t k = 0; k < e->nr_writes && !r->opts->allow_active; k++)
 			lp_txn_watch(&r->x, e->writes[k].replacement, LP_WATCH_BODY, e->writes[k].symbol);
-		for (size_t k = 0; k < e->nr_rooms; k++) {
-			const struct lp_entry_room *room = &e->rooms[k];
-			if (room->kind == LP_ROOM_ISLANDS)
-				lp_txn_watch(&r->x, room->range, LP_WATCH_PC, "the patch's islands");
-		}
+		for (size_t k = 0; k < e->nr_rooms && e->state == LP_APPLIED; k++)
+			if (e->rooms[k].kind == LP_ROOM_ISLANDS)
+				lp_txn_watch_islands(&r->x, e->rooms[k].range);
 		if (e->state == LP_APPLIED)
 			lp_txn_entry(&r->x, e->off, LP_APPLIED, LP_REVERTING, LP_REVERTED);
 	}

@@ -63,6 +63,12 @@ void lp_txn_watch(struct lp_txn *x, struct lp_range range, enum lp_watch_kind ki
 	lp_quiesce_watch(&x->quiesce, range, kind, symbol);
 }
 
+void lp_txn_watch_islands(struct lp_txn *x, struct lp_range range)
+{
+	lp_txn_watch(x, range, LP_WATCH_PC, "the patch's islands");
+	lp_txn_watch(x, range, LP_WATCH_BODY, "the patch's islands");
+}
+
 /* ---- prepare ---- */
 
 static int by_place(const void *a, const void *b)
