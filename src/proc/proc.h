@@ -121,6 +121,9 @@ struct lp_sysno {
 };
 const struct lp_sysno *lp_proc_sysno(const struct lp_proc *p);
 
+/* Soft RLIMIT_FSIZE in bytes, UINT64_MAX when unlimited: a call that makes a larger file would kill the target. */
+int lp_proc_file_size_limit(struct lp_proc *p, uint64_t *out, struct lp_err *err);
+
 /* ---- the pause ---- */
 
 struct lp_tregs {

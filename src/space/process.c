@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "proc/proc.h"
 
@@ -170,15 +169,14 @@ static int remote_failed(struct lp_target *t, const char *what, int64_t result, 
 
 static int check_file_limit(struct lp_target *t, uint64_t size, struct lp_err *err)
 {
-	struct rlimit64 limit;
-	if (prlimit64(lp_proc_pid(proc_of(t)), RLIMIT_FSIZE, NULL, &limit) < 0)
-		return lp_fail_sys(err, errno, "cannot read the file size limit of %s", t->label);
-	if (limit.rlim_cur < size)
-		return lp_fail(err, LP_EREMOTE,
-			       "%s may not make files larger than %" PRIu64 " bytes (RLIMIT_FSIZE), and the patch needs %" PRIu64
-			       "; raise it with prlimit --fsize",
-			       t->label, (uint64_t)limit.rlim_cur, size);
-	return 0;
+	uint64_t limit;
+	int rc = lp_proc_file_size_limit(proc_of(t), &limit, err);
+	if (rc == 0 && limit < size)
+		rc = lp_fail(err, LP_EREMOTE,
+			     "%s may not make files larger than %" PRIu64 " bytes (RLIMIT_FSIZE), and the patch needs %" PRIu64
+			     "; raise it with prlimit --fsize",
+			     t->label, limit, size);
+	return rc;
 }
 
 struct mapping {
