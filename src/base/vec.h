@@ -14,17 +14,20 @@
 
 #include <stddef.h>
 
-#define LP_VEC(type)                  \
-	struct {                      \
-		type *items;          \
-		size_t nr, cap;       \
+#define LP_VEC(type)            \
+	struct {                \
+		type *items;    \
+		size_t nr, cap; \
 	}
 
-#define lp_vec_add(v) ((v)->items = lp_vec_grow((v)->items, &(v)->nr, &(v)->cap, sizeof *(v)->items), &(v)->items[(v)->nr - 1])
+#define lp_vec_add(v) \
+	((v)->items = lp_vec_grow((v)->items, &(v)->nr, &(v)->cap, sizeof *(v)->items), &(v)->items[(v)->nr - 1])
 #define lp_vec_push(v, value) (*lp_vec_add(v) = (value))
 #define lp_vec_free(v) (lp_free((v)->items), (v)->items = NULL, (v)->nr = (v)->cap = 0)
 
-#define LP_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]) + 0 * sizeof(char[1 - 2 * __builtin_types_compatible_p(__typeof__(a), __typeof__(&(a)[0]))]))
+#define LP_ARRAY_SIZE(a)              \
+	(sizeof(a) / sizeof((a)[0]) + \
+	 0 * sizeof(char[1 - 2 * __builtin_types_compatible_p(__typeof__(a), __typeof__(&(a)[0]))]))
 
 void *lp_vec_grow(void *items, size_t *nr, size_t *cap, size_t size);
 void *lp_alloc(size_t size); /* zeroed */

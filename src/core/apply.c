@@ -92,8 +92,12 @@ static struct lp_ledger_entry describe(const struct lp_plan *p)
 	e.rooms = lp_alloc(p->rooms.nr * sizeof *e.rooms);
 	for (size_t i = 0; i < p->rooms.nr; i++) {
 		const struct lp_room *r = &p->rooms.items[i];
-		e.rooms[i] = (struct lp_entry_room){
-			.range = r->range, .kind = r->kind, .handle = r->handle, .used = r->used, .name = r->name, .path = r->path};
+		e.rooms[i] = (struct lp_entry_room){.range = r->range,
+						    .kind = r->kind,
+						    .handle = r->handle,
+						    .used = r->used,
+						    .name = r->name,
+						    .path = r->path};
 	}
 	return e;
 }

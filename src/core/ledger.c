@@ -185,7 +185,8 @@ bool lp_ledger_header_valid(const struct lp_ledger_header *h, lp_addr at)
 {
 	if (memcmp(h->magic, "LPLEDGR1", 8) != 0 || h->version != 1 || h->header_size != HEADER_SIZE)
 		return false;
-	if (h->crc != header_crc(h) || h->nr_extents < 1 || h->nr_extents > LP_LEDGER_EXTENTS || h->extents[0].addr != at)
+	if (h->crc != header_crc(h) || h->nr_extents < 1 || h->nr_extents > LP_LEDGER_EXTENTS ||
+	    h->extents[0].addr != at)
 		return false;
 	uint64_t sum = 0;
 	for (size_t i = 0; i < h->nr_extents; i++) {
@@ -194,8 +195,9 @@ bool lp_ledger_header_valid(const struct lp_ledger_header *h, lp_addr at)
 			return false;
 		sum += size;
 	}
-	bool index_fits = h->index_off == 0 || (h->index_off < h->end && h->index_slots && h->index_slots <= h->end / sizeof(struct slot) &&
-						(h->index_slots & (h->index_slots - 1)) == 0);
+	bool index_fits = h->index_off == 0 ||
+			  (h->index_off < h->end && h->index_slots && h->index_slots <= h->end / sizeof(struct slot) &&
+			   (h->index_slots & (h->index_slots - 1)) == 0);
 	return h->end >= HEADER_SIZE && h->end <= sum && h->end % RECORD_MIN == 0 && h->next_id >= 1 && index_fits;
 }
 
@@ -225,7 +227,8 @@ int lp_ledger_open(struct lp_ledger *l, struct lp_target *t, struct lp_err *err)
 		return 0;
 	if (!lp_ledger_header_valid(&l->h, where.start))
 		return lp_fail(err, LP_ELEDGER,
-			       "the ledger at " LP_ADDR " in %s is damaged or was written by another version; nothing was changed",
+			       "the ledger at " LP_ADDR
+			       " in %s is damaged or was written by another version; nothing was changed",
 			       where.start, t->label);
 	l->present = true;
 	return 0;
@@ -283,9 +286,11 @@ static int read_record(struct lp_ledger *l, uint64_t off, struct record *r, stru
 	int rc = read_at(l, off, r, sizeof *r, err);
 	if (rc < 0)
 		return rc;
-	if (r->magic != RECORD_MAGIC || r->kind < ENTRY || r->kind > INDEX || r->size < RECORD_MIN || r->size % RECORD_MIN ||
-	    off >= l->h.end || r->size > l->h.end - off || r->size > run_at(l, off) || (r->kind == ENTRY && r->size > RECORD_MAX))
-		return lp_fail(err, LP_ELEDGER, "the ledger in %s has no sound record at offset %#" PRIx64, l->t->label, off);
+	if (r->magic != RECORD_MAGIC || r->kind < ENTRY || r->kind > INDEX || r->size < RECORD_MIN ||
+	    r->size % RECORD_MIN || off >= l->h.end || r->size > l->h.end - off || r->size > run_at(l, off) ||
+	    (r->kind == ENTRY && r->size > RECORD_MAX))
+		return lp_fail(err, LP_ELEDGER, "the ledger in %s has no sound record at offset %#" PRIx64, l->t->label,
+			       off);
 	return 0;
 }
 
@@ -300,7 +305,8 @@ static int grow(struct lp_ledger *l, uint64_t need, struct lp_err *err)
 			return rc;
 	}
 	if (l->h.nr_extents == LP_LEDGER_EXTENTS)
-		return lp_fail(err, LP_ELEDGERFULL, "the ledger in %s has no room left (%" PRIu64 " bytes in %u extents)", l->t->label,
+		return lp_fail(err, LP_ELEDGERFULL,
+			       "the ledger in %s has no room left (%" PRIu64 " bytes in %u extents)", l->t->label,
 			       capacity(l), LP_LEDGER_EXTENTS);
 	uint64_t size = capacity(l) * 2;
 	if (size < need * 2)
@@ -358,7 +364,8 @@ static int free_record(struct lp_ledger *l, uint64_t off, uint64_t size, struct 
 }
 
 /* Body first, head second, header third: visible only when whole. */
-static int write_record(struct lp_ledger *l, uint64_t off, const uint8_t *blob, size_t len, bool reused, struct lp_err *err)
+static int write_record(struct lp_ledger *l, uint64_t off, const uint8_t *blob, size_t len, bool reused,
+			struct lp_err *err)
 {
 	const size_t head = sizeof(struct record);
 	uint64_t size = ((const struct record *)(const void *)blob)->size;
@@ -547,8 +554,8 @@ int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_e
 		struct body_write w;
 		memcpy(&w, p, sizeof w);
 		const char *symbol = string_at(blob, len, w.symbol);
-		if (!symbol || !w.len || w.kind > LP_WRITE_GOT || w.at + w.len < w.at || !spans(len, w.old_bytes, w.len) ||
-		    !spans(len, w.new_bytes, w.len))
+		if (!symbol || !w.len || w.kind > LP_WRITE_GOT || w.at + w.len < w.at ||
+		    !spans(len, w.old_bytes, w.len) || !spans(len, w.new_bytes, w.len))
 			goto bad_lists;
 		out->writes[i] = (struct lp_entry_write){.at = w.at,
 							 .len = w.len,
@@ -568,11 +575,14 @@ int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_e
 		const char *room_name = string_at(blob, len, m.name);
 		const char *path = string_at(blob, len, m.path);
 		if (!room_name || (m.path && !path) || m.kind > LP_ROOM_HANDLE || m.range.end < m.range.start ||
-		    m.range.end - m.range.start > ROOM_MAX ||
-		    m.range.start % LP_PAGE || m.range.end % LP_PAGE)
+		    m.range.end - m.range.start > ROOM_MAX || m.range.start % LP_PAGE || m.range.end % LP_PAGE)
 			goto bad_lists;
-		out->rooms[i] = (struct lp_entry_room){
-			.range = m.range, .kind = m.kind, .handle = m.handle, .used = m.used, .name = room_name, .path = path};
+		out->rooms[i] = (struct lp_entry_room){.range = m.range,
+						       .kind = m.kind,
+						       .handle = m.handle,
+						       .used = m.used,
+						       .name = room_name,
+						       .path = path};
 	}
 	if (b.nr_deps)
 		memcpy(out->deps, p, b.nr_deps * sizeof *out->deps);
@@ -594,7 +604,8 @@ void lp_ledger_entry_free(struct lp_ledger_entry *e)
 	*e = (struct lp_ledger_entry){0};
 }
 
-static int read_entry(struct lp_ledger *l, uint64_t off, const struct record *r, struct lp_ledger_entry *out, struct lp_err *err)
+static int read_entry(struct lp_ledger *l, uint64_t off, const struct record *r, struct lp_ledger_entry *out,
+		      struct lp_err *err)
 {
 	uint8_t *blob = lp_alloc(r->size);
 	int rc = read_at(l, off, blob, r->size, err);
@@ -713,7 +724,8 @@ static int probe_first(struct lp_ledger *l, uint64_t key, bool (*visit)(const st
 		struct slot chunk[PROBE];
 		uint64_t n = l->h.index_slots - i;
 		n = n < PROBE ? n : PROBE;
-		int rc = read_at(l, l->h.index_off + INDEX_DATA + i * sizeof(struct slot), chunk, n * sizeof *chunk, err);
+		int rc = read_at(l, l->h.index_off + INDEX_DATA + i * sizeof(struct slot), chunk, n * sizeof *chunk,
+				 err);
 		if (rc < 0)
 			return rc;
 		for (uint64_t k = 0; k < n; k++) {
@@ -932,8 +944,8 @@ static int recount_dependents(struct lp_ledger *l, struct survey *s, struct lp_e
 	int rc = 0;
 	for (size_t i = 0; i < s->entries.nr && rc == 0; i++)
 		if (count[i] != s->entries.items[i].nr_dependents)
-			rc = write_at(l, s->entries.items[i].off + offsetof(struct record, nr_dependents), &count[i], sizeof count[i],
-				      err);
+			rc = write_at(l, s->entries.items[i].off + offsetof(struct record, nr_dependents), &count[i],
+				      sizeof count[i], err);
 	lp_free(count);
 	return rc;
 }

@@ -105,8 +105,8 @@ void lp_listing_free(struct lp_listing *l)
 
 /* ---- check ---- */
 
-static int compare(struct lp_target *t, const struct lp_listed *e, const struct lp_listed_write *w, struct lp_check_item *out,
-		   struct lp_err *err)
+static int compare(struct lp_target *t, const struct lp_listed *e, const struct lp_listed_write *w,
+		   struct lp_check_item *out, struct lp_err *err)
 {
 	uint8_t *found = lp_alloc(w->len);
 	int rc = t->ops->read(t, w->at, found, w->len, err);

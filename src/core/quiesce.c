@@ -94,13 +94,15 @@ static bool is_stale(const struct lp_quiesce *q, const struct lp_suspect *s)
 {
 	for (size_t i = 0; i < q->stale.nr; i++) {
 		const struct lp_stale *k = &q->stale.items[i];
-		if (k->tid == s->tid && k->pc == s->pc && k->sp == s->sp && k->slot == s->slot && k->stack_crc == s->stack_crc)
+		if (k->tid == s->tid && k->pc == s->pc && k->sp == s->sp && k->slot == s->slot &&
+		    k->stack_crc == s->stack_crc)
 			return true;
 	}
 	return false;
 }
 
-static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const struct lp_watch *w, lp_addr slot, lp_addr value)
+static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const struct lp_watch *w, lp_addr slot,
+		    lp_addr value)
 {
 	struct lp_suspect s = {.tid = th->tid,
 			       .pc = th->resume_pc,
@@ -122,8 +124,11 @@ static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const stru
 /* No stack to look at: only unwinding can clear this thread, and if it cannot, the thread counts as guilty. */
 static void cannot_look(struct lp_quiesce *q, const struct lp_thread *th)
 {
-	struct lp_suspect s = {
-		.tid = th->tid, .pc = th->resume_pc, .sp = th->sp, .slot = th->sp, .symbol = q->watches.items[0].symbol};
+	struct lp_suspect s = {.tid = th->tid,
+			       .pc = th->resume_pc,
+			       .sp = th->sp,
+			       .slot = th->sp,
+			       .symbol = q->watches.items[0].symbol};
 	if (!is_stale(q, &s))
 		lp_vec_push(&q->suspects, s);
 }
@@ -195,10 +200,13 @@ static int busy(struct lp_quiesce *q, const struct lp_suspect *s, const lp_addr 
 	err->addr = s->value;
 	snprintf(err->function, sizeof err->function, "%s", s->symbol);
 	if (nr <= 0)
-		lp_err_append(err, "\n  its stack cannot be unwound; the word " LP_ADDR " at " LP_ADDR " looks like a return address",
+		lp_err_append(err,
+			      "\n  its stack cannot be unwound; the word " LP_ADDR " at " LP_ADDR
+			      " looks like a return address",
 			      s->value, s->slot);
 	for (int i = 0; i < nr && i < 12; i++)
-		lp_err_append(err, "\n  #%d " LP_ADDR " %s", i, frames[i], lp_target_describe(q->t, frames[i], text, sizeof text));
+		lp_err_append(err, "\n  #%d " LP_ADDR " %s", i, frames[i],
+			      lp_target_describe(q->t, frames[i], text, sizeof text));
 	return rc;
 }
 
@@ -258,8 +266,8 @@ static int one_pause(struct lp_quiesce *q, bool settle_inside, int (*act)(void *
 	return rc;
 }
 
-int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *err), void *arg, struct lp_quiesce_stats *stats,
-		   struct lp_err *err)
+int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *err), void *arg,
+		   struct lp_quiesce_stats *stats, struct lp_err *err)
 {
 	if (q->watches.nr)
 		qsort(q->watches.items, q->watches.nr, sizeof *q->watches.items, by_start);
@@ -279,7 +287,9 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 			continue;
 		}
 		if (now_ms() >= deadline) {
-			lp_err_append(err, "\n  waited %u ms for it to leave; --timeout waits longer, --allow-active does not wait",
+			lp_err_append(err,
+				      "\n  waited %u ms for it to leave; --timeout waits longer, --allow-active does "
+				      "not wait",
 				      q->timeout_ms);
 			return rc < 0 ? rc : -LP_EBUSY;
 		}

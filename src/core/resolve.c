@@ -36,7 +36,8 @@ static int refuse_candidates(struct lp_plan *p, const char *text, const lp_found
 	for (size_t i = 0; i < all->nr && i < 12; i++) {
 		const struct lp_found *f = &all->items[i];
 		if (is_local(f) && f->sym.file)
-			lp_err_append(err, "\n  %s:%s:%s  " LP_ADDR " (local)", images[f->image].name, f->sym.file, f->sym.name, f->addr);
+			lp_err_append(err, "\n  %s:%s:%s  " LP_ADDR " (local)", images[f->image].name, f->sym.file,
+				      f->sym.name, f->addr);
 		else
 			lp_err_append(err, "\n  %s:%s%s%s  " LP_ADDR " (%s)", images[f->image].name, f->sym.name,
 				      f->sym.version ? "@" : "", f->sym.version ? f->sym.version : "", f->addr,
@@ -58,8 +59,8 @@ static int choose(struct lp_plan *p, const char *text, const struct lp_symspec *
 		if (is_local(f)) {
 			nr_local++;
 			local = i;
-		} else if (!global ||
-			   (global->image == f->image && !spec->version && global->sym.version_hidden && !f->sym.version_hidden)) {
+		} else if (!global || (global->image == f->image && !spec->version && global->sym.version_hidden &&
+				       !f->sym.version_hidden)) {
 			global = f;
 		}
 	}
@@ -142,7 +143,8 @@ static int ifunc_value(struct lp_plan *p, const struct lp_found *f, lp_addr *out
 		lp_vec_free(&slots);
 	}
 	return rc ? rc
-		  : lp_fail(err, LP_ENOSYM, "%s is chosen at run time (IFUNC) and %s has not called it yet; name the implementation",
+		  : lp_fail(err, LP_ENOSYM,
+			    "%s is chosen at run time (IFUNC) and %s has not called it yet; name the implementation",
 			    f->sym.name, p->t->label);
 }
 
@@ -249,10 +251,12 @@ static int resolve_mem(struct lp_plan *p, const struct lp_addr_expr *e, struct l
 		out->addr += e->number;
 		out->size = 0;
 		size_t used = strlen(out->name);
-		snprintf(out->name + used, sizeof out->name - used, "%s%#" PRIx64, e->kind == LP_ADDR_MEMSYM ? "+" : ":", e->number);
+		snprintf(out->name + used, sizeof out->name - used, "%s%#" PRIx64,
+			 e->kind == LP_ADDR_MEMSYM ? "+" : ":", e->number);
 	}
 	if (rc == 0 && (out->addr < m->base || out->addr - m->base > m->size))
-		rc = lp_fail(err, LP_ERANGE, "%s lies outside of $%s, which has %" PRIu64 " bytes", out->name, e->mem, m->size);
+		rc = lp_fail(err, LP_ERANGE, "%s lies outside of $%s, which has %" PRIu64 " bytes", out->name, e->mem,
+			     m->size);
 	return rc;
 }
 
@@ -279,7 +283,8 @@ static int image_named(const struct lp_image *images, size_t nr, const char *nam
 {
 	for (size_t i = 0; i < nr; i++) {
 		const char *soname = images[i].elf ? lp_elf_soname(images[i].elf) : NULL;
-		if (strcmp(images[i].name, name) == 0 || strcmp(images[i].path, name) == 0 || (soname && strcmp(soname, name) == 0)) {
+		if (strcmp(images[i].name, name) == 0 || strcmp(images[i].path, name) == 0 ||
+		    (soname && strcmp(soname, name) == 0)) {
 			*image = i;
 			return 0;
 		}
@@ -287,7 +292,8 @@ static int image_named(const struct lp_image *images, size_t nr, const char *nam
 	return -LP_ENOSYM;
 }
 
-int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec, struct lp_err *err)
+int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec,
+		   struct lp_err *err)
 {
 	if (e->kind != LP_ADDR_SYMBOL || e->number)
 		return lp_at_where(err, lp_fail(err, LP_EPARSE, "got takes a symbol's name"), &e->where);

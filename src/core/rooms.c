@@ -87,7 +87,8 @@ static bool pointed_to(struct search *s)
 	return found;
 }
 
-bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr, const struct lp_apply_opts *opts)
+bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
+		     const struct lp_apply_opts *opts)
 {
 	struct search s = {.t = t};
 	struct lp_quiesce q = {.t = t, .timeout_ms = opts->timeout_ms, .interrupted = opts->interrupted};
@@ -95,7 +96,8 @@ bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries,
 		for (size_t k = 0; k < entries[i].nr_rooms; k++)
 			if (is_own(entries[i].rooms[k].kind)) {
 				lp_vec_push(&s.rooms, entries[i].rooms[k].range);
-				lp_quiesce_watch(&q, entries[i].rooms[k].range, LP_WATCH_ROOM, entries[i].rooms[k].name);
+				lp_quiesce_watch(&q, entries[i].rooms[k].range, LP_WATCH_ROOM,
+						 entries[i].rooms[k].name);
 			}
 	struct lp_quiesce_stats stats;
 	struct lp_err err = {0};

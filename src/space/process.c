@@ -63,7 +63,8 @@ static int process_read(struct lp_target *t, lp_addr at, void *data, size_t len,
 	return lp_mem_read(proc_of(t), at, data, len, err);
 }
 
-static int process_read_many(struct lp_target *t, const struct lp_range *ranges, void *const *data, size_t nr, struct lp_err *err)
+static int process_read_many(struct lp_target *t, const struct lp_range *ranges, void *const *data, size_t nr,
+			     struct lp_err *err)
 {
 	return lp_mem_read_many(proc_of(t), ranges, data, nr, err);
 }
@@ -145,8 +146,8 @@ static int process_next_area(struct lp_target *t, lp_addr from, struct lp_area *
 	return 0;
 }
 
-static int process_near_hole(struct lp_target *t, struct lp_range near, uint64_t reach, uint64_t size, const struct lp_range *taken,
-			     size_t nr_taken, lp_addr *out, struct lp_err *err)
+static int process_near_hole(struct lp_target *t, struct lp_range near, uint64_t reach, uint64_t size,
+			     const struct lp_range *taken, size_t nr_taken, lp_addr *out, struct lp_err *err)
 {
 	struct process *s = process_of(t);
 	int rc = know_maps(s, err);
@@ -173,8 +174,8 @@ static int check_file_limit(struct lp_target *t, uint64_t size, struct lp_err *e
 	int rc = lp_proc_file_size_limit(proc_of(t), &limit, err);
 	if (rc == 0 && limit < size)
 		rc = lp_fail(err, LP_EREMOTE,
-			     "%s may not make files larger than %" PRIu64 " bytes (RLIMIT_FSIZE), and the patch needs %" PRIu64
-			     "; raise it with prlimit --fsize",
+			     "%s may not make files larger than %" PRIu64
+			     " bytes (RLIMIT_FSIZE), and the patch needs %" PRIu64 "; raise it with prlimit --fsize",
 			     t->label, limit, size);
 	return rc;
 }
@@ -201,8 +202,9 @@ static int map_named(struct lp_target *t, const char *name, uint64_t size, struc
 	for (size_t i = 0; i < nr; i++, n++) {
 		uint64_t flags = MAP_PRIVATE | MAP_NORESERVE | (fixed ? MAP_FIXED_NOREPLACE : 0);
 		calls[n] = (struct lp_call){.nr = sys->mmap,
-					    .args = {fixed ? maps[i].range.start : 0, maps[i].range.end - maps[i].range.start,
-						     maps[i].prot, flags, LP_CALL_FIRST_RESULT, maps[i].offset}};
+					    .args = {fixed ? maps[i].range.start : 0,
+						     maps[i].range.end - maps[i].range.start, maps[i].prot, flags,
+						     LP_CALL_FIRST_RESULT, maps[i].offset}};
 	}
 	calls[n++] = (struct lp_call){.nr = sys->close, .args = {LP_CALL_FIRST_RESULT}};
 	int rc = lp_inject_text(proc_of(t), calls, n, name, err);
@@ -220,10 +222,12 @@ static int map_named(struct lp_target *t, const char *name, uint64_t size, struc
 			rc = lp_fail(err, EEXIST, "the address " LP_ADDR " was taken meanwhile", maps[i].range.start);
 		else if (failed)
 			rc = remote_failed(t, "mmap", got, err);
-		else if (fixed && (lp_addr)got != maps[i].range.start) /* a kernel before 4.17 takes the address as a hint */
+		else if (fixed &&
+			 (lp_addr)got != maps[i].range.start) /* a kernel before 4.17 takes the address as a hint */
 			rc = lp_fail(err, EEXIST, "the address " LP_ADDR " was taken meanwhile", maps[i].range.start);
 		else
-			maps[i].range = (struct lp_range){(lp_addr)got, (lp_addr)got + (maps[i].range.end - maps[i].range.start)};
+			maps[i].range = (struct lp_range){(lp_addr)got,
+							  (lp_addr)got + (maps[i].range.end - maps[i].range.start)};
 	}
 	return rc;
 }
@@ -241,7 +245,8 @@ static bool is_named(const struct lp_map *m, const char *name)
 }
 
 /* What is still mapped under our name in these ranges, in batches of munmap. */
-static int process_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr, struct lp_err *err)
+static int process_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr,
+			      struct lp_err *err)
 {
 	struct process *s = process_of(t);
 	char name[48];
@@ -253,8 +258,9 @@ static int process_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_
 		for (size_t k = 0; k < s->maps.nr; k++) {
 			const struct lp_map *m = &s->maps.items[k];
 			if (is_named(m, name) && m->range.start >= ranges[i].start && m->range.end <= ranges[i].end)
-				lp_vec_push(&calls, ((struct lp_call){.nr = lp_proc_sysno(s->p)->munmap,
-								      .args = {m->range.start, m->range.end - m->range.start}}));
+				lp_vec_push(&calls, ((struct lp_call){
+							    .nr = lp_proc_sysno(s->p)->munmap,
+							    .args = {m->range.start, m->range.end - m->range.start}}));
 		}
 	for (size_t i = 0; i < calls.nr && rc == 0; i += LP_CALLS_MAX) {
 		size_t n = calls.nr - i < LP_CALLS_MAX ? calls.nr - i : LP_CALLS_MAX;
@@ -273,7 +279,8 @@ static int make_room(struct lp_target *t, uint64_t id, const struct lp_room_requ
 	char name[48];
 	struct mapping maps[LP_ARRAY_SIZE(r->pieces)];
 	for (size_t i = 0; i < r->nr_pieces; i++)
-		maps[i] = (struct mapping){r->pieces[i].range, r->pieces[i].prot, r->pieces[i].range.start - r->range.start};
+		maps[i] = (struct mapping){r->pieces[i].range, r->pieces[i].prot,
+					   r->pieces[i].range.start - r->range.start};
 	int rc = 0;
 	for (size_t i = 0; i < r->nr_pieces && rc == 0; i += MAPPED_PER_CALL) {
 		size_t n = r->nr_pieces - i < MAPPED_PER_CALL ? r->nr_pieces - i : MAPPED_PER_CALL;
@@ -282,7 +289,8 @@ static int make_room(struct lp_target *t, uint64_t id, const struct lp_room_requ
 	return rc;
 }
 
-static int process_make_rooms(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr, struct lp_err *err)
+static int process_make_rooms(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr,
+			      struct lp_err *err)
 {
 	int rc = 0;
 	size_t made = 0;
@@ -319,7 +327,8 @@ static int process_ledger_find(struct lp_target *t, unsigned index, struct lp_ra
 	return rc;
 }
 
-static int process_ledger_make(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out, struct lp_err *err)
+static int process_ledger_make(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out,
+			       struct lp_err *err)
 {
 	char name[48];
 	struct mapping map = {.range = {0, size}, .prot = LP_PROT_READ};
@@ -357,7 +366,8 @@ static int loader_function(struct lp_target *t, const char *name, lp_addr *out, 
 	if (rc < 0)
 		return rc;
 	if (!lp_scope_bind(images, nr, name, NULL, &f))
-		return lp_fail(err, LP_ENOSYM, "%s has no %s: dl --dlopen needs a dynamically linked program", t->label, name);
+		return lp_fail(err, LP_ENOSYM, "%s has no %s: dl --dlopen needs a dynamically linked program", t->label,
+			       name);
 	*out = f.addr;
 	return 0;
 }
@@ -393,13 +403,16 @@ static int process_dlopen(struct lp_target *t, const char *path, unsigned timeou
 		return rc;
 	rc = lp_mem_write(s->p, map.range.start, path, strlen(path) + 1, err);
 	uint64_t result = 0;
-	rc = rc ? rc : lp_call_function(s->p, fn, (uint64_t[6]){map.range.start, REMOTE_RTLD_NOW}, &result, timeout_ms, err);
+	rc = rc ? rc
+		: lp_call_function(s->p, fn, (uint64_t[6]){map.range.start, REMOTE_RTLD_NOW}, &result, timeout_ms, err);
 	if (rc == 0 || rc == -LP_ENOTHREAD) {
 		struct lp_call drop = {.nr = lp_proc_sysno(s->p)->munmap, .args = {map.range.start, LP_PAGE}};
 		lp_inject(s->p, &drop, 1, NULL);
 	}
 	if (rc == 0 && result == 0)
-		rc = lp_fail(err, LP_EREMOTE, "dlopen of %s failed inside %s: is the file readable there, and all it needs?", path, t->label);
+		rc = lp_fail(err, LP_EREMOTE,
+			     "dlopen of %s failed inside %s: is the file readable there, and all it needs?", path,
+			     t->label);
 	process_refresh(t);
 	*handle = result;
 	return rc ? rc : image_by_path(t, path, image, err);
@@ -509,7 +522,8 @@ int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_fi
 		s->target.label = lp_sprintf("process %d (%s)", (int)pid, lp_proc_comm(s->p));
 		s->target.isa = lp_isa_of(lp_proc_machine(s->p));
 		if (!s->target.isa)
-			rc = lp_fail(err, LP_EISA, "%s runs on an instruction set that is not supported", s->target.label);
+			rc = lp_fail(err, LP_EISA, "%s runs on an instruction set that is not supported",
+				     s->target.label);
 	}
 	if (rc < 0) {
 		lp_target_close(&s->target);

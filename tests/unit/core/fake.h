@@ -37,9 +37,9 @@ struct fake {
 	} extents[LP_LEDGER_EXTENTS];
 	LP_VEC(struct fake_room) rooms;
 	lp_addr next_room;
-	uint64_t writes;     /* changes made so far */
-	uint64_t die_at;     /* the change that does not happen any more, nor any after it; 0 = never */
-	uint64_t fail_at;    /* the one change that fails; 0 = none */
+	uint64_t writes;  /* changes made so far */
+	uint64_t die_at;  /* the change that does not happen any more, nor any after it; 0 = never */
+	uint64_t fail_at; /* the one change that fails; 0 = none */
 	bool paused;
 	/* the threads that a pause shows; before each pause `move` may change them */
 	struct lp_thread *threads;
@@ -94,7 +94,8 @@ static inline int fake_read(struct lp_target *t, lp_addr at, void *data, size_t 
 	return 0;
 }
 
-static inline int fake_read_many(struct lp_target *t, const struct lp_range *r, void *const *data, size_t nr, struct lp_err *err)
+static inline int fake_read_many(struct lp_target *t, const struct lp_range *r, void *const *data, size_t nr,
+				 struct lp_err *err)
 {
 	int rc = 0;
 	for (size_t i = 0; i < nr && rc == 0; i++)
@@ -134,17 +135,20 @@ static inline int fake_area(struct lp_target *t, lp_addr at, struct lp_area *out
 {
 	if (at < FAKE_DATA || at >= FAKE_DATA + FAKE_DATA_SIZE)
 		return lp_fail(err, LP_EUNMAPPED, "no area at " LP_ADDR, at);
-	*out = (struct lp_area){.range = {FAKE_DATA, FAKE_DATA + FAKE_DATA_SIZE}, .prot = LP_PROT_READ | LP_PROT_WRITE, .is_private = true};
+	*out = (struct lp_area){.range = {FAKE_DATA, FAKE_DATA + FAKE_DATA_SIZE},
+				.prot = LP_PROT_READ | LP_PROT_WRITE,
+				.is_private = true};
 	return 0;
 }
 
 static inline int fake_next_area(struct lp_target *t, lp_addr from, struct lp_area *out, struct lp_err *err)
 {
-	return from < FAKE_DATA + FAKE_DATA_SIZE ? fake_area(t, from < FAKE_DATA ? FAKE_DATA : from, out, err) : -LP_EUNMAPPED;
+	return from < FAKE_DATA + FAKE_DATA_SIZE ? fake_area(t, from < FAKE_DATA ? FAKE_DATA : from, out, err)
+						 : -LP_EUNMAPPED;
 }
 
-static inline int fake_hole(struct lp_target *t, struct lp_range near, uint64_t reach, uint64_t size, const struct lp_range *taken,
-			    size_t nr, lp_addr *out, struct lp_err *err)
+static inline int fake_hole(struct lp_target *t, struct lp_range near, uint64_t reach, uint64_t size,
+			    const struct lp_range *taken, size_t nr, lp_addr *out, struct lp_err *err)
 {
 	lp_addr at = fake_of(t)->next_room;
 	for (size_t i = 0; i < nr; i++)
@@ -172,7 +176,8 @@ static inline int fake_make_rooms(struct lp_target *t, uint64_t id, const struct
 	return 0;
 }
 
-static inline int fake_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr, struct lp_err *err)
+static inline int fake_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr,
+				  struct lp_err *err)
 {
 	struct fake *f = fake_of(t);
 	for (size_t i = 0; i < nr; i++)
@@ -192,7 +197,8 @@ static inline int fake_ledger_find(struct lp_target *t, unsigned index, struct l
 	return 0;
 }
 
-static inline int fake_ledger_make(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out, struct lp_err *err)
+static inline int fake_ledger_make(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out,
+				   struct lp_err *err)
 {
 	struct fake *f = fake_of(t);
 	int rc = fake_change(f, err);

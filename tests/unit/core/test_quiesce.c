@@ -38,7 +38,8 @@ static struct fake *target_with_thread_at(lp_addr pc)
 	return f;
 }
 
-static int run(struct fake *f, enum lp_watch_kind kind, unsigned timeout_ms, struct lp_quiesce_stats *stats, struct lp_err *err)
+static int run(struct fake *f, enum lp_watch_kind kind, unsigned timeout_ms, struct lp_quiesce_stats *stats,
+	       struct lp_err *err)
 {
 	struct lp_quiesce q = {.t = &f->target, .timeout_ms = timeout_ms};
 	lp_quiesce_watch(&q, (struct lp_range){FUNC, FUNC_END}, kind, "func_J");
