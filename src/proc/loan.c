@@ -7,6 +7,7 @@
 #include <linux/ptrace.h>
 
 #define HALT_MS 20	   /* for a thread to stop, when there may be others */
+#define LETGO_MS 100	   /* for a late one to stop */
 #define CANDIDATES_MAX 256 /* threads looked at in one round */
 
 /* ---- choosing ---- */
@@ -155,9 +156,10 @@ int lp_loan_lost(struct lp_loan *l, struct lp_err *err)
 
 int lp_loan_late(struct lp_loan *l, unsigned ms, struct lp_err *err)
 {
-	/* It finishes by itself, whenever that is. */
+	/* It finishes by itself, whenever that is; but only a stopped thread can be let go. */
 	lp_trace_interrupt(l->tid);
 	lp_late_add(l->p, l->tid);
+	lp_late_settle(l->p, lp_deadline(LETGO_MS));
 	int rc = lp_fail(err, LP_ETIMEOUT, "thread %d has not finished what we asked of it within %u ms; it goes on by itself",
 			 l->tid, ms);
 	if (err)

@@ -476,12 +476,13 @@ static int attach_copy(struct lp_proc *p, const char *exe_file, struct lp_err *e
 	}
 	lp_elf_close(main->debug);
 	main->debug = copy;
+	p->copy_attached = true;
 	return 0;
 }
 
 /* ---- the list ---- */
 
-static int load(struct lp_proc *p, const char *exe_file, struct lp_err *err)
+static int load(struct lp_proc *p, struct lp_err *err)
 {
 	struct scan s = {.p = p};
 	int rc = read_auxv(&s, err);
@@ -493,8 +494,6 @@ static int load(struct lp_proc *p, const char *exe_file, struct lp_err *err)
 		rc = lp_fail(err, LP_EELF, "no program is mapped in process %d (%s)", (int)p->pid, p->comm);
 	if (rc == 0)
 		open_vdso(p);
-	if (rc == 0 && exe_file)
-		rc = attach_copy(p, exe_file, err);
 	lp_vec_free(&s.found);
 	lp_maps_free(&s.maps);
 	return rc;
@@ -504,7 +503,9 @@ int lp_images(struct lp_proc *p, const char *exe_file, const struct lp_image **i
 {
 	int rc = 0;
 	if (!p->images_known)
-		rc = load(p, exe_file, err);
+		rc = load(p, err);
+	if (rc == 0 && exe_file && !p->copy_attached)
+		rc = attach_copy(p, exe_file, err);
 	if (rc < 0) {
 		lp_images_forget(p);
 		return lp_proc_why(p, rc, err);
@@ -527,7 +528,7 @@ void lp_images_forget(struct lp_proc *p)
 	}
 	lp_vec_free(&p->image_fds);
 	lp_vec_free(&p->images);
-	p->images_known = false;
+	p->images_known = p->copy_attached = false;
 	lp_unwind_forget(p);
 }
 
@@ -535,6 +536,19 @@ int lp_image_reopen(struct lp_proc *p, size_t image)
 {
 	int fd = image < p->image_fds.nr ? p->image_fds.items[image] : -1;
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+int lp_image_of(const struct lp_proc *p, lp_addr at)
+{
+	for (size_t i = 0; i < p->images.nr; i++) {
+		const struct lp_image *im = &p->images.items[i];
+		for (size_t k = 0; k < lp_elf_phdr_count(im->elf); k++) {
+			const Elf64_Phdr *ph = lp_elf_phdr(im->elf, k);
+			if (ph->p_type == PT_LOAD && at - im->bias - ph->p_vaddr < ph->p_memsz)
+				return (int)i;
+		}
+	}
+	return -1;
 }
 
 int lp_tls_offset(struct lp_proc *p, size_t image, uint64_t sym_value, int64_t *out, struct lp_err *err)

@@ -67,12 +67,14 @@ struct lp_proc {
 	bool cpu_held;
 	int old_policy;
 	struct sched_param old_param;
+	lp_addr main_stack; /* start of "[stack]" */
 	LP_VEC(struct lp_range) writable; /* stack bounds: the writable maps, read before the pause */
 
 	/* images */
 	LP_VEC(struct lp_image) images;
 	LP_VEC(int) image_fds; /* of the same index; -1 = read from memory */
 	bool images_known;
+	bool copy_attached; /* the user's own file of the program is images[0].debug */
 
 	Dwfl *dwfl;
 	const struct lp_stopped *unwinding;
@@ -148,6 +150,9 @@ int lp_trace_cont(pid_t tid, int signal);
 int lp_trace_regs(pid_t tid, struct lp_tregs *out);
 int lp_trace_set_regs(pid_t tid, const struct lp_tregs *r);
 /* False when the deadline passed; deadline 0 looks once. */
+int lp_trace_vectors(pid_t tid, int set, struct lp_vectors *out);
+int lp_trace_set_vectors(pid_t tid, int set, const struct lp_vectors *v);
+int lp_trace_sigmask(pid_t tid, uint64_t *out);
 bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out);
 /* What to do between two looks: `tries` counts them, `missing` the threads that are still to stop. */
 void lp_trace_nap(unsigned tries, size_t missing);
@@ -187,12 +192,20 @@ int lp_stub_sites(struct lp_proc *p, struct lp_err *err);
 /* ---- modules.c ---- */
 /* A new descriptor of the file of an image, or -1 when it was read from memory. */
 int lp_image_reopen(struct lp_proc *p, size_t image);
+/* The image whose segments hold an address; negative = none. */
+int lp_image_of(const struct lp_proc *p, lp_addr at);
 
 /* ---- stop.c ---- */
 /* The writable mapping around an address, as of the last pause; NULL = none. */
 const struct lp_range *lp_stack_bounds(const struct lp_proc *p, lp_addr at);
 
+/* Registers and stack of one thread that is held already, as lp_stop_all() takes them, so that lp_unwind() works. */
+int lp_look_at(struct lp_proc *p, pid_t tid, struct lp_err *err);
+
 /* ---- unwind.c ---- */
+
+/* Report the images to libdw; lp_unwind() does it when it was not done. */
+int lp_unwind_prepare(struct lp_proc *p, struct lp_err *err);
 void lp_unwind_forget(struct lp_proc *p);
 
 #endif

@@ -262,6 +262,8 @@ static int read_bounds(struct lp_proc *p, struct lp_err *err)
 	int rc = lp_maps_read(p, &maps, err);
 	p->writable.nr = 0;
 	for (size_t i = 0; rc == 0 && i < maps.nr; i++) {
+		if (!strcmp(maps.items[i].path, "[stack]"))
+			p->main_stack = maps.items[i].range.start;
 		if (maps.items[i].prot & LP_MAP_WRITE)
 			lp_vec_push(&p->writable, maps.items[i].range);
 	}
@@ -444,6 +446,16 @@ static int look(struct lp_proc *p, struct lp_err *err)
 		p->stopped.items[i].resume_pc = resume_pc(p, &p->tracees.items[i], &p->stopped.items[i]);
 	read_stacks(p);
 	return 0;
+}
+
+int lp_look_at(struct lp_proc *p, pid_t tid, struct lp_err *err)
+{
+	p->tracees.nr = p->stopped.nr = 0;
+	add_tracee(p, tid, false);
+	int rc = read_bounds(p, err);
+	rc = rc < 0 ? rc : look(p, err);
+	p->tracees.nr = 0;
+	return rc;
 }
 
 /* ---- the pause ---- */

@@ -81,6 +81,25 @@ int lp_trace_set_regs(pid_t tid, const struct lp_tregs *r)
 	return done(ptrace(PTRACE_SETREGSET, tid, (void *)(long)NT_PRSTATUS, &iov));
 }
 
+int lp_trace_vectors(pid_t tid, int set, struct lp_vectors *out)
+{
+	struct iovec iov = {out->bytes, sizeof out->bytes};
+	int rc = done(ptrace(PTRACE_GETREGSET, tid, (void *)(long)set, &iov));
+	out->len = rc == 0 ? iov.iov_len : 0;
+	return rc;
+}
+
+int lp_trace_set_vectors(pid_t tid, int set, const struct lp_vectors *v)
+{
+	struct iovec iov = {(void *)(uintptr_t)v->bytes, v->len};
+	return done(ptrace(PTRACE_SETREGSET, tid, (void *)(long)set, &iov));
+}
+
+int lp_trace_sigmask(pid_t tid, uint64_t *out)
+{
+	return done(ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof *out, out));
+}
+
 int lp_trace_leaving(pid_t tid)
 {
 	struct __ptrace_syscall_info info;
@@ -231,8 +250,9 @@ void lp_late_settle(struct lp_proc *p, uint64_t deadline)
 			i++;
 			continue;
 		}
-		if (ev.kind != LP_EV_GONE)
-			lp_trace_detach(p->late.items[i], ev.signal);
+		struct lp_tregs r;
+		if (ev.kind != LP_EV_GONE && lp_trace_regs(p->late.items[i], &r) == 0)
+			lp_trace_release(p->arch, p->late.items[i], &r, ev.signal, ev.kind == LP_EV_GROUP);
 		p->late.items[i] = p->late.items[--p->late.nr];
 	}
 }

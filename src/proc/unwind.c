@@ -113,7 +113,7 @@ static const Dwfl_Thread_Callbacks thread_callbacks = {
 
 /* ---- walking ---- */
 
-static int prepare(struct lp_proc *p, struct lp_err *err)
+int lp_unwind_prepare(struct lp_proc *p, struct lp_err *err)
 {
 	const struct lp_image *images;
 	size_t nr;
@@ -154,7 +154,7 @@ int lp_unwind(struct lp_proc *p, int tid, lp_addr *frames, size_t max, struct lp
 	const struct lp_stopped *t = thread_of(p, tid);
 	if (!t)
 		return lp_fail(err, LP_EINTERNAL, "thread %d was not stopped", tid);
-	int rc = prepare(p, err);
+	int rc = lp_unwind_prepare(p, err);
 	if (rc < 0)
 		return rc;
 	struct frames f = {frames, 0, max};

@@ -45,6 +45,23 @@ struct lp_borrow {
 	struct lp_tregs enter; /* registers that send the thread to the stub */
 };
 
+/* What calling a function on a borrowed thread takes: a frame for rt_sigreturn(2), and registers. */
+#define LP_VECTORS_MAX 16384 /* bytes of vector state, the largest: AMX tiles */
+#define LP_FRAME_MAX (LP_VECTORS_MAX + 1024)
+
+struct lp_vectors {
+	size_t len;
+	uint8_t bytes[LP_VECTORS_MAX] __attribute__((aligned(64)));
+};
+
+struct lp_call_frame {
+	lp_addr at; /* where `bytes` go; also the sp at the call and at the sigreturn */
+	lp_addr result_at;
+	size_t len;
+	uint8_t bytes[LP_FRAME_MAX];
+	struct lp_tregs enter;
+};
+
 struct lp_arch {
 	uint16_t machine;
 	struct lp_sysno sysno;
@@ -82,6 +99,15 @@ struct lp_arch {
 	const struct lp_stub_text *(*stub)(int tid);
 	/* All variants, NULL-terminated: to recognise what an earlier livepatch left. */
 	const struct lp_stub_text *const *stubs;
+	int vector_set; /* the NT_* register set of the vector state */
+	/* Code that calls a function, stores its result, and issues rt_sigreturn. */
+	const struct lp_stub_text *call_stub;
+	/* Why this thread cannot come back through rt_sigreturn; NULL = it can. */
+	const char *(*no_sigreturn)(int tid);
+	/* The frame with which rt_sigreturn restores everything, and registers that call fn(args) above it. */
+	void (*call)(lp_addr stub_at, const struct lp_tregs *resume, const struct lp_vectors *v, uint64_t sigmask, lp_addr fn,
+		     const uint64_t args[6], struct lp_call_frame *out);
+
 	/* `resume` sent through the stub at `stub_at` to make nr calls. */
 	void (*borrow)(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *resume,
 		       const struct lp_call *calls, size_t nr, struct lp_borrow *out);

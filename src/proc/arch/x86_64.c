@@ -13,6 +13,8 @@
  * stub builds its frame below and clobbers nothing.  The stub touches no
  * vector register, no segment register and, after popfq, no flag.
  */
+#include <asm/sigcontext.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -90,7 +92,20 @@ _Static_assert(sizeof by_jmp == SLOT + 8 && SLOT % 8 == 0 && sizeof by_jmp <= LP
 static const struct lp_stub_text stub_by_ret = {.code = by_ret, .len = sizeof by_ret, .after_syscall = AFTER_SYSCALL};
 static const struct lp_stub_text stub_by_jmp = {
 	.code = by_jmp, .len = sizeof by_jmp, .after_syscall = AFTER_SYSCALL, .tail_at = SLOT, .tail_len = 8};
-static const struct lp_stub_text *const all_stubs[] = {&stub_by_ret, &stub_by_jmp, NULL};
+
+/* Calls rax with rsp at a ucontext, stores the result where rbx points, lets rt_sigreturn(2) restore the rest. */
+static const uint8_t call_code[] = {
+	0xff, 0xd0,			/*  0  call   *%rax              */
+	0x48, 0x89, 0x03,		/*  2  mov    %rax,(%rbx)        */
+	0xb8, 0x0f, 0x00, 0x00, 0x00,	/*  5  mov    $15,%eax           */
+	0x0f, 0x05,			/* 10  syscall                   */
+	0x0f, 0x0b,			/* 12  ud2                       */
+};
+static const struct lp_stub_text stub_for_call = {.code = call_code, .len = sizeof call_code, .after_syscall = 12};
+
+_Static_assert(SYS_rt_sigreturn == 15, "the number in the call stub");
+
+static const struct lp_stub_text *const all_stubs[] = {&stub_by_ret, &stub_by_jmp, &stub_for_call, NULL};
 
 /* ---- registers ---- */
 
@@ -240,6 +255,101 @@ static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struc
 	r[EFLAGS] &= ~UINT64_C(0x500); /* TF would trap in the stub, DF is for string instructions; popfq brings both back */
 }
 
+/* ---- calling ---- */
+
+/*
+ * rt_sigreturn(2) takes a struct ucontext at sp (arch/x86/kernel/signal_64.c)
+ * and, where that points, an XSAVE image framed by two magic words
+ * (asm/sigcontext.h, struct _fpx_sw_bytes).  The image that ptrace gives lacks
+ * the frame.
+ */
+struct sigframe {
+	uint64_t flags, link, stack_sp;
+	uint32_t stack_flags, pad;
+	uint64_t stack_size;
+	uint64_t regs[18]; /* r8-r15 rdi rsi rbp rbx rdx rax rcx rsp rip eflags */
+	uint16_t cs, gs, fs, ss;
+	uint64_t err, trapno, oldmask, cr2, fpstate, reserved[8];
+	uint64_t sigmask;
+};
+
+#define UC_FP_XSTATE 1
+#define UC_SIGCONTEXT_SS 2
+#define UC_STRICT_RESTORE_SS 4
+#define FRAME_RESULT sizeof(struct sigframe)
+#define FRAME_FP lp_align_up(FRAME_RESULT + 8, 64)
+#define XSAVE_LEGACY 512 /* bytes before the XSAVE header, whose first word says which components are not initial */
+#define XSAVE_MIN 576
+#define SW_BYTES 464
+
+_Static_assert(sizeof(struct sigframe) == 304, "struct ucontext of x86-64 Linux");
+
+/* End of the last component in use (Intel SDM vol. 1, 13.4.3); a larger image than the thread may use is refused. */
+static size_t xsave_size(const struct lp_vectors *v, uint64_t components)
+{
+	size_t size = XSAVE_MIN;
+	for (unsigned i = 2; i < 63; i++) {
+		unsigned a, b, c, d;
+		if (!(components >> i & 1) || !__get_cpuid_count(0xd, i, &a, &b, &c, &d))
+			continue;
+		if (b + a > size)
+			size = b + a;
+	}
+	return size < v->len ? size : v->len;
+}
+
+static size_t lay_vectors(uint8_t *fp, const struct lp_vectors *v)
+{
+	uint64_t components = lp_get64(v->bytes + XSAVE_LEGACY) | 3 /* x87, SSE */;
+	size_t size = xsave_size(v, components);
+	memcpy(fp, v->bytes, size);
+	memset(fp + SW_BYTES, 0, XSAVE_LEGACY - SW_BYTES);
+	lp_put32(fp + SW_BYTES, FP_XSTATE_MAGIC1);
+	lp_put32(fp + SW_BYTES + 4, (uint32_t)size + FP_XSTATE_MAGIC2_SIZE);
+	lp_put64(fp + SW_BYTES + 8, components);
+	lp_put32(fp + SW_BYTES + 16, (uint32_t)size);
+	lp_put32(fp + size, FP_XSTATE_MAGIC2);
+	return size + FP_XSTATE_MAGIC2_SIZE;
+}
+
+static const char *no_sigreturn(int tid)
+{
+	return stub_for(tid) == &stub_by_jmp ? "it has a shadow stack, through which no sigreturn of ours would lead" : NULL;
+}
+
+static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_vectors *v, uint64_t sigmask, lp_addr fn,
+		 const uint64_t args[6], struct lp_call_frame *out)
+{
+	static const uint16_t order[] = {R8,  R9,  R10, R11, R12, R13, R14, R15, RDI,
+					 RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, EFLAGS};
+	memset(out->bytes, 0, sizeof out->bytes);
+	out->len = FRAME_FP + lay_vectors(out->bytes + FRAME_FP, v);
+	out->at = lp_align_down(go_on->words[RSP] - RED_ZONE - out->len, 64);
+	out->result_at = out->at + FRAME_RESULT;
+	struct sigframe f = {
+		.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+		.stack_flags = 0x7fff, /* no valid mode: the kernel leaves the alternate stack as it is */
+		.cs = (uint16_t)go_on->words[CS],
+		.ss = (uint16_t)go_on->words[SS],
+		.fpstate = out->at + FRAME_FP,
+		.sigmask = sigmask,
+	};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(order); i++)
+		f.regs[i] = go_on->words[order[i]];
+	memcpy(out->bytes, &f, sizeof f);
+
+	static const uint16_t arg_regs[6] = {RDI, RSI, RDX, RCX, R8, R9};
+	out->enter = *go_on;
+	uint64_t *r = out->enter.words;
+	for (size_t i = 0; i < 6; i++)
+		r[arg_regs[i]] = args[i];
+	r[RIP] = stub_at;
+	r[RSP] = out->at;
+	r[RAX] = fn;
+	r[RBX] = out->result_at;
+	r[EFLAGS] &= ~UINT64_C(0x500);
+}
+
 const struct lp_arch lp_arch_host = {
 	.machine = EM_X86_64,
 	.sysno = {SYS_mmap, SYS_munmap, SYS_mprotect, SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_prctl},
@@ -262,4 +372,8 @@ const struct lp_arch lp_arch_host = {
 	.stub = stub_for,
 	.stubs = all_stubs,
 	.borrow = borrow,
+	.vector_set = NT_X86_XSTATE,
+	.call_stub = &stub_for_call,
+	.no_sigreturn = no_sigreturn,
+	.call = call,
 };

@@ -1,0 +1,158 @@
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "victims.h"
+
+#define TIMEOUT_MS 5000
+#define LIBRARY "libBrokenLocale.so.1" /* part of glibc, and loaded by nobody */
+
+static lp_addr function(struct lp_proc *p, const char *name)
+{
+	const struct lp_image *images;
+	struct lp_found found;
+	size_t nr;
+	assert_ok(lp_images(p, NULL, &images, &nr, &last_error));
+	if (!lp_scope_bind(images, nr, name, NULL, &found))
+		fail_msg("the victim has no %s", name);
+	return found.addr;
+}
+
+static bool is_loaded(struct lp_proc *p, const char *name)
+{
+	const struct lp_image *images;
+	size_t nr;
+	lp_images_forget(p);
+	assert_ok(lp_images(p, NULL, &images, &nr, &last_error));
+	for (size_t i = 0; i < nr; i++) {
+		if (strstr(images[i].name, name))
+			return true;
+	}
+	return false;
+}
+
+static void expect_getpid(struct lp_proc *p, unsigned rounds)
+{
+	lp_addr getpid_at = function(p, "getpid");
+	for (unsigned i = 0; i < rounds; i++) {
+		uint64_t result = 0;
+		assert_ok(lp_call_function(p, getpid_at, (uint64_t[6]){0}, &result, TIMEOUT_MS, &last_error));
+		assert_int_equal(result, lp_proc_pid(p));
+	}
+}
+
+static void call_getpid_in(unsigned rounds, unsigned threads, const char *const argv[])
+{
+	struct victim *v = victim_start(threads, argv);
+	struct lp_proc *p = open_locked(v->pid);
+	expect_getpid(p, rounds);
+	lp_proc_close(p);
+	victim_is_well(v, threads);
+	victim_end(v);
+}
+
+static void a_busy_thread_calls_a_function_and_keeps_its_vectors(void **state)
+{
+	call_getpid_in(200, 1, (const char *[]){"spin", "1", NULL});
+}
+
+static void a_sleeping_thread_calls_a_function_and_sees_no_eintr(void **state)
+{
+	call_getpid_in(100, 1, (const char *[]){"blockers", "nanosleep", NULL});
+	call_getpid_in(100, 1, (const char *[]){"blockers", "epoll", NULL});
+}
+
+static void a_thread_outside_the_allocator_is_found_while_others_allocate(void **state)
+{
+	call_getpid_in(100, 3, (const char *[]){"mallocs", "3", NULL});
+}
+
+static lp_addr put_string(struct lp_proc *p, const char *text)
+{
+	struct lp_call map = {lp_proc_sysno(p)->mmap,
+			      {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
+	assert_ok(lp_inject(p, &map, 1, &last_error));
+	assert_true(map.result > 0);
+	assert_ok(lp_mem_write(p, (lp_addr)map.result, text, strlen(text) + 1, &last_error));
+	return (lp_addr)map.result;
+}
+
+static void dlopen_and_dlclose_work_while_other_threads_allocate(void **state)
+{
+	struct victim *v = victim_start(3, (const char *[]){"mallocs", "3", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	lp_addr name = put_string(p, LIBRARY), dlopen_at = function(p, "dlopen"), dlclose_at = function(p, "dlclose");
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t handle = 0, rc = 1;
+		assert_false(is_loaded(p, "BrokenLocale"));
+		assert_ok(lp_call_function(p, dlopen_at, (uint64_t[6]){name, RTLD_NOW}, &handle, TIMEOUT_MS, &last_error));
+		assert_int_not_equal(handle, 0);
+		assert_true(is_loaded(p, "BrokenLocale"));
+		assert_ok(lp_call_function(p, dlclose_at, (uint64_t[6]){handle}, &rc, TIMEOUT_MS, &last_error));
+		assert_int_equal(rc, 0);
+	}
+	lp_proc_close(p);
+	victim_is_well(v, 3);
+	victim_end(v);
+}
+
+static void a_function_that_does_not_return_in_time_goes_on_by_itself(void **state)
+{
+	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	uint64_t result;
+	assert_refused(lp_call_function(p, function(p, "usleep"), (uint64_t[6]){300000}, &result, 100, &last_error), LP_ETIMEOUT);
+	victim_is_well(v, 1);
+	expect_getpid(p, 3);
+	lp_proc_close(p);
+	victim_is_well(v, 1);
+	victim_end(v);
+}
+
+/* Killed between any two steps, the sigreturn frame brings the thread back. */
+static void a_victim_outlives_callers_that_are_killed(void **state)
+{
+	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
+	for (unsigned i = 0; i < 100; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct lp_proc *p;
+			uint64_t result;
+			if (lp_proc_open(&p, v->pid, NULL) < 0)
+				_exit(1);
+			for (lp_addr at = function(p, "getpid");;)
+				lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL);
+		}
+		nanosleep(&(struct timespec){0, 20000000 + rand() % 1000 * 1000}, NULL);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	victim_is_well(v, 1);
+	struct lp_proc *p = open_locked(v->pid);
+	expect_getpid(p, 3);
+	lp_proc_close(p);
+	victim_is_well(v, 1);
+	victim_end(v);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_busy_thread_calls_a_function_and_keeps_its_vectors),
+		cmocka_unit_test(a_sleeping_thread_calls_a_function_and_sees_no_eintr),
+		cmocka_unit_test(a_thread_outside_the_allocator_is_found_while_others_allocate),
+		cmocka_unit_test(dlopen_and_dlclose_work_while_other_threads_allocate),
+		cmocka_unit_test(a_function_that_does_not_return_in_time_goes_on_by_itself),
+		cmocka_unit_test(a_victim_outlives_callers_that_are_killed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
