@@ -196,6 +196,7 @@ static int call_on_some_thread(struct lp_proc *p, struct trip *t, lp_addr fn, co
 			       unsigned timeout_ms, struct lp_err *err)
 {
 	for (uint64_t deadline = lp_deadline(timeout_ms);; sched_yield()) {
+		lp_late_settle(p, 0);
 		int rc = try_all(p, t, fn, args, err);
 		if (rc < 0)
 			return rc;

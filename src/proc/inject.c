@@ -249,9 +249,9 @@ static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 	int rc = lp_stub_drain(p, err);
 	if (rc < 0)
 		return rc;
-	lp_late_settle(p, 0);
 	for (uint64_t deadline = lp_deadline(CHOICE_MS);; sched_yield()) {
 		struct lp_loan last;
+		lp_late_settle(p, 0); /* the only thread may be one that was slow to stop */
 		if (try_all(p, b, &last, &rc, err) != NEXT)
 			return rc;
 		if (last.refusal || lp_now() > deadline)
