@@ -58,7 +58,14 @@
 
 #include <linux/ptrace.h>
 
-enum { TOOL_DEADLINE_S = 30, ANSWER_DEADLINE_MS = 5000, LAST_CALLS = 8, MAX_ARGS = 16, MAX_PROCESSES = 16 };
+enum {
+	TOOL_DEADLINE_S = 30,
+	ANSWER_DEADLINE_MS = 5000,
+	LAST_CALLS = 8,
+	MAX_ARGS = 16,
+	MAX_PROCESSES = 16,
+	UNFINISHED_REACH = 20
+};
 
 static const char *const call_names[] = {
 #include "syscalls.inc"
@@ -71,7 +78,7 @@ static const char *call_name(uint64_t nr)
 
 /* ---- what is swept ---- */
 
-enum hurt { HURT_NOTHING, HURT_KILL_ENTRY, HURT_KILL_EXIT, HURT_KILL_ONE, HURT_FAIL };
+enum hurt { HURT_UNSAID, HURT_KILL_ENTRY, HURT_KILL_EXIT, HURT_KILL_ONE, HURT_FAIL };
 
 struct operation {
 	const char *name;
@@ -103,11 +110,12 @@ static struct {
 	int argc;
 	char **argv;
 	char script[PATH_MAX];
-	long unfinished_at; /* killing apply at the entry of this call leaves it half done */
+	long unfinished_at; /* killing apply at the entry of this write leaves it unfinished */
 } cfg = {.from = 1, .to = LONG_MAX, .step = 1, .fresh = 100, .max_failures = 5};
 
 static struct {
-	long calls, hurt, left_old, left_mixed, left_new, refused, tolerated, died;
+	long calls; /* of the longest run that was not hurt */
+	long hurt, left_old, left_mixed, left_new, refused, tolerated, died;
 	long failures;
 } tally;
 
@@ -553,9 +561,10 @@ struct run {
 	pid_t processes[MAX_PROCESSES]; /* the leader and whom it forked, as long as they live */
 	size_t nr_processes;
 	struct tracee_range linker;
-	bool execed;  /* before it, the calls are ours */
-	bool killing; /* whoever shows up now is killed too */
-	bool failing; /* the call that we skipped is on its way out */
+	bool writes_only; /* k counts the pwrite64 calls */
+	bool execed;	  /* before it, the calls are ours */
+	bool killing;	  /* whoever shows up now is killed too */
+	bool failing;	  /* the call that we skipped is on its way out */
 	enum outcome outcome;
 };
 
@@ -597,6 +606,8 @@ static void run_kill(struct run *r, pid_t caller)
 static void run_at_entry(struct run *r, pid_t pid, const struct __ptrace_syscall_info *info)
 {
 	if (!r->execed || r->outcome == HURT_IT || (r->hurt == HURT_FAIL && cannot_fail(info, r->linker)))
+		return;
+	if (r->writes_only && info->entry.nr != SYS_pwrite64)
 		return;
 	now.last[now.nr_calls % LAST_CALLS] = (struct call){info->entry.nr, now.nr_calls + 1};
 	if (++now.nr_calls != r->k)
@@ -682,11 +693,9 @@ static pid_t run_start(const char *const *args, int output)
 	return pid;
 }
 
-/* Runs args, hurts call k; k = 0 counts only.  False with the reason when it hung. */
-static bool tool_run_hurt(const char *const *args, enum hurt hurt, long k, enum outcome *outcome)
+static bool run_to_end(struct run r, const char *const *args, enum outcome *outcome)
 {
 	int output = output_open(), status;
-	struct run r = {.k = k, .hurt = hurt, .outcome = FINISHED_BEFORE};
 	bool hangs = false;
 
 	now.nr_calls = 0;
@@ -717,6 +726,20 @@ static bool tool_run_hurt(const char *const *args, enum hurt hurt, long k, enum 
 	output_take(output);
 	*outcome = r.outcome;
 	return hangs ? wrong("livepatch hangs") : true;
+}
+
+/* Runs args, hurts call k; k = 0 counts only.  False with the reason when it hung. */
+static bool tool_run_hurt(const char *const *args, long k, enum outcome *outcome)
+{
+	return run_to_end((struct run){.k = k, .hurt = cfg.hurt, .outcome = FINISHED_BEFORE}, args, outcome);
+}
+
+/* The number of its writes does not depend, as that of its waits does, on how fast threads stop. */
+static bool apply_killed_at_write(long k, enum outcome *outcome)
+{
+	const struct run r = {.k = k, .hurt = HURT_KILL_ENTRY, .writes_only = true, .outcome = FINISHED_BEFORE};
+
+	return run_to_end(r, APPLY, outcome);
 }
 
 /* ---- one round ---- */
@@ -751,11 +774,24 @@ static bool clean_round(void)
 	       tool_succeeds(REVERT_FREE) && behaves("ooo", "after revert") && threads_are_free() && maps_are_clean();
 }
 
+static bool is_unfinished(bool *answer)
+{
+	static const char *const args[6] = {"list", "-p", "PID", "--json"};
+
+	if (!tool_succeeds(args))
+		return false;
+	*answer = strstr(now.tool_output, "\"unfinished\": true");
+	return true;
+}
+
 static bool leave_unfinished(void)
 {
 	enum outcome outcome;
+	bool unfinished;
 
-	return reach_old() && tool_run_hurt(APPLY, HURT_KILL_ENTRY, cfg.unfinished_at, &outcome);
+	if (!reach_old() || !apply_killed_at_write(cfg.unfinished_at, &outcome) || !is_unfinished(&unfinished))
+		return false;
+	return unfinished ? true : wrong("write %ld of apply leaves nothing unfinished any more", cfg.unfinished_at);
 }
 
 static bool reach_start(void)
@@ -829,7 +865,7 @@ static bool round_at(long k, enum outcome *outcome)
 	if (!reach_start() || !victim_ask())
 		return false;
 	memcpy(before, victim.behaviour, sizeof before);
-	if (!tool_run_hurt(cfg.op->args, cfg.hurt, k, outcome))
+	if (!tool_run_hurt(cfg.op->args, k, outcome))
 		return false;
 	if (!victim_lives() || !threads_are_free() || !victim_progresses())
 		return false;
@@ -852,28 +888,25 @@ static void renew_victim(void)
 	}
 }
 
-/* The call of apply at whose entry a kill leaves the victim half patched; the last one, as it has done the most. */
+/* The write of apply before which a kill leaves the victim half patched, or else the last that leaves it unfinished. */
 static void find_unfinished(void)
 {
-	enum outcome outcome;
-	long calls;
+	enum outcome outcome = HURT_IT;
+	bool unfinished;
 
-	renew_victim();
-	if (!tool_run_hurt(APPLY, HURT_NOTHING, 0, &outcome))
-		die("%s", now.text);
-	calls = now.nr_calls;
-	for (long k = calls; k > 0; k--) {
+	for (long k = 1; outcome == HURT_IT; k++) {
 		renew_victim();
-		if (!reach_old() || !tool_run_hurt(APPLY, HURT_KILL_ENTRY, k, &outcome) || !victim_ask())
+		if (!reach_old() || !apply_killed_at_write(k, &outcome) || !is_unfinished(&unfinished) || !victim_ask())
 			die("looking for an unfinished apply: %s", now.text);
-		if (!uniform(victim.behaviour)) {
+		if (unfinished)
 			cfg.unfinished_at = k;
+		if (!uniform(victim.behaviour))
 			return;
-		}
 		if (!tool_succeeds(RECOVER))
 			die("looking for an unfinished apply: %s", now.text);
 	}
-	die("no kill leaves an apply half done; nothing to recover");
+	if (!cfg.unfinished_at)
+		die("no kill leaves an apply unfinished; nothing to recover");
 }
 
 static void sweep(void)
