@@ -222,13 +222,15 @@ int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint
 	rc = rc < 0 ? rc : lp_stub_drain(p, err);
 	if (rc < 0)
 		return rc;
-	lp_late_settle(p, 0);
 	struct trip *t = aligned_alloc(64, lp_align_up(sizeof *t, 64));
 	if (!t)
 		abort();
+	lp_hush_begin(&p->hush);
+	lp_late_settle(p, 0);
 	rc = lp_stub_place(p, p->arch->call_stub, 0, &t->stub, err);
 	if (rc == 0)
 		rc = call_on_some_thread(p, t, fn, args, result, timeout_ms, err);
+	lp_hush_end(&p->hush);
 	free(t);
 	return rc;
 }

@@ -246,17 +246,20 @@ static enum verdict try_all(struct lp_proc *p, const struct batch *b, struct lp_
 
 static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 {
+	struct lp_loan last;
 	int rc = lp_stub_drain(p, err);
 	if (rc < 0)
 		return rc;
-	for (uint64_t deadline = lp_deadline(CHOICE_MS);; sched_yield()) {
-		struct lp_loan last;
-		lp_late_settle(p, 0); /* the only thread may be one that was slow to stop */
-		if (try_all(p, b, &last, &rc, err) != NEXT)
-			return rc;
-		if (last.refusal || lp_now() > deadline)
-			return lp_loan_none(&last, err);
+	lp_hush_begin(&p->hush);
+	lp_late_settle(p, 0);
+	for (uint64_t deadline = lp_deadline(CHOICE_MS); try_all(p, b, &last, &rc, err) == NEXT; sched_yield()) {
+		if (last.refusal || lp_now() > deadline) {
+			rc = lp_loan_none(&last, err);
+			break;
+		}
 	}
+	lp_hush_end(&p->hush);
+	return rc;
 }
 
 int lp_inject(struct lp_proc *p, struct lp_call *calls, size_t nr, struct lp_err *err)

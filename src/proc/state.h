@@ -12,6 +12,7 @@
 
 #include <elfutils/libdwfl.h>
 #include <sched.h>
+#include <signal.h>
 
 #include "proc/arch/arch.h"
 #include "proc/proc.h"
@@ -30,6 +31,11 @@ struct lp_tracee {
 	char state;    /* 'R', or 'T' when it was group-stopped */
 	lp_addr rseq;  /* lp_trace_rseq(), for threads outside system calls */
 	uint64_t rseq_cs;
+};
+
+/* Brackets all waiting for stops: SIGCHLD ends our naps in there. */
+struct lp_hush {
+	sigset_t old;
 };
 
 /* Where a stub is, or could be. */
@@ -64,6 +70,7 @@ struct lp_proc {
 	uint64_t pause_began, pause_ended; /* ns, CLOCK_MONOTONIC */
 	uint8_t *arena; /* stack copies */
 	size_t arena_size;
+	struct lp_hush hush;
 	bool cpu_held;
 	int old_policy;
 	struct sched_param old_param;
@@ -154,6 +161,8 @@ int lp_trace_vectors(pid_t tid, int set, struct lp_vectors *out);
 int lp_trace_set_vectors(pid_t tid, int set, const struct lp_vectors *v);
 int lp_trace_sigmask(pid_t tid, uint64_t *out);
 bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out);
+void lp_hush_begin(struct lp_hush *h);
+void lp_hush_end(const struct lp_hush *h);
 /* What to do between two looks: `tries` counts them, `missing` the threads that are still to stop. */
 void lp_trace_nap(unsigned tries, size_t missing);
 /* The one syscall-stop question: 1 leaving, 0 entering, negative unknown. */

@@ -488,6 +488,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 		return lp_fail(err, LP_EINTERNAL, "process %d is stopped already", (int)p->pid);
 	uint64_t deadline = lp_deadline(timeout_ms);
 	lp_tid_vec known = {0};
+	lp_hush_begin(&p->hush);
 	lp_late_settle(p, deadline);
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : read_bounds(p, err);
@@ -505,6 +506,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 		p->stopped.nr = 0;
 		release_all(p);
 		yield_cpu(p);
+		lp_hush_end(&p->hush);
 		return lp_proc_why(p, rc, err);
 	}
 	p->paused = true;
@@ -525,6 +527,7 @@ void lp_resume_all(struct lp_proc *p, uint64_t *ns)
 	p->pause_ended = lp_now();
 	p->paused = false;
 	yield_cpu(p);
+	lp_hush_end(&p->hush);
 	if (ns)
 		*ns = p->pause_ended - p->pause_began;
 }

@@ -9,9 +9,11 @@
  *  2. While a thread is seized, a signal that the program ignores is not
  *     dropped but reported, and must be passed on like any other.
  *  3. waitpid() has no deadline, and a thread in an uninterruptible wait does
- *     not stop.  So we look without waiting, a few times at once, then with
- *     naps between that grow from microseconds to half a millisecond.  (SIGCHLD
- *     would tell, but it belongs to the program that we are a library of.)
+ *     not stop.  So we look without waiting, and in between sleep for SIGCHLD,
+ *     which a stop sends to the tracer and which can be waited for with a
+ *     deadline; it is blocked for that time (struct lp_hush).  Where it does not
+ *     reach us (ignored, or taken by another thread of the program that we are
+ *     a library of) the sleep ends by its timeout.
  */
 #include "proc/state.h"
 
@@ -22,6 +24,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <linux/ptrace.h>
 
@@ -134,22 +137,54 @@ static struct lp_event classify(pid_t tid, int status)
 	}
 }
 
-#define LOOKS 12	  /* without sleeping: a look costs a third of a microsecond, sleeping and waking some ten */
 #define FEW 4
 #define NS_PER_STOP 2000 /* what a thread needs to stop, with two CPUs */
-#define NAP_MAX 500000
+#define NAP_STEP 50000
+#define NAP_MAX 5000000
+
+static void nap(uint64_t ns)
+{
+	nanosleep(&(struct timespec){0, (long)ns}, NULL);
+}
+
+static void nap_until_a_stop(uint64_t at_most)
+{
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigtimedwait(&chld, NULL, &(struct timespec){0, (long)at_most});
+}
 
 /*
  * Each thread needs the CPU for a moment in order to stop.  While many are
- * missing it would be wrong to look (or to be woken) at every stop: that takes
- * the CPU away from those that are still to come.
+ * missing it would be wrong to be woken at every stop: that takes the CPU away
+ * from those that are still to come.  For the last few it is right: when we
+ * run again, the scheduler has had no reason to let others run before them.
  */
 void lp_trace_nap(unsigned tries, size_t missing)
 {
-	if (tries < LOOKS && missing <= FEW)
-		return;
-	uint64_t ns = NS_PER_STOP * missing * (tries < 64 ? 1 : tries / 32);
-	nanosleep(&(struct timespec){0, ns < NAP_MAX ? (long)ns : NAP_MAX}, NULL);
+	if (missing > FEW && tries < 32)
+		nap(NS_PER_STOP * missing);
+	else
+		nap_until_a_stop(tries < NAP_MAX / NAP_STEP ? (tries + 1) * NAP_STEP : NAP_MAX);
+}
+
+/* Blocked, SIGCHLD waits for us to take it, whatever its disposition but SIG_IGN. */
+void lp_hush_begin(struct lp_hush *h)
+{
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &chld, &h->old);
+}
+
+/* Signals about children of the program around us may have gone with ours: its handler, if any, gets one more. */
+void lp_hush_end(const struct lp_hush *h)
+{
+	struct sigaction sa;
+	if (sigaction(SIGCHLD, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
+		kill(getpid(), SIGCHLD);
+	pthread_sigmask(SIG_SETMASK, &h->old, NULL);
 }
 
 bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
@@ -165,7 +200,7 @@ bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
 			*out = (struct lp_event){LP_EV_GONE, 0, 0};
 			return true;
 		}
-		if (!deadline || (tries >= LOOKS && lp_now() >= deadline)) {
+		if (!deadline || lp_now() >= deadline) {
 			*out = (struct lp_event){LP_EV_NONE, 0, 0};
 			return false;
 		}
