@@ -16,7 +16,8 @@ int lp_recover_locked(struct lp_target *t, const struct lp_apply_opts *opts, str
 
 /* Can the rooms of these (reverted) entries go?  False, with a warning in the log that says why, when a thread or
  * anything writable still points into one of them. */
-bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr, const struct lp_apply_opts *opts);
+bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
+		     const struct lp_apply_opts *opts);
 
 /* Unmap an entry's islands, and with `own_too` its objects, files and memory.  What is mapped there now by somebody else
  * stays; doing it twice is harmless.  Objects of the target's loader are not touched. */

@@ -32,7 +32,7 @@ struct lp_quiesce {
 	struct lp_range hull; /* all watches lie in it */
 	uint64_t widest;
 	LP_VEC(struct lp_suspect) suspects; /* of the last look */
-	LP_VEC(struct lp_stale) stale; /* suspicions that unwinding has refuted */
+	LP_VEC(struct lp_stale) stale;	    /* suspicions that unwinding has refuted */
 };
 
 /* A stack word that looks like a return address into a watch. */
@@ -59,8 +59,8 @@ struct lp_quiesce_stats {
 };
 
 void lp_quiesce_watch(struct lp_quiesce *q, struct lp_range range, enum lp_watch_kind kind, const char *symbol);
-int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *err), void *arg, struct lp_quiesce_stats *stats,
-		   struct lp_err *err);
+int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *err), void *arg,
+		   struct lp_quiesce_stats *stats, struct lp_err *err);
 void lp_quiesce_free(struct lp_quiesce *q);
 
 #endif

@@ -49,17 +49,18 @@ struct lp_room_request {
 struct lp_thread {
 	int tid;
 	lp_addr pc, sp;
-	lp_addr resume_pc;     /* where it will really go on (a restarted syscall, an rseq abort); often == pc */
-	struct lp_range stack; /* live part: [sp - red zone, end of the mapping), clipped */
+	lp_addr resume_pc;	    /* where it will really go on (a restarted syscall, an rseq abort); often == pc */
+	struct lp_range stack;	    /* live part: [sp - red zone, end of the mapping), clipped */
 	const uint8_t *stack_bytes; /* copy of it, valid until resume; NULL when unreadable */
 	size_t stack_len;
-	lp_addr lr;	       /* link register (aarch64), else 0 */
-	const uint64_t *regs;  /* all general registers as words (a function pointer may be in flight), nr_regs of them */
+	lp_addr lr; /* link register (aarch64), else 0 */
+	const uint64_t
+		*regs; /* all general registers as words (a function pointer may be in flight), nr_regs of them */
 	size_t nr_regs;
 };
 
 struct lp_pause_stats {
-	uint64_t ns;	   /* first stop request to last resume */
+	uint64_t ns; /* first stop request to last resume */
 	size_t nr_threads;
 };
 
@@ -70,7 +71,8 @@ struct lp_target_ops {
 
 	int (*read)(struct lp_target *t, lp_addr at, void *data, size_t len, struct lp_err *err);
 	/* Many small reads in one go; all or nothing. */
-	int (*read_many)(struct lp_target *t, const struct lp_range *ranges, void *const *data, size_t nr, struct lp_err *err);
+	int (*read_many)(struct lp_target *t, const struct lp_range *ranges, void *const *data, size_t nr,
+			 struct lp_err *err);
 	/* Writes whatever the protection is (the target's page protections do not change). */
 	int (*write)(struct lp_target *t, lp_addr at, const void *data, size_t len, struct lp_err *err);
 
@@ -84,21 +86,25 @@ struct lp_target_ops {
 			 const struct lp_range *taken, size_t nr_taken, lp_addr *out, struct lp_err *err);
 	/* Map every room, all or none (undoes what it made on failure), marked as made for patch `id`.
 	 * -EEXIST: an address was taken meanwhile. */
-	int (*make_rooms)(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr, struct lp_err *err);
+	int (*make_rooms)(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr,
+			  struct lp_err *err);
 	/* Unmap what make_rooms made for patch `id` in these ranges; whatever else is mapped there now stays. */
-	int (*drop_rooms)(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr, struct lp_err *err);
+	int (*drop_rooms)(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr,
+			  struct lp_err *err);
 
 	/* Named memory for the ledger: found again by name, survives us, a forked child gets its own copy.
 	 * find returns 0 with out->start == 0 when there is none.  `index` numbers the ledger's extents from 0. */
 	int (*ledger_find)(struct lp_target *t, unsigned index, struct lp_range *out, struct lp_err *err);
-	int (*ledger_make)(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out, struct lp_err *err);
+	int (*ledger_make)(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out,
+			   struct lp_err *err);
 
 	/* Images in the dynamic linker's search order; lives until the target is closed or refresh(). */
 	int (*images)(struct lp_target *t, const struct lp_image **images, size_t *nr, struct lp_err *err);
 	/* Thread-pointer offset of a TLS symbol of images[image]; -LP_ERELOC when not static TLS. */
 	int (*tls_offset)(struct lp_target *t, size_t image, uint64_t sym_value, int64_t *out, struct lp_err *err);
 	/* Ask the target's own loader; handle is dlopen's result, image its new index after a refresh. */
-	int (*dlopen)(struct lp_target *t, const char *path, unsigned timeout_ms, lp_addr *handle, size_t *image, struct lp_err *err);
+	int (*dlopen)(struct lp_target *t, const char *path, unsigned timeout_ms, lp_addr *handle, size_t *image,
+		      struct lp_err *err);
 	int (*dlclose)(struct lp_target *t, lp_addr handle, unsigned timeout_ms, struct lp_err *err);
 	/* Forget cached areas and images. */
 	void (*refresh)(struct lp_target *t);
