@@ -42,28 +42,32 @@ static int collect(struct recover *r, struct lp_err *err)
 	return rc;
 }
 
+static int newest_first(const void *a, const void *b)
+{
+	const struct lp_ledger_entry *x = a, *y = b;
+	return (x->id < y->id) - (x->id > y->id);
+}
+
+/* Several entries when patches that stack were being reverted as one. */
 static void stage(struct recover *r, struct lp_txn *x)
 {
+	LP_VEC(const struct lp_entry_write *) all = {0};
+	if (r->entries.nr)
+		qsort(r->entries.items, r->entries.nr, sizeof *r->entries.items, newest_first);
 	for (size_t i = 0; i < r->entries.nr; i++) {
 		const struct lp_ledger_entry *e = &r->entries.items[i];
 		if (e->state != LP_APPLYING && e->state != LP_REVERTING)
 			continue;
-		for (size_t k = 0; k < e->nr_writes; k++) {
-			const struct lp_entry_write *w = &e->writes[k];
-			lp_txn_edit(x, (struct lp_edit){.at = w->at,
-							.len = w->len,
-							.expect = w->new_bytes,
-							.put = w->old_bytes,
-							.kind = (enum lp_write_kind)w->kind,
-							/* data that is neither is the program's own by now */
-							.accept = w->kind == LP_WRITE_DATA ? LP_ACCEPT_SKIP : LP_ACCEPT_EITHER,
-							.symbol = w->symbol});
-		}
+		for (size_t k = 0; k < e->nr_writes; k++)
+			lp_vec_push(&all, &e->writes[k]);
 		for (size_t k = 0; k < e->nr_rooms; k++)
 			if (e->rooms[k].kind == LP_ROOM_ISLANDS)
 				lp_txn_watch_islands(x, e->rooms[k].range);
 		lp_txn_entry(x, e->off, (enum lp_entry_state)e->state, LP_REVERTING, LP_REVERTED);
 	}
+	/* data that is neither is the program's own by now */
+	lp_txn_take_back(x, all.items, all.nr, LP_ACCEPT_EITHER, LP_ACCEPT_SKIP, true);
+	lp_vec_free(&all);
 }
 
 static int take_back(struct recover *r, struct lp_result *out, struct lp_err *err)

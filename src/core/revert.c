@@ -117,53 +117,15 @@ static int check_dependents(struct revert *r, struct lp_err *err)
 	return 0;
 }
 
-struct place {
-	lp_addr at;
-	size_t edit;
-};
-
-static int by_address(const void *a, const void *b)
-{
-	const struct place *x = a, *y = b;
-	return (x->at > y->at) - (x->at < y->at);
-}
-
-/* All writes of all entries, stacks merged.  Entries come newest first; sorting keeps that order within an address. */
+/* All writes of all entries, which come newest first. */
 static void stage_writes(struct revert *r)
 {
-	struct item {
-		const struct lp_entry_write *w;
-		size_t order;
-	};
-	LP_VEC(struct item) all = {0};
+	LP_VEC(const struct lp_entry_write *) all = {0};
 	for (size_t i = 0; i < r->entries.nr; i++)
 		for (size_t k = 0; r->entries.items[i].state == LP_APPLIED && k < r->entries.items[i].nr_writes; k++)
-			lp_vec_push(&all, ((struct item){&r->entries.items[i].writes[k], all.nr}));
-	LP_VEC(struct place) order = {0};
-	for (size_t i = 0; i < all.nr; i++)
-		lp_vec_push(&order, ((struct place){all.items[i].w->at, i}));
-	if (order.nr)
-		qsort(order.items, order.nr, sizeof *order.items, by_address);
-	for (size_t i = 0; i < order.nr;) {
-		/* qsort is not stable: newest and oldest of the group by position in `all` */
-		size_t newest = order.items[i].edit, oldest = newest, end = i;
-		for (; end < order.nr && order.items[end].at == order.items[i].at; end++) {
-			size_t n = order.items[end].edit;
-			newest = n < newest ? n : newest;
-			oldest = n > oldest ? n : oldest;
-		}
-		const struct lp_entry_write *top = all.items[newest].w, *bottom = all.items[oldest].w;
-		lp_txn_edit(&r->x, (struct lp_edit){.at = top->at,
-						    .len = top->len,
-						    .expect = top->new_bytes,
-						    .put = bottom->old_bytes,
-						    .kind = (enum lp_write_kind)top->kind,
-						    .accept = r->opts->force && top->kind == LP_WRITE_DATA ? LP_ACCEPT_ANY : LP_ACCEPT_OLD,
-						    .symbol = top->symbol});
-		i = end;
-	}
+			lp_vec_push(&all, &r->entries.items[i].writes[k]);
+	lp_txn_take_back(&r->x, all.items, all.nr, LP_ACCEPT_OLD, r->opts->force ? LP_ACCEPT_ANY : LP_ACCEPT_OLD, false);
 	lp_vec_free(&all);
-	lp_vec_free(&order);
 }
 
 static void stage_watches(struct revert *r)

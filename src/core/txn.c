@@ -14,8 +14,8 @@
  * killed.  Data is never merged: the bytes between belong to the program and
  * perhaps to a device or another process.
  *
- * A write that fails is followed by the undo of those before it, in reverse,
- * from the bytes found; then the state words go back.
+ * A write that fails is followed by the undo of it and of those before it, in
+ * reverse, from the bytes found; then the state words go back.
  */
 #include "core/txn.h"
 
@@ -51,6 +51,57 @@ struct lp_edit *lp_txn_edit(struct lp_txn *x, struct lp_edit e)
 	if (e.kind == LP_WRITE_CODE)
 		lp_txn_watch(x, (struct lp_range){e.at, e.at + e.len}, LP_WATCH_BYTES, e.symbol);
 	return &x->edits.items[x->edits.nr - 1];
+}
+
+struct place {
+	const struct lp_entry_write *w;
+	size_t order;
+};
+
+static int by_address_then_age(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	if (x->w->at != y->w->at)
+		return (x->w->at > y->w->at) - (x->w->at < y->w->at);
+	if (x->w->len != y->w->len)
+		return (x->w->len > y->w->len) - (x->w->len < y->w->len);
+	return (x->order > y->order) - (x->order < y->order);
+}
+
+static void take_back_one(struct lp_txn *x, const struct lp_entry_write *top, const struct lp_entry_write *bottom,
+			  enum lp_edit_accept accept, bool by_page)
+{
+	for (size_t from = 0, n; from < top->len; from += n) {
+		size_t page = LP_PAGE - (size_t)((top->at + from) % LP_PAGE);
+		n = by_page && page < top->len - from ? page : top->len - from;
+		lp_txn_edit(x, (struct lp_edit){.at = top->at + from,
+						.len = n,
+						.expect = top->new_bytes + from,
+						.put = bottom->old_bytes + from,
+						.kind = (enum lp_write_kind)top->kind,
+						.accept = accept,
+						.symbol = top->symbol});
+	}
+	/* The edits watch themselves; where two of them meet may be the middle of an instruction. */
+	if (top->kind == LP_WRITE_CODE)
+		lp_txn_watch(x, (struct lp_range){top->at, top->at + top->len}, LP_WATCH_BYTES, top->symbol);
+}
+
+void lp_txn_take_back(struct lp_txn *x, const struct lp_entry_write *const *writes, size_t nr, enum lp_edit_accept code,
+		      enum lp_edit_accept data, bool by_page)
+{
+	struct place *order = lp_alloc(nr * sizeof *order);
+	for (size_t i = 0; i < nr; i++)
+		order[i] = (struct place){writes[i], i};
+	if (nr)
+		qsort(order, nr, sizeof *order, by_address_then_age);
+	for (size_t i = 0, end; i < nr; i = end) {
+		const struct lp_entry_write *top = order[i].w;
+		for (end = i + 1; end < nr && order[end].w->at == top->at && order[end].w->len == top->len; end++)
+			;
+		take_back_one(x, top, order[end - 1].w, top->kind == LP_WRITE_DATA ? data : code, by_page);
+	}
+	lp_free(order);
 }
 
 void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during, enum lp_entry_state after)
@@ -210,12 +261,28 @@ static void fill_run(struct lp_txn *x, struct lp_run *r)
 	}
 }
 
+/* A write that failed may have changed the pages before the one that it failed at, which cannot be written at all. */
+static bool undo_run(struct lp_txn *x, const struct lp_run *r)
+{
+	uint8_t is[LP_PAGE];
+	for (size_t from = 0, n; from < r->len; from += n) {
+		lp_addr at = r->at + from;
+		n = LP_PAGE - (size_t)(at % LP_PAGE);
+		n = n < r->len - from ? n : r->len - from;
+		if (x->t->ops->read(x->t, at, is, n, NULL) == 0 && memcmp(is, r->old_bytes + from, n) == 0)
+			continue;
+		if (x->t->ops->write(x->t, at, r->old_bytes + from, n, NULL) < 0)
+			return false;
+	}
+	return true;
+}
+
 /* Newest first; what cannot be undone is left to recover, which the state words will call for. */
 static void undo_runs(struct lp_txn *x, size_t nr)
 {
 	struct lp_err err = {0};
 	for (size_t i = nr; i-- > 0 && !x->torn;)
-		x->torn = x->t->ops->write(x->t, x->runs[i].at, x->runs[i].old_bytes, x->runs[i].len, &err) < 0;
+		x->torn = !undo_run(x, &x->runs[i]);
 	if (!x->torn)
 		x->torn = set_states(x, offsetof(struct lp_txn_state, now), &err) < 0;
 }
@@ -246,7 +313,7 @@ static int act(void *arg, struct lp_err *err)
 	rc = rc ? rc : write_runs(x, &done, err);
 	rc = rc ? rc : set_states(x, offsetof(struct lp_txn_state, after), err);
 	if (rc < 0) {
-		undo_runs(x, done);
+		undo_runs(x, done < x->nr_runs ? done + 1 : done);
 		if (x->torn)
 			lp_err_append(err, "; undoing it failed too: run livepatch recover");
 	}

@@ -62,6 +62,14 @@ struct lp_txn {
 
 void lp_txn_open(struct lp_txn *x, struct lp_target *t, struct lp_ledger *ledger);
 struct lp_edit *lp_txn_edit(struct lp_txn *x, struct lp_edit e);
+/*
+ * Edits that put back what these writes replaced.  Newest first: of writes
+ * that stack on the same bytes what the newest wrote is expected, and what the
+ * oldest found is put back.  by_page: a write that crosses pages may be half
+ * done, so each page is an edit of its own.
+ */
+void lp_txn_take_back(struct lp_txn *x, const struct lp_entry_write *const *writes, size_t nr, enum lp_edit_accept code,
+		      enum lp_edit_accept data, bool by_page);
 void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during, enum lp_entry_state after);
 void lp_txn_watch(struct lp_txn *x, struct lp_range range, enum lp_watch_kind kind, const char *symbol);
 /* Islands are about to be unmapped: nobody may stand in them, nor come back to one that keeps registers around a call. */

@@ -44,8 +44,9 @@ static void set_word(struct fake *f, lp_addr at, uint32_t v)
 }
 
 #define A (FAKE_DATA + 0x100)
-#define B (FAKE_DATA + 0x5000)
-#define SCRIPT "new m 5000\nset 0x10000100 int 17\nset 0x10005000 addr $m\nset $m:8 str hello\n"
+/* crosses a page: half of it may be written when the writer dies */
+#define B (FAKE_DATA + 0x4ffe)
+#define SCRIPT "new m 5000\nset 0x10000100 int 17\nset 0x10004ffe addr $m\nset $m:8 str hello\n"
 
 static void the_old_program(const struct fake *f)
 {
@@ -256,6 +257,27 @@ static void a_stack_is_reverted_as_one(void **state)
 	fake_free(f);
 }
 
+static void killed_before_any_change_of_a_revert_of_a_stack(void **state)
+{
+	bool finished = false;
+	for (uint64_t k = 1; !finished; k++) {
+		struct fake *f = fresh();
+		struct lp_err err = {0};
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(apply(f, SCRIPT, NULL, &err), 0);
+		uint64_t limit = f->die_at = f->writes + k;
+		revert(f, 0, &err);
+		finished = f->writes < limit;
+		f->die_at = 0;
+		recover(f);
+		if (active(f))
+			assert_int_equal(revert(f, 0, &err), 0);
+		the_old_program(f);
+		still_works(f);
+		fake_free(f);
+	}
+}
+
 static void part_of_an_earlier_change_cannot_be_changed(void **state)
 {
 	struct fake *f = fresh();
@@ -340,6 +362,7 @@ int main(void)
 		cmocka_unit_test(any_one_change_failing_undoes_an_apply),
 		cmocka_unit_test(patches_stack_and_the_lower_one_is_held),
 		cmocka_unit_test(a_stack_is_reverted_as_one),
+		cmocka_unit_test(killed_before_any_change_of_a_revert_of_a_stack),
 		cmocka_unit_test(part_of_an_earlier_change_cannot_be_changed),
 		cmocka_unit_test(a_value_that_the_program_changed_is_not_overwritten),
 		cmocka_unit_test(ten_thousand_patches_go_in_and_out_in_any_order),
