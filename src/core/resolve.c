@@ -48,6 +48,21 @@ static int refuse_candidates(struct lp_plan *p, const char *text, const lp_found
 	return rc;
 }
 
+/* A name that is not there may be one that strip(1) took away. */
+static int refuse_unknown(struct lp_plan *p, const char *text, const struct lp_symspec *spec, struct lp_err *err)
+{
+	const struct lp_image *images;
+	size_t nr;
+	int rc = lp_fail(err, LP_ENOSYM, "no symbol %s in %s", text, p->t->label);
+	if (spec->module || p->t->ops->images(p->t, &images, &nr, NULL) < 0 || !nr)
+		return rc;
+	bool has_table = (images[0].elf && lp_elf_symbol_count(images[0].elf, LP_SYMTAB)) ||
+			 (images[0].debug && lp_elf_symbol_count(images[0].debug, LP_SYMTAB));
+	if (!has_table)
+		lp_err_append(err, "; its program is stripped: name an unstripped copy of it as EXE");
+	return rc;
+}
+
 /* Rules 1 to 3 above. */
 static int choose(struct lp_plan *p, const char *text, const struct lp_symspec *spec, const lp_found_vec *all,
 		  struct lp_found *out, struct lp_err *err)
@@ -65,7 +80,7 @@ static int choose(struct lp_plan *p, const char *text, const struct lp_symspec *
 		}
 	}
 	if (all->nr == 0)
-		return lp_fail(err, LP_ENOSYM, "no symbol %s in %s", text, p->t->label);
+		return refuse_unknown(p, text, spec, err);
 	if ((global && nr_local) || nr_local > 1)
 		return refuse_candidates(p, text, all, err);
 	*out = global ? *global : all->items[local];

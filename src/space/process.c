@@ -525,6 +525,11 @@ int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_fi
 			rc = lp_fail(err, LP_EISA, "%s runs on an instruction set that is not supported",
 				     s->target.label);
 	}
+	/* A wrong file is refused as such, not as a mistake of the line that is first to need a symbol. */
+	const struct lp_image *images;
+	size_t nr;
+	if (rc == 0 && exe_file)
+		rc = lp_images(s->p, exe_file, &images, &nr, err);
 	if (rc < 0) {
 		lp_target_close(&s->target);
 		return rc;
