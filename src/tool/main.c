@@ -98,7 +98,8 @@ static int finish(const struct args *a, int status)
 	int rc = out_flush();
 	if (rc < 0 && rc != -EPIPE)
 		note("cannot write to standard output: %s", lp_strerror(rc));
-	return rc < 0 && status == EXIT_DONE && a->verb->effect == READS ? EXIT_REFUSED : status;
+	return rc < 0 && status == EXIT_DONE && (a->verb->effect == READS || a->on[OPT_DRY_RUN]) ? EXIT_REFUSED
+												 : status;
 }
 
 int main(int argc, char **argv)

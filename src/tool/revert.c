@@ -48,7 +48,9 @@ void print_reverted(const struct lp_result *r)
 		out_printf(", at attempt %u", r->nr_tries);
 	out_printf("\n");
 	if (r->kept_bytes)
-		out_printf("%s of patch memory stay mapped, because the program may point there\n",
+		out_printf("%s of patch memory stay mapped, because the program may point there; revert --free unmaps "
+			   "what "
+			   "nothing points to\n",
 			   size_text(r->kept_bytes, kept));
 }
 
