@@ -106,3 +106,9 @@ def test_a_separate_debug_file_found_by_build_id_gives_the_symbols():
         debug.unlink(missing_ok=True)
         for directory in created:
             directory.rmdir()
+
+
+def test_a_name_that_strip_took_away_is_refused_with_what_would_help():
+    with Victim(lib.stripped(lib.compiled("e2e_target.c"))) as v:
+        error = lib.refusal(v.pid, "jmp func_J func_J")
+    assert error["code"] == "no-symbol" and "name an unstripped copy" in error["message"]

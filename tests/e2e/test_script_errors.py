@@ -1,5 +1,6 @@
 """A script is checked completely first; what is wrong is said as file:line:column."""
 import re
+import subprocess
 
 import pytest
 
@@ -104,6 +105,23 @@ def test_dry_run_prints_the_plan_and_changes_nothing(victim):
     plan = lib.apply(victim.pid, lib.example_script(), "--dry-run").out
     assert "func_J" in plan and "str_P" in plan and "jmp" in plan
     assert not lib.has_ledger(victim.pid)
+
+
+def test_dry_run_says_where_a_jump_goes_and_shows_no_half_instruction(victim):
+    plan = lib.apply(victim.pid, lib.example_script(), "--dry-run").out
+    assert "func_J -> $foo:func1" in plan and "part of an instruction" not in plan
+
+
+def test_a_dry_run_that_nobody_can_read_did_not_succeed(victim):
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([lib.tool_path(), "apply", "-p", str(victim.pid), "--dry-run"], stdout=full, text=True,
+                             input="set set_int int 1\n", stderr=subprocess.PIPE)
+    assert run.returncode == lib.REFUSED and "No space left" in run.stderr
+
+
+def test_a_file_that_is_not_the_program_is_refused_as_such_also_when_no_symbol_is_needed(victim):
+    error = lib.refusal(victim.pid, "new room 8", "/bin/ls")
+    assert error["code"] == "build-id" and error["message"].startswith("/bin/ls is not the program")
 
 
 def test_dry_run_as_json_shows_each_write_with_old_and_new_bytes(victim):
