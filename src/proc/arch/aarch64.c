@@ -70,11 +70,14 @@ _Static_assert(sizeof(struct user_pt_regs) == NR_REGS * 8, "words of NT_PRSTATUS
 #define STACK_ALIGN 16 /* sp must be a multiple of it wherever it is the base of an access */
 
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
-_Static_assert(BLOCK % STACK_ALIGN == 0 && SKIP % STACK_ALIGN == 0, "the stub's sp is as aligned as the interrupted one");
+_Static_assert(BLOCK % STACK_ALIGN == 0 && SKIP % STACK_ALIGN == 0,
+	       "the stub's sp is as aligned as the interrupted one");
 _Static_assert(LP_RECORD_WORDS * 8 == 56 && NR_SAVED * 8 == 96 && SKIP == 560, "the stub's immediates");
 
 /* An instruction as it lies in memory. */
 #define A64(insn) (insn) & 0xff, (insn) >> 8 & 0xff, (insn) >> 16 & 0xff, (insn) >> 24 & 0xff
+
+/* clang-format off */
 
 /* If argument n is the mark, it becomes the first result. */
 #define FORWARD(n) \
@@ -110,6 +113,8 @@ static const uint8_t code[] = {
 	A64(0x9108c3ff),		/* 140 add   sp, sp, #560        */
 	A64(0x14000000),		/* 144 b     resume pc           */
 };
+/* clang-format on */
+
 #define AFTER_SYSCALL 92
 #define TAIL 144
 #define BRANCH_REACH (UINT64_C(128) << 20)
@@ -118,8 +123,12 @@ _Static_assert(sizeof code == TAIL + INSN && sizeof code <= LP_STUB_ROOM, "stub 
 
 static const uint8_t saved[NR_SAVED] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13};
 
-static const struct lp_stub_text stub = {.code = code, .len = sizeof code, .after_syscall = AFTER_SYSCALL, .tail_at = TAIL,
-	.tail_len = INSN, .reach = BRANCH_REACH - LP_STUB_ROOM};
+static const struct lp_stub_text stub = {.code = code,
+					 .len = sizeof code,
+					 .after_syscall = AFTER_SYSCALL,
+					 .tail_at = TAIL,
+					 .tail_len = INSN,
+					 .reach = BRANCH_REACH - LP_STUB_ROOM};
 
 /*
  * Calls x16 with sp at a signal frame and stores the result where x19 points.
@@ -127,6 +136,7 @@ static const struct lp_stub_text stub = {.code = code, .len = sizeof code, .afte
  * register (but x7) and the thread goes on with them.  With no tracer there it
  * does nothing, and rt_sigreturn(2) restores the frame.
  */
+/* clang-format off */
 static const uint8_t call_code[] = {
 	A64(0xd63f0200),		/*   0 blr   x16                 */
 	A64(0xf9000260),		/*   4 str   x0, [x19]           */
@@ -137,6 +147,8 @@ static const uint8_t call_code[] = {
 	A64(0xd4000001),		/*  24 svc   #0                  */
 	A64(0xd4200020),		/*  28 brk   #1                  */
 };
+/* clang-format on */
+
 #define NO_CALL UINT64_MAX
 
 static const struct lp_stub_text stub_for_call = {.code = call_code, .len = sizeof call_code, .after_syscall = 20};
@@ -338,8 +350,8 @@ static uint32_t branch(lp_addr from, lp_addr to)
 	return 0x14000000 | (uint32_t)((to - from) >> 2 & 0x3ffffff);
 }
 
-static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_call *calls,
-		   size_t nr, struct lp_borrow *out)
+static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *go_on,
+		   const struct lp_call *calls, size_t nr, struct lp_borrow *out)
 {
 	out->len = BLOCK;
 	out->block = go_on->words[SP] - SKIP;
@@ -417,8 +429,8 @@ static const char *no_sigreturn(int tid)
 	return NULL;
 }
 
-static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_vectors *v, uint64_t sigmask, lp_addr fn,
-		 const uint64_t args[6], struct lp_call_frame *out)
+static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_vectors *v, uint64_t sigmask,
+		 lp_addr fn, const uint64_t args[6], struct lp_call_frame *out)
 {
 	struct sigframe f = {
 		.stack_flags = 0x7fff, /* no valid mode: the kernel leaves the alternate stack as it is */
