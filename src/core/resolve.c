@@ -141,6 +141,8 @@ static int ifunc_value(struct lp_plan *p, const struct lp_found *f, lp_addr *out
 	for (size_t i = 0; i < nr && rc == 0; i++) {
 		lp_addr_vec slots = {0};
 		rc = lp_link_got_slots(p->t, i, f->sym.name, NULL, &slots, err);
+		if (rc == -LP_ENOSYM) /* the vDSO, which binds nothing */
+			rc = 0;
 		for (size_t k = 0; k < slots.nr && rc == 0; k++) {
 			uint8_t word[8];
 			uint64_t vaddr;

@@ -131,6 +131,11 @@ def test_dry_run_as_json_shows_each_write_with_old_and_new_bytes(victim):
     assert writes["func_J"]["new"].replace(" ", "").startswith("e9") and len(plan["rooms"]) >= 1
 
 
+def test_a_function_that_is_chosen_at_run_time_and_was_not_called_yet_is_refused_as_such(victim):
+    error = lib.refusal(victim.pid, "set libc.so.6:time int 1")
+    assert error["code"] == "no-symbol" and "IFUNC" in error["message"]
+
+
 def test_an_empty_script_is_refused_or_does_nothing(victim):
     lib.apply(victim.pid, "", expect=None)
     lib.apply(victim.pid, "# only a comment\n\n", expect=None)
