@@ -5,10 +5,15 @@
  * made of it is not: it may have stored the address of a function or string of
  * the patch anywhere.  So rooms are kept unless the user asks (--free), and
  * even then only go when nothing points into them: no register, no word of a
- * live stack (looked at in a pause), no aligned word of writable memory
- * (looked at while the target runs; nobody can make a pointer out of nothing
- * meanwhile).  The dead part of a stack, below the stack pointer, does not
- * count: it is full of the past.
+ * live stack (looked at in a pause), no aligned word of memory that the program
+ * has written (looked at while the target runs; nobody can make a pointer out
+ * of nothing meanwhile).  Memory that it made read-only since counts as well.
+ *
+ * The dead part of a stack, below the stack pointer, does not count: it is full
+ * of the past.  But what is below a stack pointer is a dead stack only where
+ * the mapping is a stack and nothing else: the kernel's [stack], or one with a
+ * guard page below it.  A coroutine's stack may lie in the heap, among
+ * everything else.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -51,38 +56,81 @@ static int note_stacks(void *arg, struct lp_err *err)
 	return 0;
 }
 
-static lp_addr live_start(const struct search *s, const struct lp_area *a)
+#define GUARD_MAX (UINT64_C(64) << 10) /* what is larger is a reserve that a heap grows into */
+
+static bool is_stack(const struct lp_area *a, const struct lp_area *below)
 {
-	lp_addr start = a->range.start;
-	for (size_t i = 0; i < s->sps.nr; i++)
-		if (lp_range_has(a->range, s->sps.items[i]) && s->sps.items[i] > start)
-			start = lp_align_down(s->sps.items[i], 8);
-	return start;
+	return strcmp(a->name, "[stack]") == 0 || (below->range.end == a->range.start && !below->prot &&
+						   below->range.end - below->range.start <= GUARD_MAX);
 }
 
-static bool search_area(struct search *s, const struct lp_area *a, uint8_t *chunk)
+static lp_addr live_start(const struct search *s, const struct lp_area *a, const struct lp_area *below)
 {
-	for (lp_addr at = live_start(s, a); at < a->range.end; at += CHUNK) {
-		size_t len = a->range.end - at < CHUNK ? (size_t)(a->range.end - at) : CHUNK;
-		if (s->t->ops->read(s->t, at, chunk, len, NULL) < 0)
-			continue; /* unmapped meanwhile, or a device: holds no pointers of the program */
-		for (size_t i = 0; i + 8 <= len; i += 8)
-			if (in_rooms(s, lp_get64(chunk + i))) {
-				s->where = at + i;
-				return true;
-			}
+	lp_addr sp = a->range.start;
+	size_t nr = 0;
+	for (size_t i = 0; i < s->sps.nr; i++)
+		if (lp_range_has(a->range, s->sps.items[i])) {
+			sp = lp_align_down(s->sps.items[i], 8);
+			nr++;
+		}
+	return nr == 1 && is_stack(a, below) ? sp : a->range.start;
+}
+
+static bool search_words(struct search *s, lp_addr at, const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i + 8 <= len; i += 8)
+		if (in_rooms(s, lp_get64(bytes + i))) {
+			s->where = at + i;
+			return true;
+		}
+	return false;
+}
+
+/* What cannot be read is unmapped meanwhile, behind the end of a file, or a device: it holds no pointers of the program. */
+static bool search_chunk(struct search *s, lp_addr at, size_t len, uint8_t *chunk)
+{
+	if (s->t->ops->read(s->t, at, chunk, len, NULL) == 0)
+		return search_words(s, at, chunk, len);
+	for (size_t done = 0, n; done < len; done += n) {
+		n = LP_PAGE - (size_t)((at + done) % LP_PAGE);
+		n = n < len - done ? n : len - done;
+		if (s->t->ops->read(s->t, at + done, chunk, n, NULL) == 0 && search_words(s, at + done, chunk, n))
+			return true;
 	}
 	return false;
+}
+
+static bool search_area(struct search *s, const struct lp_area *a, lp_addr start, uint8_t *chunk)
+{
+	for (lp_addr at = start; at < a->range.end; at += CHUNK) {
+		size_t len = a->range.end - at < CHUNK ? (size_t)(a->range.end - at) : CHUNK;
+		if (search_chunk(s, at, len, chunk))
+			return true;
+	}
+	return false;
+}
+
+/* Writable, or private memory that may have been written before it was protected. */
+static bool may_hold_pointers(const struct lp_area *a)
+{
+	return (a->prot & LP_PROT_WRITE) || (a->is_private && a->prot == LP_PROT_READ);
+}
+
+/* The ledger names every room; it is ours, not the program's. */
+static bool is_ledger(const struct lp_area *a)
+{
+	static const char name[] = "memfd:livepatch-ledger";
+	return strncmp(a->name, name, sizeof name - 1) == 0;
 }
 
 static bool pointed_to(struct search *s)
 {
 	uint8_t *chunk = lp_alloc(CHUNK);
-	struct lp_area a;
+	struct lp_area a, below = {0};
 	bool found = false;
-	for (lp_addr from = 0; !found && s->t->ops->next_area(s->t, from, &a, NULL) == 0; from = a.range.end)
-		if ((a.prot & LP_PROT_WRITE) && !in_rooms(s, a.range.start))
-			found = search_area(s, &a, chunk);
+	for (lp_addr from = 0; !found && s->t->ops->next_area(s->t, from, &a, NULL) == 0; from = a.range.end, below = a)
+		if (may_hold_pointers(&a) && !is_ledger(&a) && !in_rooms(s, a.range.start))
+			found = search_area(s, &a, live_start(s, &a, &below), chunk);
 	lp_free(chunk);
 	return found;
 }

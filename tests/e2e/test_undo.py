@@ -132,3 +132,11 @@ def test_apply_and_revert_with_free_leave_the_maps_as_they_were(victim):
         lib.revert(victim.pid, "--all", "--free")
         assert behaviour(victim) == OLD
     assert lib.maps(victim.pid) == before
+
+
+def test_memory_is_kept_for_a_pointer_below_a_stack_that_lies_in_the_heap():
+    with Victim(lib.compiled("e2e_coroutine.c")) as v:
+        lib.apply(v.pid, f"dl foo {lib.shared_object('e2e_coroutine_patch.c')}\njmp func $foo:func1")
+        assert v.ask() == "1001"
+        lib.revert(v.pid, "--all", "--free")
+        assert v.ask() == "2" and v.ask("call") == "8"
