@@ -392,7 +392,7 @@ static int process_dlopen(struct lp_target *t, const char *path, unsigned timeou
 			  struct lp_err *err)
 {
 	struct process *s = process_of(t);
-	lp_addr fn;
+	lp_addr fn = 0;
 	struct mapping map = {.range = {0, LP_PAGE}, .prot = LP_PROT_READ};
 	int rc = loader_function(t, "dlopen", &fn, err);
 	if (rc == 0 && strlen(path) >= LP_PAGE)
@@ -420,7 +420,7 @@ static int process_dlopen(struct lp_target *t, const char *path, unsigned timeou
 
 static int process_dlclose(struct lp_target *t, lp_addr handle, unsigned timeout_ms, struct lp_err *err)
 {
-	lp_addr fn;
+	lp_addr fn = 0;
 	uint64_t result = 0;
 	int rc = loader_function(t, "dlclose", &fn, err);
 	rc = rc ? rc : lp_call_function(proc_of(t), fn, (uint64_t[6]){handle}, &result, timeout_ms, err);
