@@ -43,9 +43,9 @@
  *
  * Index record: from byte 64, slots of {key, logical offset}, linear probing.
  *
- * Valid: a header whose magic, version, size and CRC are right and whose first
- * extent is the mapping it was found in; an entry whose record lies before
- * `end`, whose kind is 1 and whose CRC is right.
+ * Valid: a header whose magic, version, size and CRC are right and whose
+ * extents are the mappings that bear their names; an entry whose record lies
+ * before `end`, whose kind is 1 and whose CRC is right.
  *
  * Killed at any write.  One pwrite inside one page is all or nothing, so the
  * header and a state word are.  What is *derived* (index, free lists, counts of
@@ -78,6 +78,7 @@
 #define EXTENT_MAX (UINT64_C(1) << 36)
 #define ROOM_MAX (UINT64_C(1) << 37)
 #define INDEX_DATA 64u
+#define KEYS_MAX (UINT64_C(1) << 22) /* of all entries; far fewer bytes of a forged ledger can ask for far more */
 #define FIRST_EXTENT (UINT64_C(1) << 20)
 #define RECORD_MAGIC 0x4352504cu /* "LPRC" */
 
@@ -208,6 +209,18 @@ static int flush_header(struct lp_ledger *l, struct lp_err *err)
 	return l->t->ops->write(l->t, l->h.extents[0].addr, &l->h, sizeof l->h, err);
 }
 
+/* We write where the header says: only into what is the ledger by its name, whoever wrote the header. */
+static bool extents_are_ours(struct lp_ledger *l)
+{
+	for (unsigned i = 0; i < l->h.nr_extents; i++) {
+		struct lp_range is;
+		if (l->t->ops->ledger_find(l->t, i, &is, NULL) < 0 || is.start != l->h.extents[i].addr ||
+		    is.end - is.start < l->h.extents[i].size)
+			return false;
+	}
+	return true;
+}
+
 int lp_ledger_open(struct lp_ledger *l, struct lp_target *t, struct lp_err *err)
 {
 	*l = (struct lp_ledger){.t = t};
@@ -225,7 +238,7 @@ int lp_ledger_open(struct lp_ledger *l, struct lp_target *t, struct lp_err *err)
 	static const struct lp_ledger_header zero;
 	if (memcmp(&l->h, &zero, sizeof zero) == 0)
 		return 0;
-	if (!lp_ledger_header_valid(&l->h, where.start))
+	if (!lp_ledger_header_valid(&l->h, where.start) || !extents_are_ours(l))
 		return lp_fail(err, LP_ELEDGER,
 			       "the ledger at " LP_ADDR
 			       " in %s is damaged or was written by another version; nothing was changed",
@@ -517,6 +530,8 @@ static bool spans(size_t len, uint32_t off, uint64_t n)
 	return off <= len && n <= len - off;
 }
 
+static uint64_t nr_keys(const struct lp_ledger_entry *e);
+
 int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_entry *out, struct lp_err *err)
 {
 	*out = (struct lp_ledger_entry){0};
@@ -584,6 +599,8 @@ int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_e
 						       .name = room_name,
 						       .path = path};
 	}
+	if (nr_keys(out) > KEYS_MAX)
+		goto bad_lists;
 	if (b.nr_deps)
 		memcpy(out->deps, p, b.nr_deps * sizeof *out->deps);
 	out->blob = blob;
@@ -702,6 +719,19 @@ static void keys_of(const struct lp_ledger_entry *e, key_vec *keys)
 		}
 	for (size_t i = 0; i < e->nr_rooms; i++)
 		keys_of_room(e->rooms[i].range, keys);
+}
+
+/* At least as many as keys_of() finds. */
+static uint64_t nr_keys(const struct lp_ledger_entry *e)
+{
+	uint64_t sum = 1;
+	for (size_t i = 0; i < e->nr_writes; i++)
+		sum += e->writes[i].len / 64 + 2;
+	for (size_t i = 0; i < e->nr_rooms; i++) {
+		uint64_t size = e->rooms[i].range.end - e->rooms[i].range.start;
+		sum += size / (size > BLOCK ? BLOCK : LP_PAGE) + 2;
+	}
+	return sum;
 }
 
 #define PROBE 16u /* slots read at a time */
@@ -914,7 +944,12 @@ static int survey(struct lp_ledger *l, struct survey *s, struct lp_err *err)
 			lp_vec_push(&s->spare, ((struct slot){off, r.size}));
 		off += r.size;
 	}
+	uint64_t sum = 0;
 	for (size_t i = 0; i < s->entries.nr; i++) {
+		sum += nr_keys(&s->entries.items[i]);
+		if (sum > KEYS_MAX)
+			return lp_fail(err, LP_ELEDGERFULL, "the ledger in %s has more to find than an index can hold",
+				       l->t->label);
 		keys_of(&s->entries.items[i], &s->keys);
 		while (s->key_offs.nr < s->keys.nr)
 			lp_vec_push(&s->key_offs, s->entries.items[i].off);

@@ -352,6 +352,59 @@ static void space_in_the_ledger_is_used_again(void **state)
 	fake_free(f);
 }
 
+/* Whoever can write the target's memory can write a header that says anything, with the right CRC. */
+static void a_ledger_is_only_where_its_name_is(void **state)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	struct lp_ledger l;
+	assert_int_equal(apply(f, SCRIPT, NULL, &err), 0);
+	assert_int_equal(lp_ledger_open(&l, &f->target, &err), 0);
+	l.h.nr_extents = 2;
+	l.h.extents[1].addr = FAKE_DATA;
+	l.h.extents[1].size = FAKE_DATA_SIZE;
+	assert_int_equal(lp_ledger_end(&l, &err), 0);
+	assert_int_equal(lp_ledger_open(&l, &f->target, &err), -LP_ELEDGER);
+	assert_int_equal(apply(f, SCRIPT, NULL, &err), -LP_ELEDGER);
+	fake_free(f);
+}
+
+static void a_short_entry_cannot_ask_for_a_huge_index(void **state)
+{
+	enum { N = 1000 };
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	struct lp_ledger l;
+	uint64_t off;
+	assert_int_equal(apply(f, SCRIPT, NULL, &err), 0);
+	assert_int_equal(lp_ledger_open(&l, &f->target, &err), 0);
+	static struct lp_entry_room rooms[N];
+	for (size_t i = 0; i < N; i++)
+		rooms[i] = (struct lp_entry_room){.range = {0, UINT64_C(1) << 37}, .kind = LP_ROOM_MEMORY};
+	struct lp_ledger_entry e = {.id = 9, .state = LP_APPLIED, .rooms = rooms, .nr_rooms = N}, is;
+	assert_int_equal(lp_ledger_add(&l, &e, &off, &err), 0);
+	assert_int_equal(lp_ledger_read(&l, off, &is, &err), -LP_ELEDGER);
+	assert_int_equal(lp_ledger_rebuild(&l, &err), -LP_ELEDGER);
+	fake_free(f);
+}
+
+static void many_short_entries_cannot_either(void **state)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	struct lp_ledger l;
+	uint64_t off;
+	assert_int_equal(apply(f, SCRIPT, NULL, &err), 0);
+	assert_int_equal(lp_ledger_open(&l, &f->target, &err), 0);
+	struct lp_entry_room room = {.range = {0, UINT64_C(1) << 37}, .kind = LP_ROOM_MEMORY};
+	for (uint64_t id = 9; id < 109; id++) {
+		struct lp_ledger_entry e = {.id = id, .state = LP_APPLIED, .rooms = &room, .nr_rooms = 1};
+		assert_int_equal(lp_ledger_add(&l, &e, &off, &err), 0);
+	}
+	assert_int_equal(lp_ledger_rebuild(&l, &err), -LP_ELEDGERFULL);
+	fake_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +420,9 @@ int main(void)
 		cmocka_unit_test(a_value_that_the_program_changed_is_not_overwritten),
 		cmocka_unit_test(ten_thousand_patches_go_in_and_out_in_any_order),
 		cmocka_unit_test(space_in_the_ledger_is_used_again),
+		cmocka_unit_test(a_ledger_is_only_where_its_name_is),
+		cmocka_unit_test(a_short_entry_cannot_ask_for_a_huge_index),
+		cmocka_unit_test(many_short_entries_cannot_either),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
