@@ -407,8 +407,8 @@ static int executable(struct lp_plan *p, const struct lp_place *place, struct lp
 	struct lp_area area;
 	int rc = p->t->ops->area(p->t, place->addr, &area, err);
 	if (rc == 0 && !(area.prot & LP_PROT_EXEC))
-		rc = lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") lies in %s, which is not executable", place->name, place->addr,
-			     area.name[0] ? area.name : "anonymous memory");
+		rc = lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") lies in memory of %s that is not executable", place->name, place->addr,
+			     area.name[0] ? area.name : p->t->label);
 	return rc;
 }
 
@@ -469,6 +469,37 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 	return rc;
 }
 
+/* An address inside a function that we know must be where one of its instructions begins. */
+static int on_instruction(struct lp_plan *p, const struct lp_place *place, struct lp_err *err)
+{
+	struct lp_found f;
+	if (place->mem != LP_NONE || !lp_target_symbol_at(p->t, place->addr, &f) || f.addr == place->addr ||
+	    place->addr - f.addr >= f.sym.size || f.sym.size > CODE_MAX)
+		return 0;
+	uint8_t *code = lp_alloc(f.sym.size);
+	int rc = read_original(p, f.addr, code, f.sym.size, err);
+	uint64_t at = 0, wanted = place->addr - f.addr, n = 1;
+	for (; rc == 0 && n && at < wanted; at += n)
+		n = p->t->isa->insn_length(code + at, f.sym.size - at, f.addr + at);
+	if (rc == 0 && n && at != wanted)
+		rc = lp_fail(err, LP_EENCODING, "%s (" LP_ADDR ") is inside of an instruction of %s", place->name, place->addr,
+			     f.sym.name);
+	lp_free(code);
+	return rc;
+}
+
+static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct lp_place *to, struct lp_err *err)
+{
+	if (at->mem != LP_NONE)
+		return lp_fail(err, LP_ENOTCODE, "%s is memory of this patch; put the jump into the object instead", at->name);
+	if (at->addr == to->addr)
+		return lp_fail(err, LP_EOVERLAP, "a jump from %s to itself would never end", at->name);
+	int rc = executable(p, at, err);
+	rc = rc ? rc : executable(p, to, err);
+	rc = rc ? rc : on_instruction(p, at, err);
+	return rc ? rc : on_instruction(p, to, err);
+}
+
 static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
 	struct lp_place at, to;
@@ -479,10 +510,7 @@ static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	uint8_t *window = NULL;
 	struct lp_entry_request req;
 	struct lp_entry e = {0};
-	if (at.mem != LP_NONE)
-		rc = lp_fail(err, LP_ENOTCODE, "%s is memory of this patch; put the jump into the object instead", at.name);
-	rc = rc ? rc : executable(p, &at, err);
-	rc = rc ? rc : executable(p, &to, err);
+	rc = check_ends(p, &at, &to, err);
 	rc = rc ? rc : read_code(p, &at, &window, &req, err);
 	if (rc == 0) {
 		req.body_stays_live = op->allow_active || p->opts.allow_active;

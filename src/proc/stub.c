@@ -16,7 +16,7 @@
 
 #include "proc/state.h"
 
-#define MARGIN 16	 /* unused bytes kept behind the segment's end: no prefetch or over-read surprises */
+#define MARGIN 8	 /* unused bytes kept behind the segment's end: no prefetch or over-read surprises */
 #define PHDRS_MAX 64
 
 static bool same_file(const struct lp_map *a, const struct lp_map *b)
@@ -81,30 +81,39 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 	return len == 0 || (bytes[0] == 0 && !memcmp(bytes, bytes + 1, len - 1));
 }
 
-static bool holds(const uint8_t *bytes, const struct lp_stub_text *t)
+static bool holds(const uint8_t *bytes, size_t slot, const struct lp_stub_text *t)
 {
 	size_t after_tail = t->tail_at + t->tail_len;
 	size_t before_tail = t->tail_len ? t->tail_at : t->len;
 	return !memcmp(bytes, t->code, before_tail) &&
 	       (!t->tail_len || !memcmp(bytes + after_tail, t->code + after_tail, t->len - after_tail)) &&
-	       is_zero(bytes + t->len, LP_STUB_ROOM - t->len);
+	       is_zero(bytes + t->len, slot - t->len);
 }
 
-/* One slot of LP_STUB_ROOM bytes per variant, counted from the end of the page. */
+/* What the longest variant takes: a small program leaves few bytes behind its text. */
+static size_t slot_size(const struct lp_proc *p)
+{
+	size_t most = 0;
+	for (const struct lp_stub_text *const *t = p->arch->stubs; *t; t++)
+		most = (*t)->len > most ? (*t)->len : most;
+	return lp_align_up(most, 8);
+}
+
+/* One slot per variant, counted from the end of the page. */
 static void add_sites(struct lp_proc *p, const struct lp_map *text, lp_addr end)
 {
-	size_t nr = 0;
+	size_t nr = 0, slot = slot_size(p);
 	for (const struct lp_stub_text *const *t = p->arch->stubs; *t; t++)
 		nr++;
 	for (size_t i = 1; i <= nr; i++) {
-		lp_addr at = text->range.end - i * LP_STUB_ROOM;
+		lp_addr at = text->range.end - i * slot;
 		uint8_t bytes[LP_STUB_ROOM];
-		if (at < end + MARGIN || lp_mem_read(p, at, bytes, sizeof bytes, NULL) < 0)
+		if (at < end + MARGIN || lp_mem_read(p, at, bytes, slot, NULL) < 0)
 			return;
 		struct lp_site site = {.at = at};
 		for (const struct lp_stub_text *const *t = p->arch->stubs; *t && !site.text; t++)
-			site.text = holds(bytes, *t) ? *t : NULL;
-		if (site.text || is_zero(bytes, sizeof bytes))
+			site.text = holds(bytes, slot, *t) ? *t : NULL;
+		if (site.text || is_zero(bytes, slot))
 			lp_vec_push(&p->sites, site);
 	}
 }
@@ -154,9 +163,10 @@ static struct lp_site *choose(struct lp_proc *p, const struct lp_stub_text *text
 static bool still_so(struct lp_proc *p, const struct lp_site *s)
 {
 	uint8_t bytes[LP_STUB_ROOM];
-	if (lp_mem_read(p, s->at, bytes, sizeof bytes, NULL) < 0)
+	size_t slot = slot_size(p);
+	if (lp_mem_read(p, s->at, bytes, slot, NULL) < 0)
 		return false;
-	return s->text ? holds(bytes, s->text) : is_zero(bytes, sizeof bytes);
+	return s->text ? holds(bytes, slot, s->text) : is_zero(bytes, slot);
 }
 
 int lp_stub_sites(struct lp_proc *p, struct lp_err *err)
@@ -177,7 +187,7 @@ int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc
 	}
 	if (!s)
 		return lp_fail(err, LP_EREACH, "no executable mapping of process %d (%s) has %d unused bytes at its end%s", (int)p->pid,
-			       p->comm, LP_STUB_ROOM, text->reach ? " near enough" : "");
+			       p->comm, (int)slot_size(p), text->reach ? " near enough" : "");
 	if (!s->text) {
 		/* Zeros until now, so nobody runs it: one write within one page. */
 		rc = lp_mem_write(p, s->at, text->code, text->len, err);

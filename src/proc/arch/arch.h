@@ -18,7 +18,7 @@
 #define LP_BLOCK_MAX 768 /* bytes of a borrowed thread's block, red zone not counted */
 #define LP_RECORD_WORDS 7 /* of a call in the block: number, six arguments; the number becomes the result */
 #define LP_DWARF_REGS_MAX 40
-#define LP_STUB_ROOM 192 /* bytes a stub may take, tail included */
+#define LP_STUB_ROOM 192 /* bytes a stub may take at most, tail included */
 
 /* How a thread that was stopped inside a system call goes on. */
 enum lp_restart {
