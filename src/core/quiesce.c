@@ -74,6 +74,7 @@ static bool hits(const struct lp_watch *w, lp_addr v, enum where where)
 /* Watches are sorted by start; none is wider than q->widest. */
 static const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, enum where where)
 {
+	v &= q->t->isa->code_bits;
 	if (!lp_range_has(q->hull, v))
 		return NULL;
 	size_t lo = 0, hi = q->watches.nr;

@@ -206,6 +206,7 @@ struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
 	uint8_t insn_align; /* 1 or 4 */
+	uint64_t code_bits; /* of a stored code pointer, those that are address: the others may carry a signature (PAC) */
 	uint64_t reach;	    /* |distance| a direct jump spans, counted from its own address: 2 GiB or 128 MiB,
 			       already reduced by a margin so that `distance < reach` always encodes */
 

@@ -98,3 +98,13 @@ def test_a_jump_from_the_program_to_a_library_goes_through_an_island():
 
 def test_an_unmapped_address_is_no_place_for_a_jump(caller):
     assert lib.refusal(caller.pid, fake("jmp 0x10"))["code"] == "unmapped"
+
+
+@pytest.mark.parametrize("line, code", [
+    ("jmp func_J func_J", "overlap"),
+    ("jmp func_J+1 main", "encoding"),
+    ("jmp func_J main+1", "encoding"),
+])
+def test_a_jump_that_could_only_crash_is_refused(line, code):
+    with Victim(lib.compiled("e2e_target.c")) as target:
+        assert lib.refusal(target.pid, line)["code"] == code

@@ -8,6 +8,7 @@ const struct lp_isa lp_isa_a64 = {
 	.name = "aarch64",
 	.elf_machine = EM_AARCH64,
 	.insn_align = A64_INSN,
+	.code_bits = (UINT64_C(1) << 48) - 1,
 	/* The jump may stand 4 bytes behind the entry that the caller counts from; a page of margin is plenty. */
 	.reach = (UINT64_C(1) << 27) - LP_PAGE,
 

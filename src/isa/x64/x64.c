@@ -9,6 +9,7 @@ const struct lp_isa lp_isa_x64 = {
 	.name = "x86_64",
 	.elf_machine = EM_X86_64,
 	.insn_align = 1,
+	.code_bits = UINT64_MAX,
 	/* rel32 counts from the end of the jump, and a hole lies up to 128 bytes off: a page of margin covers both. */
 	.reach = (UINT64_C(1) << 31) - LP_PAGE,
 
