@@ -119,8 +119,9 @@ static bool plan_return(struct lp_loan *l)
 		return unfit(l, "it runs 32-bit code");
 	if (lp_range_has(l->p->vdso, pc))
 		return unfit(l, "it is in the vDSO");
-	if (arch->fragile(&l->found))
-		return unfit(l, "its system call cannot be issued again");
+	const char *fragile = arch->fragile(l->tid, &l->found);
+	if (fragile)
+		return unfit(l, fragile);
 	if (arch->syscall_nr(&l->found) >= 0 && !l->group && lp_task_interrupted(l->tid, 0))
 		return unfit(l, "a signal is about to interrupt its system call");
 	l->go_on = l->found;
@@ -133,15 +134,18 @@ static bool plan_return(struct lp_loan *l)
 
 void lp_loan_return(struct lp_loan *l)
 {
-	lp_trace_release(l->p->arch, l->tid, &l->found, 0, l->group);
+	if (lp_trace_release(l->p->arch, l->tid, &l->found, 0, l->group) < 0)
+		lp_late_add(l->p, l->tid);
 }
 
 bool lp_loan_take(struct lp_loan *l)
 {
 	if (!stop(l))
 		return false;
-	if (lp_trace_regs(l->tid, &l->found) < 0)
+	if (lp_trace_regs(l->tid, &l->found) < 0) {
+		lp_late_add(l->p, l->tid);
 		return unfit(l, "it has exited");
+	}
 	if (plan_return(l))
 		return true;
 	lp_loan_return(l);
@@ -150,13 +154,17 @@ bool lp_loan_take(struct lp_loan *l)
 
 int lp_loan_lost(struct lp_loan *l, struct lp_err *err)
 {
+	lp_late_add(l->p, l->tid);
+	lp_late_settle(l->p, lp_deadline(LETGO_MS));
 	int rc = lp_fail(err, LP_EREMOTE, "thread %d exited while it worked for us; what it did is unknown", l->tid);
 	return lp_proc_why(l->p, rc, err);
 }
 
 int lp_loan_late(struct lp_loan *l, unsigned ms, struct lp_err *err)
 {
-	/* It finishes by itself, whenever that is; but only a stopped thread can be let go. */
+	/* It finishes by itself, whenever that is, and until then the stub's tail is its own.  Only a stopped thread can
+	 * be let go. */
+	l->p->drained = false;
 	lp_trace_interrupt(l->tid);
 	lp_late_add(l->p, l->tid);
 	lp_late_settle(l->p, lp_deadline(LETGO_MS));

@@ -155,9 +155,6 @@ static const struct lp_stub_text stub_for_call = {.code = call_code, .len = size
 
 _Static_assert(sizeof call_code == 32 && SYS_rt_sigreturn == 139, "call stub bytes as commented");
 
-/* Within nobody's reach: what a thread gets that must not make system calls now. */
-static const struct lp_stub_text stub_nowhere = {.code = code, .len = sizeof code, .reach = 1};
-
 static const struct lp_stub_text *const all_stubs[] = {&stub, &stub_for_call, NULL};
 
 /* ---- registers ---- */
@@ -233,11 +230,6 @@ static bool may_have_restart_block(const struct lp_tregs *r)
 static bool looks_like_restart(int64_t x0)
 {
 	return x0 <= -512 && x0 >= -516;
-}
-
-static bool is_fragile(const struct lp_tregs *r)
-{
-	return r->words[SP] % STACK_ALIGN || looks_like_restart((int64_t)r->words[0]) || may_have_restart_block(r);
 }
 
 /* The kernel has done it (1 above), as far as it can be done (2 above). */
@@ -331,16 +323,25 @@ static bool stands_at_svc(int tid, lp_addr pc)
 	return lp_mem_copy(tid, pc, insn, sizeof insn) == 0 && !memcmp(insn, svc, sizeof svc);
 }
 
-/* A signal without SA_RESTART must find it in its call: sent through the stub, the call would be made anew after it. */
-static bool owes_eintr(int tid)
+static const char *fragile(int tid, const struct lp_tregs *r)
 {
-	struct lp_tregs r;
-	return lp_trace_regs(tid, &r) == 0 && stands_at_svc(tid, r.words[PC]) && lp_task_interrupted(tid, 0);
+	if (r->words[SP] % STACK_ALIGN)
+		return "its stack pointer is between two steps";
+	if (looks_like_restart((int64_t)r->words[0]))
+		return "its first register looks like a call to be restarted";
+	if (has_live_vectors(tid))
+		return "it has live SVE or SME registers, which a system call would wipe";
+	if (!stands_at_svc(tid, r->words[PC]))
+		return NULL;
+	if (may_have_restart_block(r))
+		return "its system call cannot be issued again yet";
+	/* Without SA_RESTART its handler must find it in its call: sent through the stub, it would make the call anew after. */
+	return lp_task_interrupted(tid, 0) ? "a signal is about to interrupt its system call" : NULL;
 }
 
 static const struct lp_stub_text *stub_for(int tid)
 {
-	return has_live_vectors(tid) || owes_eintr(tid) ? &stub_nowhere : &stub;
+	return &stub;
 }
 
 /* ---- borrowing ---- */
@@ -471,7 +472,7 @@ const struct lp_arch lp_arch_host = {
 	.syscall_nr = syscall_nr,
 	.result = result,
 	.eintr = is_eintr,
-	.fragile = is_fragile,
+	.fragile = fragile,
 	.resume = resume,
 	.set_pc = set_pc,
 	.tls_offset = tls_offset,

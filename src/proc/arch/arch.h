@@ -82,8 +82,9 @@ struct lp_arch {
 	int64_t (*result)(const struct lp_tregs *r);
 	/* Stopped in a call that returned EINTR, and that would not have but for a stop (eintr.def)? */
 	bool (*eintr)(const struct lp_tregs *r);
-	/* Would redirecting the thread lose what the kernel knows about restarting its call? */
-	bool (*fragile)(const struct lp_tregs *r);
+	/* Why this stopped thread must not be redirected just now (the kernel would forget how to restart its call, a
+	 * system call would spoil its registers); NULL = it may. */
+	const char *(*fragile)(int tid, const struct lp_tregs *r);
 	/* In place: the registers with which the thread goes on by itself, outside any system call. */
 	void (*resume)(struct lp_tregs *r, enum lp_restart how);
 	/* In place: go on at another address (an rseq abort handler). */

@@ -148,9 +148,9 @@ static bool is_eintr(const struct lp_tregs *r)
 }
 
 /* restart_block survives any call but sigreturn, and restart_syscall(2) is ours to issue: nothing is lost. */
-static bool is_fragile(const struct lp_tregs *r)
+static const char *fragile(int tid, const struct lp_tregs *r)
 {
-	return false;
+	return NULL;
 }
 
 /* linux/errno.h: codes that never reach a program, but that a tracer sees. */
@@ -364,7 +364,7 @@ const struct lp_arch lp_arch_host = {
 	.syscall_nr = syscall_nr,
 	.result = result,
 	.eintr = is_eintr,
-	.fragile = is_fragile,
+	.fragile = fragile,
 	.resume = resume,
 	.set_pc = set_pc,
 	.tls_offset = tls_offset,

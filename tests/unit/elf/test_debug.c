@@ -5,6 +5,8 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static int compile(void **state)
 {
@@ -88,8 +90,16 @@ static void a_file_at_the_right_place_with_another_build_id_is_passed_over(void 
 	remove_debug_files();
 }
 
+/* Without it links are not followed at all (debug.c); qemu's user mode has none. */
+static bool has_openat2(void)
+{
+	return syscall(SYS_openat2, -1, NULL, NULL, 0) < 0 && errno != ENOSYS;
+}
+
 static void symbolic_links_stay_inside_the_root(void **state)
 {
+	if (!has_openat2())
+		skip();
 	/* Absolute from the target's point of view: right inside the root, nothing on our side. */
 	shell("mkdir -p root/srv root/usr/lib/debug/.build-id/01 && cp other/q.debug root/srv/q.file && "
 	      "ln -s /srv/q.file root/usr/lib/debug/.build-id/01/23456789abcdef.debug");
