@@ -247,7 +247,8 @@ static enum verdict try_all(struct lp_proc *p, const struct batch *b, struct lp_
 static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 {
 	struct lp_loan last;
-	int rc = lp_stub_drain(p, err);
+	int rc = lp_proc_check(p, err);
+	rc = rc < 0 ? rc : lp_stub_drain(p, err);
 	if (rc < 0)
 		return rc;
 	lp_hush_begin(&p->hush);

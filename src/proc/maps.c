@@ -139,6 +139,8 @@ int lp_maps_read(struct lp_proc *p, struct lp_maps *out, struct lp_err *err)
 		rc = lp_proc_why(p, rc, err);
 	else if (text.len == 0) /* what an exited process has */
 		rc = lp_proc_why(p, lp_fail(err, LP_EGONE, "process %d has no memory any more", (int)p->pid), err);
+	else if (p->mem_fd >= 0 && lp_proc_replaced(p)) /* they would be another program's */
+		rc = lp_proc_check(p, err);
 	else
 		rc = lp_maps_parse(out, lp_buf_cstr(&text), text.len, err);
 	lp_buf_free(&text);

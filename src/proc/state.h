@@ -60,7 +60,7 @@ struct lp_proc {
 	const struct lp_stub_text *force_stub; /* tests: this variant instead of the one the thread needs */
 
 
-	/* Seized threads that would not stop when asked and so cannot be let go yet. */
+	/* Threads that are still ours because they neither stop nor die when they should. */
 	lp_tid_vec late;
 
 	/* the pause */
@@ -178,9 +178,9 @@ enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline);
  * is in a job-control stop, which makes calls return EINTR by itself. */
 bool lp_trace_our_eintr(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group);
 /* Detach; a signal it was on its way to is delivered, EINTR that our stop caused is undone. */
-void lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group);
+int lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group);
 
-/* Remember a seized thread that did not stop; let go of those that have by now. */
+/* Remember a thread that we could not let go of; let go of those that have stopped or died by now. */
 void lp_late_add(struct lp_proc *p, pid_t tid);
 void lp_late_settle(struct lp_proc *p, uint64_t deadline);
 bool lp_late_has(const struct lp_proc *p, pid_t tid);

@@ -1,7 +1,7 @@
 /*
  * The pause: every thread stands still.
  *
- *     prepare    read maps, seize all threads (they go on running), make room for what will be read
+ *     prepare    wait for uninterruptible sleepers, read maps, seize all threads (they go on running), make room
  *     interrupt  all, in one sweep; then wait for each
  *     read       registers of each; then all live stacks with as few calls as IOV_MAX allows
  *     ...        the caller's few writes
@@ -34,6 +34,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proc/state.h"
@@ -107,6 +108,54 @@ static int seize_all(struct lp_proc *p, lp_tid_vec *known, struct lp_err *err)
 	}
 }
 
+/* ---- who would not stop ---- */
+
+static int not_stopping(struct lp_proc *p, pid_t tid, struct lp_err *err)
+{
+	struct lp_task_stat st = {0};
+	char name[64] = "?";
+	lp_task_stat(tid, &st);
+	lp_task_comm(tid, name, sizeof name);
+	int rc = lp_fail(err, LP_ETIMEOUT, "thread %d (%s) of process %d does not stop: %s", (int)tid, name, (int)p->pid,
+			 st.state == 'D' ? "it is in an uninterruptible wait in the kernel" : "it got no CPU time");
+	if (err)
+		err->tid = tid;
+	return rc;
+}
+
+static pid_t deep_sleeper(const lp_tid_vec *tids)
+{
+	for (size_t i = 0; i < tids->nr; i++) {
+		struct lp_task_stat st;
+		if (lp_task_stat(tids->items[i], &st) == 0 && st.state == 'D')
+			return tids->items[i];
+	}
+	return 0;
+}
+
+/*
+ * A thread in an uninterruptible wait (a dead disk, a vfork() whose child takes
+ * its time) would keep the others standing until the deadline, and stay seized
+ * beyond it, for only a stopped thread can be let go.  So such a wait is waited
+ * out before anybody is touched.  One that begins later is met by the deadline.
+ */
+static int wait_out_deep_sleep(struct lp_proc *p, uint64_t deadline, struct lp_err *err)
+{
+	lp_tid_vec tids = {0};
+	int rc = lp_tasks_list(p, &tids, err);
+	for (long ns = 100000; rc >= 0; ns = ns < 20000000 ? ns * 2 : ns) {
+		pid_t tid = deep_sleeper(&tids);
+		if (!tid)
+			break;
+		if (lp_now() >= deadline)
+			rc = not_stopping(p, tid, err);
+		else
+			nanosleep(&(struct timespec){0, ns}, NULL);
+	}
+	lp_vec_free(&tids);
+	return rc < 0 ? rc : 0;
+}
+
 /* ---- halt ---- */
 
 #define LOOK_AGAIN_MS 10 /* a thread that takes longer than this may have become a zombie, which never stops */
@@ -170,21 +219,11 @@ static void look_again(struct lp_proc *p)
 		if (t->stopped || t->dead)
 			continue;
 		t->dead = is_zombie(t->tid);
-		lp_trace_interrupt(t->tid);
+		if (t->dead)
+			lp_late_add(p, t->tid);
+		else
+			lp_trace_interrupt(t->tid);
 	}
-}
-
-static int not_stopping(struct lp_proc *p, pid_t tid, struct lp_err *err)
-{
-	struct lp_task_stat st = {0};
-	char name[64] = "?";
-	lp_task_stat(tid, &st);
-	lp_task_comm(tid, name, sizeof name);
-	int rc = lp_fail(err, LP_ETIMEOUT, "thread %d (%s) of process %d does not stop: %s", (int)tid, name, (int)p->pid,
-			 st.state == 'D' ? "it is in an uninterruptible wait in the kernel" : "it got no CPU time");
-	if (err)
-		err->tid = tid;
-	return rc;
 }
 
 static int wait_all(struct lp_proc *p, uint64_t deadline, struct lp_err *err)
@@ -233,23 +272,21 @@ static int halt_all(struct lp_proc *p, lp_tid_vec *known, uint64_t deadline, str
 
 /* ---- let go ---- */
 
-static void release(struct lp_proc *p, const struct lp_tracee *t, const struct lp_tregs *regs)
+static bool release(struct lp_proc *p, const struct lp_tracee *t, const struct lp_tregs *regs)
 {
 	struct lp_tregs r;
 	if (!regs && lp_trace_regs(t->tid, &r) < 0)
-		lp_trace_detach(t->tid, t->signal);
-	else
-		lp_trace_release(p->arch, t->tid, regs ? regs : &r, t->signal, t->state == 'T');
+		return false;
+	return lp_trace_release(p->arch, t->tid, regs ? regs : &r, t->signal, t->state == 'T') == 0;
 }
 
 static void release_all(struct lp_proc *p)
 {
 	for (size_t i = 0; i < p->tracees.nr; i++) {
 		const struct lp_tracee *t = &p->tracees.items[i];
-		if (t->stopped)
-			release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL);
-		else if (!t->dead)
-			lp_late_add(p, t->tid);
+		bool free = t->dead || (t->stopped && release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL));
+		if (!free)
+			lp_late_add(p, t->tid); /* it never stopped, or was killed since */
 	}
 	p->tracees.nr = 0;
 }
@@ -492,6 +529,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	lp_late_settle(p, deadline);
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : read_bounds(p, err);
+	rc = rc < 0 ? rc : wait_out_deep_sleep(p, deadline, err);
 	rc = rc < 0 ? rc : seize_all(p, &known, err);
 	make_room(p);
 	hold_cpu(p);

@@ -228,14 +228,14 @@ bool lp_trace_our_eintr(const struct lp_arch *arch, pid_t tid, const struct lp_t
 	return arch->eintr(r) && !group && !lp_task_interrupted(tid, taken);
 }
 
-void lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group)
+int lp_trace_release(const struct lp_arch *arch, pid_t tid, const struct lp_tregs *r, int taken, bool group)
 {
 	if (lp_trace_our_eintr(arch, tid, r, taken, group)) {
 		struct lp_tregs again = *r;
 		arch->resume(&again, LP_RESTART_EINTR);
 		lp_trace_set_regs(tid, &again);
 	}
-	lp_trace_detach(tid, taken);
+	return lp_trace_detach(tid, taken);
 }
 
 /* ---- restartable sequences ---- */
@@ -259,8 +259,14 @@ lp_addr lp_trace_rseq_abort(pid_t tid, lp_addr cs_at, lp_addr pc)
 	return pc - cs.start < cs.length ? cs.abort : 0;
 }
 
-/* ---- threads that would not stop ---- */
+/* ---- threads that we could not let go of ---- */
 
+/*
+ * Only a stopped thread can be let go, and only a dead one can be reaped.  One
+ * that does neither when it should stays ours: running, its interrupt still
+ * due, so that it will stop; or dying, and then even its parent does not hear
+ * of the end before we have reaped it.
+ */
 void lp_late_add(struct lp_proc *p, pid_t tid)
 {
 	if (!lp_late_has(p, tid))
@@ -276,18 +282,29 @@ bool lp_late_has(const struct lp_proc *p, pid_t tid)
 	return false;
 }
 
-/* Its interrupt is still due, so it stops as soon as it can; whatever it stops for, it may go. */
+static bool settled(const struct lp_proc *p, pid_t tid)
+{
+	struct lp_event ev;
+	struct lp_tregs r;
+	if (!lp_trace_wait(tid, 0, &ev))
+		return false;
+	if (ev.kind == LP_EV_GONE)
+		return true;
+	return lp_trace_regs(tid, &r) == 0 && lp_trace_release(p->arch, tid, &r, ev.signal, ev.kind == LP_EV_GROUP) == 0;
+}
+
+/* In rounds: the first thread's end is reported after those of all the others. */
 void lp_late_settle(struct lp_proc *p, uint64_t deadline)
 {
-	for (size_t i = 0; i < p->late.nr;) {
-		struct lp_event ev;
-		if (!lp_trace_wait(p->late.items[i], deadline, &ev)) {
-			i++;
-			continue;
+	for (unsigned tries = 0; p->late.nr; tries++) {
+		size_t left = 0;
+		for (size_t i = 0; i < p->late.nr; i++) {
+			if (!settled(p, p->late.items[i]))
+				p->late.items[left++] = p->late.items[i];
 		}
-		struct lp_tregs r;
-		if (ev.kind != LP_EV_GONE && lp_trace_regs(p->late.items[i], &r) == 0)
-			lp_trace_release(p->arch, p->late.items[i], &r, ev.signal, ev.kind == LP_EV_GROUP);
-		p->late.items[i] = p->late.items[--p->late.nr];
+		p->late.nr = left;
+		if (left == 0 || lp_now() >= deadline)
+			return;
+		lp_trace_nap(tries, left);
 	}
 }

@@ -1,6 +1,7 @@
 /*
  * Arithmetic under a storm of signals: SIGALRM every 100 us, with a handler
- * that uses 400 bytes of stack and checks them.
+ * that uses 400 bytes of stack and checks them (slot 0, extra: how often).
+ * Real-time signals, which are queued and so can be counted: slot 1, extra.
  */
 #include "victim.h"
 
@@ -16,6 +17,11 @@ static void on_alarm(int signal)
 		victim_check(&victim_page->slots[0], mine[i] == (unsigned char)(i * 7), "the handler's stack changed");
 	victim_page->slots[0].extra++;
 	errno = saved;
+}
+
+static void on_counted(int signal)
+{
+	__atomic_add_fetch(&victim_page->slots[1].extra, 1, __ATOMIC_SEQ_CST);
 }
 
 static void *spin(void *arg)
@@ -36,8 +42,9 @@ int main(int argc, char **argv)
 {
 	victim_open();
 	struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+	struct sigaction count = {.sa_handler = on_counted, .sa_flags = SA_RESTART};
 	struct itimerval every = {{0, 100}, {0, 100}};
-	if (sigaction(SIGALRM, &sa, NULL) || setitimer(ITIMER_REAL, &every, NULL))
+	if (sigaction(SIGALRM, &sa, NULL) || sigaction(SIGRTMIN, &count, NULL) || setitimer(ITIMER_REAL, &every, NULL))
 		abort();
 	return victim_run(argc > 1 ? atoi(argv[1]) : 1, spin);
 }

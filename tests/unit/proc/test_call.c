@@ -118,24 +118,21 @@ static void a_function_that_does_not_return_in_time_goes_on_by_itself(void **sta
 	victim_end(v);
 }
 
+static void call_forever(pid_t victim)
+{
+	struct lp_proc *p;
+	uint64_t result;
+	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 1000, NULL) < 0)
+		return;
+	for (lp_addr at = function(p, "getpid"); lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL) == 0;)
+		;
+}
+
 /* Killed between any two steps, the sigreturn frame brings the thread back. */
 static void a_victim_outlives_callers_that_are_killed(void **state)
 {
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
-	for (unsigned i = 0; i < 100; i++) {
-		pid_t pid = fork();
-		if (pid == 0) {
-			struct lp_proc *p;
-			uint64_t result;
-			if (lp_proc_open(&p, v->pid, NULL) < 0)
-				_exit(1);
-			for (lp_addr at = function(p, "getpid");;)
-				lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL);
-		}
-		nanosleep(&(struct timespec){0, 20000000 + rand() % 1000 * 1000}, NULL);
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-	}
+	kill_workers(100, 40000, call_forever, v->pid);
 	victim_is_well(v, 1);
 	struct lp_proc *p = open_locked(v->pid);
 	expect_getpid(p, 3);

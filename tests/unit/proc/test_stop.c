@@ -18,6 +18,14 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+static uint64_t sum_of_beats(const struct victim *v)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < VICTIM_SLOTS; i++)
+		sum += v->page->slots[i].beats;
+	return sum;
+}
+
 static void stop_and_go(unsigned rounds, unsigned threads, const char *const argv[])
 {
 	struct victim *v = victim_start(threads, argv);
@@ -29,9 +37,11 @@ static void stop_and_go(unsigned rounds, unsigned threads, const char *const arg
 		assert_ok(lp_stop_all(p, 2000, &last_error));
 		const struct lp_stopped *t = lp_stopped_threads(p, &nr);
 		assert_true(nr >= 1);
+		uint64_t beats = sum_of_beats(v);
 		most = nr > most ? nr : most;
 		for (size_t k = 0; k < nr; k++)
-			assert_true(t[k].pc != 0 && t[k].sp != 0);
+			assert_true(t[k].pc != 0 && t[k].sp != 0 && t[k].stack_bytes && lp_range_has(t[k].stack, t[k].sp));
+		assert_int_equal(sum_of_beats(v), beats); /* nobody runs */
 		lp_resume_all(p, &ns[i]);
 	}
 	qsort(ns, rounds, sizeof *ns, by_value);
@@ -49,7 +59,7 @@ static void busy_threads_stop_and_go_on_unharmed(void **state)
 {
 	stop_and_go(ROUNDS, 1, (const char *[]){"spin", "1", NULL});
 	stop_and_go(ROUNDS, 8, (const char *[]){"spin", "8", NULL});
-	stop_and_go(ROUNDS / 4, 100, (const char *[]){"spin", "100", NULL});
+	stop_and_go(ROUNDS / 10, 100, (const char *[]){"spin", "100", NULL});
 }
 
 static void threads_under_a_storm_of_signals_stop_and_go(void **state)
@@ -70,6 +80,51 @@ static void blocked_threads_stop_and_see_no_eintr(void **state)
 		stop_and_go(ROUNDS / 4, 2, (const char *[]){"blockers", kinds[i], "2", NULL});
 }
 
+static bool is_stopped(void *arg)
+{
+	return task_state(*(pid_t *)arg) == 'T';
+}
+
+static void a_job_control_stop_survives_the_pause(void **state)
+{
+	struct victim *v = victim_start(3, (const char *[]){"blockers", "nanosleep", "3", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	kill(v->pid, SIGSTOP);
+	for (unsigned i = 0; i < 200; i++) {
+		size_t nr;
+		wait_until(is_stopped, &v->pid, "the victim to be stopped by job control");
+		assert_ok(lp_stop_all(p, 2000, &last_error));
+		const struct lp_stopped *t = lp_stopped_threads(p, &nr);
+		assert_int_equal(nr, 3);
+		for (size_t k = 0; k < nr; k++)
+			assert_int_equal(t[k].state, 'T');
+		lp_resume_all(p, NULL);
+	}
+	wait_until(is_stopped, &v->pid, "the victim to be stopped again");
+	lp_proc_close(p);
+	kill(v->pid, SIGCONT);
+	victim_is_well(v, 3);
+	victim_end(v);
+}
+
+/* A vfork() parent waits uninterruptibly for as long as its child likes. */
+static void a_thread_that_cannot_stop_ends_the_pause_in_time(void **state)
+{
+	struct victim *v = victim_start(2, (const char *[]){"vforker", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	uint64_t begin = now_ns();
+	assert_refused(lp_stop_all(p, 200, &last_error), LP_ETIMEOUT);
+	assert_true(now_ns() - begin < UINT64_C(1500000000));
+	assert_int_not_equal(last_error.tid, 0);
+	v->page->slots[2].extra = 1; /* the child may go */
+	victim_is_well(v, 2);
+	assert_ok(lp_stop_all(p, 2000, &last_error));
+	lp_resume_all(p, NULL);
+	lp_proc_close(p);
+	victim_is_well(v, 2);
+	victim_end(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -77,6 +132,8 @@ int main(void)
 		cmocka_unit_test(threads_under_a_storm_of_signals_stop_and_go),
 		cmocka_unit_test(threads_that_come_and_go_are_all_stopped),
 		cmocka_unit_test(blocked_threads_stop_and_see_no_eintr),
+		cmocka_unit_test(a_job_control_stop_survives_the_pause),
+		cmocka_unit_test(a_thread_that_cannot_stop_ends_the_pause_in_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 #include "victims.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,29 +49,64 @@ static bool is_ready(void *arg)
 	return r->v->page->ready >= r->threads;
 }
 
-static void become(const char *const argv[], int page)
+static void find(const char *name, char *path, size_t size)
 {
-	char path[512];
-	snprintf(path, sizeof path, "%s/victim_%s", VICTIM_DIR, argv[0]);
+	snprintf(path, size, "%s%s%s", name[0] == '/' ? "" : VICTIM_DIR, name[0] == '/' ? "" : "/victim_", name);
+}
+
+static void become(const char *path, const char *const argv[], int page)
+{
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(page, 3);
-	execv(argv[0][0] == '/' ? argv[0] : path, (char **)(uintptr_t)argv);
+	execv(path, (char **)(uintptr_t)argv);
 	_exit(127);
 }
 
-struct victim *victim_start(unsigned threads, const char *const argv[])
+static void copy_file(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0755);
+	while (in >= 0 && out >= 0 && sendfile(out, in, NULL, 1 << 20) > 0)
+		;
+	close(in);
+	close(out);
+}
+
+static void become_apart(const char *path, const char *const argv[], int page)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", "/mnt", "tmpfs", 0, NULL))
+		_exit(126);
+	copy_file(path, "/mnt/apart");
+	become("/mnt/apart", argv, page);
+}
+
+typedef void become_fn(const char *path, const char *const argv[], int page);
+
+static struct victim *start(unsigned threads, const char *const argv[], unsigned long flags, become_fn *how)
 {
 	struct victim *v = calloc(1, sizeof *v);
+	char path[512];
 	int page = memfd_create("page", 0);
 	assert_true(page >= 0 && ftruncate(page, sizeof *v->page) == 0);
 	v->page = mmap(NULL, sizeof *v->page, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
 	assert_ptr_not_equal(v->page, MAP_FAILED);
-	v->pid = fork();
+	find(argv[0], path, sizeof path);
+	v->pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (v->pid == 0)
-		become(argv, page);
+		how(path, argv, page);
+	assert_true(v->pid > 0);
 	close(page);
 	wait_until(is_ready, &(struct readiness){v, threads}, "the victim to be ready");
 	return v;
+}
+
+struct victim *victim_start(unsigned threads, const char *const argv[])
+{
+	return start(threads, argv, 0, become);
+}
+
+struct victim *victim_start_apart(unsigned threads, const char *const argv[])
+{
+	return start(threads, argv, CLONE_NEWPID | CLONE_NEWNS, become_apart);
 }
 
 void victim_end(struct victim *v)
@@ -136,4 +176,48 @@ struct lp_proc *open_locked(pid_t pid)
 	assert_ok(lp_proc_open(&p, pid, &last_error));
 	assert_ok(lp_proc_lock(p, 1000, &last_error));
 	return p;
+}
+
+void map_and_unmap(struct lp_proc *p)
+{
+	const struct lp_sysno *nr = lp_proc_sysno(p);
+	struct lp_call map = {nr->mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
+	assert_ok(lp_inject(p, &map, 1, &last_error));
+	assert_true(map.result > 0);
+	uint64_t mark = 0x1122334455667788, seen = 0;
+	assert_ok(lp_mem_write(p, (lp_addr)map.result, &mark, sizeof mark, &last_error));
+	assert_ok(lp_mem_read(p, (lp_addr)map.result, &seen, sizeof seen, &last_error));
+	assert_int_equal(seen, mark);
+	struct lp_call unmap = {nr->munmap, {(uint64_t)map.result, 4096}, 0};
+	assert_ok(lp_inject(p, &unmap, 1, &last_error));
+	assert_int_equal(unmap.result, 0);
+	assert_refused(lp_mem_read(p, (lp_addr)map.result, &seen, sizeof seen, &last_error), LP_EUNMAPPED);
+}
+
+void kill_workers(unsigned times, unsigned most_us, void (*work)(pid_t victim), pid_t victim)
+{
+	unsigned seed = 20041104;
+	for (unsigned i = 0; i < times; i++) {
+		int started[2];
+		char byte;
+		assert_int_equal(pipe(started), 0);
+		pid_t pid = fork();
+		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (write(started[1], "s", 1) == 1)
+				work(victim);
+			_exit(1);
+		}
+		close(started[1]);
+		assert_int_equal(read(started[0], &byte, 1), 1);
+		close(started[0]);
+		uint64_t end = now_ns() + (uint64_t)(rand_r(&seed) % most_us) * 1000;
+		while (now_ns() < end)
+			sched_yield();
+		kill(pid, SIGKILL);
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		/* One that ended by itself had nothing to be killed at: it failed. */
+		assert_true(WIFSIGNALED(status));
+	}
 }

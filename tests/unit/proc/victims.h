@@ -17,6 +17,8 @@ struct victim {
 
 /* VICTIM_DIR/<argv[0]> with a shared page; returns when `threads` of it have reported ready. */
 struct victim *victim_start(unsigned threads, const char *const argv[]);
+/* The same in pid and mount namespaces of its own, from a file that exists only there. */
+struct victim *victim_start_apart(unsigned threads, const char *const argv[]);
 /* Kills and reaps. */
 void victim_end(struct victim *v);
 /* Every one of its first `threads` slots makes progress, and none has seen an EINTR or an early wake. */
@@ -27,6 +29,11 @@ void wait_until(bool (*cond)(void *arg), void *arg, const char *what);
 uint64_t now_ns(void);
 /* State letter of /proc/TID/stat, 0 when gone. */
 char task_state(pid_t tid);
+
+/* Maps a page, writes and reads it through the file, unmaps it: the whole round trip of a room. */
+void map_and_unmap(struct lp_proc *p);
+/* Runs work(pid) in a child again and again and kills it at random instants. */
+void kill_workers(unsigned times, unsigned most_us, void (*work)(pid_t victim), pid_t victim);
 
 /* An open and locked lp_proc; fails the test when that does not work. */
 struct lp_proc *open_locked(pid_t pid);
