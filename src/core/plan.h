@@ -38,7 +38,7 @@ struct lp_thunk {
 	size_t len; /* the last 8 bytes are the callee's address */
 };
 
-struct lp_contracts; /* preserve.h */
+struct lp_contracts; /* contract.h */
 
 struct lp_plan {
 	struct lp_target *t;

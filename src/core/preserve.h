@@ -8,7 +8,7 @@
 #ifndef LP_CORE_PRESERVE_H
 #define LP_CORE_PRESERVE_H
 
-#include "core/plan.h"
+#include "core/contract.h"
 
 struct lp_keep {
 	lp_regs regs;	       /* callers of the old function rely on them, and the new one may change them */
@@ -20,8 +20,5 @@ struct lp_keep {
 int lp_keep_find(struct lp_plan *p, const struct lp_place *at, const struct lp_place *to, struct lp_keep *out,
 		 struct lp_err *err);
 void lp_keep_free(struct lp_keep *k);
-
-/* What was learnt of the program's code while this plan was built; NULL is fine. */
-void lp_contracts_free(struct lp_contracts *c);
 
 #endif

@@ -156,6 +156,20 @@ def test_a_stripped_program_keeps_its_contracts_too():
         assert v.ask("deep") == "42"
 
 
+def test_a_jump_in_the_middle_of_a_function_is_nobodys_call():
+    with victim() as v:
+        assert preserved(v.pid, script("keeps_general+0xc", "new_leaf")) == []
+
+
+def test_a_replacement_that_the_script_itself_rewrites_is_not_taken_at_its_word():
+    with victim() as v:
+        text = script("leaf_general", "new_modest")
+        assert preserved(v.pid, text) == []
+        assert [regs for regs, _ in preserved(v.pid, text + "\nset $p:new_modest hex 31c9b829000000c3")] == [{"rcx", "r8"}]
+        lib.apply(v.pid, text + "\nset $p:new_modest hex 31c9b829000000c3")  # xor ecx, ecx; mov eax, 41; ret
+        assert v.ask("general") == "42"
+
+
 # ---- programs that nobody wrote
 
 LEAVES, MIDDLES, TOPS = 24, 12, 12
