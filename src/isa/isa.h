@@ -146,9 +146,9 @@ struct lp_code {
 
 /* What a function does itself; what the functions in `calls` do comes on top. */
 struct lp_effects {
-	lp_regs writes;	       /* in some instruction that was found, ... */
-	lp_regs soils;	       /* ... or a part of it that no compiler counts as the register (vzeroupper) */
-	lp_regs restored;      /* of `writes`: put on the stack and taken from there; the old value may be back at the end */
+	lp_regs writes;	  /* in some instruction that was found, ... */
+	lp_regs soils;	  /* ... or a part of it that no compiler counts as the register (vzeroupper) */
+	lp_regs restored; /* of `writes`: put on the stack and taken from there; the old value may be back at the end */
 	LP_VEC(lp_addr) calls; /* entries of the functions that it calls directly, each once; lp_effects_free() */
 	bool leaves;	       /* it calls or jumps where only the convention is known: through memory or a register */
 	bool open;	       /* not all of its code was found, or it may leave by a computed jump */
@@ -206,8 +206,9 @@ struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
 	uint8_t insn_align; /* 1 or 4 */
-	uint64_t code_bits; /* of a stored code pointer, those that are address: the others may carry a signature (PAC) */
-	uint64_t reach;	    /* |distance| a direct jump spans, counted from its own address: 2 GiB or 128 MiB,
+	uint64_t
+		code_bits; /* of a stored code pointer, those that are address: the others may carry a signature (PAC) */
+	uint64_t reach;	   /* |distance| a direct jump spans, counted from its own address: 2 GiB or 128 MiB,
 			       already reduced by a margin so that `distance < reach` always encodes */
 
 	int (*entry)(const struct lp_entry_request *req, struct lp_entry *out, struct lp_err *err);
