@@ -53,13 +53,13 @@ static void stop_and_go(unsigned rounds, unsigned threads, const char *const arg
 	victim_end(v);
 }
 
-#define ROUNDS 1000
+#define ROUNDS 400
 
 static void busy_threads_stop_and_go_on_unharmed(void **state)
 {
 	stop_and_go(ROUNDS, 1, (const char *[]){"spin", "1", NULL});
 	stop_and_go(ROUNDS, 8, (const char *[]){"spin", "8", NULL});
-	stop_and_go(ROUNDS / 10, 100, (const char *[]){"spin", "100", NULL});
+	stop_and_go(ROUNDS / 20, 100, (const char *[]){"spin", "100", NULL});
 }
 
 static void threads_under_a_storm_of_signals_stop_and_go(void **state)
