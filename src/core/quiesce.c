@@ -122,24 +122,25 @@ static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const stru
 		lp_vec_push(&q->suspects, s);
 }
 
-/* No stack to look at: only unwinding can clear this thread, and if it cannot, the thread counts as guilty. */
+/* No stack to look at, or not all of it (a handler on a signal stack, a coroutine): only unwinding can clear this thread,
+ * and if it cannot, the thread counts as guilty. */
 static void cannot_look(struct lp_quiesce *q, const struct lp_thread *th)
 {
-	struct lp_suspect s = {.tid = th->tid,
-			       .pc = th->resume_pc,
-			       .sp = th->sp,
-			       .slot = th->sp,
-			       .symbol = q->watches.items[0].symbol};
-	if (!is_stale(q, &s))
-		lp_vec_push(&q->suspects, s);
+	lp_vec_push(&q->suspects, ((struct lp_suspect){.tid = th->tid,
+						       .pc = th->resume_pc,
+						       .sp = th->sp,
+						       .slot = th->sp,
+						       .symbol = q->watches.items[0].symbol,
+						       .unseen = true}));
+	q->unseen = true;
 }
 
 static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
 {
-	if (!th->stack_bytes || th->stack.start > th->sp) {
+	if (!th->stack_is_whole || !th->stack_bytes || th->stack.start > th->sp)
 		cannot_look(q, th);
+	if (!th->stack_bytes || th->stack.start > th->sp)
 		return;
-	}
 	for (size_t i = (size_t)(lp_align_up(th->sp, 8) - th->stack.start); i + 8 <= th->stack_len; i += 8) {
 		lp_addr v = lp_get64(th->stack_bytes + i);
 		const struct lp_watch *w = watch_of(q, v, ON_STACK);
@@ -166,6 +167,7 @@ static void look_at(struct lp_quiesce *q, const struct lp_thread *th)
 static void look(struct lp_quiesce *q, size_t *nr_threads)
 {
 	q->suspects.nr = 0;
+	q->unseen = false;
 	const struct lp_thread *threads = q->t->ops->threads(q->t, nr_threads);
 	for (size_t i = 0; i < *nr_threads && q->watches.nr; i++)
 		look_at(q, &threads[i]);
@@ -220,7 +222,7 @@ static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
 		const struct lp_suspect *s = &q->suspects.items[i];
 		if (is_guilty(q, s, frames, &nr))
 			rc = busy(q, s, frames, nr, err);
-		else
+		else if (!s->unseen)
 			lp_vec_push(&q->stale, ((struct lp_stale){s->tid, s->pc, s->sp, s->slot, s->stack_crc}));
 	}
 	*only_stale = rc == 0 && q->stale.nr > was;
@@ -257,7 +259,8 @@ static int one_pause(struct lp_quiesce *q, bool settle_inside, int (*act)(void *
 		return rc;
 	look(q, &stats->nr_threads);
 	bool stale = false;
-	if (q->suspects.nr && settle_inside && settle(q, &stale, err) == 0)
+	q->settled = q->suspects.nr && (settle_inside || (q->unseen && q->warm));
+	if (q->settled && settle(q, &stale, err) == 0)
 		q->suspects.nr = 0;
 	rc = q->suspects.nr ? -LP_EBUSY : act(arg, err);
 	struct lp_pause_stats pause;
@@ -281,9 +284,12 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 		int rc = one_pause(q, stale_rounds > STALE_ROUNDS, act, arg, stats, err);
 		if (rc != -LP_EBUSY)
 			return rc;
-		bool only_stale;
-		rc = settle(q, &only_stale, err);
-		if (rc == 0 && only_stale) {
+		bool only_stale = false;
+		rc = q->settled ? rc : settle(q, &only_stale, err);
+		/* Unwinding for the first time reads files; from now on it is quick enough for a pause. */
+		bool try_inside = q->unseen && !q->warm;
+		q->warm = true;
+		if (rc == 0 && (only_stale || try_inside)) {
 			stale_rounds++;
 			continue;
 		}

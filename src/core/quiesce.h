@@ -32,6 +32,9 @@ struct lp_quiesce {
 	struct lp_range hull; /* all watches lie in it */
 	uint64_t widest;
 	LP_VEC(struct lp_suspect) suspects; /* of the last look */
+	bool unseen;  /* ... one of them could not be looked at as a whole */
+	bool settled; /* they were unwound inside the pause, and one is guilty */
+	bool warm;    /* unwinding has been done once */
 	LP_VEC(struct lp_stale) stale;	    /* suspicions that unwinding has refuted */
 };
 
@@ -43,6 +46,7 @@ struct lp_suspect {
 	const char *symbol;
 	lp_addr symbol_at;
 	bool certain;
+	bool unseen; /* there is more of the stack than could be looked at: only unwinding it while it stands still counts */
 	uint32_t stack_crc; /* of the live stack up to and with the slot */
 };
 

@@ -95,7 +95,7 @@ static int yama_scope(void)
 	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 	lp_close(fd);
-	return n > 0 ? atoi(text) : 0;
+	return n > 0 ? (int)strtol(text, NULL, 10) : 0;
 }
 
 /* The kernel says only EACCES.  Which of its rules (ptrace(2), "Ptrace access mode checking") said so? */

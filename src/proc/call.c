@@ -125,6 +125,10 @@ static const char *pack(struct trip *t, lp_addr fn, const uint64_t args[6])
 {
 	const struct lp_arch *arch = t->l.p->arch;
 	uint64_t sigmask;
+	if (t->l.filtered)
+		return "it is under a seccomp filter, which knows nothing of what the function will do";
+	if (!lp_stack_is_home(t->l.p, &t->l.found))
+		return "it is on a stack whose bounds are not known";
 	const char *no = arch->no_sigreturn(t->l.tid);
 	if (no || (no = objection(&t->l)))
 		return no;
@@ -220,6 +224,7 @@ int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint
 	int rc = lp_images(p, NULL, &images, &nr, err);
 	rc = rc < 0 ? rc : lp_unwind_prepare(p, err);
 	rc = rc < 0 ? rc : lp_stub_drain(p, err);
+	rc = rc < 0 ? rc : lp_stack_learn(p, err);
 	if (rc < 0)
 		return rc;
 	struct trip *t = aligned_alloc(64, lp_align_up(sizeof *t, 64));

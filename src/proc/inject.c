@@ -139,6 +139,16 @@ static enum verdict go(struct errand *e, const struct batch *b, int *rc, struct 
 	*rc = place_stub(e, err);
 	if (*rc < 0)
 		return FAILED;
+	if (!lp_stack_is_home(p, &e->l.found)) {
+		e->l.unfit = "it is on a stack whose bounds are not known";
+		return NEXT;
+	}
+	if (e->l.filtered &&
+	    !lp_seccomp_spares(p, e->l.tid, b->calls, b->nr, e->stub + e->text->after_syscall)) {
+		e->l.refusal = LP_ESECCOMP;
+		e->l.unfit = "its seccomp filter would kill it for our system calls if livepatch died in the middle";
+		return NEXT;
+	}
 	p->arch->borrow(e->text, e->stub, &e->l.go_on, b->calls, b->nr, &e->b);
 	if (b->text)
 		lay_text(&e->b, b->text, b->nr);
@@ -249,11 +259,14 @@ static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 	struct lp_loan last;
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : lp_stub_drain(p, err);
+	rc = rc < 0 ? rc : lp_stack_learn(p, err);
 	if (rc < 0)
 		return rc;
 	lp_hush_begin(&p->hush);
-	lp_late_settle(p, 0);
-	for (uint64_t deadline = lp_deadline(CHOICE_MS); try_all(p, b, &last, &rc, err) == NEXT; sched_yield()) {
+	for (uint64_t deadline = lp_deadline(CHOICE_MS);; sched_yield()) {
+		lp_late_settle(p, 0); /* the only thread may be one that was slow to stop */
+		if (try_all(p, b, &last, &rc, err) != NEXT)
+			break;
 		if (last.refusal || lp_now() > deadline) {
 			rc = lp_loan_none(&last, err);
 			break;

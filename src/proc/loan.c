@@ -50,7 +50,8 @@ int lp_loan_candidates(struct lp_proc *p, lp_candidate_vec *out, struct lp_err *
 			lp_vec_push(out, ((struct lp_candidate){tids.items[i], rank}));
 	}
 	lp_vec_free(&tids);
-	qsort(out->items, out->nr, sizeof *out->items, by_rank);
+	if (out->nr)
+		qsort(out->items, out->nr, sizeof *out->items, by_rank);
 	return rc < 0 ? rc : 0;
 }
 
@@ -76,6 +77,7 @@ static bool seize(struct lp_loan *l)
 	}
 	bool filter = s.seccomp == SECCOMP_FILTER;
 	int seized = lp_trace_seize(l->tid, PTRACE_O_TRACESYSGOOD | (filter ? PTRACE_O_SUSPEND_SECCOMP : 0));
+	l->filtered = filter;
 	if (seized == 0)
 		return true;
 	if (filter) {

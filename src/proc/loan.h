@@ -22,6 +22,7 @@ struct lp_loan {
 	struct lp_proc *p;
 	pid_t tid;
 	bool group;	       /* it is under job control */
+	bool filtered;	       /* a seccomp filter is on it, suspended as long as we live */
 	struct lp_tregs found; /* as it stopped */
 	struct lp_tregs go_on; /* with which it goes on by itself, as if it had not been stopped */
 	const char *unfit;     /* why it cannot be borrowed */

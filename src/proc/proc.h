@@ -138,6 +138,7 @@ struct lp_stopped {
 	struct lp_tregs regs;
 	struct lp_range stack;	/* what stack_bytes covers: from below the red zone up */
 	uint8_t *stack_bytes;	/* NULL when unreadable; valid until the next lp_stop_all */
+	bool whole;		/* that is all there is: not a signal or coroutine stack with another one behind it */
 	size_t stack_len;
 	char state;		/* 'R' running, 'T' group-stopped before we came, as we shall leave it */
 };

@@ -191,6 +191,14 @@ int lp_mem_write_honest(pid_t tid, lp_addr at, const void *data, size_t len);
 bool lp_mem_readable(pid_t tid, lp_addr at);
 int lp_mem_copy(pid_t tid, lp_addr at, void *data, size_t len); /* process_vm_readv: for a stopped thread */
 
+/* ---- seccomp.c ---- */
+/* Would the filters of this (stopped) thread let these calls pass, or fail at worst?  `ip`: behind the call. */
+bool lp_seccomp_spares(struct lp_proc *p, pid_t tid, const struct lp_call *calls, size_t nr, lp_addr ip);
+/* One filter on one call: the SECCOMP_RET_ value. */
+struct sock_filter;
+struct seccomp_data;
+uint32_t lp_seccomp_run(const struct sock_filter *code, size_t len, const struct seccomp_data *data);
+
 /* ---- stub.c ---- */
 /* A place that holds `text` (written now if need be) within its reach of pc. */
 int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc, lp_addr *at, struct lp_err *err);
@@ -207,6 +215,11 @@ int lp_image_of(const struct lp_proc *p, lp_addr at);
 /* ---- stop.c ---- */
 /* The writable mapping around an address, as of the last pause; NULL = none. */
 const struct lp_range *lp_stack_bounds(const struct lp_proc *p, lp_addr at);
+/* Read the bounds of stacks anew. */
+int lp_stack_learn(struct lp_proc *p, struct lp_err *err);
+/* Is this thread on the stack it was born with: the main one, or the one that its thread pointer lies at the end of?
+ * Only of such a stack is known that what is below sp is free, and what is above is all there is. */
+bool lp_stack_is_home(const struct lp_proc *p, const struct lp_tregs *r);
 
 /* Registers and stack of one thread that is held already, as lp_stop_all() takes them, so that lp_unwind() works. */
 int lp_look_at(struct lp_proc *p, pid_t tid, struct lp_err *err);

@@ -39,7 +39,7 @@
 
 #include "proc/state.h"
 
-#define STACK_MAX (UINT64_C(8) << 20) /* of one thread's live stack */
+#define STACK_MAX (UINT64_C(64) << 20) /* of one thread's live stack */
 #define ARENA_PER_THREAD (UINT64_C(32) << 10)
 #define ARENA_EXTRA (UINT64_C(1) << 20)
 
@@ -293,6 +293,15 @@ static void release_all(struct lp_proc *p)
 
 /* ---- look ---- */
 
+/* mlock() or madvise() of a page cuts a stack into several mappings: neighbours are one. */
+static void add_bounds(struct lp_proc *p, struct lp_range r)
+{
+	if (p->writable.nr && p->writable.items[p->writable.nr - 1].end == r.start)
+		p->writable.items[p->writable.nr - 1].end = r.end;
+	else
+		lp_vec_push(&p->writable, r);
+}
+
 static int read_bounds(struct lp_proc *p, struct lp_err *err)
 {
 	struct lp_maps maps;
@@ -302,7 +311,7 @@ static int read_bounds(struct lp_proc *p, struct lp_err *err)
 		if (!strcmp(maps.items[i].path, "[stack]"))
 			p->main_stack = maps.items[i].range.start;
 		if (maps.items[i].prot & LP_MAP_WRITE)
-			lp_vec_push(&p->writable, maps.items[i].range);
+			add_bounds(p, maps.items[i].range);
 	}
 	lp_maps_free(&maps);
 	return rc;
@@ -319,6 +328,21 @@ const struct lp_range *lp_stack_bounds(const struct lp_proc *p, lp_addr sp)
 			hi = mid;
 	}
 	return lo < p->writable.nr && lp_range_has(p->writable.items[lo], sp) ? &p->writable.items[lo] : NULL;
+}
+
+int lp_stack_learn(struct lp_proc *p, struct lp_err *err)
+{
+	return read_bounds(p, err);
+}
+
+bool lp_stack_is_home(const struct lp_proc *p, const struct lp_tregs *r)
+{
+	lp_addr sp = p->arch->sp(r), tp = p->arch->tp(r);
+	const struct lp_range *bounds = lp_stack_bounds(p, sp);
+	if (!bounds)
+		return false;
+	/* Where the registers do not tell the thread pointer, a stack is taken for what it looks like. */
+	return tp == 0 || lp_range_has(*bounds, p->main_stack) || (tp > sp && tp < bounds->end);
 }
 
 /*
@@ -421,6 +445,7 @@ static size_t lay_out(struct lp_proc *p)
 	for (size_t i = 0; i < p->stopped.nr; i++) {
 		struct lp_stopped *s = &p->stopped.items[i];
 		s->stack = live_stack(p, s);
+		s->whole = lp_stack_is_home(p, &s->regs) && s->stack.end - s->stack.start < STACK_MAX;
 		total += s->stack.end - s->stack.start;
 	}
 	reserve_arena(p, total);
@@ -445,8 +470,11 @@ static void read_stacks(struct lp_proc *p)
 {
 	struct iovec local[IOV_MAX], remote[IOV_MAX];
 	uint8_t *to = p->arena;
-	if (lay_out(p) == 0 || !p->arena)
+	if (lay_out(p) == 0 || !p->arena) {
+		for (size_t i = 0; i < p->stopped.nr; i++)
+			p->stopped.items[i].whole = false;
 		return;
+	}
 	to = p->arena;
 	for (size_t i = 0; i < p->stopped.nr;) {
 		size_t n = gather(p, i, local, remote, to);
@@ -457,6 +485,7 @@ static void read_stacks(struct lp_proc *p)
 			size_t len = local[k].iov_len;
 			s->stack_len = left < len ? left : len;
 			s->stack_bytes = s->stack_len ? local[k].iov_base : NULL;
+			s->whole = s->whole && s->stack_len == len;
 			s->stack.end = s->stack.start + s->stack_len;
 			to = (uint8_t *)local[k].iov_base + len;
 			left -= s->stack_len;

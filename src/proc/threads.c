@@ -181,10 +181,11 @@ int lp_tasks_list(struct lp_proc *p, lp_tid_vec *into, struct lp_err *err)
 		lp_close(fd);
 		return lp_proc_why(p, rc, err);
 	}
-	qsort(into->items, into->nr, sizeof *into->items, by_number);
+	if (into->nr)
+		qsort(into->items, into->nr, sizeof *into->items, by_number);
 	size_t before = into->nr;
 	for (struct dirent *d; (d = readdir(dir));) {
-		int tid = atoi(d->d_name);
+		int tid = (int)strtol(d->d_name, NULL, 10);
 		if (tid > 0 && tid <= LP_TID_MAX && !listed(into, before, tid))
 			lp_vec_push(into, tid);
 	}

@@ -457,6 +457,7 @@ static int process_pause(struct lp_target *t, struct lp_err *err)
 							     .lr = st->lr,
 							     .resume_pc = st->resume_pc,
 							     .stack = st->stack,
+							     .stack_is_whole = st->whole,
 							     .stack_bytes = st->stack_bytes,
 							     .stack_len = st->stack_len,
 							     .regs = st->regs.words,

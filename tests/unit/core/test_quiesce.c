@@ -29,6 +29,7 @@ static struct fake *target_with_thread_at(lp_addr pc)
 				    .sp = STACK + 16 * 8,
 				    .stack = {STACK, STACK + sizeof stack},
 				    .stack_bytes = (const uint8_t *)stack,
+				    .stack_is_whole = true,
 				    .stack_len = sizeof stack};
 	f->threads = &thread;
 	f->nr_threads = 1;
@@ -145,6 +146,20 @@ static void a_stack_that_cannot_be_read_counts_as_guilty_unless_it_unwinds(void 
 	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), 0);
 }
 
+static void a_stack_with_another_behind_it_is_unwound_inside_the_pause(void **state)
+{
+	struct fake *f = target_with_thread_at(0x500000);
+	thread.stack_is_whole = false;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), 0);
+	assert_int_equal(stats.nr_tries, 2); /* the first look warms up the unwinder */
+	f = target_with_thread_at(0x500000);
+	thread.stack_is_whole = false;
+	f->frames[1] = FUNC + 0x20;
+	f->nr_frames = 2;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), -LP_EBUSY);
+	assert_false(acted);
+}
+
 static void leaves_at_the_third_look(struct fake *f)
 {
 	thread.pc = thread.resume_pc = f->frames[0] = f->pauses < 3 ? FUNC + 4 : 0x500000;
@@ -204,6 +219,7 @@ int main(void)
 		cmocka_unit_test(words_below_the_stack_pointer_do_not_count),
 		cmocka_unit_test(a_stack_that_cannot_be_unwound_counts_as_guilty),
 		cmocka_unit_test(a_stack_that_cannot_be_read_counts_as_guilty_unless_it_unwinds),
+		cmocka_unit_test(a_stack_with_another_behind_it_is_unwound_inside_the_pause),
 		cmocka_unit_test(a_busy_function_is_waited_for),
 		cmocka_unit_test(an_island_minds_only_who_stands_in_it),
 		cmocka_unit_test(vanishing_memory_may_not_even_be_pointed_to),
