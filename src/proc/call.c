@@ -208,7 +208,7 @@ static int call_on_some_thread(struct lp_proc *p, struct trip *t, lp_addr fn, co
 			return lp_loan_lost(&t->l, err);
 		if (rc > 0)
 			return watch(t, result, deadline, timeout_ms, err);
-		if (t->l.refusal || lp_now() > deadline)
+		if ((t->l.refusal && !p->late.nr) || lp_now() > deadline) /* late ones may be fit yet */
 			return lp_loan_none(&t->l, err);
 	}
 }
@@ -231,7 +231,6 @@ int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint
 	if (!t)
 		abort();
 	lp_hush_begin(&p->hush);
-	lp_late_settle(p, 0);
 	rc = lp_stub_place(p, p->arch->call_stub, 0, &t->stub, err);
 	if (rc == 0)
 		rc = call_on_some_thread(p, t, fn, args, result, timeout_ms, err);

@@ -267,7 +267,7 @@ static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 		lp_late_settle(p, 0); /* the only thread may be one that was slow to stop */
 		if (try_all(p, b, &last, &rc, err) != NEXT)
 			break;
-		if (last.refusal || lp_now() > deadline) {
+		if ((last.refusal && !p->late.nr) || lp_now() > deadline) { /* late ones may be fit yet */
 			rc = lp_loan_none(&last, err);
 			break;
 		}
@@ -288,4 +288,9 @@ int lp_inject_text(struct lp_proc *p, struct lp_call *calls, size_t nr, const ch
 	if (nr == 0 || nr >= LP_CALLS_MAX || strlen(text) >= LP_CALL_TEXT_MAX || p->paused)
 		return lp_fail(err, LP_EINTERNAL, "%zu system calls and the text \"%s\" cannot be injected", nr, text);
 	return inject(p, &(struct batch){calls, nr, text}, err);
+}
+
+int lp_inject_settle(struct lp_proc *p, struct lp_err *err)
+{
+	return lp_stub_drain(p, err);
 }
