@@ -131,7 +131,8 @@ static void cannot_look(struct lp_quiesce *q, const struct lp_thread *th)
 						       .sp = th->sp,
 						       .slot = th->sp,
 						       .symbol = q->watches.items[0].symbol,
-						       .unseen = true}));
+						       .unseen = true,
+						       .visible = th->stack_bytes != NULL}));
 	q->unseen = true;
 }
 
@@ -183,10 +184,12 @@ static bool frame_hits(const struct lp_quiesce *q, lp_addr frame)
 /* Is the suspicion true?  Fills in frames for the message. */
 static bool is_guilty(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
 {
+	memset(frames, 0, FRAMES_MAX * sizeof *frames);
 	*nr = q->t->ops->unwind(q->t, s->tid, frames, FRAMES_MAX, NULL);
-	if (s->certain || *nr < 0)
+	if (s->certain || (*nr < 0 && !s->visible))
 		return true;
-	for (int i = 1; i < *nr; i++)
+	/* A coroutine's stack ends in code without unwind tables: what came before that end is true all the same. */
+	for (int i = 1; i < FRAMES_MAX && frames[i]; i++)
 		if (frame_hits(q, frames[i]))
 			return true;
 	return false;

@@ -46,6 +46,7 @@ struct lp_suspect {
 	const char *symbol;
 	lp_addr symbol_at;
 	bool certain;
+	bool visible; /* unseen, but all that is on the mapping of its sp was looked at, and is clean or suspected by itself */
 	bool unseen; /* there is more of the stack than could be looked at: only unwinding it while it stands still counts */
 	uint32_t stack_crc; /* of the live stack up to and with the slot */
 };

@@ -77,16 +77,21 @@ static int check_status(const struct lp_proc *p, struct lp_err *err)
 		return no_such(p->pid, err);
 	if (s.tgid != p->pid)
 		return lp_fail(err, LP_EGONE, "%d is a thread of process %d; name the process", (int)p->pid, s.tgid);
-	if (s.tracer) {
-		char tracer[64] = "?";
-		lp_task_comm(s.tracer, tracer, sizeof tracer);
-		int rc = lp_fail(err, LP_ETRACED, "process %d (%s) is being traced by process %d (%s)", (int)p->pid, p->comm,
-				 s.tracer, tracer);
-		if (err)
-			err->tid = s.tracer;
-		return rc;
-	}
 	return 0;
+}
+
+/* Asked under the lock: another livepatch traces while it has it, and is waited for, not complained of. */
+static int check_tracer(const struct lp_proc *p, struct lp_err *err)
+{
+	struct lp_task_status s;
+	if (lp_task_status(p->anchor, &s) < 0 || !s.tracer)
+		return 0;
+	char tracer[64] = "?";
+	lp_task_comm(s.tracer, tracer, sizeof tracer);
+	int rc = lp_fail(err, LP_ETRACED, "process %d (%s) is being traced by process %d (%s)", (int)p->pid, p->comm, s.tracer, tracer);
+	if (err)
+		err->tid = s.tracer;
+	return rc;
 }
 
 static int yama_scope(void)
@@ -323,6 +328,7 @@ int lp_proc_lock(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	p->locked = true;
 	p->drained = false; /* a livepatch that had the lock before us may have died in the middle */
 	int rc = lp_proc_check(p, err);
+	rc = rc < 0 ? rc : check_tracer(p, err);
 	if (rc < 0)
 		lp_proc_unlock(p);
 	return rc;

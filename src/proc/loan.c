@@ -156,6 +156,9 @@ bool lp_loan_take(struct lp_loan *l)
 
 int lp_loan_lost(struct lp_loan *l, struct lp_err *err)
 {
+	/* If it lives after all, it does what we sent it to do as soon as it is free, and whoever comes next must wait. */
+	lp_trace_detach(l->tid, 0);
+	l->p->drained = false;
 	lp_late_add(l->p, l->tid);
 	lp_late_settle(l->p, lp_deadline(LETGO_MS));
 	int rc = lp_fail(err, LP_EREMOTE, "thread %d exited while it worked for us; what it did is unknown", l->tid);

@@ -100,6 +100,9 @@ struct lp_call {
  */
 int lp_inject(struct lp_proc *p, struct lp_call *calls, size_t nr, struct lp_err *err);
 
+/* After a failed injection: wait until nothing of it is still to happen.  0 at once when there was none. */
+int lp_inject_settle(struct lp_proc *p, struct lp_err *err);
+
 /* Value of an argument that means "the address of `text`", which lies beside the records while the calls are made. */
 #define LP_CALL_TEXT UINT64_C(0x6c70746578740000)
 #define LP_CALL_TEXT_MAX 56 /* with its NUL; costs the last record, so nr < LP_CALLS_MAX */

@@ -251,8 +251,10 @@ static int process_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_
 	struct process *s = process_of(t);
 	char name[48];
 	room_name(id, name);
+	/* A batch that failed half-way may have yet to map what is to be unmapped here. */
+	int rc = lp_inject_settle(s->p, err);
 	forget_maps(s);
-	int rc = know_maps(s, err);
+	rc = rc ? rc : know_maps(s, err);
 	LP_VEC(struct lp_call) calls = {0};
 	for (size_t i = 0; i < nr && rc == 0; i++)
 		for (size_t k = 0; k < s->maps.nr; k++) {

@@ -1,8 +1,10 @@
 /* Runs on a stack that malloc gave it, with everything else of the heap below it, and keeps a pointer there. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 typedef int callback(int);
 callback **kept; /* what it points to is older, and so lower, than the stack */
@@ -25,8 +27,18 @@ static void serve(void)
 	}
 }
 
+/* Somebody must stand on a stack that is known for one: threads on others cannot be borrowed. */
+static void *stand_by(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
 int main(void)
 {
+	pthread_t thread;
+	pthread_create(&thread, NULL, stand_by, NULL);
 	static ucontext_t back, coroutine;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	kept = calloc(1, sizeof(callback *));

@@ -160,6 +160,19 @@ static void a_stack_with_another_behind_it_is_unwound_inside_the_pause(void **st
 	assert_false(acted);
 }
 
+static void a_coroutine_that_unwinds_to_nowhere_is_judged_by_what_it_shows(void **state)
+{
+	struct fake *f = target_with_thread_at(0x500000);
+	thread.stack_is_whole = false;
+	f->nr_frames = -1;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), 0);
+	f = target_with_thread_at(0x500000);
+	thread.stack_is_whole = false;
+	stack[20] = FUNC + 0x20;
+	f->nr_frames = -1;
+	assert_int_equal(run(f, LP_WATCH_BODY, 0, &stats, &err), -LP_EBUSY);
+}
+
 static void leaves_at_the_third_look(struct fake *f)
 {
 	thread.pc = thread.resume_pc = f->frames[0] = f->pauses < 3 ? FUNC + 4 : 0x500000;
@@ -220,6 +233,7 @@ int main(void)
 		cmocka_unit_test(a_stack_that_cannot_be_unwound_counts_as_guilty),
 		cmocka_unit_test(a_stack_that_cannot_be_read_counts_as_guilty_unless_it_unwinds),
 		cmocka_unit_test(a_stack_with_another_behind_it_is_unwound_inside_the_pause),
+		cmocka_unit_test(a_coroutine_that_unwinds_to_nowhere_is_judged_by_what_it_shows),
 		cmocka_unit_test(a_busy_function_is_waited_for),
 		cmocka_unit_test(an_island_minds_only_who_stands_in_it),
 		cmocka_unit_test(vanishing_memory_may_not_even_be_pointed_to),

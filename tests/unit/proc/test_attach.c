@@ -109,12 +109,14 @@ static void another_tracer_is_named(void **state)
 		_exit(1);
 	}
 	assert_int_equal(read(ready[0], &byte, 1), 1);
-	assert_refused(lp_proc_open(&p, v->pid, &last_error), LP_ETRACED);
+	assert_int_equal(lp_proc_open(&p, v->pid, &last_error), 0);
+	assert_refused(lp_proc_lock(p, 0, &last_error), LP_ETRACED);
+	lp_proc_close(p);
 	snprintf(sentence, sizeof sentence, "traced by process %d (some-debugger)", (int)tracer);
 	expect_sentence(sentence);
 	kill(tracer, SIGKILL);
 	waitpid(tracer, NULL, 0);
-	assert_ok(lp_proc_open(&p, v->pid, &last_error));
+	p = open_locked(v->pid);
 	lp_proc_close(p);
 	victim_end(v);
 }
