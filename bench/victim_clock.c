@@ -33,16 +33,16 @@
 	TEN(M, p##0) \
 	TEN(M, p##1) \
 	TEN(M, p##2) TEN(M, p##3) TEN(M, p##4) TEN(M, p##5) TEN(M, p##6) TEN(M, p##7) TEN(M, p##8) TEN(M, p##9)
-#define HUNDREDS(M, p)                                                                                    \
-	TENS(M, p##0)                                                                                     \
-	TENS(M, p##1)                                                                                     \
-	TENS(M, p##2) TENS(M, p##3) TENS(M, p##4) TENS(M, p##5) TENS(M, p##6) TENS(M, p##7) TENS(M, p##8) \
-		TENS(M, p##9)
+#define HUNDREDS(M, p) \
+	TENS(M, p##0)  \
+	TENS(M, p##1)  \
+	TENS(M, p##2) TENS(M, p##3) TENS(M, p##4) TENS(M, p##5) TENS(M, p##6) TENS(M, p##7) TENS(M, p##8) TENS(M, p##9)
 #define THOUSANDS(M, p)                                                                                             \
 	HUNDREDS(M, p##0)                                                                                           \
 	HUNDREDS(M, p##1)                                                                                           \
-	HUNDREDS(M, p##2) HUNDREDS(M, p##3) HUNDREDS(M, p##4) HUNDREDS(M, p##5) HUNDREDS(M, p##6) HUNDREDS(M, p##7) \
-		HUNDREDS(M, p##8) HUNDREDS(M, p##9)
+	HUNDREDS(M, p##2)                                                                                           \
+	HUNDREDS(M, p##3) HUNDREDS(M, p##4) HUNDREDS(M, p##5) HUNDREDS(M, p##6) HUNDREDS(M, p##7) HUNDREDS(M, p##8) \
+		HUNDREDS(M, p##9)
 
 #define DEFINE(name)                \
 	int name(int n);            \

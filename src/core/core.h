@@ -42,15 +42,15 @@ struct lp_write {
 	size_t len;
 	enum lp_write_kind kind;
 	uint8_t *old_bytes, *new_bytes; /* owned by the plan */
-	char *symbol;		  /* what is changed, for people: "func_J", "str_P", "0x1234" */
-	struct lp_range body;	  /* CODE: the function that is replaced (stack check) ... */
-	struct lp_range cold;	  /* ... and its .cold part; empty when none */
-	struct lp_range replacement; /* CODE: where it jumps to, for the stack check of the revert; may be empty */
-	char *preserves;	  /* CODE: "rcx for main+0x31 (target)": the jump goes through code that keeps these
+	char *symbol;			/* what is changed, for people: "func_J", "str_P", "0x1234" */
+	struct lp_range body;		/* CODE: the function that is replaced (stack check) ... */
+	struct lp_range cold;		/* ... and its .cold part; empty when none */
+	struct lp_range replacement;	/* CODE: where it jumps to, for the stack check of the revert; may be empty */
+	char *preserves; /* CODE: "rcx for main+0x31 (target)": the jump goes through code that keeps these
 				     registers for callers that rely on them; NULL = straight */
 	bool allow_active;
-	uint64_t over;		  /* id of the active patch whose bytes this one replaces, 0 = none */
-	struct lp_where where;	  /* line of the script */
+	uint64_t over;	       /* id of the active patch whose bytes this one replaces, 0 = none */
+	struct lp_where where; /* line of the script */
 };
 
 enum lp_room_kind { LP_ROOM_OBJECT, LP_ROOM_FILE, LP_ROOM_MEMORY, LP_ROOM_ISLANDS, LP_ROOM_HANDLE };
@@ -68,8 +68,8 @@ struct lp_room {
 
 struct lp_plan; /* opaque: see plan.h */
 
-int lp_plan_make(struct lp_plan **out, struct lp_target *t, const struct lp_patchset *ps, const struct lp_apply_opts *opts,
-		 struct lp_err *err);
+int lp_plan_make(struct lp_plan **out, struct lp_target *t, const struct lp_patchset *ps,
+		 const struct lp_apply_opts *opts, struct lp_err *err);
 const struct lp_room *lp_plan_rooms(const struct lp_plan *p, size_t *nr);
 const struct lp_write *lp_plan_writes(const struct lp_plan *p, size_t *nr);
 /* "set %p type val", "new name @ %p [size]", ... one line per operation as livepatch -v prints them. */
@@ -79,13 +79,13 @@ void lp_plan_print(const struct lp_plan *p, struct lp_buf *out);
 void lp_plan_free(struct lp_plan *p);
 
 struct lp_result {
-	uint64_t id;	      /* of the patch applied; revert: of the last one */
+	uint64_t id; /* of the patch applied; revert: of the last one */
 	size_t nr_patches, nr_writes;
-	uint64_t pause_ns;    /* the one pause that did it */
-	unsigned nr_tries;    /* pauses taken, 1 = no thread was in the way */
+	uint64_t pause_ns; /* the one pause that did it */
+	unsigned nr_tries; /* pauses taken, 1 = no thread was in the way */
 	size_t nr_threads;
-	size_t kept_bytes;    /* revert: patch memory left mapped */
-	bool recovered;	      /* an unfinished entry was cleaned up first */
+	size_t kept_bytes; /* revert: patch memory left mapped */
+	bool recovered;	   /* an unfinished entry was cleaned up first */
 };
 
 int lp_plan_apply(struct lp_plan *p, struct lp_result *out, struct lp_err *err);
@@ -112,8 +112,8 @@ struct lp_listed_room {
 struct lp_listed {
 	uint64_t id;
 	enum lp_entry_state state;
-	char *name;	  /* of the patchset */
-	int64_t time;	  /* seconds since the epoch, host clock */
+	char *name;   /* of the patchset */
+	int64_t time; /* seconds since the epoch, host clock */
 	uint32_t pid_of_tool;
 	struct lp_listed_write *writes;
 	size_t nr_writes;
@@ -138,8 +138,8 @@ const char *lp_write_kind_name(enum lp_write_kind k);
 const char *lp_room_kind_name(enum lp_room_kind k);
 
 /* nr == 0: all, newest first. */
-int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts, struct lp_result *out,
-	      struct lp_err *err);
+int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts,
+	      struct lp_result *out, struct lp_err *err);
 int lp_recover(struct lp_target *t, const struct lp_apply_opts *opts, struct lp_result *out, struct lp_err *err);
 
 /* check: every active write compared with memory. */

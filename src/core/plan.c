@@ -37,8 +37,8 @@ static struct lp_range wanted_near(struct lp_plan *p, const char *mem)
 	for (size_t i = 0; i < p->ps->nr; i++) {
 		const struct lp_op *op = &p->ps->ops[i];
 		struct lp_place at;
-		if (op->kind == LP_OP_JMP && uses_mem(&op->to, mem) && op->at.kind != LP_ADDR_MEM && op->at.kind != LP_ADDR_MEMSYM &&
-		    lp_resolve(p, &op->at, &at, NULL) == 0)
+		if (op->kind == LP_OP_JMP && uses_mem(&op->to, mem) && op->at.kind != LP_ADDR_MEM &&
+		    op->at.kind != LP_ADDR_MEMSYM && lp_resolve(p, &op->at, &at, NULL) == 0)
 			return (struct lp_range){at.addr, at.addr + LP_JUMP_MAX};
 	}
 	const struct lp_image *images;
@@ -61,7 +61,8 @@ static int choose_hole(struct lp_plan *p, struct lp_range near, uint64_t size, l
 	return rc;
 }
 
-static struct lp_room *add_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path, struct lp_range range)
+static struct lp_room *add_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path,
+				struct lp_range range)
 {
 	struct lp_room *r = lp_vec_add(&p->rooms);
 	r->kind = kind;
@@ -82,7 +83,8 @@ static struct lp_room *add_plain_room(struct lp_plan *p, enum lp_room_kind kind,
 	return r;
 }
 
-static int place_memory(struct lp_plan *p, struct lp_mem *m, enum lp_room_kind kind, uint64_t size, const char *path, struct lp_err *err)
+static int place_memory(struct lp_plan *p, struct lp_mem *m, enum lp_room_kind kind, uint64_t size, const char *path,
+			struct lp_err *err)
 {
 	uint64_t whole = lp_align_up(size, LP_PAGE);
 	int rc = choose_hole(p, wanted_near(p, m->op->mem), whole, &m->base, err);
@@ -94,7 +96,8 @@ static int place_memory(struct lp_plan *p, struct lp_mem *m, enum lp_room_kind k
 	 * writable: `load` that a `jmp` goes to is mapped executable instead. */
 	bool is_code = false;
 	for (size_t i = 0; i < p->ps->nr; i++)
-		is_code |= kind == LP_ROOM_FILE && p->ps->ops[i].kind == LP_OP_JMP && uses_mem(&p->ps->ops[i].to, m->op->mem);
+		is_code |= kind == LP_ROOM_FILE && p->ps->ops[i].kind == LP_OP_JMP &&
+			   uses_mem(&p->ps->ops[i].to, m->op->mem);
 	struct lp_room *r = add_plain_room(p, kind, m->op->mem, path, (struct lp_range){m->base, m->base + whole},
 					   LP_PROT_READ | (is_code ? LP_PROT_EXEC : LP_PROT_WRITE));
 	r->used = size;
@@ -104,7 +107,8 @@ static int place_memory(struct lp_plan *p, struct lp_mem *m, enum lp_room_kind k
 static int place_new(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 {
 	if (m->op->size == 0 || m->op->size > NEW_MAX)
-		return lp_fail(err, LP_ERANGE, "new $%s: a size of %" PRIu64 " bytes is not possible", m->op->mem, m->op->size);
+		return lp_fail(err, LP_ERANGE, "new $%s: a size of %" PRIu64 " bytes is not possible", m->op->mem,
+			       m->op->size);
 	return place_memory(p, m, LP_ROOM_MEMORY, m->op->size, NULL, err);
 }
 
@@ -135,7 +139,8 @@ static int place_object(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	m->room = p->rooms.nr;
-	struct lp_room *r = add_room(p, LP_ROOM_OBJECT, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
+	struct lp_room *r =
+		add_room(p, LP_ROOM_OBJECT, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
 	lp_object_room(m->object, m->base, &r->request);
 	return 0;
 }
@@ -167,7 +172,8 @@ static int place_dlopen(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 		rc = choose_hole(p, (struct lp_range){0, 0}, m->size, &m->base, err);
 	}
 	m->room = p->rooms.nr;
-	struct lp_room *r = add_room(p, LP_ROOM_HANDLE, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
+	struct lp_room *r =
+		add_room(p, LP_ROOM_HANDLE, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
 	r->handle = o ? o->handle : 0;
 	return rc;
 }
@@ -204,23 +210,27 @@ static bool has_cells(struct lp_plan *p, const struct lp_room *r, const struct l
 	       p->t->isa->reaches(e, r->range.start + r->used);
 }
 
-static int add_islands(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, struct lp_room **room, struct lp_err *err)
+static int add_islands(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, struct lp_room **room,
+		       struct lp_err *err)
 {
 	lp_addr hole, from = e->shape == LP_ENTRY_HOP ? e->hole_at : e->jump_at;
 	struct lp_range near = {from, from + LP_JUMP_MAX};
 	int rc = p->t->ops->near_hole(p->t, near, p->t->isa->reach, LP_PAGE, p->taken.items, p->taken.nr, &hole, err);
 	if (rc < 0)
-		return lp_fail(err, LP_EREACH, "there is no free page within reach of " LP_ADDR " for an island to " LP_ADDR, from, dest);
+		return lp_fail(err, LP_EREACH,
+			       "there is no free page within reach of " LP_ADDR " for an island to " LP_ADDR, from,
+			       dest);
 	lp_vec_push(&p->taken, ((struct lp_range){hole, hole + LP_PAGE}));
-	*room = add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE}, LP_PROT_READ | LP_PROT_EXEC);
+	*room = add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE},
+			       LP_PROT_READ | LP_PROT_EXEC);
 	(*room)->bytes = lp_alloc(LP_PAGE);
 	(*room)->used = 0;
 	return 0;
 }
 
 /* Room for code of `len` bytes that e can reach. */
-static int take_cells(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, size_t len, uint8_t **bytes, lp_addr *at,
-		      struct lp_err *err)
+static int take_cells(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, size_t len, uint8_t **bytes,
+		      lp_addr *at, struct lp_err *err)
 {
 	struct lp_room *room = NULL;
 	for (size_t i = 0; i < p->rooms.nr && !room; i++)
@@ -246,8 +256,8 @@ static int make_island(struct lp_plan *p, const struct lp_entry *e, lp_addr dest
 }
 
 /* One that calls dest and keeps registers meanwhile. */
-static int make_thunk(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, const struct lp_keep *keep, lp_addr *at,
-		      struct lp_err *err)
+static int make_thunk(struct lp_plan *p, const struct lp_entry *e, lp_addr dest, const struct lp_keep *keep,
+		      lp_addr *at, struct lp_err *err)
 {
 	uint8_t scratch[LP_PRESERVE_MAX], *bytes;
 	size_t len = p->t->isa->regs->preserve(scratch, 0, dest, keep->regs, keep->vector_bytes);
@@ -355,17 +365,19 @@ static int stack_on(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
 				continue;
 			if (o->at != w->at || o->len != w->len) {
 				rc = lp_fail(err, LP_EOVERLAP,
-					     "%s (" LP_ADDR ", %zu bytes) overlaps bytes that patch %" PRIu64 " changed (%s, " LP_ADDR
-					     ", %u bytes); revert that one first",
+					     "%s (" LP_ADDR ", %zu bytes) overlaps bytes that patch %" PRIu64
+					     " changed (%s, " LP_ADDR ", %u bytes); revert that one first",
 					     w->symbol, w->at, w->len, who.items[i].id, o->symbol, o->at, o->len);
 			} else if (!w->over) {
 				w->over = who.items[i].id;
 				add_dep(p, w->over);
 				/* What is being replaced now is the earlier replacement. */
 				if (o->replacement.start < o->replacement.end)
-					lp_vec_push(&p->guards, ((struct lp_guard){w->allow_active ? (struct lp_range){0, 0} : o->replacement,
-										   lp_sprintf("%s (patch %" PRIu64 ")", o->symbol,
-											      who.items[i].id)}));
+					lp_vec_push(&p->guards,
+						    ((struct lp_guard){w->allow_active ? (struct lp_range){0, 0}
+										       : o->replacement,
+								       lp_sprintf("%s (patch %" PRIu64 ")", o->symbol,
+										  who.items[i].id)}));
 			}
 		}
 	writers_free(&who);
@@ -374,8 +386,8 @@ static int stack_on(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
 
 /* ---- writes ---- */
 
-static struct lp_write *add_write(struct lp_plan *p, const struct lp_op *op, enum lp_write_kind kind, lp_addr at, const void *bytes,
-				  size_t len, const char *symbol)
+static struct lp_write *add_write(struct lp_plan *p, const struct lp_op *op, enum lp_write_kind kind, lp_addr at,
+				  const void *bytes, size_t len, const char *symbol)
 {
 	struct lp_write *w = lp_vec_add(&p->writes);
 	w->at = at;
@@ -400,20 +412,23 @@ static int executable(struct lp_plan *p, const struct lp_place *place, struct lp
 	if (place->mem != LP_NONE) {
 		const struct lp_room *r = &p->rooms.items[p->mems.items[place->mem].room];
 		for (size_t i = 0; i < r->request.nr_pieces; i++)
-			if (lp_range_has(r->request.pieces[i].range, place->addr) && !(r->request.pieces[i].prot & LP_PROT_EXEC))
-				return lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") is not executable", place->name, place->addr);
+			if (lp_range_has(r->request.pieces[i].range, place->addr) &&
+			    !(r->request.pieces[i].prot & LP_PROT_EXEC))
+				return lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") is not executable", place->name,
+					       place->addr);
 		return 0;
 	}
 	struct lp_area area;
 	int rc = p->t->ops->area(p->t, place->addr, &area, err);
 	if (rc == 0 && !(area.prot & LP_PROT_EXEC))
-		rc = lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") lies in memory of %s that is not executable", place->name, place->addr,
-			     area.name[0] ? area.name : p->t->label);
+		rc = lp_fail(err, LP_ENOTCODE, "%s (" LP_ADDR ") lies in memory of %s that is not executable",
+			     place->name, place->addr, area.name[0] ? area.name : p->t->label);
 	return rc;
 }
 
 /* Reads the code around a place, as it was before any patch. */
-static int read_code(struct lp_plan *p, const struct lp_place *at, uint8_t **window, struct lp_entry_request *req, struct lp_err *err)
+static int read_code(struct lp_plan *p, const struct lp_place *at, uint8_t **window, struct lp_entry_request *req,
+		     struct lp_err *err)
 {
 	struct lp_area area;
 	int rc = p->t->ops->area(p->t, at->addr, &area, err);
@@ -454,9 +469,11 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 		return lp_fail(err, LP_EREACH, "a jump at %s cannot reach " LP_ADDR, at->name, aim);
 	/* The old code comes back to its first byte: a thread that stands there may be in the middle of it. */
 	if (e->revisited)
-		lp_vec_push(&p->guards, ((struct lp_guard){{e->jump_at - 1, e->jump_at + e->jump_len}, lp_strdup(at->name)}));
+		lp_vec_push(&p->guards,
+			    ((struct lp_guard){{e->jump_at - 1, e->jump_at + e->jump_len}, lp_strdup(at->name)}));
 	for (int i = 0; i < nr && rc == 0; i++) {
-		struct lp_write *w = add_write(p, op, LP_WRITE_CODE, pieces[i].at, pieces[i].bytes, pieces[i].len, at->name);
+		struct lp_write *w =
+			add_write(p, op, LP_WRITE_CODE, pieces[i].at, pieces[i].bytes, pieces[i].len, at->name);
 		/* The hole of a hop is padding: nobody runs there, only the entry has a body to be clear of. */
 		if (i == nr - 1) {
 			w->body = body_of(at);
@@ -482,8 +499,8 @@ static int on_instruction(struct lp_plan *p, const struct lp_place *place, struc
 	for (; rc == 0 && n && at < wanted; at += n)
 		n = p->t->isa->insn_length(code + at, f.sym.size - at, f.addr + at);
 	if (rc == 0 && n && at != wanted)
-		rc = lp_fail(err, LP_EENCODING, "%s (" LP_ADDR ") is inside of an instruction of %s", place->name, place->addr,
-			     f.sym.name);
+		rc = lp_fail(err, LP_EENCODING, "%s (" LP_ADDR ") is inside of an instruction of %s", place->name,
+			     place->addr, f.sym.name);
 	lp_free(code);
 	return rc;
 }
@@ -491,7 +508,8 @@ static int on_instruction(struct lp_plan *p, const struct lp_place *place, struc
 static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct lp_place *to, struct lp_err *err)
 {
 	if (at->mem != LP_NONE)
-		return lp_fail(err, LP_ENOTCODE, "%s is memory of this patch; put the jump into the object instead", at->name);
+		return lp_fail(err, LP_ENOTCODE, "%s is memory of this patch; put the jump into the object instead",
+			       at->name);
 	if (at->addr == to->addr)
 		return lp_fail(err, LP_EOVERLAP, "a jump from %s to itself would never end", at->name);
 	int rc = executable(p, at, err);
@@ -545,22 +563,24 @@ static int mapped(struct lp_plan *p, lp_addr at, size_t len, unsigned *prot, str
 		struct lp_area area;
 		int rc = p->t->ops->area(p->t, a, &area, err);
 		if (rc < 0)
-			return lp_fail(err, LP_EUNMAPPED, "%zu bytes at " LP_ADDR " reach into memory that is not mapped (" LP_ADDR ")", len,
-				       at, a);
+			return lp_fail(err, LP_EUNMAPPED,
+				       "%zu bytes at " LP_ADDR " reach into memory that is not mapped (" LP_ADDR ")",
+				       len, at, a);
 		*prot &= area.prot;
 		a = area.range.end;
 	}
 	return 0;
 }
 
-static int set_in_room(struct lp_plan *p, const struct lp_place *at, const uint8_t *value, size_t len, struct lp_err *err)
+static int set_in_room(struct lp_plan *p, const struct lp_place *at, const uint8_t *value, size_t len,
+		       struct lp_err *err)
 {
 	const struct lp_mem *m = &p->mems.items[at->mem];
 	struct lp_room *r = &p->rooms.items[m->room];
 	uint64_t off = at->addr - r->range.start;
 	if (len > m->size - off)
-		return lp_fail(err, LP_ERANGE, "%zu bytes at %s do not fit into the %" PRIu64 " bytes of $%s", len, at->name, m->size,
-			       m->op->mem);
+		return lp_fail(err, LP_ERANGE, "%zu bytes at %s do not fit into the %" PRIu64 " bytes of $%s", len,
+			       at->name, m->size, m->op->mem);
 	if (!r->bytes)
 		r->bytes = lp_alloc(r->range.end - r->range.start);
 	memcpy(r->bytes + off, value, len);
@@ -594,10 +614,11 @@ static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	else if (strcmp(op->type_name, "hex") == 0)
 		lp_buf_hex(&p->ops_text, value, len), lp_buf_str(&p->ops_text, "\n");
 	else
-		lp_buf_printf(&p->ops_text, "%" PRId64 "\n", len == 1   ? (int64_t)(int8_t)value[0]
-							     : len == 2 ? (int64_t)(int16_t)lp_get16(value)
-							     : len == 4 ? (int64_t)(int32_t)lp_get32(value)
-									: (int64_t)lp_get64(value));
+		lp_buf_printf(&p->ops_text, "%" PRId64 "\n",
+			      len == 1	 ? (int64_t)(int8_t)value[0]
+			      : len == 2 ? (int64_t)(int16_t)lp_get16(value)
+			      : len == 4 ? (int64_t)(int32_t)lp_get32(value)
+					 : (int64_t)lp_get64(value));
 	/* Memory that only this patch knows is filled before anything refers to it. */
 	if (at.mem != LP_NONE && !p->mems.items[at.mem].file)
 		return lp_at_where(err, set_in_room(p, &at, value, len, err), &op->where);
@@ -607,7 +628,8 @@ static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	unsigned prot = 0;
 	rc = mapped(p, at.addr, len, &prot, err);
 	if (rc == 0) {
-		struct lp_write *w = add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA, at.addr, value, len, at.name);
+		struct lp_write *w = add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA, at.addr,
+					       value, len, at.name);
 		rc = finish_write(p, w, err);
 	}
 	if (rc == 0 && op->value_is_addr)
@@ -630,8 +652,8 @@ static int plan_got(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 		const struct lp_image *images;
 		size_t nr;
 		p->t->ops->images(p->t, &images, &nr, NULL);
-		rc = lp_fail(err, LP_ENOSYM, "%s has no GOT entry for %s (it may call it directly, or not at all)", images[image].name,
-			     spec.name);
+		rc = lp_fail(err, LP_ENOSYM, "%s has no GOT entry for %s (it may call it directly, or not at all)",
+			     images[image].name, spec.name);
 	}
 	for (size_t i = 0; i < slots.nr && rc == 0; i++) {
 		uint8_t pointer[8];
@@ -654,8 +676,8 @@ static void tell_room(struct lp_plan *p, const struct lp_op *op)
 		if (m->op != op)
 			continue;
 		static const char *const verbs[] = {[LP_OP_NEW] = "new", [LP_OP_LOAD] = "load", [LP_OP_DL] = "dl"};
-		lp_buf_printf(&p->ops_text, "%s %s @ " LP_ADDR " [%" PRIu64 "]%s%s\n", verbs[op->kind], op->mem, m->base, m->size,
-			      op->path ? " " : "", op->path ? op->path : "");
+		lp_buf_printf(&p->ops_text, "%s %s @ " LP_ADDR " [%" PRIu64 "]%s%s\n", verbs[op->kind], op->mem,
+			      m->base, m->size, op->path ? " " : "", op->path ? op->path : "");
 	}
 }
 
@@ -695,10 +717,13 @@ static int check_overlaps(struct lp_plan *p, struct lp_err *err)
 	for (size_t i = 1; i < p->writes.nr && rc == 0; i++) {
 		const struct lp_write *a = sorted[i - 1], *b = sorted[i];
 		if (b->at < a->at + a->len) {
-			const struct lp_write *later = a->where.line > b->where.line ? a : b, *earlier = later == a ? b : a;
-			rc = lp_fail(err, LP_EOVERLAP, "%s (" LP_ADDR ", %zu bytes) overlaps what line %u changes (%s, " LP_ADDR ", %zu bytes)",
-				     later->symbol, later->at, later->len, earlier->where.line, earlier->symbol, earlier->at,
-				     earlier->len);
+			const struct lp_write *later = a->where.line > b->where.line ? a : b,
+					      *earlier = later == a ? b : a;
+			rc = lp_fail(err, LP_EOVERLAP,
+				     "%s (" LP_ADDR ", %zu bytes) overlaps what line %u changes (%s, " LP_ADDR
+				     ", %zu bytes)",
+				     later->symbol, later->at, later->len, earlier->where.line, earlier->symbol,
+				     earlier->at, earlier->len);
 			rc = lp_at_where(err, rc, &later->where);
 		}
 	}
@@ -721,8 +746,8 @@ int lp_plan_build(struct lp_plan *p, struct lp_err *err)
 
 /* ---- the value ---- */
 
-int lp_plan_make(struct lp_plan **out, struct lp_target *t, const struct lp_patchset *ps, const struct lp_apply_opts *opts,
-		 struct lp_err *err)
+int lp_plan_make(struct lp_plan **out, struct lp_target *t, const struct lp_patchset *ps,
+		 const struct lp_apply_opts *opts, struct lp_err *err)
 {
 	struct lp_plan *p = lp_alloc(sizeof *p);
 	p->t = t;

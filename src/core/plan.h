@@ -13,8 +13,8 @@
 /* A memory name: what `new`, `load` or `dl` defined. */
 struct lp_mem {
 	const struct lp_op *op;
-	size_t room;		  /* index of its room */
-	uint64_t size;		  /* offsets up to here are lawful */
+	size_t room;   /* index of its room */
+	uint64_t size; /* offsets up to here are lawful */
 	lp_addr base;
 	struct lp_object *object; /* dl */
 	struct lp_elf *file;	  /* dl --dlopen */
@@ -77,7 +77,8 @@ bool lp_plan_wants_dlopen(const struct lp_plan *p);
 
 int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place *out, struct lp_err *err);
 /* The image whose GOT `got` shall change and the bare name and version of the symbol. */
-int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec, struct lp_err *err);
+int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec,
+		   struct lp_err *err);
 /* Errors of one operation begin with its place in the script. */
 int lp_at_where(struct lp_err *err, int rc, const struct lp_where *w);
 

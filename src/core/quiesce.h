@@ -32,9 +32,9 @@ struct lp_quiesce {
 	struct lp_range hull; /* all watches lie in it */
 	uint64_t widest;
 	LP_VEC(struct lp_suspect) suspects; /* of the last look */
-	bool unseen;  /* ... one of them could not be looked at as a whole */
-	bool settled; /* they were unwound inside the pause, and one is guilty */
-	bool warm;    /* unwinding has been done once */
+	bool unseen;			    /* ... one of them could not be looked at as a whole */
+	bool settled;			    /* they were unwound inside the pause, and one is guilty */
+	bool warm;			    /* unwinding has been done once */
 	LP_VEC(struct lp_stale) stale;	    /* suspicions that unwinding has refuted */
 };
 

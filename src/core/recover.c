@@ -116,7 +116,8 @@ static int recover(struct recover *r, struct lp_result *out, struct lp_err *err)
 	int rc = lp_ledger_open(&r->ledger, r->t, err);
 	if (rc < 0 || !r->ledger.present || !r->ledger.h.busy)
 		return rc;
-	lp_info("an earlier livepatch (pid %" PRIu64 ") did not finish in %s: recovering", r->ledger.h.busy, r->t->label);
+	lp_info("an earlier livepatch (pid %" PRIu64 ") did not finish in %s: recovering", r->ledger.h.busy,
+		r->t->label);
 	rc = lp_ledger_begin(&r->ledger, err);
 	rc = rc ? rc : collect(r, err);
 	rc = rc ? rc : take_back(r, out, err);

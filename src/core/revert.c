@@ -102,7 +102,8 @@ static int check_dependents(struct revert *r, struct lp_err *err)
 			continue;
 		for (size_t k = 0; k < i; k++) /* newest first: dependents come before */
 			for (size_t d = 0; d < r->entries.items[k].nr_deps; d++)
-				inside += r->entries.items[k].state == LP_APPLIED && r->entries.items[k].deps[d] == e->id;
+				inside +=
+					r->entries.items[k].state == LP_APPLIED && r->entries.items[k].deps[d] == e->id;
 		if (inside >= e->nr_dependents)
 			continue;
 		uint64_t who;
@@ -111,8 +112,9 @@ static int check_dependents(struct revert *r, struct lp_err *err)
 			return rc;
 		if (who)
 			return lp_fail(err, LP_EDEPENDED,
-				       "patch %" PRIu64 " cannot be reverted: patch %" PRIu64 " builds on it; revert %" PRIu64 " first", e->id,
-				       who, who);
+				       "patch %" PRIu64 " cannot be reverted: patch %" PRIu64
+				       " builds on it; revert %" PRIu64 " first",
+				       e->id, who, who);
 	}
 	return 0;
 }
@@ -124,7 +126,8 @@ static void stage_writes(struct revert *r)
 	for (size_t i = 0; i < r->entries.nr; i++)
 		for (size_t k = 0; r->entries.items[i].state == LP_APPLIED && k < r->entries.items[i].nr_writes; k++)
 			lp_vec_push(&all, &r->entries.items[i].writes[k]);
-	lp_txn_take_back(&r->x, all.items, all.nr, LP_ACCEPT_OLD, r->opts->force ? LP_ACCEPT_ANY : LP_ACCEPT_OLD, false);
+	lp_txn_take_back(&r->x, all.items, all.nr, LP_ACCEPT_OLD, r->opts->force ? LP_ACCEPT_ANY : LP_ACCEPT_OLD,
+			 false);
 	lp_vec_free(&all);
 }
 
@@ -192,8 +195,8 @@ static int revert_locked(struct revert *r, const uint64_t *ids, size_t nr, struc
 	return retire_all(r, out, err);
 }
 
-int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts, struct lp_result *out,
-	      struct lp_err *err)
+int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts,
+	      struct lp_result *out, struct lp_err *err)
 {
 	*out = (struct lp_result){0};
 	struct revert r = {.t = t, .opts = opts};

@@ -49,9 +49,9 @@ struct lp_room_request {
 struct lp_thread {
 	int tid;
 	lp_addr pc, sp;
-	lp_addr resume_pc;	    /* where it will really go on (a restarted syscall, an rseq abort); often == pc */
-	struct lp_range stack;	    /* live part: [sp - red zone, end of the mapping), clipped */
-	bool stack_is_whole; /* all frames lie there: not a signal or coroutine stack with another one behind it */
+	lp_addr resume_pc;     /* where it will really go on (a restarted syscall, an rseq abort); often == pc */
+	struct lp_range stack; /* live part: [sp - red zone, end of the mapping), clipped */
+	bool stack_is_whole;   /* all frames lie there: not a signal or coroutine stack with another one behind it */
 	const uint8_t *stack_bytes; /* copy of it, valid until resume; NULL when unreadable */
 	size_t stack_len;
 	lp_addr lr; /* link register (aarch64), else 0 */

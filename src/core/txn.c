@@ -104,7 +104,8 @@ void lp_txn_take_back(struct lp_txn *x, const struct lp_entry_write *const *writ
 	lp_free(order);
 }
 
-void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during, enum lp_entry_state after)
+void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during,
+		  enum lp_entry_state after)
 {
 	lp_vec_push(&x->states, ((struct lp_txn_state){lp_ledger_state_addr(x->ledger, off), now, during, after}));
 }
@@ -164,8 +165,9 @@ static void plan_runs(struct lp_txn *x)
 		x->ranges[i] = (struct lp_range){r->at, r->at + r->len};
 		x->data[i] = r->old_bytes;
 	}
-	x->ranges[x->nr_runs] = (struct lp_range){x->ledger->h.extents[0].addr + offsetof(struct lp_ledger_header, generation),
-						  x->ledger->h.extents[0].addr + offsetof(struct lp_ledger_header, next_id)};
+	x->ranges[x->nr_runs] =
+		(struct lp_range){x->ledger->h.extents[0].addr + offsetof(struct lp_ledger_header, generation),
+				  x->ledger->h.extents[0].addr + offsetof(struct lp_ledger_header, next_id)};
 	x->data[x->nr_runs] = x->ledger_mark;
 }
 
@@ -176,7 +178,8 @@ int lp_txn_prepare(struct lp_txn *x, struct lp_err *err)
 	for (size_t i = 1; i < x->edits.nr; i++) {
 		const struct lp_edit *a = &x->edits.items[i - 1], *b = &x->edits.items[i];
 		if (b->at < a->at + a->len)
-			return lp_fail(err, LP_EOVERLAP, "%s at " LP_ADDR " and %s at " LP_ADDR " would change the same bytes", a->symbol,
+			return lp_fail(err, LP_EOVERLAP,
+				       "%s at " LP_ADDR " and %s at " LP_ADDR " would change the same bytes", a->symbol,
 				       a->at, b->symbol, b->at);
 	}
 	plan_runs(x);
@@ -192,8 +195,8 @@ static int changed(const struct lp_edit *e, struct lp_err *err)
 	size_t n = e->len < 24 ? e->len : 24;
 	lp_buf_hex(&want, e->expect, n);
 	lp_buf_hex(&is, e->found, n);
-	int rc = lp_fail(err, LP_ECHANGED, "memory at %s (" LP_ADDR ") is not what was expected: found %s, expected %s", e->symbol,
-			 e->at, lp_buf_cstr(&is), lp_buf_cstr(&want));
+	int rc = lp_fail(err, LP_ECHANGED, "memory at %s (" LP_ADDR ") is not what was expected: found %s, expected %s",
+			 e->symbol, e->at, lp_buf_cstr(&is), lp_buf_cstr(&want));
 	if (err)
 		err->addr = e->at;
 	lp_buf_free(&want);
@@ -224,7 +227,8 @@ static int verify(struct lp_txn *x, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	if (x->ledger_mark[0] != x->ledger->h.generation || x->ledger_mark[1] != x->ledger->h.busy)
-		return lp_fail(err, LP_ELOCKED, "another livepatch has changed the ledger in %s meanwhile", x->t->label);
+		return lp_fail(err, LP_ELOCKED, "another livepatch has changed the ledger in %s meanwhile",
+			       x->t->label);
 	for (size_t i = 0; i < x->edits.nr && rc == 0; i++)
 		rc = compare(&x->edits.items[i], err);
 	return rc;
@@ -320,7 +324,8 @@ static int act(void *arg, struct lp_err *err)
 	return rc;
 }
 
-int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_quiesce_stats *stats, struct lp_err *err)
+int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_quiesce_stats *stats,
+		  struct lp_err *err)
 {
 	x->quiesce.timeout_ms = opts->timeout_ms;
 	x->quiesce.interrupted = opts->interrupted;

@@ -70,12 +70,14 @@ struct lp_edit *lp_txn_edit(struct lp_txn *x, struct lp_edit e);
  */
 void lp_txn_take_back(struct lp_txn *x, const struct lp_entry_write *const *writes, size_t nr, enum lp_edit_accept code,
 		      enum lp_edit_accept data, bool by_page);
-void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during, enum lp_entry_state after);
+void lp_txn_entry(struct lp_txn *x, uint64_t off, enum lp_entry_state now, enum lp_entry_state during,
+		  enum lp_entry_state after);
 void lp_txn_watch(struct lp_txn *x, struct lp_range range, enum lp_watch_kind kind, const char *symbol);
 /* Islands are about to be unmapped: nobody may stand in them, nor come back to one that keeps registers around a call. */
 void lp_txn_watch_islands(struct lp_txn *x, struct lp_range range);
 int lp_txn_prepare(struct lp_txn *x, struct lp_err *err);
-int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_quiesce_stats *stats, struct lp_err *err);
+int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_quiesce_stats *stats,
+		  struct lp_err *err);
 void lp_txn_close(struct lp_txn *x);
 
 #endif

@@ -91,7 +91,7 @@ enum lp_operand {
 /* Row of ops.def. */
 struct lp_op_syntax {
 	enum lp_op_kind kind;
-	const char *name;   /* "jmp" */
+	const char *name;			/* "jmp" */
 	const char *options[LP_OP_OPTIONS_MAX]; /* "--allow-active"; those there are come first, then NULL */
 	struct {
 		enum lp_operand kind;

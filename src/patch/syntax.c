@@ -6,7 +6,10 @@
 #include "patch/script.h"
 
 static const struct lp_op_syntax ops[] = {
-#define OPTIONS(...) {__VA_ARGS__}
+#define OPTIONS(...)        \
+	{                   \
+		__VA_ARGS__ \
+	}
 #define LP_OP(kind, name, options, first, first_text, second, second_text, help)                  \
 	[LP_OP_##kind] = {LP_OP_##kind,                                                           \
 			  name,                                                                   \

@@ -47,8 +47,8 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	if (lp_task_stat(p->pid, &st) < 0)
 		return no_such(p->pid, err);
 	if (st.flags & PF_KTHREAD)
-		return lp_fail(err, LP_EPERM, "process %d (%s) is a kernel thread; only programs can be patched", (int)p->pid,
-			       p->comm);
+		return lp_fail(err, LP_EPERM, "process %d (%s) is a kernel thread; only programs can be patched",
+			       (int)p->pid, p->comm);
 	p->anchor = p->pid;
 	p->start_time = st.start_time;
 	if (st.state != 'Z' && st.state != 'X')
@@ -65,8 +65,9 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	}
 	lp_vec_free(&tids);
 	if (rc >= 0 && !found)
-		rc = lp_fail(err, LP_EGONE, "process %d (%s) has exited already (a zombie that its parent did not reap)",
-			     (int)p->pid, p->comm);
+		rc = lp_fail(err, LP_EGONE,
+			     "process %d (%s) has exited already (a zombie that its parent did not reap)", (int)p->pid,
+			     p->comm);
 	return rc < 0 ? rc : 0;
 }
 
@@ -88,7 +89,8 @@ static int check_tracer(const struct lp_proc *p, struct lp_err *err)
 		return 0;
 	char tracer[64] = "?";
 	lp_task_comm(s.tracer, tracer, sizeof tracer);
-	int rc = lp_fail(err, LP_ETRACED, "process %d (%s) is being traced by process %d (%s)", (int)p->pid, p->comm, s.tracer, tracer);
+	int rc = lp_fail(err, LP_ETRACED, "process %d (%s) is being traced by process %d (%s)", (int)p->pid, p->comm,
+			 s.tracer, tracer);
 	if (err)
 		err->tid = s.tracer;
 	return rc;
@@ -114,21 +116,29 @@ static int explain_denial(const struct lp_proc *p, int error, struct lp_err *err
 	char who[96];
 	snprintf(who, sizeof who, "process %d (%s)", (int)p->pid, p->comm);
 	if (scope == 3)
-		return lp_fail(err, LP_EPERM, "not allowed to trace %s: yama forbids all tracing until the next boot (ptrace_scope 3)", who);
+		return lp_fail(err, LP_EPERM,
+			       "not allowed to trace %s: yama forbids all tracing until the next boot (ptrace_scope 3)",
+			       who);
 	if (privileged)
 		return lp_fail(err, LP_EPERM,
-			       "not allowed to trace %s although we have CAP_SYS_PTRACE: it lives in another user namespace, or a "
-			       "security module forbids it (%s)", who, strerror(error));
+			       "not allowed to trace %s although we have CAP_SYS_PTRACE: it lives in another user "
+			       "namespace, or a "
+			       "security module forbids it (%s)",
+			       who, strerror(error));
 	if (target.uid != geteuid() || target.euid != geteuid())
-		return lp_fail(err, LP_EPERM, "not allowed to trace %s: it runs as uid %u and we as uid %u, without CAP_SYS_PTRACE", who,
-			       target.euid, (unsigned)geteuid());
-	if (scope >= 1)
 		return lp_fail(err, LP_EPERM,
-			       "not allowed to trace %s: yama ptrace_scope is %d, which wants %s; run as root or set it to 0", who, scope,
-			       scope == 1 ? "us to be its ancestor" : "CAP_SYS_PTRACE");
+			       "not allowed to trace %s: it runs as uid %u and we as uid %u, without CAP_SYS_PTRACE",
+			       who, target.euid, (unsigned)geteuid());
+	if (scope >= 1)
+		return lp_fail(
+			err, LP_EPERM,
+			"not allowed to trace %s: yama ptrace_scope is %d, which wants %s; run as root or set it to 0",
+			who, scope, scope == 1 ? "us to be its ancestor" : "CAP_SYS_PTRACE");
 	return lp_fail(err, LP_EPERM,
-		       "not allowed to trace %s: it is not dumpable (it changed its credentials, has more capabilities than we, or "
-		       "called prctl(PR_SET_DUMPABLE)); run as root", who);
+		       "not allowed to trace %s: it is not dumpable (it changed its credentials, has more capabilities "
+		       "than we, or "
+		       "called prctl(PR_SET_DUMPABLE)); run as root",
+		       who);
 }
 
 static int check_machine(struct lp_proc *p, struct lp_err *err)
@@ -139,17 +149,21 @@ static int check_machine(struct lp_proc *p, struct lp_err *err)
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return explain_denial(p, errno, err);
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err) : lp_fail_sys(err, errno, "cannot open %s", path);
+		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err)
+							 : lp_fail_sys(err, errno, "cannot open %s", path);
 	int rc = lp_pread_full(fd, head, sizeof head, 0);
 	lp_close(fd);
 	if (rc < 0 || memcmp(head, ELFMAG, SELFMAG))
 		return lp_fail(err, LP_EELF, "the program of process %d (%s) is not an ELF file", (int)p->pid, p->comm);
 	p->machine = lp_get16(head + 18);
 	if (head[EI_CLASS] != ELFCLASS64)
-		return lp_fail(err, LP_EISA, "process %d (%s) is a 32-bit program; only 64-bit ones can be patched", (int)p->pid, p->comm);
+		return lp_fail(err, LP_EISA, "process %d (%s) is a 32-bit program; only 64-bit ones can be patched",
+			       (int)p->pid, p->comm);
 	if (head[EI_DATA] != ELFDATA2LSB || p->machine != lp_arch_host.machine)
-		return lp_fail(err, LP_EISA, "process %d (%s) is a program for another machine (ELF machine %u, this livepatch is for %u)",
-			       (int)p->pid, p->comm, p->machine, lp_arch_host.machine);
+		return lp_fail(
+			err, LP_EISA,
+			"process %d (%s) is a program for another machine (ELF machine %u, this livepatch is for %u)",
+			(int)p->pid, p->comm, p->machine, lp_arch_host.machine);
 	return 0;
 }
 
@@ -163,10 +177,12 @@ static int open_files(struct lp_proc *p, struct lp_err *err)
 	if (p->mem_fd < 0 && (errno == EACCES || errno == EPERM))
 		return explain_denial(p, errno, err);
 	if (p->mem_fd < 0)
-		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err) : lp_fail_sys(err, errno, "cannot open %s", path);
+		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err)
+							 : lp_fail_sys(err, errno, "cannot open %s", path);
 	p->pid_fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 	if (p->pid_fd < 0)
-		return errno == ESRCH ? no_such(p->pid, err) : lp_fail_sys(err, errno, "cannot watch process %d", (int)p->pid);
+		return errno == ESRCH ? no_such(p->pid, err)
+				      : lp_fail_sys(err, errno, "cannot watch process %d", (int)p->pid);
 	return 0;
 }
 
@@ -186,7 +202,8 @@ int lp_proc_open(struct lp_proc **out, pid_t pid, struct lp_err *err)
 	if (pid <= 0)
 		return lp_fail(err, LP_EGONE, "%d is not a process number", (int)pid);
 	struct lp_proc *p = lp_alloc(sizeof *p);
-	*p = (struct lp_proc){.pid = pid, .anchor = pid, .task_fd = -1, .mem_fd = -1, .pid_fd = -1, .arch = &lp_arch_host};
+	*p = (struct lp_proc){
+		.pid = pid, .anchor = pid, .task_fd = -1, .mem_fd = -1, .pid_fd = -1, .arch = &lp_arch_host};
 	lp_task_comm(pid, p->comm, sizeof p->comm);
 
 	int rc = refuse_ourselves(pid, err);
@@ -294,10 +311,12 @@ static pid_t lock_holder(int fd)
 		lp_buf_free(&text);
 		return 0;
 	}
-	for (char *save, *line = strtok_r((char *)(uintptr_t)lp_buf_cstr(&text), "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *save, *line = strtok_r((char *)(uintptr_t)lp_buf_cstr(&text), "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		int pid;
 		unsigned long inode;
-		if (sscanf(line, "%*d: FLOCK %*s WRITE %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino && pid != getpid())
+		if (sscanf(line, "%*d: FLOCK %*s WRITE %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino &&
+		    pid != getpid())
 			holder = pid;
 	}
 	lp_buf_free(&text);
@@ -309,9 +328,11 @@ static int lock_refused(struct lp_proc *p, struct lp_err *err)
 	pid_t holder = lock_holder(p->mem_fd);
 	char name[64] = "?";
 	if (!holder)
-		return lp_fail(err, LP_ELOCKED, "another livepatch is working on process %d (%s)", (int)p->pid, p->comm);
+		return lp_fail(err, LP_ELOCKED, "another livepatch is working on process %d (%s)", (int)p->pid,
+			       p->comm);
 	lp_task_comm(holder, name, sizeof name);
-	return lp_fail(err, LP_ELOCKED, "process %d (%s) is working on process %d (%s)", (int)holder, name, (int)p->pid, p->comm);
+	return lp_fail(err, LP_ELOCKED, "process %d (%s) is working on process %d (%s)", (int)holder, name, (int)p->pid,
+		       p->comm);
 }
 
 int lp_proc_lock(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)

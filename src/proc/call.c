@@ -153,7 +153,8 @@ static int come_home(struct trip *t, uint64_t *result, struct lp_err *err)
 	if (lp_trace_set_vectors(t->l.tid, arch->vector_set, &t->vectors) == 0)
 		lp_trace_set_regs(t->l.tid, &t->l.go_on); /* else the sigreturn does it */
 	lp_trace_detach(t->l.tid, 0);
-	return rc < 0 ? lp_fail(err, LP_EREMOTE, "the function's result in thread %d cannot be read", (int)t->l.tid) : 0;
+	return rc < 0 ? lp_fail(err, LP_EREMOTE, "the function's result in thread %d cannot be read", (int)t->l.tid)
+		      : 0;
 }
 
 static int watch(struct trip *t, uint64_t *result, uint64_t deadline, unsigned timeout_ms, struct lp_err *err)

@@ -39,10 +39,10 @@
 #include "base/log.h"
 #include "proc/loan.h"
 
-#define CHOICE_MS 1000	   /* for any thread to be fit */
-#define CALLS_MS 2000	   /* for the calls to be made */
-#define DRAIN_MS 2000	   /* for threads that a dead livepatch left in the stub */
-#define HEADROOM LP_PAGE   /* below the block, for a signal handler's frame */
+#define CHOICE_MS 1000	 /* for any thread to be fit */
+#define CALLS_MS 2000	 /* for the calls to be made */
+#define DRAIN_MS 2000	 /* for threads that a dead livepatch left in the stub */
+#define HEADROOM LP_PAGE /* below the block, for a signal handler's frame */
 
 struct batch {
 	struct lp_call *calls;
@@ -92,8 +92,8 @@ static bool will_restart(int64_t result)
 static bool left_our_call(const struct errand *e, const struct lp_tregs *r)
 {
 	const struct lp_arch *arch = e->l.p->arch;
-	return arch->pc(r) == e->stub + e->text->after_syscall && arch->sp(r) == e->b.block && lp_trace_leaving(e->l.tid) == 1 &&
-	       !will_restart(arch->result(r));
+	return arch->pc(r) == e->stub + e->text->after_syscall && arch->sp(r) == e->b.block &&
+	       lp_trace_leaving(e->l.tid) == 1 && !will_restart(arch->result(r));
 }
 
 static int watch(struct errand *e, const struct batch *b, struct lp_err *err)
@@ -110,7 +110,8 @@ static int watch(struct errand *e, const struct batch *b, struct lp_err *err)
 		if (ev.kind == LP_EV_GONE)
 			return lp_loan_lost(&e->l, err);
 		signal = ev.signal;
-		if (ev.kind != LP_EV_SYSCALL || lp_trace_regs(e->l.tid, &r) < 0 || !left_our_call(e, &r) || ++made < b->nr)
+		if (ev.kind != LP_EV_SYSCALL || lp_trace_regs(e->l.tid, &r) < 0 || !left_our_call(e, &r) ||
+		    ++made < b->nr)
 			continue;
 		collect(e, b, e->l.p->arch->result(&r));
 		lp_trace_set_regs(e->l.tid, &e->l.go_on);
@@ -143,8 +144,7 @@ static enum verdict go(struct errand *e, const struct batch *b, int *rc, struct 
 		e->l.unfit = "it is on a stack whose bounds are not known";
 		return NEXT;
 	}
-	if (e->l.filtered &&
-	    !lp_seccomp_spares(p, e->l.tid, b->calls, b->nr, e->stub + e->text->after_syscall)) {
+	if (e->l.filtered && !lp_seccomp_spares(p, e->l.tid, b->calls, b->nr, e->stub + e->text->after_syscall)) {
 		e->l.refusal = LP_ESECCOMP;
 		e->l.unfit = "its seccomp filter would kill it for our system calls if livepatch died in the middle";
 		return NEXT;
@@ -221,7 +221,8 @@ int lp_stub_drain(struct lp_proc *p, struct lp_err *err)
 		if (tid == 0)
 			break;
 		if (lp_now() > deadline) {
-			rc = lp_fail(err, LP_ENOTHREAD, "thread %d still has system calls to make for an earlier livepatch", tid);
+			rc = lp_fail(err, LP_ENOTHREAD,
+				     "thread %d still has system calls to make for an earlier livepatch", tid);
 			if (err)
 				err->tid = tid;
 			return rc;
@@ -279,7 +280,8 @@ static int inject(struct lp_proc *p, const struct batch *b, struct lp_err *err)
 int lp_inject(struct lp_proc *p, struct lp_call *calls, size_t nr, struct lp_err *err)
 {
 	if (nr == 0 || nr > LP_CALLS_MAX || p->paused)
-		return lp_fail(err, LP_EINTERNAL, "%zu system calls cannot be injected%s", nr, p->paused ? " in a pause" : "");
+		return lp_fail(err, LP_EINTERNAL, "%zu system calls cannot be injected%s", nr,
+			       p->paused ? " in a pause" : "");
 	return inject(p, &(struct batch){calls, nr, NULL}, err);
 }
 

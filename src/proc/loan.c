@@ -110,7 +110,8 @@ static bool stop(struct lp_loan *l)
 static lp_addr rseq_abort(const struct lp_loan *l, lp_addr pc)
 {
 	lp_addr cs_at = 0, rseq = l->p->arch->syscall_nr(&l->found) < 0 ? lp_trace_rseq(l->tid) : 0;
-	return rseq && lp_mem_copy(l->tid, rseq, &cs_at, sizeof cs_at) == 0 ? lp_trace_rseq_abort(l->tid, cs_at, pc) : 0;
+	return rseq && lp_mem_copy(l->tid, rseq, &cs_at, sizeof cs_at) == 0 ? lp_trace_rseq_abort(l->tid, cs_at, pc)
+									    : 0;
 }
 
 static bool plan_return(struct lp_loan *l)
@@ -173,8 +174,9 @@ int lp_loan_late(struct lp_loan *l, unsigned ms, struct lp_err *err)
 	lp_trace_interrupt(l->tid);
 	lp_late_add(l->p, l->tid);
 	lp_late_settle(l->p, lp_deadline(LETGO_MS));
-	int rc = lp_fail(err, LP_ETIMEOUT, "thread %d has not finished what we asked of it within %u ms; it goes on by itself",
-			 l->tid, ms);
+	int rc = lp_fail(err, LP_ETIMEOUT,
+			 "thread %d has not finished what we asked of it within %u ms; it goes on by itself", l->tid,
+			 ms);
 	if (err)
 		err->tid = l->tid;
 	return rc;

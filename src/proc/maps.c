@@ -171,9 +171,9 @@ const struct lp_map *lp_maps_find(const struct lp_maps *m, lp_addr at)
 
 #define USER_START UINT64_C(0x10000) /* vm.mmap_min_addr, its default */
 #define USER_END ((UINT64_C(1) << 47) - LP_PAGE)
-#define STACK_GUARD (UINT64_C(1) << 20)  /* the kernel refuses to grow a stack nearer than this to a neighbour */
-#define STACK_ROOM (UINT64_C(8) << 20)	 /* what the main stack may become (RLIMIT_STACK's usual value) */
-#define HEAP_ROOM (UINT64_C(1) << 30)	 /* what brk may become */
+#define STACK_GUARD (UINT64_C(1) << 20) /* the kernel refuses to grow a stack nearer than this to a neighbour */
+#define STACK_ROOM (UINT64_C(8) << 20)	/* what the main stack may become (RLIMIT_STACK's usual value) */
+#define HEAP_ROOM (UINT64_C(1) << 30)	/* what brk may become */
 
 typedef LP_VEC(struct lp_range) range_vec;
 

@@ -49,8 +49,9 @@ int lp_mem_read(struct lp_proc *p, lp_addr at, void *data, size_t len, struct lp
 		return 0;
 	if (!error)
 		return lp_proc_why(p, lp_fail(err, LP_EGONE, "process %d has no memory any more", (int)p->pid), err);
-	int rc = lp_fail(err, error == EIO ? LP_EUNMAPPED : error, "cannot read %zu bytes at " LP_ADDR " of process %d: %s", len,
-			 at, (int)p->pid, error == EIO ? lp_strerror(LP_EUNMAPPED) : strerror(error));
+	int rc = lp_fail(err, error == EIO ? LP_EUNMAPPED : error,
+			 "cannot read %zu bytes at " LP_ADDR " of process %d: %s", len, at, (int)p->pid,
+			 error == EIO ? lp_strerror(LP_EUNMAPPED) : strerror(error));
 	if (err)
 		err->addr = at + done;
 	return rc;
@@ -153,8 +154,9 @@ int lp_mem_write(struct lp_proc *p, lp_addr at, const void *data, size_t len, st
 	int rc = tid ? poke_words(tid, at + done, rest, len - done) : poke_running(p, at + done, rest, len - done);
 	if (rc == 0)
 		return 0;
-	rc = lp_fail(err, rc == -EIO || rc == -EFAULT ? LP_EUNMAPPED : rc, "cannot write %zu bytes at " LP_ADDR " of process %d: %s",
-		     len, at, (int)p->pid, rc == -EIO ? lp_strerror(LP_EUNMAPPED) : lp_strerror(rc));
+	rc = lp_fail(err, rc == -EIO || rc == -EFAULT ? LP_EUNMAPPED : rc,
+		     "cannot write %zu bytes at " LP_ADDR " of process %d: %s", len, at, (int)p->pid,
+		     rc == -EIO ? lp_strerror(LP_EUNMAPPED) : lp_strerror(rc));
 	if (err)
 		err->addr = at + done;
 	return rc;

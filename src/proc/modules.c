@@ -41,7 +41,7 @@
 /* An image as memory shows it, before its file is opened. */
 struct loaded {
 	uint64_t bias;
-	lp_addr head;	       /* its ELF header, 0 = not mapped (a static program without one in its segments) */
+	lp_addr head;		  /* its ELF header, 0 = not mapped (a static program without one in its segments) */
 	const struct lp_map *map; /* of its dynamic section, or of its header */
 };
 typedef LP_VEC(struct loaded) loaded_vec;
@@ -57,7 +57,7 @@ struct scan {
 	struct auxv aux;
 	Elf64_Phdr phdrs[PHDRS_MAX]; /* of the main program, from memory */
 	size_t nr_phdrs;
-	uint64_t bias;		     /* of the main program */
+	uint64_t bias; /* of the main program */
 	loaded_vec found;
 };
 
@@ -71,17 +71,26 @@ static int read_auxv(struct scan *s, struct lp_err *err)
 	const Elf64_auxv_t *a = (const Elf64_auxv_t *)(const void *)raw.data;
 	for (size_t i = 0; rc == 0 && i < raw.len / sizeof *a; i++) {
 		switch (a[i].a_type) {
-		case AT_PHDR: s->aux.phdr = a[i].a_un.a_val; break;
-		case AT_PHNUM: s->aux.phnum = a[i].a_un.a_val; break;
-		case AT_ENTRY: s->aux.entry = a[i].a_un.a_val; break;
-		case AT_SYSINFO_EHDR: s->aux.vdso = a[i].a_un.a_val; break;
+		case AT_PHDR:
+			s->aux.phdr = a[i].a_un.a_val;
+			break;
+		case AT_PHNUM:
+			s->aux.phnum = a[i].a_un.a_val;
+			break;
+		case AT_ENTRY:
+			s->aux.entry = a[i].a_un.a_val;
+			break;
+		case AT_SYSINFO_EHDR:
+			s->aux.vdso = a[i].a_un.a_val;
+			break;
 		}
 	}
 	lp_buf_free(&raw);
 	if (rc < 0)
 		return lp_proc_why(s->p, rc, err);
 	if (!s->aux.phdr || !s->aux.phnum || s->aux.phnum > PHDRS_MAX || !s->aux.entry)
-		return lp_fail(err, LP_EELF, "the auxiliary vector of process %d does not tell where its program is", (int)s->p->pid);
+		return lp_fail(err, LP_EELF, "the auxiliary vector of process %d does not tell where its program is",
+			       (int)s->p->pid);
 	s->nr_phdrs = s->aux.phnum;
 	return lp_mem_read(s->p, s->aux.phdr, s->phdrs, s->nr_phdrs * sizeof *s->phdrs, err);
 }
@@ -115,7 +124,8 @@ static int find_bias(struct scan *s, struct lp_err *err)
 
 static bool same_file(const struct lp_map *a, const struct lp_map *b)
 {
-	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && !strcmp(a->path, b->path);
+	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
+	       !strcmp(a->path, b->path);
 }
 
 /* Start of the file's mapping at or below `map`, with the ELF header in it. */
@@ -147,7 +157,8 @@ static lp_addr by_dt_debug(const struct scan *s)
 	const Elf64_Phdr *dyn = phdr_of(s, PT_DYNAMIC);
 	for (size_t i = 0; dyn && i < dyn->p_memsz / sizeof(Elf64_Dyn) && i < DYNAMIC_MAX; i++) {
 		Elf64_Dyn d;
-		if (lp_mem_read(s->p, s->bias + dyn->p_vaddr + i * sizeof d, &d, sizeof d, NULL) < 0 || d.d_tag == DT_NULL)
+		if (lp_mem_read(s->p, s->bias + dyn->p_vaddr + i * sizeof d, &d, sizeof d, NULL) < 0 ||
+		    d.d_tag == DT_NULL)
 			break;
 		if (d.d_tag == DT_DEBUG)
 			return d.d_un.d_ptr;
@@ -232,7 +243,8 @@ static void scan_maps(struct scan *s)
 		const struct lp_map *m = &s->maps.items[i];
 		Elf64_Ehdr eh;
 		Elf64_Phdr ph[PHDRS_MAX];
-		if (m->offset || m->path[0] != '/' || !has_code(s, m) || (s->found.nr && m->range.start == s->found.items[0].head))
+		if (m->offset || m->path[0] != '/' || !has_code(s, m) ||
+		    (s->found.nr && m->range.start == s->found.items[0].head))
 			continue;
 		size_t nr = read_headers(s->p, m->range.start, &eh, ph);
 		for (size_t k = 0; k < nr; k++) {
@@ -258,7 +270,8 @@ static int read_list(struct scan *s, struct lp_err *err)
 		if (rc > 0)
 			return 0;
 		if (rc < 0 && try < TRIES) {
-			nanosleep(&(struct timespec){0, 1000000 << (try < 6 ? try : 6)}, NULL);
+			nanosleep(
+				&(struct timespec) { 0, 1000000 << (try < 6 ? try : 6) }, NULL);
 			continue;
 		}
 		s->found.nr = 0;
@@ -347,7 +360,8 @@ static bool open_file(struct lp_proc *p, const struct loaded *l, bool is_program
 {
 	char path[64], *in_root = lp_sprintf("/proc/%d/root%s", (int)p->anchor, l->map->path);
 	bool found = is_program && try_file(p, l, lp_proc_path(p, "exe", path, sizeof path), out);
-	snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)p->anchor, l->map->range.start, l->map->range.end);
+	snprintf(path, sizeof path, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)p->anchor, l->map->range.start,
+		 l->map->range.end);
 	found = found || try_file(p, l, path, out);
 	found = found || try_file(p, l, in_root, out);
 	lp_free(in_root);
@@ -392,7 +406,9 @@ static int dump(struct lp_proc *p, const struct loaded *l, const char *name, str
 static void add_image(struct lp_proc *p, const char *path, uint64_t bias, struct opened o)
 {
 	const char *slash = strrchr(path, '/');
-	lp_vec_push(&p->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path), .path = lp_strdup(path), .bias = bias,
+	lp_vec_push(&p->images, ((struct lp_image){.name = lp_strdup(slash ? slash + 1 : path),
+						   .path = lp_strdup(path),
+						   .bias = bias,
 						   .elf = o.elf}));
 	lp_vec_push(&p->image_fds, o.fd);
 }
@@ -433,7 +449,8 @@ static void open_vdso(struct lp_proc *p)
 	if (!len || len > (1 << 20))
 		return;
 	uint8_t *bytes = lp_alloc(len);
-	if (lp_mem_read(p, p->vdso.start, bytes, len, &why) == 0 && lp_elf_from_bytes(&elf, bytes, len, "[vdso]", &why) == 0)
+	if (lp_mem_read(p, p->vdso.start, bytes, len, &why) == 0 &&
+	    lp_elf_from_bytes(&elf, bytes, len, "[vdso]", &why) == 0)
 		add_image(p, "[vdso]", p->vdso.start, (struct opened){elf, -1});
 	else
 		lp_debug("the vDSO cannot be read: %s", why.text);
@@ -471,8 +488,8 @@ static int attach_copy(struct lp_proc *p, const char *exe_file, struct lp_err *e
 	bool same = ours.len && theirs.len ? lp_build_id_equal(&ours, &theirs) : same_text(main->elf, copy);
 	if (!same) {
 		lp_elf_close(copy);
-		return lp_fail(err, LP_EBUILDID, "%s is not the program that process %d (%s) runs (%s)", exe_file, (int)p->pid, p->comm,
-			       main->path);
+		return lp_fail(err, LP_EBUILDID, "%s is not the program that process %d (%s) runs (%s)", exe_file,
+			       (int)p->pid, p->comm, main->path);
 	}
 	lp_elf_close(main->debug);
 	main->debug = copy;
@@ -558,7 +575,8 @@ int lp_tls_offset(struct lp_proc *p, size_t image, uint64_t sym_value, int64_t *
 	const struct lp_image *im = &p->images.items[image];
 	const Elf64_Phdr *tls = lp_elf_phdr_find(im->elf, PT_TLS);
 	if (image != 0 || !tls || tls->p_align > (1 << 20) || (tls->p_align & (tls->p_align - 1)))
-		return lp_fail(err, LP_ERELOC, "thread-local symbols of %s have no fixed place in the static TLS block", im->name);
+		return lp_fail(err, LP_ERELOC, "thread-local symbols of %s have no fixed place in the static TLS block",
+			       im->name);
 	*out = p->arch->tls_offset(tls, sym_value);
 	return 0;
 }

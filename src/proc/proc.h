@@ -70,7 +70,8 @@ lp_addr lp_maps_hole(const struct lp_maps *m, struct lp_range near, uint64_t rea
 /* ---- memory ---- */
 
 int lp_mem_read(struct lp_proc *p, lp_addr at, void *data, size_t len, struct lp_err *err);
-int lp_mem_read_many(struct lp_proc *p, const struct lp_range *ranges, void *const *data, size_t nr, struct lp_err *err);
+int lp_mem_read_many(struct lp_proc *p, const struct lp_range *ranges, void *const *data, size_t nr,
+		     struct lp_err *err);
 /* Through /proc/PID/mem with FOLL_FORCE: one pwrite; falls back to PTRACE_POKEDATA when the kernel forbids forcing
  * (proc_mem.force_override) and a thread is stopped. */
 int lp_mem_write(struct lp_proc *p, lp_addr at, const void *data, size_t len, struct lp_err *err);
@@ -116,7 +117,8 @@ int lp_inject_text(struct lp_proc *p, struct lp_call *calls, size_t nr, const ch
  * an rt_sigreturn frame prepared on its stack.  -LP_ENOTHREAD when no thread
  * is at such a place before the deadline.
  */
-int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms, struct lp_err *err);
+int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
+		     struct lp_err *err);
 
 /* System call numbers of the target's ISA that callers need. */
 struct lp_sysno {
@@ -139,11 +141,11 @@ struct lp_stopped {
 	lp_addr pc, sp, lr;
 	lp_addr resume_pc;
 	struct lp_tregs regs;
-	struct lp_range stack;	/* what stack_bytes covers: from below the red zone up */
-	uint8_t *stack_bytes;	/* NULL when unreadable; valid until the next lp_stop_all */
-	bool whole;		/* that is all there is: not a signal or coroutine stack with another one behind it */
+	struct lp_range stack; /* what stack_bytes covers: from below the red zone up */
+	uint8_t *stack_bytes;  /* NULL when unreadable; valid until the next lp_stop_all */
+	bool whole;	       /* that is all there is: not a signal or coroutine stack with another one behind it */
 	size_t stack_len;
-	char state;		/* 'R' running, 'T' group-stopped before we came, as we shall leave it */
+	char state; /* 'R' running, 'T' group-stopped before we came, as we shall leave it */
 };
 
 /*

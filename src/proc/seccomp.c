@@ -29,16 +29,26 @@
 static uint32_t alu(uint16_t code, uint32_t a, uint32_t operand, bool *bad)
 {
 	switch (BPF_OP(code)) {
-	case BPF_ADD: return a + operand;
-	case BPF_SUB: return a - operand;
-	case BPF_MUL: return a * operand;
-	case BPF_DIV: return operand ? a / operand : 0;
-	case BPF_AND: return a & operand;
-	case BPF_OR: return a | operand;
-	case BPF_XOR: return a ^ operand;
-	case BPF_LSH: return operand < 32 ? a << operand : 0;
-	case BPF_RSH: return operand < 32 ? a >> operand : 0;
-	case BPF_NEG: return -a;
+	case BPF_ADD:
+		return a + operand;
+	case BPF_SUB:
+		return a - operand;
+	case BPF_MUL:
+		return a * operand;
+	case BPF_DIV:
+		return operand ? a / operand : 0;
+	case BPF_AND:
+		return a & operand;
+	case BPF_OR:
+		return a | operand;
+	case BPF_XOR:
+		return a ^ operand;
+	case BPF_LSH:
+		return operand < 32 ? a << operand : 0;
+	case BPF_RSH:
+		return operand < 32 ? a >> operand : 0;
+	case BPF_NEG:
+		return -a;
 	}
 	*bad = true;
 	return 0;
@@ -47,10 +57,14 @@ static uint32_t alu(uint16_t code, uint32_t a, uint32_t operand, bool *bad)
 static bool holds(uint16_t code, uint32_t a, uint32_t operand, bool *bad)
 {
 	switch (BPF_OP(code)) {
-	case BPF_JEQ: return a == operand;
-	case BPF_JGT: return a > operand;
-	case BPF_JGE: return a >= operand;
-	case BPF_JSET: return a & operand;
+	case BPF_JEQ:
+		return a == operand;
+	case BPF_JGT:
+		return a > operand;
+	case BPF_JGE:
+		return a >= operand;
+	case BPF_JSET:
+		return a & operand;
 	}
 	*bad = true;
 	return false;
@@ -116,7 +130,8 @@ static bool is_harmless(uint32_t action)
 	return false;
 }
 
-static bool allows(const struct lp_proc *p, const struct sock_filter *code, size_t len, const struct lp_call *c, lp_addr ip)
+static bool allows(const struct lp_proc *p, const struct sock_filter *code, size_t len, const struct lp_call *c,
+		   lp_addr ip)
 {
 	struct seccomp_data data = {
 		.nr = (int)c->nr, .arch = p->machine | __AUDIT_ARCH_64BIT | __AUDIT_ARCH_LE, .instruction_pointer = ip};

@@ -26,10 +26,10 @@ struct lp_tracee {
 	int tid;
 	bool stopped;
 	bool dead;
-	bool lent;     /* came to us by PTRACE_O_TRACECLONE: stops by itself, once */
-	int signal;    /* it was stopped on its way to this signal; detaching delivers it */
-	char state;    /* 'R', or 'T' when it was group-stopped */
-	lp_addr rseq;  /* lp_trace_rseq(), for threads outside system calls */
+	bool lent;    /* came to us by PTRACE_O_TRACECLONE: stops by itself, once */
+	int signal;   /* it was stopped on its way to this signal; detaching delivers it */
+	char state;   /* 'R', or 'T' when it was group-stopped */
+	lp_addr rseq; /* lp_trace_rseq(), for threads outside system calls */
 	uint64_t rseq_cs;
 };
 
@@ -59,7 +59,6 @@ struct lp_proc {
 	bool sites_known, drained;
 	const struct lp_stub_text *force_stub; /* tests: this variant instead of the one the thread needs */
 
-
 	/* Threads that are still ours because they neither stop nor die when they should. */
 	lp_tid_vec late;
 
@@ -68,13 +67,13 @@ struct lp_proc {
 	LP_VEC(struct lp_stopped) stopped;
 	bool paused;
 	uint64_t pause_began, pause_ended; /* ns, CLOCK_MONOTONIC */
-	uint8_t *arena; /* stack copies */
+	uint8_t *arena;			   /* stack copies */
 	size_t arena_size;
 	struct lp_hush hush;
 	bool cpu_held;
 	int old_policy;
 	struct sched_param old_param;
-	lp_addr main_stack; /* start of "[stack]" */
+	lp_addr main_stack;		  /* start of "[stack]" */
 	LP_VEC(struct lp_range) writable; /* stack bounds: the writable maps, read before the pause */
 
 	/* images */

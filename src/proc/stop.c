@@ -72,9 +72,10 @@ static int not_seized(struct lp_proc *p, pid_t tid, struct lp_err *err)
 		return 0;
 	}
 	if (!s.tracer)
-		return lp_fail(err, LP_EPERM, "not allowed to trace thread %d of process %d (%s)", (int)tid, (int)p->pid, p->comm);
-	int rc = lp_fail(err, LP_ETRACED, "thread %d of process %d (%s) is being traced by process %d", (int)tid, (int)p->pid,
-			 p->comm, s.tracer);
+		return lp_fail(err, LP_EPERM, "not allowed to trace thread %d of process %d (%s)", (int)tid,
+			       (int)p->pid, p->comm);
+	int rc = lp_fail(err, LP_ETRACED, "thread %d of process %d (%s) is being traced by process %d", (int)tid,
+			 (int)p->pid, p->comm, s.tracer);
 	if (err)
 		err->tid = tid;
 	return rc;
@@ -88,7 +89,8 @@ static int seize_one(struct lp_proc *p, pid_t tid, struct lp_err *err)
 	else if (rc == -EPERM)
 		return not_seized(p, tid, err);
 	else if (rc != -ESRCH)
-		return lp_fail_sys(err, rc, "cannot trace thread %d of process %d (%s)", (int)tid, (int)p->pid, p->comm);
+		return lp_fail_sys(err, rc, "cannot trace thread %d of process %d (%s)", (int)tid, (int)p->pid,
+				   p->comm);
 	return 0;
 }
 
@@ -116,8 +118,9 @@ static int not_stopping(struct lp_proc *p, pid_t tid, struct lp_err *err)
 	char name[64] = "?";
 	lp_task_stat(tid, &st);
 	lp_task_comm(tid, name, sizeof name);
-	int rc = lp_fail(err, LP_ETIMEOUT, "thread %d (%s) of process %d does not stop: %s", (int)tid, name, (int)p->pid,
-			 st.state == 'D' ? "it is in an uninterruptible wait in the kernel" : "it got no CPU time");
+	int rc =
+		lp_fail(err, LP_ETIMEOUT, "thread %d (%s) of process %d does not stop: %s", (int)tid, name, (int)p->pid,
+			st.state == 'D' ? "it is in an uninterruptible wait in the kernel" : "it got no CPU time");
 	if (err)
 		err->tid = tid;
 	return rc;
@@ -284,7 +287,8 @@ static void release_all(struct lp_proc *p)
 {
 	for (size_t i = 0; i < p->tracees.nr; i++) {
 		const struct lp_tracee *t = &p->tracees.items[i];
-		bool free = t->dead || (t->stopped && release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL));
+		bool free =
+			t->dead || (t->stopped && release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL));
 		if (!free)
 			lp_late_add(p, t->tid); /* it never stopped, or was killed since */
 	}
@@ -452,7 +456,8 @@ static size_t lay_out(struct lp_proc *p)
 	return total;
 }
 
-static size_t gather(struct lp_proc *p, size_t first, struct iovec local[IOV_MAX], struct iovec remote[IOV_MAX], uint8_t *to)
+static size_t gather(struct lp_proc *p, size_t first, struct iovec local[IOV_MAX], struct iovec remote[IOV_MAX],
+		     uint8_t *to)
 {
 	size_t n = 0;
 	for (size_t i = first; i < p->stopped.nr && n < IOV_MAX; i++, n++) {
@@ -504,7 +509,8 @@ static int look(struct lp_proc *p, struct lp_err *err)
 	for (size_t i = 0; rc == 0 && i < p->tracees.nr; i++)
 		rc = read_thread(p, &p->tracees.items[i], err);
 	if (rc == 0 && !all_bounded(p))
-		rc = read_bounds(p, err); /* a stack that was mapped since; a sp that points nowhere stays without a copy */
+		rc = read_bounds(
+			p, err); /* a stack that was mapped since; a sp that points nowhere stays without a copy */
 	if (rc < 0)
 		return rc;
 	read_rseqs(p);

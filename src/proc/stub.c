@@ -16,12 +16,13 @@
 
 #include "proc/state.h"
 
-#define MARGIN 8	 /* unused bytes kept behind the segment's end: no prefetch or over-read surprises */
+#define MARGIN 8 /* unused bytes kept behind the segment's end: no prefetch or over-read surprises */
 #define PHDRS_MAX 64
 
 static bool same_file(const struct lp_map *a, const struct lp_map *b)
 {
-	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && !strcmp(a->path, b->path);
+	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
+	       !strcmp(a->path, b->path);
 }
 
 /* The mapping of the same file that starts at its offset 0, at or below `at`: where the ELF header is. */
@@ -41,7 +42,8 @@ static size_t read_phdrs(struct lp_proc *p, const struct lp_map *head, Elf64_Phd
 {
 	Elf64_Ehdr eh;
 	if (lp_mem_read(p, head->range.start, &eh, sizeof eh, NULL) < 0 || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
-	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_phentsize != sizeof *out || eh.e_phnum == 0 || eh.e_phnum > PHDRS_MAX)
+	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_phentsize != sizeof *out || eh.e_phnum == 0 ||
+	    eh.e_phnum > PHDRS_MAX)
 		return 0;
 	uint64_t len = eh.e_phnum * sizeof *out;
 	if (eh.e_phoff > LP_PAGE * 16 || lp_mem_read(p, head->range.start + eh.e_phoff, out, len, NULL) < 0)
@@ -72,8 +74,8 @@ static lp_addr segment_end(struct lp_proc *p, const struct lp_map *head, const s
 
 static bool may_hold(const struct lp_map *m)
 {
-	return (m->prot & LP_MAP_EXEC) && !(m->prot & LP_MAP_WRITE) && (m->prot & LP_MAP_READ) && m->is_private && m->inode &&
-	       m->path[0] == '/';
+	return (m->prot & LP_MAP_EXEC) && !(m->prot & LP_MAP_WRITE) && (m->prot & LP_MAP_READ) && m->is_private &&
+	       m->inode && m->path[0] == '/';
 }
 
 static bool is_zero(const uint8_t *bytes, size_t len)
@@ -186,7 +188,8 @@ int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc
 		s = choose(p, text, pc);
 	}
 	if (!s)
-		return lp_fail(err, LP_EREACH, "no executable mapping of process %d (%s) has %d unused bytes at its end%s", (int)p->pid,
+		return lp_fail(err, LP_EREACH,
+			       "no executable mapping of process %d (%s) has %d unused bytes at its end%s", (int)p->pid,
 			       p->comm, (int)slot_size(p), text->reach ? " near enough" : "");
 	if (!s->text) {
 		/* Zeros until now, so nobody runs it: one write within one page. */

@@ -127,7 +127,8 @@ static struct lp_event classify(pid_t tid, int status)
 	int signal = WSTOPSIG(status);
 	switch (status >> 16) {
 	case 0:
-		return signal == (SIGTRAP | 0x80) ? (struct lp_event){LP_EV_SYSCALL, 0, 0} : (struct lp_event){LP_EV_SIGNAL, signal, 0};
+		return signal == (SIGTRAP | 0x80) ? (struct lp_event){LP_EV_SYSCALL, 0, 0}
+						  : (struct lp_event){LP_EV_SIGNAL, signal, 0};
 	case PTRACE_EVENT_STOP:
 		return (struct lp_event){signal == SIGTRAP ? LP_EV_TRAP : LP_EV_GROUP, 0, 0};
 	case PTRACE_EVENT_CLONE:
@@ -214,7 +215,8 @@ enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline)
 		struct lp_event ev;
 		if (lp_trace_interrupt(tid) < 0)
 			return LP_EV_GONE;
-		if (!lp_trace_wait(tid, deadline, &ev) || ev.kind == LP_EV_TRAP || ev.kind == LP_EV_GROUP || ev.kind == LP_EV_GONE)
+		if (!lp_trace_wait(tid, deadline, &ev) || ev.kind == LP_EV_TRAP || ev.kind == LP_EV_GROUP ||
+		    ev.kind == LP_EV_GONE)
 			return ev.kind;
 		lp_trace_interrupt(tid); /* habit 1 */
 		lp_trace_cont(tid, ev.signal);
@@ -290,7 +292,8 @@ static bool settled(const struct lp_proc *p, pid_t tid)
 		return false;
 	if (ev.kind == LP_EV_GONE)
 		return true;
-	return lp_trace_regs(tid, &r) == 0 && lp_trace_release(p->arch, tid, &r, ev.signal, ev.kind == LP_EV_GROUP) == 0;
+	return lp_trace_regs(tid, &r) == 0 &&
+	       lp_trace_release(p->arch, tid, &r, ev.signal, ev.kind == LP_EV_GROUP) == 0;
 }
 
 /* In rounds: the first thread's end is reported after those of all the others. */

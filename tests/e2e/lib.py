@@ -165,6 +165,9 @@ class Victim:
     """A running program that answers lines; ends with the `with` block."""
 
     def __init__(self, program, *args, wrap=(), **popen):
+        # A group of its own with its parent in the same session, like a shell's job: in an orphaned group, which is
+        # where a test run without a terminal may be, SIGTSTP does nothing.
+        popen = {"process_group": 0, **popen}
         self.process = subprocess.Popen([*map(str, wrap), program, *map(str, args)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, **popen)
         self.buffer = b""

@@ -16,7 +16,8 @@ static void *loop(void *arg)
 		memset(q, ~(int)size & 0xff, 2 * size);
 		if (first)
 			nanosleep(&(struct timespec){0, 300000}, NULL);
-		victim_check(slot, p[0] == (size & 0xff) && p[size - 1] == (size & 0xff) && q[2 * size - 1] == (~size & 0xff),
+		victim_check(slot,
+			     p[0] == (size & 0xff) && p[size - 1] == (size & 0xff) && q[2 * size - 1] == (~size & 0xff),
 			     "memory changed under us");
 		free(p);
 		free(q);

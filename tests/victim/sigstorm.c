@@ -32,7 +32,8 @@ static void *spin(void *arg)
 		double f = (double)(a & 0xfff) + 0.25;
 		for (int i = 0; i < 50; i++)
 			__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), VICTIM_FP(f)::"cc");
-		victim_check(slot, b == a * 5 && c == (b ^ 0x3333) && f == (double)(a & 0xfff) + 0.25, "a register changed under us");
+		victim_check(slot, b == a * 5 && c == (b ^ 0x3333) && f == (double)(a & 0xfff) + 0.25,
+			     "a register changed under us");
 		slot->beats++;
 	}
 	return NULL;

@@ -23,9 +23,12 @@ static void *spin(void *arg)
 		g = f * 4.0;
 		/* Every value goes through a register that the compiler must take as live across the loop of nops. */
 		for (int i = 0; i < 50; i++)
-			__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(x), "+r"(y), VICTIM_FP(f), VICTIM_FP(g)::"cc");
-		victim_check(slot, a == seed && b == seed * 3 && c == ((seed * 3) ^ 0x5555) && d == c + a && x == d * 7 && y == x - b &&
-					   f == (double)(seed & 0xffff) + 0.5 && g == f * 4.0,
+			__asm__ volatile(""
+					 : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(x), "+r"(y), VICTIM_FP(f),
+					   VICTIM_FP(g)::"cc");
+		victim_check(slot,
+			     a == seed && b == seed * 3 && c == ((seed * 3) ^ 0x5555) && d == c + a && x == d * 7 &&
+				     y == x - b && f == (double)(seed & 0xffff) + 0.5 && g == f * 4.0,
 			     "a register changed under us");
 		slot->beats++;
 	}

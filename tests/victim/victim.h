@@ -40,7 +40,8 @@ static inline void victim_open(void)
 {
 	victim_page = mmap(NULL, sizeof *victim_page, PROT_READ | PROT_WRITE, MAP_SHARED, 3, 0);
 	if (victim_page == MAP_FAILED)
-		victim_page = mmap(NULL, sizeof *victim_page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		victim_page =
+			mmap(NULL, sizeof *victim_page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (victim_page == MAP_FAILED)
 		abort();
 }

@@ -15,7 +15,7 @@
 
 #include "proc/proc.h"
 
-#define LP_BLOCK_MAX 768 /* bytes of a borrowed thread's block, red zone not counted */
+#define LP_BLOCK_MAX 768  /* bytes of a borrowed thread's block, red zone not counted */
 #define LP_RECORD_WORDS 7 /* of a call in the block: number, six arguments; the number becomes the result */
 #define LP_DWARF_REGS_MAX 40
 #define LP_STUB_ROOM 192 /* bytes a stub may take at most, tail included */
@@ -30,14 +30,14 @@ enum lp_restart {
 struct lp_stub_text {
 	const uint8_t *code;
 	size_t len;
-	size_t after_syscall; /* offset of the instruction after the system call */
+	size_t after_syscall;	  /* offset of the instruction after the system call */
 	size_t tail_at, tail_len; /* what differs per use; tail_len 0 = nothing */
-	uint64_t reach; /* |resume pc - stub| must be less; 0 = any distance */
+	uint64_t reach;		  /* |resume pc - stub| must be less; 0 = any distance */
 };
 
 /* What borrowing one thread takes. */
 struct lp_borrow {
-	lp_addr block;	      /* where `bytes` go; also the sp in the stub */
+	lp_addr block; /* where `bytes` go; also the sp in the stub */
 	lp_addr records;
 	size_t len;
 	uint8_t bytes[LP_BLOCK_MAX];
@@ -106,8 +106,8 @@ struct lp_arch {
 	/* Why this thread cannot come back through rt_sigreturn; NULL = it can. */
 	const char *(*no_sigreturn)(int tid);
 	/* The frame with which rt_sigreturn restores everything, and registers that call fn(args) above it. */
-	void (*call)(lp_addr stub_at, const struct lp_tregs *resume, const struct lp_vectors *v, uint64_t sigmask, lp_addr fn,
-		     const uint64_t args[6], struct lp_call_frame *out);
+	void (*call)(lp_addr stub_at, const struct lp_tregs *resume, const struct lp_vectors *v, uint64_t sigmask,
+		     lp_addr fn, const uint64_t args[6], struct lp_call_frame *out);
 
 	/* `resume` sent through the stub at `stub_at` to make nr calls. */
 	void (*borrow)(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *resume,

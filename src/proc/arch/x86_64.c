@@ -25,46 +25,75 @@
 #include "proc/arch/arch.h"
 
 /* struct user_regs_struct (sys/user.h), which is what NT_PRSTATUS holds here. */
-enum { R15, R14, R13, R12, RBP, RBX, R11, R10, R9, R8, RAX, RCX, RDX, RSI, RDI, ORIG_RAX, RIP, CS, EFLAGS, RSP, SS, FS_BASE,
-       GS_BASE, DS, ES, FS, GS, NR_REGS };
+enum {
+	R15,
+	R14,
+	R13,
+	R12,
+	RBP,
+	RBX,
+	R11,
+	R10,
+	R9,
+	R8,
+	RAX,
+	RCX,
+	RDX,
+	RSI,
+	RDI,
+	ORIG_RAX,
+	RIP,
+	CS,
+	EFLAGS,
+	RSP,
+	SS,
+	FS_BASE,
+	GS_BASE,
+	DS,
+	ES,
+	FS,
+	GS,
+	NR_REGS
+};
 
 #define RED_ZONE 128
 #define NR_SAVED 15
 #define RECORDS (LP_CALLS_MAX * LP_RECORD_WORDS * 8)
 #define BLOCK ((NR_SAVED + 1) * 8 + RECORDS)
-#define SKIP (RECORDS + RED_ZONE)	/* from above the resume pc to the interrupted sp */
+#define SKIP (RECORDS + RED_ZONE) /* from above the resume pc to the interrupted sp */
 
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
-_Static_assert(LP_CALLS_MAX == 6 && LP_RECORD_WORDS == 7 && SKIP == 0x1d0 && SKIP + 8 == 0x1d8, "the stub's immediates");
+_Static_assert(LP_CALLS_MAX == 6 && LP_RECORD_WORDS == 7 && SKIP == 0x1d0 && SKIP + 8 == 0x1d8,
+	       "the stub's immediates");
 
 /* rbx record, ebp calls left, r12 first result, r13 the mark that stands for it, r14d 0 until the first call is done */
-#define STUB_LOOP \
-	0x48, 0x8b, 0x03,		/*  0  mov    (%rbx),%rax        */ \
-	0x48, 0x8b, 0x7b, 0x08,		/*  3  mov    0x8(%rbx),%rdi     */ \
-	0x48, 0x8b, 0x73, 0x10,		/*  7  mov    0x10(%rbx),%rsi    */ \
-	0x48, 0x8b, 0x53, 0x18,		/* 11  mov    0x18(%rbx),%rdx    */ \
-	0x4c, 0x8b, 0x53, 0x20,		/* 15  mov    0x20(%rbx),%r10    */ \
-	0x4c, 0x8b, 0x43, 0x28,		/* 19  mov    0x28(%rbx),%r8     */ \
-	0x4c, 0x8b, 0x4b, 0x30,		/* 23  mov    0x30(%rbx),%r9     */ \
-	0x4c, 0x39, 0xef,		/* 27  cmp    %r13,%rdi          */ \
-	0x49, 0x0f, 0x44, 0xfc,		/* 30  cmove  %r12,%rdi          */ \
-	0x4d, 0x39, 0xe8,		/* 34  cmp    %r13,%r8           */ \
-	0x4d, 0x0f, 0x44, 0xc4,		/* 37  cmove  %r12,%r8           */ \
-	0x0f, 0x05,			/* 41  syscall                   */ \
-	0x45, 0x85, 0xf6,		/* 43  test   %r14d,%r14d        */ \
-	0x4c, 0x0f, 0x44, 0xe0,		/* 46  cmove  %rax,%r12          */ \
-	0x41, 0xff, 0xc6,		/* 50  inc    %r14d              */ \
-	0x48, 0x89, 0x03,		/* 53  mov    %rax,(%rbx)        */ \
-	0x48, 0x83, 0xc3, 0x38,		/* 56  add    $56,%rbx           */ \
-	0xff, 0xcd,			/* 60  dec    %ebp               */ \
-	0x75, 0xc0,			/* 62  jne    0                  */ \
-	0x5f, 0x5e, 0x5a,		/* 64  pop    %rdi; %rsi; %rdx   */ \
-	0x41, 0x5a, 0x41, 0x58,		/* 67  pop    %r10; %r8          */ \
-	0x41, 0x59, 0x59, 0x41, 0x5b,	/* 71  pop    %r9; %rcx; %r11    */ \
-	0x5b, 0x5d, 0x41, 0x5c,		/* 76  pop    %rbx; %rbp; %r12   */ \
-	0x41, 0x5d, 0x41, 0x5e,		/* 80  pop    %r13; %r14         */ \
-	0x9d,				/* 84  popfq                     */ \
-	0x58				/* 85  pop    %rax               */
+#define STUB_LOOP                                                                 \
+	0x48, 0x8b, 0x03,		      /*  0  mov    (%rbx),%rax        */ \
+		0x48, 0x8b, 0x7b, 0x08,	      /*  3  mov    0x8(%rbx),%rdi     */ \
+		0x48, 0x8b, 0x73, 0x10,	      /*  7  mov    0x10(%rbx),%rsi    */ \
+		0x48, 0x8b, 0x53, 0x18,	      /* 11  mov    0x18(%rbx),%rdx    */ \
+		0x4c, 0x8b, 0x53, 0x20,	      /* 15  mov    0x20(%rbx),%r10    */ \
+		0x4c, 0x8b, 0x43, 0x28,	      /* 19  mov    0x28(%rbx),%r8     */ \
+		0x4c, 0x8b, 0x4b, 0x30,	      /* 23  mov    0x30(%rbx),%r9     */ \
+		0x4c, 0x39, 0xef,	      /* 27  cmp    %r13,%rdi          */ \
+		0x49, 0x0f, 0x44, 0xfc,	      /* 30  cmove  %r12,%rdi          */ \
+		0x4d, 0x39, 0xe8,	      /* 34  cmp    %r13,%r8           */ \
+		0x4d, 0x0f, 0x44, 0xc4,	      /* 37  cmove  %r12,%r8           */ \
+		0x0f, 0x05,		      /* 41  syscall                   */ \
+		0x45, 0x85, 0xf6,	      /* 43  test   %r14d,%r14d        */ \
+		0x4c, 0x0f, 0x44, 0xe0,	      /* 46  cmove  %rax,%r12          */ \
+		0x41, 0xff, 0xc6,	      /* 50  inc    %r14d              */ \
+		0x48, 0x89, 0x03,	      /* 53  mov    %rax,(%rbx)        */ \
+		0x48, 0x83, 0xc3, 0x38,	      /* 56  add    $56,%rbx           */ \
+		0xff, 0xcd,		      /* 60  dec    %ebp               */ \
+		0x75, 0xc0,		      /* 62  jne    0                  */ \
+		0x5f, 0x5e, 0x5a,	      /* 64  pop    %rdi; %rsi; %rdx   */ \
+		0x41, 0x5a, 0x41, 0x58,	      /* 67  pop    %r10; %r8          */ \
+		0x41, 0x59, 0x59, 0x41, 0x5b, /* 71  pop    %r9; %rcx; %r11    */ \
+		0x5b, 0x5d, 0x41, 0x5c,	      /* 76  pop    %rbx; %rbp; %r12   */ \
+		0x41, 0x5d, 0x41, 0x5e,	      /* 80  pop    %r13; %r14         */ \
+		0x9d,			      /* 84  popfq                     */ \
+		0x58			      /* 85  pop    %rax               */
 #define STUB_LOOP_LEN 86
 #define AFTER_SYSCALL 43
 
@@ -72,17 +101,15 @@ static const uint16_t saved[NR_SAVED] = {RDI, RSI, RDX, R10, R8, R9, RCX, R11, R
 
 /* One instruction takes the resume pc and steps over records and red zone: the text never differs. */
 static const uint8_t by_ret[] = {
-	STUB_LOOP,
-	0xc2, 0xd0, 0x01,		/* 86  ret    $0x1d0             */
+	STUB_LOOP, 0xc2, 0xd0, 0x01, /* 86  ret    $0x1d0             */
 };
 
 /* A thread with a shadow stack must not ret to where nobody called from: jump through a slot beside the stub. */
 static const uint8_t by_jmp[] = {
-	STUB_LOOP,
-	0x48, 0x8d, 0xa4, 0x24, 0xd8, 0x01, 0x00, 0x00, /* 86  lea    0x1d8(%rsp),%rsp   */
-	0xff, 0x25, 0x04, 0x00, 0x00, 0x00,		/* 94  jmp    *4(%rip)           */
-	0xcc, 0xcc, 0xcc, 0xcc,				/*100  (slot on a multiple of 8) */
-	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /*104  slot                      */
+	STUB_LOOP, 0x48, 0x8d, 0xa4, 0x24, 0xd8, 0x01, 0x00, 0x00, /* 86  lea    0x1d8(%rsp),%rsp   */
+	0xff,	   0x25, 0x04, 0x00, 0x00, 0x00,		   /* 94  jmp    *4(%rip)           */
+	0xcc,	   0xcc, 0xcc, 0xcc,				   /*100  (slot on a multiple of 8) */
+	0x00,	   0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,	   /*104  slot                      */
 };
 #define SLOT 104
 
@@ -95,11 +122,11 @@ static const struct lp_stub_text stub_by_jmp = {
 
 /* Calls rax with rsp at a ucontext, stores the result where rbx points, lets rt_sigreturn(2) restore the rest. */
 static const uint8_t call_code[] = {
-	0xff, 0xd0,			/*  0  call   *%rax              */
-	0x48, 0x89, 0x03,		/*  2  mov    %rax,(%rbx)        */
-	0xb8, 0x0f, 0x00, 0x00, 0x00,	/*  5  mov    $15,%eax           */
-	0x0f, 0x05,			/* 10  syscall                   */
-	0x0f, 0x0b,			/* 12  ud2                       */
+	0xff, 0xd0,		      /*  0  call   *%rax              */
+	0x48, 0x89, 0x03,	      /*  2  mov    %rax,(%rbx)        */
+	0xb8, 0x0f, 0x00, 0x00, 0x00, /*  5  mov    $15,%eax           */
+	0x0f, 0x05,		      /* 10  syscall                   */
+	0x0f, 0x0b,		      /* 12  ud2                       */
 };
 static const struct lp_stub_text stub_for_call = {.code = call_code, .len = sizeof call_code, .after_syscall = 12};
 
@@ -109,10 +136,22 @@ static const struct lp_stub_text *const all_stubs[] = {&stub_by_ret, &stub_by_jm
 
 /* ---- registers ---- */
 
-static lp_addr get_pc(const struct lp_tregs *r) { return r->words[RIP]; }
-static lp_addr get_sp(const struct lp_tregs *r) { return r->words[RSP]; }
-static lp_addr get_lr(const struct lp_tregs *r) { return 0; }
-static lp_addr get_tp(const struct lp_tregs *r) { return r->words[FS_BASE]; }
+static lp_addr get_pc(const struct lp_tregs *r)
+{
+	return r->words[RIP];
+}
+static lp_addr get_sp(const struct lp_tregs *r)
+{
+	return r->words[RSP];
+}
+static lp_addr get_lr(const struct lp_tregs *r)
+{
+	return 0;
+}
+static lp_addr get_tp(const struct lp_tregs *r)
+{
+	return r->words[FS_BASE];
+}
 
 /* __USER_CS of 64-bit code (arch/x86/include/asm/segment.h); 0x23 is a thread in compatibility mode. */
 static bool is_native(const struct lp_tregs *r)
@@ -203,7 +242,8 @@ static int64_t tls_offset(const Elf64_Phdr *tls, uint64_t value)
 /* AMD64 psABI, figure 3.36; 16 is the return address column. */
 static size_t dwarf_regs(const struct lp_tregs *r, uint64_t *out)
 {
-	static const uint16_t order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8, R9, R10, R11, R12, R13, R14, R15, RIP};
+	static const uint16_t order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8,
+					 R9,  R10, R11, R12, R13, R14, R15, RIP};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(order); i++)
 		out[i] = r->words[order[i]];
 	return LP_ARRAY_SIZE(order);
@@ -224,8 +264,8 @@ static const struct lp_stub_text *stub_for(int tid)
 	return shadowed ? &stub_by_jmp : &stub_by_ret;
 }
 
-static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_call *calls,
-		   size_t nr, struct lp_borrow *out)
+static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struct lp_tregs *go_on,
+		   const struct lp_call *calls, size_t nr, struct lp_borrow *out)
 {
 	out->len = BLOCK;
 	out->block = go_on->words[RSP] - RED_ZONE - BLOCK;
@@ -252,7 +292,8 @@ static void borrow(const struct lp_stub_text *text, lp_addr stub_at, const struc
 	r[R12] = 0;
 	r[R13] = LP_CALL_FIRST_RESULT;
 	r[R14] = 0;
-	r[EFLAGS] &= ~UINT64_C(0x500); /* TF would trap in the stub, DF is for string instructions; popfq brings both back */
+	r[EFLAGS] &=
+		~UINT64_C(0x500); /* TF would trap in the stub, DF is for string instructions; popfq brings both back */
 }
 
 /* ---- calling ---- */
@@ -314,11 +355,12 @@ static size_t lay_vectors(uint8_t *fp, const struct lp_vectors *v)
 
 static const char *no_sigreturn(int tid)
 {
-	return stub_for(tid) == &stub_by_jmp ? "it has a shadow stack, through which no sigreturn of ours would lead" : NULL;
+	return stub_for(tid) == &stub_by_jmp ? "it has a shadow stack, through which no sigreturn of ours would lead"
+					     : NULL;
 }
 
-static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_vectors *v, uint64_t sigmask, lp_addr fn,
-		 const uint64_t args[6], struct lp_call_frame *out)
+static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_vectors *v, uint64_t sigmask,
+		 lp_addr fn, const uint64_t args[6], struct lp_call_frame *out)
 {
 	static const uint16_t order[] = {R8,  R9,  R10, R11, R12, R13, R14, R15, RDI,
 					 RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, EFLAGS};

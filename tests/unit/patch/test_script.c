@@ -298,8 +298,8 @@ static void a_missing_operand_is_named_with_the_usage(void **state)
 
 static void what_follows_a_complete_instruction_is_refused(void **state)
 {
-	refused("jmp a b c",
-		"t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] [--clobber] <addr1> <addr2>");
+	refused("jmp a b c", "t.lp:1:9: unexpected `c` after the end of the instruction: jmp [--allow-active] "
+			     "[--clobber] <addr1> <addr2>");
 	refused("set a int 1 2",
 		"t.lp:1:13: unexpected `2` after the end of the instruction: set <addr> <type> <value>");
 	refused("dl m \"a\" b",
@@ -308,7 +308,8 @@ static void what_follows_a_complete_instruction_is_refused(void **state)
 
 static void wrong_options_are_refused(void **state)
 {
-	refused("jmp --alow-active a b", "t.lp:1:5: unknown option `--alow-active`: `jmp` takes --allow-active --clobber only");
+	refused("jmp --alow-active a b",
+		"t.lp:1:5: unknown option `--alow-active`: `jmp` takes --allow-active --clobber only");
 	refused("set --force a int 1", "t.lp:1:5: unknown option `--force`: `set` takes none");
 }
 
@@ -508,7 +509,8 @@ static void add_random_line(struct lp_buf *b, unsigned i)
 		lp_buf_printf(b, "set %s addr %s%s", a, c, end);
 		break;
 	case 4:
-		lp_buf_printf(b, "jmp %s%s%s %s%s", pick(2) ? "--allow-active " : "", pick(2) ? "--clobber " : "", a, c, end);
+		lp_buf_printf(b, "jmp %s%s%s %s%s", pick(2) ? "--allow-active " : "", pick(2) ? "--clobber " : "", a, c,
+			      end);
 		break;
 	case 5:
 		lp_buf_printf(b, "got libc.so.6:x@V %s%s", c, end);

@@ -123,10 +123,10 @@ static void another_tracer_is_named(void **state)
 
 /* The smallest 32-bit program: it jumps to itself. */
 static const unsigned char program32[] = {
-	0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 1, 0, 0, 0, 0x54, 0x80, 4, 8, 52, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-	1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 4, 8, 0, 0x80, 4, 8, 0x56, 0, 0, 0, 0x56, 0, 0, 0, 5, 0, 0, 0, 0, 0x10, 0, 0,
-	0xeb, 0xfe, /* jmp . */
+	0x7f, 'E', 'L',	 'F',  1, 1, 1,	   0, 0, 0, 0, 0, 0, 0, 0, 0,	 2, 0,	  3,	0,    1,  0,
+	0,    0,   0x54, 0x80, 4, 8, 52,   0, 0, 0, 0, 0, 0, 0, 0, 0,	 0, 0,	  52,	0,    32, 0,
+	1,    0,   0,	 0,    0, 0, 0,	   0, 1, 0, 0, 0, 0, 0, 0, 0,	 0, 0x80, 4,	8,    0,  0x80,
+	4,    8,   0x56, 0,    0, 0, 0x56, 0, 0, 0, 5, 0, 0, 0, 0, 0x10, 0, 0,	  0xeb, 0xfe, /* jmp . */
 };
 
 static void a_32_bit_program_is_refused(void **state)
@@ -196,7 +196,8 @@ static void only_one_livepatch_works_on_a_process_at_a_time(void **state)
 	if (other == 0) {
 		struct lp_proc *q;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (lp_proc_open(&q, v->pid, NULL) == 0 && lp_proc_lock(q, 0, NULL) == 0 && write(ready[1], "l", 1) == 1)
+		if (lp_proc_open(&q, v->pid, NULL) == 0 && lp_proc_lock(q, 0, NULL) == 0 &&
+		    write(ready[1], "l", 1) == 1)
 			pause();
 		_exit(1);
 	}

@@ -79,7 +79,8 @@ static void a_thread_outside_the_allocator_is_found_while_others_allocate(void *
 static lp_addr put_string(struct lp_proc *p, const char *text)
 {
 	struct lp_call map = {lp_proc_sysno(p)->mmap,
-			      {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
+			      {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0},
+			      0};
 	assert_ok(lp_inject(p, &map, 1, &last_error));
 	assert_true(map.result > 0);
 	assert_ok(lp_mem_write(p, (lp_addr)map.result, text, strlen(text) + 1, &last_error));
@@ -94,7 +95,8 @@ static void dlopen_and_dlclose_work_while_other_threads_allocate(void **state)
 	for (unsigned i = 0; i < 20; i++) {
 		uint64_t handle = 0, rc = 1;
 		assert_false(is_loaded(p, "BrokenLocale"));
-		assert_ok(lp_call_function(p, dlopen_at, (uint64_t[6]){name, RTLD_NOW}, &handle, TIMEOUT_MS, &last_error));
+		assert_ok(lp_call_function(p, dlopen_at, (uint64_t[6]){name, RTLD_NOW}, &handle, TIMEOUT_MS,
+					   &last_error));
 		assert_int_not_equal(handle, 0);
 		assert_true(is_loaded(p, "BrokenLocale"));
 		assert_ok(lp_call_function(p, dlclose_at, (uint64_t[6]){handle}, &rc, TIMEOUT_MS, &last_error));
@@ -110,7 +112,8 @@ static void a_function_that_does_not_return_in_time_goes_on_by_itself(void **sta
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
 	struct lp_proc *p = open_locked(v->pid);
 	uint64_t result;
-	assert_refused(lp_call_function(p, function(p, "usleep"), (uint64_t[6]){300000}, &result, 100, &last_error), LP_ETIMEOUT);
+	assert_refused(lp_call_function(p, function(p, "usleep"), (uint64_t[6]){300000}, &result, 100, &last_error),
+		       LP_ETIMEOUT);
 	victim_is_well(v, 1);
 	expect_getpid(p, 3);
 	lp_proc_close(p);
@@ -124,7 +127,8 @@ static void call_forever(pid_t victim)
 	uint64_t result;
 	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 1000, NULL) < 0)
 		return;
-	for (lp_addr at = function(p, "getpid"); lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL) == 0;)
+	for (lp_addr at = function(p, "getpid");
+	     lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL) == 0;)
 		;
 }
 

@@ -49,8 +49,8 @@ static void a_process_that_churns_threads_makes_calls(void **state)
 
 static void a_blocked_thread_makes_calls_and_sees_no_eintr(void **state)
 {
-	static const char *const kinds[] = {"nanosleep", "poll", "futex",  "epoll",  "semop",
-					    "sigtimedwait", "recv", "read", "inotify"};
+	static const char *const kinds[] = {"nanosleep",    "poll", "futex", "epoll",  "semop",
+					    "sigtimedwait", "recv", "read",  "inotify"};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(kinds); i++)
 		inject_into(ROUNDS / 4, 2, (const char *[]){"blockers", kinds[i], "2", NULL});
 }
@@ -76,7 +76,8 @@ static bool is_stopped(void *arg)
 
 static void a_process_stopped_by_job_control_makes_calls_and_stays_stopped(void **state)
 {
-	static const char *const kinds[][4] = {{"spin", "3"}, {"blockers", "nanosleep", "3"}, {"blockers", "poll", "3"}};
+	static const char *const kinds[][4] = {
+		{"spin", "3"}, {"blockers", "nanosleep", "3"}, {"blockers", "poll", "3"}};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(kinds); i++) {
 		struct victim *v = victim_start(3, kinds[i]);
 		struct lp_proc *p = open_locked(v->pid);

@@ -18,7 +18,8 @@ static int parse(struct lp_maps *m, const char *text)
 static void every_field_of_a_line_is_read(void **state)
 {
 	struct lp_maps m;
-	assert_ok(parse(&m, "7f0a1c000000-7f0a1c021000 r-xp 0000a000 fe:01 123456                     /usr/lib/a b.so\n"));
+	assert_ok(parse(&m,
+			"7f0a1c000000-7f0a1c021000 r-xp 0000a000 fe:01 123456                     /usr/lib/a b.so\n"));
 	assert_int_equal(m.nr, 1);
 	const struct lp_map *x = &m.items[0];
 	assert_int_equal(x->range.start, 0x7f0a1c000000);
@@ -37,11 +38,12 @@ static void every_field_of_a_line_is_read(void **state)
 static void names_are_shown_as_they_are(void **state)
 {
 	struct lp_maps m;
-	assert_ok(parse(&m, "1000-2000 rw-p 00000000 00:00 0 \n"
-			    "2000-3000 rw-s 00000000 00:01 9                          /memfd:livepatch-ledger (deleted)\n"
-			    "3000-4000 ---p 00000000 00:00 0                          [anon: my name ]\n"
-			    "4000-5000 r--p 00000000 00:00 7                          /a\\012b\\134c\n"
-			    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0  [vsyscall]\n"));
+	assert_ok(parse(&m,
+			"1000-2000 rw-p 00000000 00:00 0 \n"
+			"2000-3000 rw-s 00000000 00:01 9                          /memfd:livepatch-ledger (deleted)\n"
+			"3000-4000 ---p 00000000 00:00 0                          [anon: my name ]\n"
+			"4000-5000 r--p 00000000 00:00 7                          /a\\012b\\134c\n"
+			"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0  [vsyscall]\n"));
 	assert_int_equal(m.nr, 5);
 	assert_string_equal(m.items[0].path, "");
 	assert_string_equal(m.items[1].path, "/memfd:livepatch-ledger");
@@ -56,17 +58,17 @@ static void names_are_shown_as_they_are(void **state)
 static void malformed_text_is_refused(void **state)
 {
 	static const char *const bad[] = {
-		"1000-2000 rw-p 00000000 00:00 0",			      /* no newline: cut off */
-		"2000-1000 rw-p 00000000 00:00 0 \n",			      /* backwards */
-		"1000-1000 rw-p 00000000 00:00 0 \n",			      /* empty */
-		"1001-2000 rw-p 00000000 00:00 0 \n",			      /* not a page */
-		"2000-3000 rw-p 0 00:00 0 \n1000-2000 rw-p 0 00:00 0 \n",	      /* out of order */
-		"1000-3000 rw-p 0 00:00 0 \n2000-4000 rw-p 0 00:00 0 \n",	      /* overlapping */
+		"1000-2000 rw-p 00000000 00:00 0",			  /* no newline: cut off */
+		"2000-1000 rw-p 00000000 00:00 0 \n",			  /* backwards */
+		"1000-1000 rw-p 00000000 00:00 0 \n",			  /* empty */
+		"1001-2000 rw-p 00000000 00:00 0 \n",			  /* not a page */
+		"2000-3000 rw-p 0 00:00 0 \n1000-2000 rw-p 0 00:00 0 \n", /* out of order */
+		"1000-3000 rw-p 0 00:00 0 \n2000-4000 rw-p 0 00:00 0 \n", /* overlapping */
 		"1000-2000 rwxq 00000000 00:00 0 \n",
 		"1000-2000 xw-p 00000000 00:00 0 \n",
 		"1000-2000 rw-p 00000000 00:00\n",
 		"10000000000000000-20000000000000000 rw-p 0 00:00 0 \n", /* more than 64 bits */
-		"1000-2000 rw-p 00000000 100000000:00 0 \n",	      /* more than 32 bits */
+		"1000-2000 rw-p 00000000 100000000:00 0 \n",		 /* more than 32 bits */
 		"\n",
 	};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(bad); i++) {
@@ -91,7 +93,10 @@ static void the_mapping_around_an_address_is_found(void **state)
 	lp_maps_free(&m);
 }
 
-#define TEXT {0x400000, 0x500000}
+#define TEXT                       \
+	{                          \
+		0x400000, 0x500000 \
+	}
 
 static void a_hole_is_near_and_keeps_a_page_from_its_neighbours(void **state)
 {
@@ -145,8 +150,10 @@ static void a_hole_in_a_real_process_can_be_mapped(void **state)
 		lp_addr at = lp_maps_hole(&m, m.items[0].range, (UINT64_C(1) << 31) - (1 << 20), 0x4000, NULL, 0);
 		lp_maps_free(&m);
 		assert_int_not_equal(at, 0);
-		struct lp_call map = {lp_proc_sysno(p)->mmap,
-				      {at, 0x4000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0}, 0};
+		struct lp_call map = {
+			lp_proc_sysno(p)->mmap,
+			{at, 0x4000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0},
+			0};
 		assert_ok(lp_inject(p, &map, 1, &last_error));
 		assert_int_equal(map.result, at);
 	}
@@ -160,7 +167,8 @@ static void memory_is_read_by_ranges_and_strings_end_at_their_page(void **state)
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
 	struct lp_proc *p = open_locked(v->pid);
 	struct lp_call map = {lp_proc_sysno(p)->mmap,
-			      {0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
+			      {0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0},
+			      0};
 	assert_ok(lp_inject(p, &map, 1, &last_error));
 	lp_addr page = (lp_addr)map.result;
 	struct lp_call cut = {lp_proc_sysno(p)->munmap, {page + 4096, 4096}, 0};

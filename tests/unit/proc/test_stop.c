@@ -40,13 +40,14 @@ static void stop_and_go(unsigned rounds, unsigned threads, const char *const arg
 		uint64_t beats = sum_of_beats(v);
 		most = nr > most ? nr : most;
 		for (size_t k = 0; k < nr; k++)
-			assert_true(t[k].pc != 0 && t[k].sp != 0 && t[k].stack_bytes && lp_range_has(t[k].stack, t[k].sp));
+			assert_true(t[k].pc != 0 && t[k].sp != 0 && t[k].stack_bytes &&
+				    lp_range_has(t[k].stack, t[k].sp));
 		assert_int_equal(sum_of_beats(v), beats); /* nobody runs */
 		lp_resume_all(p, &ns[i]);
 	}
 	qsort(ns, rounds, sizeof *ns, by_value);
-	print_message("%s %s: %zu threads, pause median %.1f us, worst %.1f us\n", argv[0], argv[1] ? argv[1] : "", most,
-		      (double)ns[rounds / 2] / 1e3, (double)ns[rounds - 1] / 1e3);
+	print_message("%s %s: %zu threads, pause median %.1f us, worst %.1f us\n", argv[0], argv[1] ? argv[1] : "",
+		      most, (double)ns[rounds / 2] / 1e3, (double)ns[rounds - 1] / 1e3);
 	free(ns);
 	lp_proc_close(p);
 	victim_is_well(v, threads);
@@ -74,8 +75,8 @@ static void threads_that_come_and_go_are_all_stopped(void **state)
 
 static void blocked_threads_stop_and_see_no_eintr(void **state)
 {
-	static const char *const kinds[] = {"nanosleep", "poll", "futex",  "epoll",  "semop",
-					    "sigtimedwait", "recv", "read", "inotify"};
+	static const char *const kinds[] = {"nanosleep",    "poll", "futex", "epoll",  "semop",
+					    "sigtimedwait", "recv", "read",  "inotify"};
 	for (size_t i = 0; i < LP_ARRAY_SIZE(kinds); i++)
 		stop_and_go(ROUNDS / 4, 2, (const char *[]){"blockers", kinds[i], "2", NULL});
 }

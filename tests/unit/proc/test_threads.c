@@ -16,7 +16,9 @@
 static void a_name_with_parentheses_does_not_confuse_the_state(void **state)
 {
 	struct lp_task_stat st;
-	assert_int_equal(lp_task_stat_parse("7 (a) R (b)) S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4711 20\n", &st), 0);
+	assert_int_equal(
+		lp_task_stat_parse("7 (a) R (b)) S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4711 20\n", &st),
+		0);
 	assert_int_equal(st.state, 'S');
 	assert_int_equal(st.flags, 4194304);
 	assert_int_equal(st.start_time, 4711);
@@ -35,8 +37,10 @@ static void a_name_cannot_forge_a_line_of_status(void **state)
 {
 	struct lp_task_status s;
 	/* The kernel writes a newline in a name as \n; fields are taken from the start of lines only. */
-	lp_task_status_parse("Name:\tx\\nTracerPid: 9\nTgid:\t12\nTracerPid:\t0\nUid:\t1\t2\t3\t4\nSigPnd:\t00000000000000ff\n"
-			     "SigCgt:\tfffffffe7ffbfeff\nSeccomp:\t2\n", &s);
+	lp_task_status_parse(
+		"Name:\tx\\nTracerPid: 9\nTgid:\t12\nTracerPid:\t0\nUid:\t1\t2\t3\t4\nSigPnd:\t00000000000000ff\n"
+		"SigCgt:\tfffffffe7ffbfeff\nSeccomp:\t2\n",
+		&s);
 	assert_int_equal(s.tgid, 12);
 	assert_int_equal(s.tracer, 0);
 	assert_int_equal(s.uid, 1);

@@ -181,7 +181,8 @@ struct lp_proc *open_locked(pid_t pid)
 void map_and_unmap(struct lp_proc *p)
 {
 	const struct lp_sysno *nr = lp_proc_sysno(p);
-	struct lp_call map = {nr->mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
+	struct lp_call map = {
+		nr->mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}, 0};
 	assert_ok(lp_inject(p, &map, 1, &last_error));
 	assert_true(map.result > 0);
 	uint64_t mark = 0x1122334455667788, seen = 0;

@@ -38,18 +38,19 @@ void kill_workers(unsigned times, unsigned most_us, void (*work)(pid_t victim), 
 /* An open and locked lp_proc; fails the test when that does not work. */
 struct lp_proc *open_locked(pid_t pid);
 
-#define assert_ok(call)                                                                                          \
-	do {                                                                                                     \
-		struct lp_err *e_ = &last_error;                                                                 \
-		int rc_ = (call);                                                                                \
-		if (rc_ < 0)                                                                                     \
-			fail_msg("%s: %d (%s) %s", #call, rc_, lp_err_name(rc_), e_->text);                      \
+#define assert_ok(call)                                                                     \
+	do {                                                                                \
+		struct lp_err *e_ = &last_error;                                            \
+		int rc_ = (call);                                                           \
+		if (rc_ < 0)                                                                \
+			fail_msg("%s: %d (%s) %s", #call, rc_, lp_err_name(rc_), e_->text); \
 	} while (0)
-#define assert_refused(call, code)                                                                               \
-	do {                                                                                                     \
-		int rc_ = (call);                                                                                \
-		if (rc_ != -(code))                                                                              \
-			fail_msg("%s: %d (%s) instead of %s: %s", #call, rc_, lp_err_name(rc_), #code, last_error.text); \
+#define assert_refused(call, code)                                                                     \
+	do {                                                                                           \
+		int rc_ = (call);                                                                      \
+		if (rc_ != -(code))                                                                    \
+			fail_msg("%s: %d (%s) instead of %s: %s", #call, rc_, lp_err_name(rc_), #code, \
+				 last_error.text);                                                     \
 	} while (0)
 extern struct lp_err last_error;
 
