@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "core/actions.h"
 #include "core/txn.h"
 
@@ -189,10 +190,14 @@ static int revert_locked(struct revert *r, const uint64_t *ids, size_t nr, struc
 	rc = rc ? rc : change_back(r, out, err);
 	if (rc < 0)
 		return rc;
-	/* The program is as it was; what follows is housekeeping that recover would repeat. */
 	out->id = r->entries.items[0].id;
 	out->nr_patches = r->entries.nr;
-	return retire_all(r, out, err);
+	/* The program is as it was.  What follows is housekeeping: a failure of it is told, but is not one of the revert,
+	 * and whoever comes next does it. */
+	struct lp_err left = {0};
+	if (retire_all(r, out, &left) < 0)
+		lp_warn("%s; the patches are reverted, and livepatch recover will tidy up", left.text);
+	return 0;
 }
 
 int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts,

@@ -35,8 +35,10 @@ static int refuse_ourselves(pid_t pid, struct lp_err *err)
 	return 0;
 }
 
-static int no_such(pid_t pid, struct lp_err *err)
+static int no_such(pid_t pid, int why, struct lp_err *err)
 {
+	if (why != -ENOENT && why != -ESRCH)
+		return lp_fail_sys(err, why, "cannot read what /proc says of process %d", (int)pid);
 	return lp_fail(err, LP_EGONE, "there is no process %d", (int)pid);
 }
 
@@ -44,8 +46,9 @@ static int no_such(pid_t pid, struct lp_err *err)
 static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 {
 	struct lp_task_stat st;
-	if (lp_task_stat(p->pid, &st) < 0)
-		return no_such(p->pid, err);
+	int rc = lp_task_stat(p->pid, &st);
+	if (rc < 0)
+		return no_such(p->pid, rc, err);
 	if (st.flags & PF_KTHREAD)
 		return lp_fail(err, LP_EPERM, "process %d (%s) is a kernel thread; only programs can be patched",
 			       (int)p->pid, p->comm);
@@ -54,7 +57,7 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	if (st.state != 'Z' && st.state != 'X')
 		return 0;
 	lp_tid_vec tids = {0};
-	int rc = lp_tasks_list(p, &tids, err);
+	rc = lp_tasks_list(p, &tids, err);
 	bool found = false;
 	for (size_t i = 0; rc >= 0 && i < tids.nr && !found; i++) {
 		found = lp_task_stat(tids.items[i], &st) == 0 && st.state != 'Z' && st.state != 'X';
@@ -74,8 +77,9 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 static int check_status(const struct lp_proc *p, struct lp_err *err)
 {
 	struct lp_task_status s;
-	if (lp_task_status(p->anchor, &s) < 0)
-		return no_such(p->pid, err);
+	int rc = lp_task_status(p->anchor, &s);
+	if (rc < 0)
+		return no_such(p->pid, rc, err);
 	if (s.tgid != p->pid)
 		return lp_fail(err, LP_EGONE, "%d is a thread of process %d; name the process", (int)p->pid, s.tgid);
 	return 0;
@@ -110,8 +114,9 @@ static int explain_denial(const struct lp_proc *p, int error, struct lp_err *err
 {
 	struct lp_task_status target, self;
 	int scope = yama_scope();
-	if (lp_task_status(p->anchor, &target) < 0)
-		return no_such(p->pid, err);
+	int rc = lp_task_status(p->anchor, &target);
+	if (rc < 0)
+		return no_such(p->pid, rc, err);
 	bool privileged = lp_task_status(getpid(), &self) == 0 && self.cap_effective >> CAP_BIT_SYS_PTRACE & 1;
 	char who[96];
 	snprintf(who, sizeof who, "process %d (%s)", (int)p->pid, p->comm);
@@ -149,7 +154,7 @@ static int check_machine(struct lp_proc *p, struct lp_err *err)
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return explain_denial(p, errno, err);
 	if (fd < 0)
-		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err)
+		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, -errno, err)
 							 : lp_fail_sys(err, errno, "cannot open %s", path);
 	int rc = lp_pread_full(fd, head, sizeof head, 0);
 	lp_close(fd);
@@ -177,11 +182,11 @@ static int open_files(struct lp_proc *p, struct lp_err *err)
 	if (p->mem_fd < 0 && (errno == EACCES || errno == EPERM))
 		return explain_denial(p, errno, err);
 	if (p->mem_fd < 0)
-		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, err)
+		return errno == ENOENT || errno == ESRCH ? no_such(p->pid, -errno, err)
 							 : lp_fail_sys(err, errno, "cannot open %s", path);
 	p->pid_fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 	if (p->pid_fd < 0)
-		return errno == ESRCH ? no_such(p->pid, err)
+		return errno == ESRCH ? no_such(p->pid, -errno, err)
 				      : lp_fail_sys(err, errno, "cannot watch process %d", (int)p->pid);
 	return 0;
 }
@@ -192,7 +197,7 @@ static int open_task_dir(struct lp_proc *p, struct lp_err *err)
 	snprintf(path, sizeof path, "/proc/%d/task", (int)p->pid);
 	p->task_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->task_fd < 0)
-		return errno == ENOENT ? no_such(p->pid, err) : lp_fail_sys(err, errno, "cannot open %s", path);
+		return errno == ENOENT ? no_such(p->pid, -errno, err) : lp_fail_sys(err, errno, "cannot open %s", path);
 	return 0;
 }
 

@@ -378,7 +378,8 @@ static int read_thread(struct lp_proc *p, struct lp_tracee *t, struct lp_err *er
 	s->state = t->state;
 	int rc = lp_trace_regs(t->tid, &s->regs);
 	if (rc < 0)
-		return lp_proc_why(p, lp_fail(err, LP_EGONE, "thread %d was killed while it stood", t->tid), err);
+		return lp_proc_why(
+			p, lp_fail_sys(err, rc, "cannot read the registers of thread %d, which stands", t->tid), err);
 	s->pc = p->arch->pc(&s->regs);
 	s->sp = p->arch->sp(&s->regs);
 	s->lr = p->arch->lr(&s->regs);

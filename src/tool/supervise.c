@@ -49,7 +49,37 @@ static void stand_forward(void)
 		sigaction(passed_on[i], &before[i], NULL);
 }
 
-static int recover_for(const struct args *a, int signal)
+/* Was the patch with this number meant?  revert --all means every one. */
+static bool was_meant(const struct args *a, uint64_t id)
+{
+	uint64_t n;
+	for (size_t i = 0; i < a->nr_operands; i++)
+		if (parse_decimal(a->operands[i], UINT64_MAX, &n) && n == id)
+			return true;
+	return a->on[OPT_ALL];
+}
+
+/* After recovering: did the worker get as far as it was asked to before it died, or was it finished for it? */
+static bool is_done(struct lp_target *t, const struct args *a, pid_t dead)
+{
+	struct lp_listing l;
+	if (lp_ledger_list(t, &l, NULL) < 0)
+		return false;
+	bool reverts = a->verb == &verb_table[VERB_REVERT], done = reverts;
+	for (size_t i = 0; i < l.nr; i++) {
+		const struct lp_listed *e = &l.items[i];
+		if (e->state != LP_APPLIED)
+			continue;
+		if (reverts)
+			done = done && !was_meant(a, e->id);
+		else
+			done = done || e->pid_of_tool == (uint32_t)dead;
+	}
+	lp_listing_free(&l);
+	return done || a->verb == &verb_table[VERB_RECOVER];
+}
+
+static int recover_for(const struct args *a, pid_t dead, int signal)
 {
 	struct lp_target *target = NULL;
 	struct lp_apply_opts opts = {.timeout_ms = 5000};
@@ -58,15 +88,16 @@ static int recover_for(const struct args *a, int signal)
 	note("the worker was killed (%s)", strsignal(signal));
 	int rc = lp_target_open_process(&target, a->pid, NULL, &err);
 	rc = rc ? rc : lp_recover(target, &opts, &result, &err);
+	bool done = rc == 0 && is_done(target, a, dead);
 	lp_target_close(target);
 	if (rc < 0) {
 		note_error(&err);
 		return status_of(rc);
 	}
-	note(result.recovered ? "what it left unfinished was taken back; see livepatch list -p %d"
-			      : "it left nothing unfinished; see livepatch list -p %d",
+	note(done ? "what was asked for is done all the same; see livepatch list -p %d"
+		  : "nothing of it is left in the process; see livepatch list -p %d",
 	     (int)a->pid);
-	return EXIT_REFUSED;
+	return done ? EXIT_DONE : EXIT_REFUSED;
 }
 
 static int wait_for_worker(const struct args *a)
@@ -75,11 +106,12 @@ static int wait_for_worker(const struct args *a)
 	while (waitpid(worker, &status, 0) < 0)
 		if (errno != EINTR)
 			return EXIT_REFUSED;
+	pid_t dead = worker;
 	worker = 0;
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	stand_forward();
-	return recover_for(a, WTERMSIG(status));
+	return recover_for(a, dead, WTERMSIG(status));
 }
 
 bool supervise(const struct args *a, int *status)
