@@ -28,6 +28,7 @@
 #include "e2e_serve.h"
 
 /* bench_0000 ... bench_9999; the replacement answers with one less. */
+/* clang-format off */
 #define TEN(M, p) M(p##0) M(p##1) M(p##2) M(p##3) M(p##4) M(p##5) M(p##6) M(p##7) M(p##8) M(p##9)
 #define TENS(M, p)   \
 	TEN(M, p##0) \
@@ -43,6 +44,7 @@
 	HUNDREDS(M, p##2)                                                                                           \
 	HUNDREDS(M, p##3) HUNDREDS(M, p##4) HUNDREDS(M, p##5) HUNDREDS(M, p##6) HUNDREDS(M, p##7) HUNDREDS(M, p##8) \
 		HUNDREDS(M, p##9)
+/* clang-format on */
 
 #define DEFINE(name)                \
 	int name(int n);            \

@@ -520,7 +520,7 @@ static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct
 
 static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
-	struct lp_place at, to;
+	struct lp_place at = {0}, to = {0};
 	int rc = lp_resolve(p, &op->at, &at, err);
 	rc = rc ? rc : lp_resolve(p, &op->to, &to, err);
 	if (rc < 0)

@@ -320,6 +320,7 @@ static pid_t lock_holder(int fd)
 	     line = strtok_r(NULL, "\n", &save)) {
 		int pid;
 		unsigned long inode;
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's numbers fit */
 		if (sscanf(line, "%*d: FLOCK %*s WRITE %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino &&
 		    pid != getpid())
 			holder = pid;
