@@ -13,6 +13,7 @@
 #include <elfutils/libdwfl.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #include "proc/arch/arch.h"
 #include "proc/proc.h"
@@ -35,6 +36,8 @@ struct lp_tracee {
 
 /* Brackets all waiting for stops: SIGCHLD ends our naps in there. */
 struct lp_hush {
+	timer_t timer;
+	bool has_timer;
 	sigset_t old;
 };
 
@@ -66,6 +69,7 @@ struct lp_proc {
 	LP_VEC(struct lp_tracee) tracees;
 	LP_VEC(struct lp_stopped) stopped;
 	bool paused;
+	bool execed; /* a thread has stopped at an exec */
 	uint64_t pause_began, pause_ended; /* ns, CLOCK_MONOTONIC */
 	uint8_t *arena;			   /* stack copies */
 	size_t arena_size;
@@ -137,6 +141,7 @@ enum lp_event_kind {
 	LP_EV_SIGNAL,  /* about to take `signal` */
 	LP_EV_SYSCALL, /* entering or leaving a system call */
 	LP_EV_CLONE,   /* made a task, `message` is its tid */
+	LP_EV_EXEC,    /* replaced its program: seen only when asked for */
 	LP_EV_GONE,    /* exited, or replaced by another thread's exec */
 };
 struct lp_event {

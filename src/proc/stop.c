@@ -83,7 +83,7 @@ static int not_seized(struct lp_proc *p, pid_t tid, struct lp_err *err)
 
 static int seize_one(struct lp_proc *p, pid_t tid, struct lp_err *err)
 {
-	int rc = lp_trace_seize(tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE);
+	int rc = lp_trace_seize(tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC);
 	if (rc == 0)
 		add_tracee(p, tid, false);
 	else if (rc == -EPERM)
@@ -179,6 +179,7 @@ static void note_event(struct lp_proc *p, size_t i, const struct lp_event *ev)
 	t->stopped = !t->dead;
 	t->signal = ev->signal;
 	t->state = ev->kind == LP_EV_GROUP ? 'T' : 'R';
+	p->execed = p->execed || ev->kind == LP_EV_EXEC;
 	if (ev->kind == LP_EV_CLONE && ev->message > 0 && !tracee_of(p, ev->message))
 		add_tracee(p, ev->message, true);
 }
@@ -415,8 +416,8 @@ static lp_addr resume_pc(struct lp_proc *p, const struct lp_tracee *t, const str
 		lp_addr abort_at = lp_trace_rseq_abort(t->tid, t->rseq_cs, s->pc);
 		return abort_at ? abort_at : s->pc;
 	}
-	bool ours = lp_trace_our_eintr(p->arch, t->tid, &r, t->signal, t->state == 'T');
-	p->arch->resume(&r, ours ? LP_RESTART_EINTR : LP_RESTART_KERNEL);
+	/* Whether an EINTR is of our making is asked when it is undone; the one pc is as good as the other, a step ahead. */
+	p->arch->resume(&r, t->state == 'T' ? LP_RESTART_KERNEL : LP_RESTART_EINTR);
 	return p->arch->pc(&r);
 }
 
@@ -475,13 +476,12 @@ static size_t gather(struct lp_proc *p, size_t first, struct iovec local[IOV_MAX
 static void read_stacks(struct lp_proc *p)
 {
 	struct iovec local[IOV_MAX], remote[IOV_MAX];
-	uint8_t *to = p->arena;
 	if (lay_out(p) == 0 || !p->arena) {
 		for (size_t i = 0; i < p->stopped.nr; i++)
 			p->stopped.items[i].whole = false;
 		return;
 	}
-	to = p->arena;
+	uint8_t *to = p->arena;
 	for (size_t i = 0; i < p->stopped.nr;) {
 		size_t n = gather(p, i, local, remote, to);
 		ssize_t got = process_vm_readv(p->stopped.items[i].tid, local, n, remote, n, 0);
@@ -505,13 +505,11 @@ static void read_stacks(struct lp_proc *p)
 
 static int look(struct lp_proc *p, struct lp_err *err)
 {
-	/* An exec between seizing and stopping: these threads are another program's. */
-	int rc = lp_proc_replaced(p) ? lp_proc_check(p, err) : 0;
+	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < p->tracees.nr; i++)
 		rc = read_thread(p, &p->tracees.items[i], err);
 	if (rc == 0 && !all_bounded(p))
-		rc = read_bounds(
-			p, err); /* a stack that was mapped since; a sp that points nowhere stays without a copy */
+		rc = read_bounds(p, err); /* one was mapped since; a sp that points nowhere stays without a copy */
 	if (rc < 0)
 		return rc;
 	read_rseqs(p);
@@ -555,6 +553,11 @@ static void make_room(struct lp_proc *p)
 	reserve_arena(p, p->tracees.nr * ARENA_PER_THREAD + ARENA_EXTRA);
 }
 
+static int execed(const struct lp_proc *p, struct lp_err *err)
+{
+	return lp_fail(err, LP_EEXECED, "process %d (%s) replaced itself by exec", (int)p->pid, p->comm);
+}
+
 int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 {
 	if (p->paused)
@@ -567,10 +570,13 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	rc = rc < 0 ? rc : read_bounds(p, err);
 	rc = rc < 0 ? rc : wait_out_deep_sleep(p, deadline, err);
 	rc = rc < 0 ? rc : seize_all(p, &known, err);
+	rc = rc < 0 ? rc : lp_proc_check(p, err); /* an exec before the seizing ... */
 	make_room(p);
 	hold_cpu(p);
+	p->execed = false;
 	p->pause_began = lp_now();
 	rc = rc < 0 ? rc : halt_all(p, &known, deadline, err);
+	rc = rc < 0 || !p->execed ? rc : execed(p, err); /* ... and one after it */
 	rc = rc < 0 ? rc : look(p, err);
 	lp_vec_free(&known);
 	if (rc < 0) {

@@ -10,8 +10,7 @@
  *     dropped but reported, and must be passed on like any other.
  *  3. waitpid() has no deadline, and a thread in an uninterruptible wait does
  *     not stop.  So we look without waiting, and in between sleep for SIGCHLD,
- *     which a stop sends to the tracer and which can be waited for with a
- *     deadline; it is blocked for that time (struct lp_hush).  Where it does not
+ *     which a stop sends to the tracer and a timer now and then; it is blocked for that time (struct lp_hush).  Where it does not
  *     reach us (ignored, or taken by another thread of the program that we are
  *     a library of) the sleep ends by its timeout.
  */
@@ -131,6 +130,8 @@ static struct lp_event classify(pid_t tid, int status)
 						  : (struct lp_event){LP_EV_SIGNAL, signal, 0};
 	case PTRACE_EVENT_STOP:
 		return (struct lp_event){signal == SIGTRAP ? LP_EV_TRAP : LP_EV_GROUP, 0, 0};
+	case PTRACE_EVENT_EXEC:
+		return (struct lp_event){LP_EV_EXEC, 0, 0};
 	case PTRACE_EVENT_CLONE:
 		return (struct lp_event){LP_EV_CLONE, 0, message_of(tid)};
 	default:
@@ -140,20 +141,15 @@ static struct lp_event classify(pid_t tid, int status)
 
 #define FEW 4
 #define NS_PER_STOP 2000 /* what a thread needs to stop, with two CPUs */
-#define NAP_STEP 50000
-#define NAP_MAX 5000000
+#define TICK_NS 2000000
 
-static void nap(uint64_t ns)
-{
-	nanosleep(&(struct timespec){0, (long)ns}, NULL);
-}
+/* A timer sends SIGCHLD to this thread every TICK_NS. */
+static _Thread_local bool ticking;
 
-static void nap_until_a_stop(uint64_t at_most)
+static void fill(sigset_t *chld)
 {
-	sigset_t chld;
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	sigtimedwait(&chld, NULL, &(struct timespec){0, (long)at_most});
+	sigemptyset(chld);
+	sigaddset(chld, SIGCHLD);
 }
 
 /*
@@ -164,25 +160,41 @@ static void nap_until_a_stop(uint64_t at_most)
  */
 void lp_trace_nap(unsigned tries, size_t missing)
 {
+	sigset_t chld;
+	fill(&chld);
 	if (missing > FEW && tries < 32)
-		nap(NS_PER_STOP * missing);
+		nanosleep(&(struct timespec){0, (long)missing * NS_PER_STOP}, NULL);
+	else if (ticking)
+		sigwaitinfo(&chld, NULL);
 	else
-		nap_until_a_stop(tries < NAP_MAX / NAP_STEP ? (tries + 1) * NAP_STEP : NAP_MAX);
+		sigtimedwait(&chld, NULL, &(struct timespec){0, TICK_NS});
 }
 
-/* Blocked, SIGCHLD waits for us to take it, whatever its disposition but SIG_IGN. */
+/*
+ * Blocked, SIGCHLD waits for us to take it, whatever its disposition but
+ * SIG_IGN.  A timer sends it too, so that no sleep needs a clock of its own:
+ * setting and clearing one costs as much as stopping a thread does (measured:
+ * 12 of 22 us).
+ */
 void lp_hush_begin(struct lp_hush *h)
 {
 	sigset_t chld;
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
+	struct sigevent tick = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGCHLD};
+	struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
+	tick._sigev_un._tid = gettid();
+	fill(&chld);
 	pthread_sigmask(SIG_BLOCK, &chld, &h->old);
+	h->has_timer = timer_create(CLOCK_MONOTONIC, &tick, &h->timer) == 0;
+	ticking = h->has_timer && timer_settime(h->timer, 0, &every, NULL) == 0;
 }
 
 /* Signals about children of the program around us may have gone with ours: its handler, if any, gets one more. */
 void lp_hush_end(const struct lp_hush *h)
 {
 	struct sigaction sa;
+	if (h->has_timer)
+		timer_delete(h->timer);
+	ticking = false;
 	if (sigaction(SIGCHLD, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL && sa.sa_handler != SIG_IGN)
 		kill(getpid(), SIGCHLD);
 	pthread_sigmask(SIG_SETMASK, &h->old, NULL);

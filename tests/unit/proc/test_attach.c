@@ -250,6 +250,33 @@ static void a_process_that_execs_is_noticed_by_every_call(void **state)
 	victim_end(v);
 }
 
+/* The exec falls between any two steps of the pause: it is noticed, or came before or after. */
+static void a_process_that_execs_in_the_middle_of_a_stop_is_let_go(void **state)
+{
+	struct victim *v = victim_start(1, (const char *[]){"phoenix", NULL});
+	unsigned stopped = 0, noticed = 0;
+	for (unsigned i = 0; i < 300; i++) {
+		struct lp_proc *p;
+		int rc = lp_proc_open(&p, v->pid, &last_error);
+		if (rc == -LP_EGONE || rc == -LP_EEXECED)
+			continue; /* in the middle of one */
+		assert_ok(rc);
+		v->page->slots[0].extra = 1;
+		for (uint64_t end = now_ns() + i * 1000; now_ns() < end;)
+			;
+		rc = lp_stop_all(p, 1000, &last_error);
+		if (rc == 0)
+			lp_resume_all(p, NULL);
+		else if (rc != -LP_EEXECED)
+			fail_msg("%s", last_error.text);
+		*(rc == 0 ? &stopped : &noticed) += 1;
+		lp_proc_close(p);
+	}
+	assert_true(stopped > 0 && noticed > 0);
+	victim_is_well(v, 1);
+	victim_end(v);
+}
+
 static void a_process_that_dies_is_noticed_by_every_call(void **state)
 {
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
@@ -340,6 +367,7 @@ int main(void)
 		cmocka_unit_test(without_the_right_to_trace_the_reason_is_given),
 		cmocka_unit_test(only_one_livepatch_works_on_a_process_at_a_time),
 		cmocka_unit_test(a_process_that_execs_is_noticed_by_every_call),
+		cmocka_unit_test(a_process_that_execs_in_the_middle_of_a_stop_is_let_go),
 		cmocka_unit_test(a_process_that_dies_is_noticed_by_every_call),
 		cmocka_unit_test(a_process_killed_in_the_pause_is_let_go_quietly),
 		cmocka_unit_test(a_process_whose_first_thread_has_exited_works),
