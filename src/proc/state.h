@@ -69,7 +69,7 @@ struct lp_proc {
 	LP_VEC(struct lp_tracee) tracees;
 	LP_VEC(struct lp_stopped) stopped;
 	bool paused;
-	bool execed; /* a thread has stopped at an exec */
+	bool execed;			   /* a thread has stopped at an exec */
 	uint64_t pause_began, pause_ended; /* ns, CLOCK_MONOTONIC */
 	uint8_t *arena;			   /* stack copies */
 	size_t arena_size;
