@@ -55,7 +55,21 @@ static int by_id(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
+#define READ_LOCK_MS 2000
+
+static int list(struct lp_target *t, struct lp_listing *out, struct lp_err *err);
+
+/* Not while another livepatch writes; but a process that is traced, or whose livepatch hangs, can be listed too. */
 int lp_ledger_list(struct lp_target *t, struct lp_listing *out, struct lp_err *err)
+{
+	bool locked = t->ops->lock && t->ops->lock(t, READ_LOCK_MS, NULL) == 0;
+	int rc = list(t, out, err);
+	if (locked)
+		t->ops->unlock(t);
+	return rc;
+}
+
+static int list(struct lp_target *t, struct lp_listing *out, struct lp_err *err)
 {
 	*out = (struct lp_listing){0};
 	struct lp_ledger l;

@@ -753,7 +753,12 @@ int lp_plan_make(struct lp_plan **out, struct lp_target *t, const struct lp_patc
 	p->t = t;
 	p->ps = ps;
 	p->opts = *opts;
-	int rc = lp_plan_build(p, err);
+	/* The ledger is read: not while another livepatch is in the middle of writing it. */
+	int rc = t->ops->lock(t, opts->timeout_ms, err);
+	if (rc == 0) {
+		rc = lp_plan_build(p, err);
+		t->ops->unlock(t);
+	}
 	if (rc < 0) {
 		lp_plan_free(p);
 		p = NULL;

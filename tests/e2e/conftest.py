@@ -4,6 +4,7 @@
 
 LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
 """
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import lib  # noqa: E402
+
+# What a shell starts in the background ignores SIGINT, and so would every program that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
