@@ -82,13 +82,15 @@ static struct score compare(const char *with_symbols, enum lp_symtab table, cons
 
 static void a_stripped_program_still_knows_its_functions(void **state)
 {
-	char self[512] = "", stripped[] = "/tmp/livepatch-functions-XXXXXX", command[1200];
+	char self[512] = "", stripped[] = "/tmp/livepatch-functions-XXXXXX", command[2400];
 	int fd = mkstemp(stripped);
 
 	assert_true(fd >= 0);
 	close(fd);
 	assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
-	snprintf(command, sizeof command, "strip -o '%s' '%s'", stripped, self);
+	/* Emulated, we are a program that the machine's own strip does not know. */
+	snprintf(command, sizeof command, "strip -o '%s' '%s' 2>/dev/null || aarch64-linux-gnu-strip -o '%s' '%s'",
+		 stripped, self, stripped, self);
 	assert_int_equal(system(command), 0);
 
 	struct score s = compare(self, LP_SYMTAB, stripped);
