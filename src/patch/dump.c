@@ -119,6 +119,10 @@ static void print_options(const struct lp_op_syntax *syntax, const struct lp_op 
 
 static void print_op(const struct lp_op *op, struct lp_buf *out)
 {
+	if (op->kind == LP_OP_OBJECT) { /* no script can say it */
+		lp_buf_printf(out, "# %s\n", op->path);
+		return;
+	}
 	const struct lp_op_syntax *syntax = lp_op_syntax_of(op->kind);
 	lp_buf_str(out, syntax->name);
 	print_options(syntax, op, out);

@@ -16,6 +16,8 @@
 
 #include "base/err.h"
 
+struct lp_kpatch;
+
 /* Where in the input something stands; lines and columns count from 1, columns in bytes. */
 struct lp_where {
 	const char *file; /* lives as long as the patchset */
@@ -38,12 +40,13 @@ struct lp_addr_expr {
 };
 
 enum lp_op_kind {
-	LP_OP_SET,  /* set <addr> <type> <value> */
-	LP_OP_NEW,  /* new <memname> <size> */
-	LP_OP_LOAD, /* load <memname> <filename> */
-	LP_OP_DL,   /* dl [--dlopen] <memname> <filename> */
-	LP_OP_JMP,  /* jmp [--allow-active] [--clobber] <addr1> <addr2> */
-	LP_OP_GOT,  /* got <symbol> <addr> */
+	LP_OP_SET,    /* set <addr> <type> <value> */
+	LP_OP_NEW,    /* new <memname> <size> */
+	LP_OP_LOAD,   /* load <memname> <filename> */
+	LP_OP_DL,     /* dl [--dlopen] <memname> <filename> */
+	LP_OP_JMP,    /* jmp [--allow-active] [--clobber] <addr1> <addr2> */
+	LP_OP_GOT,    /* got <symbol> <addr> */
+	LP_OP_OBJECT, /* no instruction of the script language: a .kpatch file as a whole */
 };
 
 struct lp_op {
@@ -54,13 +57,14 @@ struct lp_op {
 	bool value_is_addr;	/* SET addr: `to` holds the value, stored as 8 bytes */
 	uint8_t *value;		/* SET int/str/hex: the bytes */
 	size_t value_len;
-	const char *type_name; /* SET: "int", "str", "hex", "addr", ... for messages; static */
-	char *mem;	       /* NEW, LOAD, DL: the name it defines */
-	uint64_t size;	       /* NEW */
-	char *path;	       /* LOAD, DL: as written; relative to the tool's working directory */
-	bool dlopen;	       /* DL --dlopen */
-	bool allow_active;     /* JMP --allow-active */
-	bool clobber;	       /* JMP --clobber: callers do not mind which registers the replacement changes */
+	const char *type_name;	  /* SET: "int", "str", "hex", "addr", ... for messages; static */
+	char *mem;		  /* NEW, LOAD, DL: the name it defines */
+	uint64_t size;		  /* NEW */
+	char *path;		  /* LOAD, DL: as written; relative to the tool's working directory */
+	bool dlopen;		  /* DL --dlopen */
+	bool allow_active;	  /* JMP --allow-active */
+	bool clobber;		  /* JMP --clobber: callers do not mind which registers the replacement changes */
+	struct lp_kpatch *kpatch; /* OBJECT: owned; patch/kpatch.h */
 };
 
 /* Made by the parse functions only: they keep bookkeeping behind it. */
@@ -88,7 +92,7 @@ enum lp_operand {
 
 #define LP_OP_OPTIONS_MAX 2
 
-/* Row of ops.def. */
+/* Row of ops.def: an instruction of the script language. */
 struct lp_op_syntax {
 	enum lp_op_kind kind;
 	const char *name;			/* "jmp" */
@@ -116,6 +120,14 @@ const struct lp_value_type *lp_value_types(size_t *nr);
 
 /* Bytes to patchset.  `name` is copied.  Memory names used before definition and defined twice are errors here. */
 int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+/*
+ * A file: a .kpatch file when it begins like one, else a script.  `*ps` may hold a patchset, to which a .kpatch file is
+ * added: several objects, one patchset, one transaction.  Scripts do not mix with anything (-LP_EUSAGE).
+ */
+int lp_patch_open(struct lp_patchset **ps, const char *path, struct lp_err *err);
+/* Adds what lp_kpatch_open() or lp_kpatch_from_bytes() gave, and takes it over, also on error; `*ps` may be NULL.  A
+ * second patch for the same build-id is refused (-LP_EOVERLAP): of two, one transaction can only apply one. */
+int lp_patch_add_object(struct lp_patchset **ps, struct lp_kpatch *k, struct lp_err *err);
 /* One line of the interactive prompt; `ps` may be NULL and is grown.  On error ps is as before. */
 int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name,
 			struct lp_err *err);

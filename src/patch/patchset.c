@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "patch/kpatch.h"
 #include "patch/script.h"
 
 struct lp_draft *lp_draft_new(const char *name)
@@ -112,6 +113,7 @@ void lp_op_free(struct lp_op *op)
 	lp_free(op->value);
 	lp_free(op->mem);
 	lp_free(op->path);
+	lp_kpatch_free(op->kpatch);
 }
 
 void lp_patchset_free(struct lp_patchset *ps)
