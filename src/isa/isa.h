@@ -202,6 +202,29 @@ struct lp_isa_regs {
 
 void lp_effects_free(struct lp_effects *e);
 
+/* ---- code in relocatable files ---- */
+
+/* One instruction, reduced to what tells whether two compiled functions are the same and what they refer to. */
+struct lp_insn {
+	uint8_t len;
+	bool is_padding;    /* has no effect and a form that assemblers fill gaps with */
+	bool falls_through; /* execution may go on behind it */
+	bool is_call;	    /* direct or not */
+	uint8_t pc_at;	    /* a relocation of the field at offset f is relative to f; the instruction counts from here: what it
+			       means is S + A + (pc_at - f) */
+	/* A distance that the instruction holds: of a direct branch, or of an address relative to the pc. */
+	bool has_target;
+	bool target_is_code; /* it goes there */
+	lp_addr target;
+	uint8_t target_at;	/* the field with the distance, and ... */
+	uint32_t distance_type; /* ... the relocation that would store it; 0 = too narrow to lead out of the function */
+	/* It loads a number into a register, or pushes it, and that is (or may be) an argument of a call. */
+	bool loads_argument;
+	uint8_t argument; /* 0 = first integer argument; 6 and more: pushed */
+	uint8_t imm_at, imm_len;
+	int64_t imm;
+};
+
 struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
@@ -238,6 +261,14 @@ struct lp_isa {
 	size_t (*disasm)(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
 	/* Length of the instruction at code, 0 when it does not decode. */
 	size_t (*insn_length)(const uint8_t *code, size_t len, lp_addr at);
+
+	/* Bytes to struct lp_insn; false when they are no instruction. */
+	bool (*insn)(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);
+	/* The simplest relocation that means the same as `type` on the field at `field` of the section's bytes, which may
+	 * be rewritten: direct forms for what only a linker needs to know about a call; with `near`, when the symbol will
+	 * lie within reach of a pc-relative address, an address instead of a load from a GOT where the instruction can. */
+	uint32_t (*relax)(uint32_t type, uint8_t *bytes, size_t field, int64_t addend, bool near);
+	uint32_t reloc_abs64; /* the relocation type that stores S + A in 8 bytes */
 
 	/* What code does to registers; NULL = nobody can tell on this ISA, and every function may change all that the
 	 * convention allows. */

@@ -21,4 +21,7 @@ const struct lp_isa lp_isa_a64 = {
 	.reloc_store = lp_a64_reloc_store,
 	.disasm = lp_a64_disasm,
 	.insn_length = lp_a64_insn_length,
+	.insn = lp_a64_insn,
+	.relax = lp_a64_relax,
+	.reloc_abs64 = R_AARCH64_ABS64,
 };

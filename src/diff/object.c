@@ -1,0 +1,505 @@
+/*
+ * An object file as pieces and refs.  The file is hostile until it is checked here: every section's bytes, every symbol's
+ * section, every relocation's place and symbol.
+ */
+#include "diff/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+
+/* ---- sections ---- */
+
+static void read_sections(struct object *o)
+{
+	o->nr_sections = lp_elf_section_count(o->elf);
+	o->sections = lp_alloc((o->nr_sections + 1) * sizeof *o->sections);
+	for (size_t i = 0; i < o->nr_sections; i++) {
+		struct section *s = &o->sections[i];
+		size_t len;
+		s->header = lp_elf_section(o->elf, i);
+		s->name = lp_elf_section_name(o->elf, s->header);
+		s->data = lp_elf_section_data(o->elf, s->header, &len);
+		s->size = s->header->sh_type == SHT_NOBITS ? s->header->sh_size : len;
+	}
+	for (size_t i = 0; i < o->nr_sections; i++) {
+		const Elf64_Shdr *h = o->sections[i].header;
+		if (h->sh_type == SHT_RELA && h->sh_info < o->nr_sections)
+			o->sections[h->sh_info].relocs = h;
+	}
+}
+
+static int refuse_foreign(const struct object *o, struct lp_err *err)
+{
+	const Elf64_Ehdr *h = lp_elf_header(o->elf);
+
+	if (h->e_type != ET_REL)
+		return lp_fail(err, LP_EELF, "%s (%s): not a relocatable object", o->unit->name, o->which);
+	if (!o->isa)
+		return lp_fail(err, LP_EISA, "%s (%s): objects of machine %u are unknown here", o->unit->name, o->which,
+			       h->e_machine);
+	return 0;
+}
+
+static bool is_lto(const struct object *o)
+{
+	for (size_t i = 0; i < o->nr_sections; i++)
+		if (!strncmp(o->sections[i].name, ".gnu.lto_", 9))
+			return true;
+	return false;
+}
+
+/* ---- symbols ---- */
+
+/* SHN_XINDEX: the real index stands in a section of its own (gABI, SHT_SYMTAB_SHNDX). */
+static uint32_t extended_index(const struct object *o, size_t symbol)
+{
+	for (size_t i = 0; i < o->nr_sections; i++) {
+		const struct section *s = &o->sections[i];
+		if (s->header->sh_type == SHT_SYMTAB_SHNDX && s->data && symbol < s->size / 4)
+			return lp_get32(s->data + 4 * symbol);
+	}
+	return SHN_UNDEF;
+}
+
+static void read_symbols(struct object *o)
+{
+	o->nr_symbols = lp_elf_symbol_count(o->elf, LP_SYMTAB);
+	o->symbols = lp_alloc((o->nr_symbols + 1) * sizeof *o->symbols);
+	for (size_t i = 0; i < o->nr_symbols; i++) {
+		struct lp_elf_sym s;
+		lp_elf_symbol(o->elf, LP_SYMTAB, i, &s);
+		o->symbols[i] = (struct symbol){
+			.name = s.name,
+			.value = s.value,
+			.size = s.size,
+			.shndx = s.shndx == SHN_XINDEX ? extended_index(o, i) : s.shndx,
+			.type = s.type,
+			.bind = s.bind,
+			.visibility = s.visibility,
+		};
+	}
+}
+
+static bool is_in_section(const struct object *o, const struct symbol *s)
+{
+	return s->shndx && s->shndx < o->nr_sections && s->value <= o->sections[s->shndx].size &&
+	       s->size <= o->sections[s->shndx].size - s->value;
+}
+
+/* A name by which a piece may go: not that of a section, a file, or a mark of the assembler's. */
+static bool names_something(const struct symbol *s)
+{
+	return *s->name && s->type != STT_SECTION && s->type != STT_FILE &&
+	       !(s->bind == STB_LOCAL && s->type == STT_NOTYPE && s->name[0] == '$');
+}
+
+/* ---- pieces ---- */
+
+struct piece_list {
+	LP_VEC(const struct symbol *) names; /* of one section, by value */
+};
+
+/* At one place: the name that others can see first, then typed ones, then as they stand in the table. */
+static int by_value(const void *a, const void *b)
+{
+	const struct symbol *x = *(const struct symbol *const *)a, *y = *(const struct symbol *const *)b;
+
+	if (x->value != y->value)
+		return x->value < y->value ? -1 : 1;
+	if ((x->type == STT_NOTYPE) != (y->type == STT_NOTYPE))
+		return x->type == STT_NOTYPE ? 1 : -1;
+	if ((x->bind == STB_LOCAL) != (y->bind == STB_LOCAL))
+		return x->bind == STB_LOCAL ? 1 : -1;
+	return x < y ? -1 : x > y;
+}
+
+static struct piece *add_piece(struct object *o, uint32_t section, enum piece_kind kind, uint64_t start)
+{
+	struct piece *p = lp_alloc(sizeof *p);
+
+	p->obj = o;
+	p->section = section;
+	p->kind = kind;
+	p->start = p->end = p->limit = start;
+	p->name = section ? o->sections[section].name : "";
+	p->order = o->pieces.nr;
+	lp_vec_push(&o->pieces, p);
+	if (section)
+		lp_vec_push(&o->sections[section].pieces, p);
+	return p;
+}
+
+static void add_entry(struct piece *p, struct symbol *s)
+{
+	s->piece = p;
+	lp_vec_push(&p->entries, s);
+	if (!p->sym) {
+		p->sym = s;
+		p->name = s->name;
+	}
+}
+
+/* Sized symbols say where a piece ends; without them, it ends where the next begins. */
+static void close_piece(struct piece *p, uint64_t limit)
+{
+	bool sized = p->entries.nr != 0;
+
+	p->limit = limit;
+	p->end = p->start;
+	for (size_t i = 0; i < p->entries.nr; i++) {
+		const struct symbol *s = p->entries.items[i];
+		if (s->value + s->size > p->end)
+			p->end = s->value + s->size;
+		sized = sized && (s->size || s->value < p->end);
+	}
+	if (!sized || p->end > limit || p->end == p->start)
+		p->end = limit;
+}
+
+/* Does a new piece begin with this symbol?  Not inside of a sized one: that is another entry of the same. */
+static bool cuts(const struct symbol *s, uint64_t covered)
+{
+	return s->value >= covered;
+}
+
+static void cut_section(struct object *o, uint32_t section, enum piece_kind kind, const struct symbol *const *names,
+			size_t nr)
+{
+	uint64_t covered = 0, size = o->sections[section].size;
+	bool cuttable = kind != PIECE_STRINGS && kind != PIECE_LITERALS && kind != PIECE_UNWIND;
+	struct piece *p = NULL;
+
+	for (size_t i = 0; i < nr; i++) {
+		struct symbol *s = o->symbols + (names[i] - o->symbols);
+		if (!p || (cuttable && s->value > p->start && cuts(s, covered))) {
+			if (p)
+				close_piece(p, s->value);
+			if (!p && s->value && cuttable && kind != PIECE_LSDA)
+				close_piece(add_piece(o, section, kind, 0), s->value);
+			p = add_piece(o, section, kind, cuttable && kind != PIECE_LSDA ? s->value : 0);
+		}
+		add_entry(p, s);
+		if (s->value + s->size > covered)
+			covered = s->value + s->size;
+	}
+	if (!p)
+		p = add_piece(o, section, kind, 0);
+	close_piece(p, size);
+	if (!cuttable)
+		p->end = p->limit = size;
+}
+
+static void list_names(struct object *o, struct piece_list *by_section)
+{
+	for (size_t i = 1; i < o->nr_symbols; i++) {
+		const struct symbol *s = &o->symbols[i];
+		if (is_in_section(o, s) && names_something(s))
+			lp_vec_push(&by_section[s->shndx].names, s);
+	}
+}
+
+/* -fcommon: tentative definitions, which the linker makes room for. */
+static void add_commons(struct object *o)
+{
+	for (size_t i = 1; i < o->nr_symbols; i++) {
+		struct symbol *s = &o->symbols[i];
+		if (s->shndx != SHN_COMMON)
+			continue;
+		struct piece *p = add_piece(o, 0, s->type == STT_TLS ? PIECE_TLS : PIECE_DATA, 0);
+		add_entry(p, s);
+		p->entries.nr = 1;
+		p->end = p->limit = s->size;
+	}
+}
+
+static void describe(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		bool read_only = p->kind == PIECE_CONST;
+		p->by_content =
+			p->kind == PIECE_STRINGS || p->kind == PIECE_LITERALS || p->kind == PIECE_LSDA ||
+			(read_only && (!p->sym || (p->sym->bind == STB_LOCAL && lp_diff_is_compilers(p->name))));
+		if (p->kind == PIECE_UNWIND)
+			o->unwind = p;
+	}
+}
+
+static void read_pieces(struct object *o)
+{
+	struct piece_list *lists = lp_alloc((o->nr_sections + 1) * sizeof *lists);
+
+	list_names(o, lists);
+	for (uint32_t i = 1; i < o->nr_sections; i++) {
+		struct section *s = &o->sections[i];
+		enum piece_kind kind;
+		if (lists[i].names.nr)
+			qsort(lists[i].names.items, lists[i].names.nr, sizeof *lists[i].names.items, by_value);
+		s->used = lp_diff_section_kind(s->name, s->header, &kind) && (s->size || lists[i].names.nr) &&
+			  (s->data || s->header->sh_type == SHT_NOBITS);
+		if (s->used)
+			cut_section(o, i, kind, lists[i].names.items, lists[i].names.nr);
+		lp_vec_free(&lists[i].names);
+	}
+	lp_free(lists);
+	add_commons(o);
+	describe(o);
+}
+
+struct piece *lp_diff_piece_at(const struct object *o, uint32_t section, int64_t at)
+{
+	const struct section *s = section < o->nr_sections ? &o->sections[section] : NULL;
+	size_t low = 0, high;
+
+	if (!s || !s->pieces.nr)
+		return NULL;
+	/* the last that begins at or before `at`; the first when none does */
+	high = s->pieces.nr;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (at >= 0 && s->pieces.items[middle]->start <= (uint64_t)at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return s->pieces.items[low];
+}
+
+const uint8_t *lp_piece_bytes(const struct piece *p)
+{
+	const struct section *s = p->section ? &p->obj->sections[p->section] : NULL;
+
+	return s && s->data ? s->data + p->start : NULL;
+}
+
+static uint64_t string_size(const uint8_t *at, uint64_t rest, uint64_t unit)
+{
+	static const uint8_t zeros[8];
+
+	for (uint64_t n = 0; n + unit <= rest; n += unit)
+		if (!memcmp(at + n, zeros, unit))
+			return n + unit;
+	return 0;
+}
+
+uint64_t lp_diff_fragment_size(const struct piece *p, int64_t anchor)
+{
+	const struct section *s = &p->obj->sections[p->section];
+	uint64_t unit = s->header->sh_entsize;
+
+	if (anchor < 0 || (uint64_t)anchor >= s->size || !s->data)
+		return 0;
+	if (p->kind == PIECE_STRINGS)
+		return unit && unit <= 8 ? string_size(s->data + anchor, s->size - (uint64_t)anchor, unit) : 0;
+	return unit && s->size - (uint64_t)anchor >= unit ? unit : 0;
+}
+
+/* ---- relocations ---- */
+
+static int add_ref(struct object *o, uint32_t section, const Elf64_Rela *raw, struct lp_err *err)
+{
+	struct section *s = &o->sections[section];
+	const struct lp_reloc_howto *howto = o->isa->howto(ELF64_R_TYPE(raw->r_info));
+	uint64_t symbol = ELF64_R_SYM(raw->r_info);
+
+	if (!howto || symbol >= o->nr_symbols)
+		return lp_fail(err, LP_ERELOC, "%s (%s): relocation of type %u in %s is unknown", o->unit->name,
+			       o->which, (unsigned)ELF64_R_TYPE(raw->r_info), s->name);
+	if (raw->r_offset > s->size || howto->width > s->size - raw->r_offset)
+		return lp_fail(err, LP_EELF, "%s (%s): relocation outside of %s", o->unit->name, o->which, s->name);
+	if (howto->formula == LP_RELOC_NONE)
+		return 0;
+	struct piece *p = lp_diff_piece_at(o, section, (int64_t)raw->r_offset);
+	struct ref r = {
+		.at = raw->r_offset - p->start,
+		.howto = howto,
+		.addend = raw->r_addend,
+		.sym = symbol ? &o->symbols[symbol] : NULL,
+	};
+	lp_vec_push(&p->refs, r);
+	return 0;
+}
+
+static int read_relocs(struct object *o, uint32_t section, struct lp_err *err)
+{
+	const Elf64_Shdr *h = o->sections[section].relocs;
+	size_t len;
+	const uint8_t *bytes = h ? lp_elf_section_data(o->elf, h, &len) : NULL;
+
+	if (!bytes || h->sh_entsize != sizeof(Elf64_Rela))
+		return h && h->sh_size ? lp_fail(err, LP_EELF, "%s (%s): malformed relocations of %s", o->unit->name,
+						 o->which, o->sections[section].name)
+				       : 0;
+	for (size_t i = 0; i < len / sizeof(Elf64_Rela); i++) {
+		Elf64_Rela raw;
+		memcpy(&raw, bytes + i * sizeof raw, sizeof raw);
+		int rc = add_ref(o, section, &raw, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct ref *x = a, *y = b;
+
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->howto->type < y->howto->type ? -1 : x->howto->type > y->howto->type;
+}
+
+static int read_all_relocs(struct object *o, struct lp_err *err)
+{
+	int rc;
+
+	for (uint32_t i = 1; i < o->nr_sections; i++) {
+		if (o->sections[i].used && (rc = read_relocs(o, i, err)))
+			return rc;
+	}
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		if (p->refs.nr)
+			qsort(p->refs.items, p->refs.nr, sizeof *p->refs.items, by_place);
+	}
+	return 0;
+}
+
+/* ---- what refs mean ---- */
+
+static bool is_merged(const struct piece *p)
+{
+	return p->kind == PIECE_STRINGS || p->kind == PIECE_LITERALS;
+}
+
+/*
+ * Through a section's symbol, the sum says where; through any other, the symbol does, and the rest is an offset from it (which may
+ * lead outside: the address of a[-1]).
+ */
+static void aim(struct object *o, struct ref *r)
+{
+	const struct symbol *s = r->sym;
+	int64_t rest;
+
+	if (__builtin_add_overflow(r->addend, r->bias, &rest))
+		rest = 0;
+	if (!s || s->shndx == SHN_UNDEF || s->shndx == SHN_ABS) {
+		r->off = rest;
+		return;
+	}
+	int64_t at = (int64_t)(s->value + (uint64_t)rest);
+	if (s->shndx == SHN_COMMON) {
+		r->to = s->piece;
+		r->off = rest;
+		return;
+	}
+	r->to = lp_diff_piece_at(o, s->shndx, s->type == STT_SECTION ? at : (int64_t)s->value);
+	if (!r->to) {
+		r->off = rest;
+		return;
+	}
+	r->off = at - (int64_t)r->to->start;
+	r->anchor = s->type == STT_SECTION ? at : (int64_t)s->value;
+	if (r->to->kind == PIECE_LITERALS && r->anchor > 0) {
+		uint64_t unit = o->sections[r->to->section].header->sh_entsize;
+		r->anchor -= (int64_t)((uint64_t)r->anchor % unit);
+	}
+	if (!is_merged(r->to))
+		r->anchor = 0;
+}
+
+static void aim_all(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		for (size_t k = 0; k < p->refs.nr; k++)
+			aim(o, &p->refs.items[k]);
+	}
+}
+
+/* ---- parts ---- */
+
+static struct piece *code_named(const struct object *o, const char *name, size_t len)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		for (size_t k = 0; p->kind == PIECE_CODE && k < p->entries.nr; k++)
+			if (!strncmp(p->entries.items[k]->name, name, len) && !p->entries.items[k]->name[len])
+				return p;
+	}
+	return NULL;
+}
+
+static void find_parents(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		size_t len = p->kind == PIECE_CODE && p->sym ? lp_diff_part_of(p->name) : 0;
+		struct piece *parent = len ? code_named(o, p->name, len) : NULL;
+		if (parent != p)
+			p->parent = parent;
+	}
+}
+
+int lp_diff_read_object(struct object **out, const struct lp_diff_unit *unit, size_t unit_index, struct lp_elf *elf,
+			const char *which, struct lp_err *err)
+{
+	struct object *o = lp_alloc(sizeof *o);
+	int rc;
+
+	o->elf = elf;
+	o->unit = unit;
+	o->unit_index = unit_index;
+	o->which = which;
+	o->isa = lp_isa_of(lp_elf_header(elf)->e_machine);
+	rc = refuse_foreign(o, err);
+	if (!rc) {
+		read_sections(o);
+		if (is_lto(o))
+			rc = lp_fail(err, LP_EDIFF, "lto");
+	}
+	if (!rc) {
+		read_symbols(o);
+		read_pieces(o);
+		rc = read_all_relocs(o, err);
+	}
+	if (!rc) {
+		lp_diff_decode_biases(o);
+		lp_diff_join_code(o);
+		aim_all(o);
+		lp_diff_decode_branches(o);
+		find_parents(o);
+		rc = lp_diff_read_unwind(o, err);
+	}
+	if (rc) {
+		lp_diff_free_object(o);
+		return rc;
+	}
+	*out = o;
+	return 0;
+}
+
+static void free_piece(struct piece *p)
+{
+	lp_vec_free(&p->entries);
+	lp_vec_free(&p->refs);
+	lp_free(p->why);
+	lp_free(p);
+}
+
+void lp_diff_free_object(struct object *o)
+{
+	if (!o)
+		return;
+	for (size_t i = 0; i < o->pieces.nr; i++)
+		free_piece(o->pieces.items[i]);
+	for (size_t i = 0; i < o->nr_sections; i++)
+		lp_vec_free(&o->sections[i].pieces);
+	lp_vec_free(&o->pieces);
+	lp_vec_free(&o->unwind_entries);
+	lp_free(o->sections);
+	lp_free(o->symbols);
+	lp_free(o);
+}

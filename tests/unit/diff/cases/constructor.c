@@ -1,0 +1,14 @@
+// refuse: changed-static-initialisation .init_array
+// A function that only the start of the program would call is not reached.
+int ready;
+#ifdef AFTER
+__attribute__((constructor)) static void start(void)
+{
+	ready = 1;
+}
+#endif
+
+int main(void)
+{
+	return ready;
+}

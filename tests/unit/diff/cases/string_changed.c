@@ -1,0 +1,27 @@
+// link: program | no-pie | shared
+// expect: function-changed greet
+// why: greet string
+// import: puts
+#include <stdio.h>
+
+void other(void)
+{
+	puts("the same");
+}
+
+void greet(void)
+{
+#ifdef AFTER
+	puts("good bye");
+#else
+	puts("good day");
+#endif
+	puts("the same");
+}
+
+int main(void)
+{
+	other();
+	greet();
+	return 0;
+}
