@@ -1,0 +1,6 @@
+int work(int n)
+{
+	static int total;
+	total += n;
+	return total;
+}

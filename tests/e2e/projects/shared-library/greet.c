@@ -1,0 +1,7 @@
+int greetings;
+
+const char *greet(void)
+{
+	greetings++;
+	return "hello";
+}

@@ -1,0 +1,363 @@
+"""livepatch build: from a diff of a source tree to a patched process."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import lib
+from buildlib import Project, build_id
+
+TWO_FILES_FIX = ("work.c", '"original"', '"patched"')
+
+
+def running(project, program="prog"):
+    return lib.Victim(project.path / program, cwd=project.path)
+
+
+def only_patch(answer):
+    assert answer["ok"] is True, answer
+    assert len(answer["patches"]) == 1, answer["patches"]
+    return answer["patches"][0]
+
+
+def apply(victim, patch):
+    lib.livepatch("apply", "-p", victim.pid, patch["path"])
+
+
+def names(patch, kind):
+    return {change["name"] for change in patch["changes"] if change["kind"] == kind}
+
+
+@pytest.fixture(scope="module")
+def two_files():
+    """Built once; its original stays in the cache for all tests of this file."""
+    return Project("two-files").build()
+
+
+# ---- from diff to process
+
+def test_a_fix_of_one_file_reaches_the_running_program_and_can_be_taken_back(two_files):
+    with running(two_files) as victim:
+        assert victim.ask() == "original 1 105"
+        patch = only_patch(two_files.patch(TWO_FILES_FIX))
+        assert names(patch, "function-changed") == {"work_name"}
+        apply(victim, patch)
+        assert victim.ask().startswith("patched 2 ")
+        lib.revert(victim.pid)
+        assert victim.ask().startswith("original 3 ")
+
+
+def test_the_rebuilt_original_is_the_users_binary_to_the_byte(two_files):
+    patch = only_patch(two_files.patch(TWO_FILES_FIX))
+    assert patch["build_id"] == build_id(two_files.path / "prog")
+
+
+def test_a_changed_function_goes_on_with_the_state_of_the_running_one(two_files):
+    with running(two_files) as victim:
+        victim.ask(), victim.ask()
+        apply(victim, only_patch(two_files.patch(("work.c", "return p + state;", "return p + state + 7000;"))))
+        assert victim.ask() == "original 3 7007"  # previous is 2, state is work.c's 5
+
+
+def test_a_header_that_is_inlined_changes_its_callers(two_files):
+    with running(two_files) as victim:
+        patch = only_patch(two_files.patch(("work.h", "n * 10", "n * 1000")))
+        assert "work" in names(patch, "function-changed")
+        apply(victim, patch)
+        assert victim.ask() == "original 1 1105"[:-4] + "1105"
+
+
+def test_a_new_function_and_a_new_variable_come_along(two_files):
+    with running(two_files) as victim:
+        patch = only_patch(two_files.patch(
+            ("work.c", "int work(int n)\n", "static int extra;\nint more(int n);\n__attribute__((noinline)) int more(int n)\n"
+             "{\n\textra += 10000;\n\treturn n + extra;\n}\n\nint work(int n)\n"),
+            ("work.c", "return step(n) + work_scale(n);", "return more(step(n) + work_scale(n));")))
+        assert "more" in names(patch, "function-new")
+        victim.ask()
+        apply(victim, patch)
+        assert victim.ask() == "original 2 10026"
+        assert victim.ask() == "original 3 20037"
+
+
+def test_a_new_file_is_compiled_and_linked_into_the_patch(two_files):
+    with running(two_files) as victim:
+        patch = only_patch(two_files.patch(
+            ("extra.c", None, "int extra(int n)\n{\n\treturn n + 500000;\n}\n"),
+            ("work.c", "return step(n) + work_scale(n);", "extern int extra(int);\n\treturn extra(step(n));"),
+            ("Makefile", "prog: main.o work.o\n", "prog: main.o work.o extra.o\n"),
+            ("Makefile", "$@ main.o work.o\n", "$@ main.o work.o extra.o\n")))
+        assert "extra" in names(patch, "function-new")
+        apply(victim, patch)
+        assert victim.ask() == "original 1 500105"
+
+
+def test_a_member_of_a_static_library_is_found_by_its_bytes_when_two_have_one_name(livepatch):
+    project = Project("static-library").build()
+    with running(project) as victim:
+        assert victim.ask() == "2 1001"
+        apply(victim, only_patch(project.patch(("other/work.c", "total += n;", "total += n * 100;"))))
+        assert victim.ask() == "3 1101"
+
+
+def test_a_shared_library_is_patched_in_the_program_that_uses_it():
+    project = Project("shared-library").build()
+    with running(project) as victim:
+        assert victim.ask() == "hello 1"
+        patch = only_patch(project.patch(("greet.c", "greetings++;\n\treturn \"hello\"", "greetings += 100;\n\treturn \"good day\"")))
+        assert patch["binary"] == "libgreet.so"
+        apply(victim, patch)
+        assert victim.ask() == "good day 101"
+
+
+def test_exceptions_are_thrown_through_patched_cplusplus():
+    project = Project("cplusplus").build()
+    with running(project) as victim:
+        assert victim.ask() == "area 2"
+        apply(victim, only_patch(project.patch(("shapes.cc", "side > 3", "side > 2"), ("shapes.cc", "too large", "far too large"))))
+        assert victim.ask() == "area 4"
+        assert victim.ask() == "caught far too large"
+
+
+def test_clang_and_lld_are_followed_as_well():
+    project = Project("two-files", command="make LDFLAGS='-fuse-ld=lld -Wl,--build-id'", env={"CC": "clang"}).build()
+    with running(project) as victim:
+        before = victim.ask()
+        assert before.startswith("original 1 ")
+        patch = only_patch(project.patch(TWO_FILES_FIX))
+        assert patch["build_id"] == build_id(project.path / "prog")
+        apply(victim, patch)
+        assert victim.ask().startswith("patched 2 ")
+
+
+def test_assembly_is_patched():
+    project = Project("assembly").build()
+    with running(project) as victim:
+        assert victim.ask() == "103 8"
+        apply(victim, only_patch(project.patch(("add.S", "addl	bias(%rip), %eax", "addl	bias(%rip), %eax\n\taddl	$1000, %eax"))))
+        assert victim.ask() == "1103 8"
+
+
+def test_a_command_that_compiles_and_links_in_one_go_is_taken_apart():
+    project = Project("one-command").build()
+    with running(project) as victim:
+        assert victim.ask() == "original 1 105"
+        patch = only_patch(project.patch(TWO_FILES_FIX))
+        assert patch["build_id"] == build_id(project.path / "prog")
+        apply(victim, patch)
+        assert victim.ask().startswith("patched 2 ")
+
+
+def test_what_cmake_writes_absolute_paths_into_is_built_all_the_same():
+    project = Project("cmake", command=None)
+    subprocess.run("cmake -S . -B livepatch-build && make -C livepatch-build", shell=True, cwd=project.path, check=True,
+                   stdout=subprocess.DEVNULL)
+    with running(project, "livepatch-build/prog") as victim:
+        assert victim.ask() == "total 1"
+        answer = project.patch(("lib/work.c", "total += n;", "total += n * 50;"), args=["--target", project.path / "livepatch-build/prog"])
+        assert answer["guessed"] is True
+        apply(victim, only_patch(answer))
+        assert victim.ask() == "total 51"
+
+
+# ---- what is made, and what is not
+
+def test_the_second_diff_finds_the_original_in_the_cache(two_files):
+    two_files.patch(TWO_FILES_FIX)
+    assert two_files.patch(("work.c", '"busy"', '"very busy"'))["cached"] is True
+
+
+def test_another_compiler_flag_is_another_original(two_files):
+    project = Project("two-files", cache=two_files.cache)
+    two_files.patch(TWO_FILES_FIX)
+    project.command = "make CFLAGS='-O1 -I.'"
+    assert project.patch(TWO_FILES_FIX)["cached"] is False
+
+
+def test_clean_builds_the_original_anew(two_files):
+    two_files.patch(TWO_FILES_FIX)
+    assert two_files.patch(TWO_FILES_FIX, args=["--clean"])["cached"] is False
+
+
+def test_a_comment_makes_no_difference_and_no_file(two_files):
+    answer = two_files.patch(("work.c", "main.c has one, too", "and so has main.c"), out="none.kpatch")
+    assert answer["patches"] == []
+    assert not (two_files.path.parent / "none.kpatch").exists()
+
+
+def test_only_the_named_target_gets_a_patch():
+    project = Project("shared-library").build()
+    installed = project.path.parent / "installed"
+    installed.mkdir()
+    stripped = installed / "libgreet.so"
+    shutil.copy(project.path / "libgreet.so", stripped)
+    subprocess.run(["strip", stripped], check=True)
+    patch = only_patch(project.patch(("greet.c", '"hello"', '"bye"'), args=["--target", stripped]))
+    assert patch["target"] == str(stripped)
+    assert project.patch(("greet.c", '"hello"', '"bye"'), args=["--target", project.path / "prog"])["patches"] == []
+
+
+def test_several_binaries_get_a_file_each():
+    project = Project("two-files")
+    makefile = project.path / "Makefile"
+    makefile.write_text("all: prog second\nsecond: main.o work.o\n\t$(CC) -o $@ work.o main.o\n" + makefile.read_text())
+    answer = project.patch(TWO_FILES_FIX, out="fixes/")
+    assert sorted(os.path.basename(p["path"]) for p in answer["patches"]) == ["prog.kpatch", "second.kpatch"]
+
+
+def test_the_tool_says_what_changed_and_why(two_files):
+    out = two_files.livepatch("-o", two_files.path.parent / "x.kpatch", two_files.diff(TWO_FILES_FIX)).out
+    assert "function-changed" in out and "work_name" in out and "build-id" in out
+
+
+def test_a_series_of_diffs_is_applied_in_order(two_files):
+    first = two_files.diff(TWO_FILES_FIX)
+    second = two_files.path.parent / "second.patch"
+    second.write_text(first.read_text().replace('"patched"', '"patched twice"').replace('"original"', '"patched"'))
+    answer = two_files.livepatch("--json", "-o", two_files.path.parent / "y.kpatch", first, second).json
+    with running(two_files) as victim:
+        apply(victim, only_patch(answer))
+        assert victim.ask().startswith("patched twice ")
+
+
+# ---- refusals
+
+def refusal(project, *args, expect=lib.REFUSED):
+    return project.livepatch("--json", *args, expect=expect).error
+
+
+def test_a_diff_that_does_not_apply_is_refused_naming_file_and_hunk(two_files):
+    diff = two_files.diff(TWO_FILES_FIX)
+    diff.write_text(diff.read_text().replace('"original"', '"something else"'))
+    error = refusal(two_files, diff)
+    assert error["code"] == "diff-does-not-apply"
+    assert "work.c" in error["message"] and "#1" in error["message"]
+
+
+def test_a_diff_that_is_in_the_tree_already_is_refused(two_files):
+    diff = two_files.diff(("work.c", '"original"', '"before"'))
+    text = diff.read_text()
+    diff.write_text(text.replace("-\treturn calls > 1000 ? \"busy\" : \"original\";", "-\treturn calls > 1000 ? \"busy\" : \"never\";")
+                    .replace("\"before\"", "\"original\""))
+    error = refusal(two_files, diff)
+    assert error["code"] == "diff-does-not-apply"
+    assert "already" in error["message"]
+
+
+def test_a_build_that_fails_shows_its_last_words(two_files):
+    error = refusal(two_files, two_files.diff(("work.c", "int work(int n)", "int work(int n, syntax error")))
+    assert error["code"] == "build-failed"
+    assert "work.c" in error["message"]
+
+
+def test_a_build_that_compiles_nothing_is_refused(two_files):
+    project = Project("two-files", command="true", cache=two_files.cache)
+    error = refusal(project, project.diff(TWO_FILES_FIX))
+    assert error["code"] == "nothing-recorded"
+
+
+def test_link_time_optimisation_is_refused_with_a_sentence():
+    project = Project("two-files", command="make CFLAGS='-O2 -flto -I.' LDFLAGS=-flto")
+    error = refusal(project, project.diff(TWO_FILES_FIX))
+    assert error["code"] == "lto"
+    assert "-flto" in error["message"]
+
+
+def test_a_changed_initialiser_is_refused_with_a_remedy(two_files):
+    out = two_files.path.parent / "refused.kpatch"
+    error = refusal(two_files, "-o", out, two_files.diff(("work.c", "state = 5", "state = 6")))
+    assert error["code"] == "unsafe-difference"
+    assert "state" in error["message"]
+    assert not out.exists()
+
+
+def test_a_target_of_another_source_is_refused(two_files):
+    project = Project("two-files", command="make CFLAGS='-O0 -I.'", cache=two_files.cache).build()
+    error = refusal(two_files, "--target", project.path / "prog", two_files.diff(TWO_FILES_FIX))
+    assert error["code"] == "unsafe-difference"
+
+
+def test_a_target_that_the_build_does_not_make_is_refused(two_files):
+    error = refusal(two_files, "--target", "/bin/true", two_files.diff(TWO_FILES_FIX))
+    assert "/bin/true" in error["message"] and "prog" in error["message"]
+
+
+@pytest.mark.parametrize("args", [[], ["--target"], ["-j", "0", "x"], ["--bogus", "x"], ["--id", "a b", "x"]])
+def test_wrong_usage_is_told_with_status_2(args, tmp_path):
+    (tmp_path / "x").write_text("")
+    lib.livepatch("build", *args, cwd=tmp_path, expect=lib.USAGE)
+
+
+def test_a_cache_that_others_can_write_to_is_refused(two_files, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    project = Project("two-files", cache=shared)
+    assert refusal(project, project.diff(TWO_FILES_FIX))["code"] == "permission"
+
+
+# ---- interruptions
+
+def children_of(pid):
+    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(word) for word in out.split()]
+
+
+def start_slow_build(project, marker):
+    """livepatch build, up to where the build command runs and holds still."""
+    project.command = f"touch {marker}; exec cat {marker}.fifo"
+    os.mkfifo(f"{marker}.fifo")
+    process = subprocess.Popen([lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build", project.command,
+                                project.diff(TWO_FILES_FIX)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lib.wait_for(marker.exists, "the build to begin")
+    return process
+
+
+def group_is_gone(pids):
+    return not any(lib.alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, how):
+    project = Project("two-files")
+    process = start_slow_build(project, tmp_path / "began")
+    guards = lib.wait_for(lambda: children_of(process.pid), "the build's processes")
+    inner = lib.wait_for(lambda: children_of(guards[0]), "the shell")
+    process.send_signal(how)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "interrupted" in err
+    assert group_is_gone(guards + inner)
+    assert not [p for p in project.cache.glob("*/here")]
+
+
+def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_path):
+    project = Project("two-files")
+    process = start_slow_build(project, tmp_path / "began")
+    guards = lib.wait_for(lambda: children_of(process.pid), "the build's processes")
+    inner = lib.wait_for(lambda: children_of(guards[0]), "the shell")
+    process.kill()
+    process.communicate()
+    lib.wait_for(lambda: group_is_gone(guards + inner), "the children to go")
+    project.command = "make"
+    only_patch(project.patch(TWO_FILES_FIX))
+    assert len([p for p in project.cache.iterdir()]) == 1, "what the killed one left is swept away"
+
+
+def test_two_builds_of_one_tree_take_turns(two_files):
+    command = [lib.tool_path(), "build", "-C", two_files.path, "--cache", two_files.cache, "--build", "make", "--json"]
+    processes = [subprocess.Popen([*command, "-o", two_files.path.parent / f"turn-{i}.kpatch", two_files.diff(TWO_FILES_FIX)],
+                                  stdout=subprocess.PIPE, text=True) for i in range(3)]
+    for process in processes:
+        only_patch(json.loads(process.communicate(timeout=120)[0]))
+        assert process.returncode == 0
+
+
+def test_a_crash_between_the_trees_is_put_right(two_files):
+    two_files.patch(TWO_FILES_FIX)
+    here = next(p for p in two_files.cache.glob("*/here") if (p / "complete").exists())
+    here.rename(here.parent / "original")
+    (here.parent / "here").mkdir()
+    assert two_files.patch(TWO_FILES_FIX)["cached"] is True
