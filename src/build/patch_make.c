@@ -1,0 +1,533 @@
+#include "build/patch_make.h"
+#include "build/kpatch_strip.h"
+#include "build/patch_backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/vec.h"
+
+extern char **environ;
+
+#define ARGS_MAX 16
+
+struct make {
+	const struct lp_patch_make_opts *o;
+	struct lp_err *err;
+	size_t made, changed;
+};
+
+static void say(const struct make *m, enum lp_patch_make_line kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void say(const struct make *m, enum lp_patch_make_line kind, const char *fmt, ...)
+{
+	char line[4096];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	m->o->say(m->o->arg, kind, line);
+}
+
+static int stopped(const struct make *m)
+{
+	return m->o->interrupted && *m->o->interrupted
+		       ? lp_fail(m->err, LP_EINTERRUPTED, "interrupted by signal %d", (int)*m->o->interrupted)
+		       : 0;
+}
+
+/* ---- children: in our process group, so that the terminal's signals reach them ---- */
+
+struct child {
+	const char *argv[ARGS_MAX];
+	size_t nr;
+	const char *input; /* file for standard input, NULL = ours */
+	const char *dir;   /* NULL = here */
+	bool both;	   /* standard error goes where standard output goes */
+};
+
+static void arg(struct child *c, const char *word)
+{
+	if (word && c->nr + 1 < ARGS_MAX)
+		c->argv[c->nr++] = word;
+}
+
+static int wait_for(struct make *m, pid_t pid)
+{
+	int status;
+	bool told = false;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return lp_fail_sys(m->err, errno, "cannot wait for a child");
+		if (stopped(m) && !told) /* a signal to us alone: nobody told the child */
+			kill(pid, SIGTERM);
+		told = true;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Exit status, or negative. */
+static int run(struct make *m, const struct child *c)
+{
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	posix_spawn_file_actions_init(&actions);
+	if (c->input)
+		posix_spawn_file_actions_addopen(&actions, 0, c->input, O_RDONLY, 0);
+	if (c->both)
+		posix_spawn_file_actions_adddup2(&actions, 1, 2);
+	if (c->dir)
+		posix_spawn_file_actions_addchdir_np(&actions, c->dir);
+	int error = posix_spawnp(&pid, c->argv[0], &actions, NULL, (char *const *)c->argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (error)
+		return lp_fail_sys(m->err, error, "cannot run %s", c->argv[0]);
+	int status = wait_for(m, pid);
+	int rc = stopped(m);
+	return rc ? rc : status;
+}
+
+/* ---- make ---- */
+
+static int run_make(struct make *m, const char *goal, const char *assignment)
+{
+	char *jobs = m->o->jobs ? lp_sprintf("-j%s", m->o->jobs) : NULL;
+	struct child c = {.both = true};
+	arg(&c, "make");
+	if (!access("lpmakefile", F_OK)) {
+		arg(&c, "-f");
+		arg(&c, "lpmakefile");
+	}
+	arg(&c, jobs);
+	arg(&c, goal);
+	arg(&c, assignment);
+	int rc = run(m, &c);
+	lp_free(jobs);
+	if (rc > 0)
+		return lp_fail(m->err, LP_EREMOTE, "make %s failed with status %d", goal ? goal : "", rc);
+	return rc;
+}
+
+static int install_into(struct make *m, const char *dir)
+{
+	char *assignment = lp_sprintf("%s=%s", m->o->destdir ? m->o->destdir : "DESTDIR", dir);
+	int rc = run_make(m, "install", assignment);
+	lp_free(assignment);
+	return rc;
+}
+
+/* ---- directories ---- */
+
+static int make_directory(const char *path, struct lp_err *err)
+{
+	char *copy = lp_strdup(path);
+	int rc = 0;
+	for (char *p = copy + 1; !rc; p++) {
+		if (*p && *p != '/')
+			continue;
+		char c = *p;
+		*p = 0;
+		if (mkdir(copy, 0777) < 0 && errno != EEXIST)
+			rc = lp_fail_sys(err, errno, "cannot make directory %s", copy);
+		*p = c;
+		if (!c)
+			break;
+	}
+	lp_free(copy);
+	return rc;
+}
+
+static int remove_tree(const char *path, struct lp_err *err)
+{
+	char *roots[] = {lp_strdup(path), NULL};
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+	int rc = 0;
+	for (FTSENT *e; fts && !rc && (e = fts_read(fts));) {
+		if (e->fts_info == FTS_D)
+			continue;
+		bool gone = e->fts_info == FTS_NS && e->fts_errno == ENOENT;
+		if (!gone && remove(e->fts_accpath) < 0 && errno != ENOENT)
+			rc = lp_fail_sys(err, errno, "cannot remove %s", e->fts_path);
+	}
+	if (fts)
+		fts_close(fts);
+	lp_free(roots[0]);
+	return rc;
+}
+
+/* ---- source patches ---- */
+
+static bool has_terminal(void)
+{
+	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	lp_close(fd);
+	return fd >= 0;
+}
+
+static int try_strip_count(struct make *m, const char *patch, const char *strip)
+{
+	struct child c = {.input = patch, .dir = m->o->srcdir};
+	static const char *const words[] = {"patch", "--dry-run", "--batch", "--forward", "--silent", "-r", "-"};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(words); i++)
+		arg(&c, words[i]);
+	arg(&c, strip);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC), out = dup(1), errors = dup(2);
+	dup2(null, 1);
+	dup2(null, 2);
+	int rc = run(m, &c);
+	dup2(out, 1);
+	dup2(errors, 2);
+	lp_close(null);
+	lp_close(out);
+	lp_close(errors);
+	return rc;
+}
+
+/* With nobody to ask, what patch(1) would ask is found out: how many directories to leave out. */
+static const char *strip_count(struct make *m, const char *patch)
+{
+	static const char *const counts[] = {"-p1", "-p0", "-p2", "-p3"};
+	if (has_terminal())
+		return counts[0];
+	for (size_t i = 0; i < LP_ARRAY_SIZE(counts); i++)
+		if (!try_strip_count(m, patch, counts[i]))
+			return counts[i];
+	return counts[0];
+}
+
+static int apply_patch(struct make *m, size_t i)
+{
+	const char *patch = m->o->patches[i];
+	char *real = realpath(patch, NULL), *suffix = lp_sprintf(".%zu%s", i, BACKUP_SUFFIX);
+	if (!real) {
+		int error = errno;
+		lp_free(suffix);
+		return lp_fail_sys(m->err, error, "cannot read %s", patch);
+	}
+	say(m, LP_MAKE_APPLYING, "applying %s...", patch);
+	struct child c = {.input = real, .dir = m->o->srcdir};
+	arg(&c, "patch");
+	arg(&c, "-b");
+	arg(&c, "-z");
+	arg(&c, suffix);
+	arg(&c, strip_count(m, real));
+	arg(&c, "-r");
+	arg(&c, "-");
+	int rc = run(m, &c);
+	free(real);
+	lp_free(suffix);
+	return rc > 0 ? lp_fail(m->err, LP_EFILE, "%s does not apply", patch) : rc;
+}
+
+static const char *source_dir(const struct make *m)
+{
+	return m->o->srcdir ? m->o->srcdir : ".";
+}
+
+static int apply_patches(struct make *m)
+{
+	struct lp_buf added = {0};
+	int rc = 0;
+	for (size_t i = 0; i < m->o->nr_patches && !rc; i++)
+		rc = apply_patch(m, i);
+	if (!rc)
+		rc = backups_added(source_dir(m), &added, m->err);
+	setenv("KPATCH_ADDED", lp_buf_cstr(&added), 1);
+	lp_buf_free(&added);
+	return rc;
+}
+
+static int restore(struct make *m, bool late, int rc)
+{
+	struct lp_err err = {0};
+	size_t count;
+	int restored = backups_restore(source_dir(m), &count, &err);
+	if (late && count)
+		say(m, LP_MAKE_WARNING, "an earlier run was killed: %zu source file%s put back", count,
+		    count == 1 ? "" : "s");
+	if (restored < 0)
+		say(m, LP_MAKE_WARNING, "%s", err.text);
+	if (restored < 0 && !rc && m->err)
+		*m->err = err;
+	return rc ? rc : restored;
+}
+
+/* ---- the two builds ---- */
+
+static void set_environment(const struct make *m)
+{
+	char *cc = lp_sprintf("%s/libcare-cc", m->o->tools), *cxx = lp_sprintf("%s/libcare-c++", m->o->tools);
+	const char *user_cc = getenv("CC"), *user_cxx = getenv("CXX");
+	if (user_cc && *user_cc && !getenv("KPCCREAL") && strcmp(user_cc, cc) != 0 && !strchr(user_cc, ' '))
+		setenv("KPCCREAL", user_cc, 1);
+	if (user_cxx && *user_cxx && !getenv("KPCXXREAL") && strcmp(user_cxx, cxx) != 0 && !strchr(user_cxx, ' '))
+		setenv("KPCXXREAL", user_cxx, 1);
+	setenv("CC", cc, 1);
+	setenv("CXX", cxx, 1);
+	setenv("KPATCH_PATH", m->o->tools, 1);
+	setenv("IS_LIBCARE_CC", "y", 1);
+	setenv("LPMAKE_ORIGINAL_DIR", m->o->original_dir, 1);
+	setenv("LPMAKE_PATCHED_DIR", m->o->patched_dir, 1);
+	setenv("LPMAKE_PATCHROOT", m->o->patch_root, 1);
+	unsetenv("MAKELEVEL");
+	unsetenv("MAKEFLAGS");
+	unsetenv("MFLAGS");
+	unsetenv("KPATCH_ADDED");
+	lp_free(cc);
+	lp_free(cxx);
+}
+
+static int build(struct make *m, const char *stage, const char *what, const char *title, const char *dir)
+{
+	setenv("KPATCH_STAGE", stage, 1);
+	say(m, LP_MAKE_STAGE, "BUILDING %s CODE", title);
+	int rc = run_make(m, NULL, NULL);
+	if (rc)
+		return rc;
+	say(m, LP_MAKE_STAGE, "INSTALLING %s OBJECTS INTO %s", what, dir);
+	return install_into(m, dir);
+}
+
+static int clean(struct make *m)
+{
+	int rc = m->o->clean ? run_make(m, "clean", NULL) : 0;
+	if (!rc && m->o->clean)
+		rc = remove_tree(m->o->original_dir, m->err);
+	if (!rc)
+		rc = remove_tree(m->o->patched_dir, m->err);
+	/* Where its parent must exist for a makefile's `mkdir $DESTDIR`, and the directory itself need not. */
+	char *parent = lp_strdup(m->o->patched_dir);
+	char *slash = strrchr(parent, '/');
+	if (slash && slash != parent)
+		*slash = 0;
+	if (!rc)
+		rc = make_directory(parent, m->err);
+	lp_free(parent);
+	return rc;
+}
+
+static int build_both(struct make *m)
+{
+	setenv("KPATCH_STAGE", "original", 1);
+	int rc = clean(m);
+	if (!rc)
+		rc = build(m, "original", "ORIGINAL", "ORIGINAL", m->o->original_dir);
+	if (!rc)
+		rc = apply_patches(m);
+	if (!rc) {
+		setenv("KPCC_APPEND_ARGS", "-Wl,-q", 1);
+		rc = build(m, "patched", "PATCHED", "PATCHED", m->o->patched_dir);
+	}
+	return rc;
+}
+
+/* ---- patches ---- */
+
+static int write_file(const char *path, const struct lp_buf *data, struct lp_err *err)
+{
+	char *temporary = lp_sprintf("%s.tmp", path);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	int rc = fd < 0 ? -errno : lp_pwrite_full(fd, data->data, data->len, 0);
+	if (fd >= 0 && close(fd) < 0 && !rc)
+		rc = -errno;
+	if (!rc && rename(temporary, path) < 0)
+		rc = -errno;
+	if (rc)
+		unlink(temporary);
+	lp_free(temporary);
+	return rc ? lp_fail_sys(err, -rc, "cannot write %s", path) : 0;
+}
+
+static void tell_fixup(void *arg, const char *line)
+{
+	say(arg, LP_MAKE_PLAIN, "%s", line);
+}
+
+/* strip(1) keeps what relocations name, and knows more about symbol tables than we want to. */
+static int strip_unneeded(struct make *m, const char *path)
+{
+	struct child c = {.both = false};
+	arg(&c, "strip");
+	arg(&c, "--strip-unneeded");
+	arg(&c, path);
+	int rc = run(m, &c);
+	return rc > 0 ? lp_fail(m->err, LP_EREMOTE, "Failed to do stripped unneeded section.") : rc;
+}
+
+static int step_strip(struct make *m, const struct lp_elf *patched, const char *path)
+{
+	struct lp_buf bytes = {0};
+	int rc = lp_kpatch_strip(patched, &bytes, m->err);
+	if (!rc)
+		rc = write_file(path, &bytes, m->err);
+	lp_buf_free(&bytes);
+	return rc ? lp_err_context(m->err, rc, "Failed to do stripped") : 0;
+}
+
+typedef int in_place(struct make *m, struct lp_elf *original, struct lp_elf *patch, struct lp_buf *out);
+
+static int step(struct make *m, struct lp_elf *original, const char *path, in_place *work, const char *failure)
+{
+	struct lp_elf *patch = NULL;
+	struct lp_buf bytes = {0};
+	int rc = lp_elf_open(&patch, path, m->err);
+	if (!rc)
+		rc = work(m, original, patch, &bytes);
+	if (!rc)
+		rc = write_file(path, &bytes, m->err);
+	lp_buf_free(&bytes);
+	lp_elf_close(patch);
+	return rc ? lp_err_context(m->err, rc, "%s", failure) : 0;
+}
+
+static int fixup(struct make *m, struct lp_elf *original, struct lp_elf *patch, struct lp_buf *out)
+{
+	return lp_kpatch_fixup(original, patch, tell_fixup, m, out, m->err);
+}
+
+static int undo(struct make *m, struct lp_elf *original, struct lp_elf *patch, struct lp_buf *out)
+{
+	return lp_kpatch_undo_link(original, patch, lp_elf_name(original), out, m->err);
+}
+
+static int step_make(struct make *m, const char *stripped, const struct lp_build_id *id, const char *path)
+{
+	struct lp_kpatch_make_opts opts = {.id = m->o->id, .build_id = *id, .build_time = time(NULL)};
+	struct lp_elf *object = NULL;
+	struct lp_buf bytes = {0};
+	int rc = lp_elf_open(&object, stripped, m->err);
+	if (!rc)
+		rc = lp_kpatch_make(object, &opts, &bytes, m->err);
+	if (!rc)
+		rc = write_file(path, &bytes, m->err);
+	lp_buf_free(&bytes);
+	lp_elf_close(object);
+	return rc ? lp_err_context(m->err, rc, "Failed to make patch") : 0;
+}
+
+static int make_patch(struct make *m, struct lp_elf *original, struct lp_elf *patched, const char *path,
+		      const char *patched_path)
+{
+	struct lp_build_id id;
+	char hex[2 * LP_BUILD_ID_MAX + 1];
+	lp_elf_build_id(original, &id);
+	if (m->o->build_id && !lp_build_id_parse(m->o->build_id, &id))
+		return lp_fail(m->err, LP_EUSAGE, "%s is not a build-id", m->o->build_id);
+	if (!id.len)
+		return lp_fail(m->err, LP_EBUILDID,
+			       "%s has no build-id, by which its processes could be known: link it with -Wl,--build-id",
+			       path);
+	lp_build_id_hex(&id, hex);
+	char *stripped = lp_sprintf("%s.stripped", patched_path),
+	     *out = lp_sprintf("%s/%s.kpatch", m->o->patch_root, hex);
+	int rc = step_strip(m, patched, stripped);
+	if (!rc)
+		rc = step(m, original, stripped, fixup, "Failed to do relocation fixup");
+	if (!rc)
+		rc = strip_unneeded(m, stripped);
+	if (!rc)
+		rc = step(m, original, stripped, undo, "Failed to undo the link");
+	if (!rc)
+		rc = step_make(m, stripped, &id, out);
+	if (!rc)
+		say(m, LP_MAKE_PLAIN, "patch for %s is in %s", path, out);
+	m->made += !rc;
+	lp_free(stripped);
+	lp_free(out);
+	return rc;
+}
+
+static int consider(struct make *m, const char *path)
+{
+	const char *relative = path + strlen(m->o->original_dir);
+	char *patched_path = lp_sprintf("%s%s", m->o->patched_dir, relative);
+	struct lp_elf *original = NULL, *patched = NULL;
+	int rc = 0;
+	/* What is no ELF file, or was not installed again, has nothing to be patched. */
+	if (!lp_elf_open(&original, path, NULL) && !lp_elf_open(&patched, patched_path, NULL) &&
+	    lp_kpatch_is_linked(patched))
+		rc = make_patch(m, original, patched, path, patched_path);
+	lp_elf_close(original);
+	lp_elf_close(patched);
+	lp_free(patched_path);
+	return rc;
+}
+
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static int make_patches(struct make *m)
+{
+	char *roots[] = {lp_strdup(m->o->original_dir), NULL};
+	int rc = make_directory(m->o->patch_root, m->err);
+	say(m, LP_MAKE_STAGE, "MAKING PATCHES");
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+	if (!fts && !rc)
+		rc = lp_fail_sys(m->err, errno, "cannot read %s", m->o->original_dir);
+	for (FTSENT *e; fts && !rc && (e = fts_read(fts));)
+		if (e->fts_info == FTS_F && (e->fts_statp->st_mode & 0111))
+			rc = consider(m, e->fts_path);
+	if (fts)
+		fts_close(fts);
+	lp_free(roots[0]);
+	if (!rc && !m->made)
+		say(m, LP_MAKE_WARNING, "nothing that was installed has changed: no patch was made");
+	return rc;
+}
+
+/* ---- all ---- */
+
+/* One at a time in a tree: the backups of two runs would be mixed up. */
+static int lock_tree(struct make *m)
+{
+	char *path = lp_sprintf("%s/.lpmake.lock", source_dir(m));
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0)
+		lp_fail_sys(m->err, errno, "cannot write %s", path);
+	else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		lp_fail(m->err, LP_ELOCKED, "another libcare-patch-make is at work in this tree");
+		lp_close(fd);
+		fd = -1;
+	}
+	lp_free(path);
+	return fd;
+}
+
+static void unlock_tree(struct make *m, int fd)
+{
+	char *path = lp_sprintf("%s/.lpmake.lock", source_dir(m));
+	unlink(path);
+	lp_close(fd);
+	lp_free(path);
+}
+
+int lp_patch_make(const struct lp_patch_make_opts *o, struct lp_err *err)
+{
+	struct make m = {.o = o, .err = err};
+	int lock = lock_tree(&m);
+	if (lock < 0)
+		return -LP_ELOCKED;
+	int rc = restore(&m, true, 0);
+	set_environment(&m);
+	if (!rc && !o->update)
+		rc = restore(&m, false, build_both(&m));
+	if (!rc)
+		rc = make_patches(&m);
+	unlock_tree(&m, lock);
+	return rc;
+}
