@@ -19,6 +19,9 @@ int lp_recover_locked(struct lp_target *t, const struct lp_apply_opts *opts, str
 bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
 		     const struct lp_apply_opts *opts);
 
+/* What only the patch's jumps or we refer to, so that it goes with them. */
+bool lp_room_goes_with_jumps(uint32_t kind);
+
 /* Unmap an entry's islands, and with `own_too` its objects, files and memory.  What is mapped there now by somebody else
  * stays; doing it twice is harmless.  Objects of the target's loader are not touched. */
 int lp_drop_rooms(struct lp_target *t, const struct lp_ledger_entry *e, bool own_too, struct lp_err *err);

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "core/actions.h"
+#include "core/inside.h"
 #include "core/plan.h"
 #include "core/txn.h"
 
@@ -181,6 +182,79 @@ static int prepare(struct lp_plan *p, struct lp_ledger_entry *e, struct lp_err *
 	}
 }
 
+/* ---- what the patch has the target do, before it is live and after ---- */
+
+/* A patch that may throw must be known to those who catch. */
+static int register_frames(struct lp_plan *p, struct lp_err *err)
+{
+	for (size_t i = 0; i < p->mems.nr; i++) {
+		const struct lp_mem *m = &p->mems.items[i];
+		struct lp_err why = {0};
+		if (!m->relink || m->relink->eh_frame.start == m->relink->eh_frame.end)
+			continue;
+		int rc = lp_frames_register(p->t, p->rooms.items[m->room].range, m->relink->eh_frame.start,
+					    p->opts.timeout_ms, &why);
+		if (rc < 0 && lp_elf_section_find(m->relink->k->elf, ".kpatch.gcc_except_table")) {
+			if (err)
+				*err = why;
+			return rc;
+		}
+		if (rc < 0)
+			lp_warn("%s; nothing can be unwound through the patch's functions", why.text);
+	}
+	return 0;
+}
+
+static int run_hooks(struct lp_plan *p, enum lp_kpatch_hook kind, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < p->mems.nr && rc == 0; i++) {
+		const struct lp_relink *r = p->mems.items[i].relink;
+		if (r)
+			rc = lp_hooks_run(p->t, r->hooks.items, r->hooks.nr, kind, p->opts.timeout_ms, err);
+	}
+	return rc;
+}
+
+/* A thread may be in the patch's code for as long as it likes: its memory stays, as after a revert. */
+static void leave_to_hook(struct lp_plan *p, struct lp_ledger_entry *e)
+{
+	size_t kept = 0;
+	if (lp_ledger_set_state(&p->ledger, e->off, LP_REVERTED, NULL) == 0 &&
+	    lp_retire(&p->ledger, e, false, &kept, NULL) == 0)
+		lp_ledger_end(&p->ledger, NULL);
+}
+
+static int make_ready(struct lp_plan *p, struct lp_ledger_entry *e, struct lp_err *err)
+{
+	int rc = register_frames(p, err);
+	rc = rc ? rc : run_hooks(p, LP_HOOK_PRE_APPLY, err);
+	if (rc < 0 && lp_hook_may_run(rc))
+		leave_to_hook(p, e);
+	else if (rc < 0)
+		lp_abandon(&p->ledger, e->off, NULL);
+	return rc;
+}
+
+/* An undoing leaves nothing behind that could be reverted. */
+static bool is_undoing(const struct lp_plan *p)
+{
+	for (size_t i = 0; i < p->ps->nr; i++)
+		if (p->ps->ops[i].kind != LP_OP_UNDO)
+			return false;
+	return p->ps->nr > 0;
+}
+
+static void finish(struct lp_plan *p, struct lp_ledger_entry *e)
+{
+	struct lp_err err = {0};
+	size_t kept = 0;
+	if (is_undoing(p) && lp_ledger_set_state(&p->ledger, e->off, LP_REVERTED, &err) == 0)
+		lp_retire(&p->ledger, e, true, &kept, &err);
+	if (run_hooks(p, LP_HOOK_POST_APPLY, &err) < 0)
+		lp_warn("%s; the patch is applied all the same", err.text);
+}
+
 /* ---- commit ---- */
 
 static void stage_writes(struct lp_plan *p, const struct lp_ledger_entry *e, struct lp_txn *x)
@@ -241,9 +315,11 @@ int lp_plan_apply(struct lp_plan *p, struct lp_result *out, struct lp_err *err)
 	rc = rc ? rc : ask_loader(p, err);
 	rc = rc ? rc : bring_up_to_date(p, err);
 	rc = rc ? rc : prepare(p, &e, err);
+	rc = rc ? rc : make_ready(p, &e, err);
 	rc = rc ? rc : commit(p, &e, out, err);
 	if (rc == 0) {
 		report(p, &e, out);
+		finish(p, &e);
 		/* The patch is in.  A ledger that stays marked busy costs the next livepatch a rebuild, nothing else. */
 		lp_ledger_end(&p->ledger, NULL);
 	} else {

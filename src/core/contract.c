@@ -1,6 +1,7 @@
 #include "core/contract.h"
 
 #include "base/bits.h"
+#include "core/actions.h"
 #include "core/callers.h"
 #include "core/functions.h"
 
@@ -52,7 +53,7 @@ static void add_rooms(struct lp_contracts *c)
 {
 	for (size_t i = 0; i < c->p->rooms.nr; i++) {
 		const struct lp_room *r = &c->p->rooms.items[i];
-		if (!r->bytes || r->kind == LP_ROOM_ISLANDS)
+		if (!r->bytes || lp_room_goes_with_jumps(r->kind))
 			continue;
 		for (size_t k = 0; k < r->request.nr_pieces; k++) {
 			struct lp_range range = r->request.pieces[k].range;

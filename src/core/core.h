@@ -30,6 +30,10 @@ struct lp_apply_opts {
 	bool allow_active;   /* as if every jmp said --allow-active */
 	bool force;	     /* revert: also when the program has changed the data since */
 	bool free_rooms;     /* revert: unmap `dl`, `load` and `new` memory too, when nothing points into it */
+	/* apply: patches that this one stands in for: what they replaced, and this one does not, becomes the original's
+	 * again in the same transaction.  They stay in the ledger, below this one. */
+	const uint64_t *replaces;
+	size_t nr_replaces;
 	const volatile sig_atomic_t *interrupted; /* polled while waiting; may be NULL */
 };
 
@@ -53,7 +57,15 @@ struct lp_write {
 	struct lp_where where; /* line of the script */
 };
 
-enum lp_room_kind { LP_ROOM_OBJECT, LP_ROOM_FILE, LP_ROOM_MEMORY, LP_ROOM_ISLANDS, LP_ROOM_HANDLE };
+enum lp_room_kind {
+	LP_ROOM_OBJECT,
+	LP_ROOM_FILE,
+	LP_ROOM_MEMORY,
+	LP_ROOM_ISLANDS,
+	LP_ROOM_HANDLE,
+	LP_ROOM_PATCH,	/* code and data of a .kpatch object */
+	LP_ROOM_SOURCE, /* the .kpatch file itself, read-only; its name is "ID@BUILDID" */
+};
 
 struct lp_room {
 	enum lp_room_kind kind;
@@ -62,7 +74,7 @@ struct lp_room {
 	struct lp_range range;
 	struct lp_room_request request;
 	uint8_t *bytes; /* range-sized image of it (body), owned by the plan; NULL for HANDLE */
-	lp_addr handle; /* HANDLE: dlopen's result */
+	lp_addr handle; /* HANDLE: dlopen's result; PATCH: its unwind tables, 0 = none */
 	size_t used;	/* bytes that count for people */
 };
 
@@ -109,6 +121,14 @@ struct lp_listed_room {
 	bool kept; /* patch reverted, memory kept */
 };
 
+/* A .kpatch file that is in the target. */
+struct lp_listed_object {
+	char *id, *object, *build_id; /* "" when the file does not say; build_id in hex */
+	char *tool;		      /* NULL = not said */
+	uint32_t level;
+	size_t nr_functions; /* replaced ones and new ones */
+};
+
 struct lp_listed {
 	uint64_t id;
 	enum lp_entry_state state;
@@ -121,6 +141,8 @@ struct lp_listed {
 	size_t nr_rooms;
 	uint64_t *builds_on; /* ids of earlier patches this one needs */
 	size_t nr_builds_on;
+	struct lp_listed_object *objects; /* applied patches from .kpatch files: one for each */
+	size_t nr_objects;
 };
 
 struct lp_listing {
@@ -136,6 +158,35 @@ void lp_listing_free(struct lp_listing *l);
 const char *lp_entry_state_name(enum lp_entry_state s);
 const char *lp_write_kind_name(enum lp_write_kind k);
 const char *lp_room_kind_name(enum lp_room_kind k);
+
+/* ---- patches of other tools ---- */
+
+/* A function that LibcarePlus or libcare has diverted. */
+struct lp_foreign_hunk {
+	lp_addr at, to;
+	uint32_t old_len, new_len; /* of the two functions */
+	uint32_t record;
+	bool stands; /* the jump is there, and what it replaced is known: */
+	size_t len;
+	uint8_t jump[LP_JUMP_MAX], old_bytes[LP_JUMP_MAX];
+};
+
+struct lp_foreign_patch {
+	const char *tool;	      /* "LibcarePlus", "libcare" */
+	char *id, *object, *build_id; /* "" when its header does not say */
+	uint32_t level;
+	struct lp_range memory;
+	struct lp_foreign_hunk *hunks;
+	size_t nr_hunks, nr_standing;
+};
+
+struct lp_foreign_list {
+	LP_VEC(struct lp_foreign_patch) items;
+};
+
+/* They are undone by applying a patchset made with lp_patch_add_undo(). */
+int lp_foreign_patches(struct lp_target *t, struct lp_foreign_list *out, struct lp_err *err);
+void lp_foreign_free(struct lp_foreign_list *l);
 
 /* nr == 0: all, newest first. */
 int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts,

@@ -589,7 +589,7 @@ int lp_ledger_decode(uint8_t *blob, size_t len, uint64_t off, struct lp_ledger_e
 		memcpy(&m, p, sizeof m);
 		const char *room_name = string_at(blob, len, m.name);
 		const char *path = string_at(blob, len, m.path);
-		if (!room_name || (m.path && !path) || m.kind > LP_ROOM_HANDLE || m.range.end < m.range.start ||
+		if (!room_name || (m.path && !path) || m.kind > LP_ROOM_SOURCE || m.range.end < m.range.start ||
 		    m.range.end - m.range.start > ROOM_MAX || m.range.start % LP_PAGE || m.range.end % LP_PAGE)
 			goto bad_lists;
 		out->rooms[i] = (struct lp_entry_room){.range = m.range,

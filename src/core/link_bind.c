@@ -279,13 +279,13 @@ static int bind_to(struct reference *ref, struct scope *s, const struct lp_found
  * with a value; ld.so makes all others agree (psABI, "Function Addresses").
  * Calls need not.
  */
-static lp_addr canonical_pointer(struct scope *s, const struct lp_elf_sym *wanted)
+static lp_addr canonical_pointer(struct scope *s, const char *wanted)
 {
 	size_t cursor = 0;
 	struct lp_elf_sym sym;
 	if (!s->nr || !s->images[0].elf)
 		return 0;
-	while (lp_elf_symbol_by_name(s->images[0].elf, LP_DYNSYM, wanted->name, &cursor, &sym))
+	while (lp_elf_symbol_by_name(s->images[0].elf, LP_DYNSYM, wanted, &cursor, &sym))
 		if (sym.shndx == SHN_UNDEF && sym.value && sym.type == STT_FUNC)
 			return s->images[0].bias + sym.value;
 	return 0;
@@ -440,7 +440,7 @@ static int bind_outside(struct reference *ref, struct scope *s, struct lp_bound 
 	struct lp_found f;
 	if (lp_scope_bind(s->images, s->nr, ref->sym.name, ref->sym.version, &f)) {
 		b->pointer =
-			f.sym.type == STT_FUNC || f.sym.type == STT_GNU_IFUNC ? canonical_pointer(s, &ref->sym) : 0;
+			f.sym.type == STT_FUNC || f.sym.type == STT_GNU_IFUNC ? canonical_pointer(s, ref->sym.name) : 0;
 		return bind_to(ref, s, &f, b, err);
 	}
 	if (is_own(&ref->sym))
@@ -461,6 +461,68 @@ static int bind_symbol(struct reference *ref, struct scope *s, struct lp_bound *
 	if (is_own(&ref->sym) && ref->sym.bind != STB_GNU_UNIQUE)
 		return bind_own(ref, b, err);
 	return bind_outside(ref, s, b, err);
+}
+
+/* ---- a name alone ---- */
+
+static int bound_of(struct scope *s, const struct lp_found *f, struct lp_link_bound *out, struct lp_err *err)
+{
+	*out = (struct lp_link_bound){.addr = f->addr, .size = f->sym.size, .image = f->image};
+	out->tls = f->sym.type == STT_TLS;
+	if (out->tls)
+		out->addr = f->sym.value;
+	if (f->sym.type == STT_FUNC || f->sym.type == STT_GNU_IFUNC)
+		out->pointer = canonical_pointer(s, f->sym.name);
+	if (f->sym.type != STT_GNU_IFUNC)
+		return 1;
+	int rc = lp_link_ifunc_value(s->t, f, f->sym.name, &out->addr, err);
+	if (rc == 0 && !out->addr)
+		out->resolver = f->addr;
+	return rc < 0 ? rc : 1;
+}
+
+int lp_link_bind_name(struct lp_target *t, const char *name, const char *version, struct lp_link_bound *out,
+		      struct lp_err *err)
+{
+	struct scope s;
+	struct lp_found f;
+	int rc = open_scope(&s, t, err);
+	if (rc < 0 || !lp_scope_bind(s.images, s.nr, name, version, &f))
+		return rc;
+	return bound_of(&s, &f, out, err);
+}
+
+/* Global ones, of `first` only when it has any. */
+static int choose_unexported(const lp_found_vec *found, size_t first, const char *name, struct lp_found *out,
+			     struct lp_err *err)
+{
+	for (int pass = 0; pass < 2; pass++) {
+		size_t nr = 0;
+		for (size_t i = 0; i < found->nr; i++)
+			if (is_global(&found->items[i]) && (pass || found->items[i].image == first) && nr++ == 0)
+				*out = found->items[i];
+		if (nr > 1)
+			return lp_fail(err, LP_EAMBIGUOUS, "the target exports no %s, and has more than one", name);
+		if (nr == 1)
+			return 1;
+	}
+	return 0;
+}
+
+int lp_link_bind_unexported(struct lp_target *t, size_t first, const char *name, struct lp_link_bound *out,
+			    struct lp_err *err)
+{
+	struct scope s;
+	struct lp_found f;
+	struct lp_symspec spec = {.name = lp_strdup(name)};
+	lp_found_vec found = {0};
+	int rc = open_scope(&s, t, err);
+	rc = rc ? rc : lp_scope_find(s.images, s.nr, &spec, &found, err);
+	rc = rc ? rc : choose_unexported(&found, first, name, &f, err);
+	rc = rc == 1 ? bound_of(&s, &f, out, err) : rc;
+	lp_vec_free(&found);
+	lp_symspec_free(&spec);
+	return rc;
 }
 
 /* ---- relocations, judged before any is applied ---- */

@@ -67,6 +67,23 @@ const char *lp_object_place(const struct lp_object *o, uint64_t vaddr, char *out
 /* Binds everything that relocations refer to. */
 int lp_object_bind_all(struct lp_object *o, struct lp_target *t, struct lp_err *err);
 
+/* What a name means in the target. */
+struct lp_link_bound {
+	lp_addr addr;	  /* TLS: offset in the block of images[image] */
+	lp_addr pointer;  /* what its address compares equal to, where that differs from addr; 0 = nowhere */
+	lp_addr resolver; /* of an IFUNC whose value is not known, else 0 */
+	uint64_t size;
+	size_t image;
+	bool tls;
+};
+
+/* As the dynamic linker would bind a reference (version NULL: any): 1 = found, 0 = not, negative = error. */
+int lp_link_bind_name(struct lp_target *t, const char *name, const char *version, struct lp_link_bound *out,
+		      struct lp_err *err);
+/* A global symbol that is not exported: that of images[first], else the one that the others have.  -LP_EAMBIGUOUS. */
+int lp_link_bind_unexported(struct lp_target *t, size_t first, const char *name, struct lp_link_bound *out,
+			    struct lp_err *err);
+
 /* The value that the target's own GOTs hold for an IFUNC, or 0 when none holds one that can be trusted. */
 int lp_link_ifunc_value(struct lp_target *t, const struct lp_found *ifunc, const char *name, lp_addr *out,
 			struct lp_err *err);

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/ledger.h"
+#include "core/actions.h"
+#include "core/kept.h"
 
 static void list_writes(const struct lp_ledger_entry *e, struct lp_listed *out)
 {
@@ -26,7 +27,7 @@ static void list_rooms(const struct lp_ledger_entry *e, struct lp_listed *out)
 	out->rooms = lp_alloc(e->nr_rooms * sizeof *out->rooms);
 	for (size_t i = 0; i < e->nr_rooms; i++) {
 		const struct lp_entry_room *r = &e->rooms[i];
-		if (e->state == LP_REVERTED && r->kind == LP_ROOM_ISLANDS)
+		if (e->state == LP_REVERTED && lp_room_goes_with_jumps(r->kind))
 			continue; /* gone with the jumps */
 		out->rooms[out->nr_rooms++] = (struct lp_listed_room){.kind = (enum lp_room_kind)r->kind,
 								      .name = lp_strdup(r->name),
@@ -36,7 +37,30 @@ static void list_rooms(const struct lp_ledger_entry *e, struct lp_listed *out)
 	}
 }
 
-static void list_entry(const struct lp_ledger_entry *e, struct lp_listed *out)
+static void list_object(const struct lp_kpatch *k, struct lp_listed_object *out)
+{
+	char hex[2 * LP_BUILD_ID_MAX + 1];
+	lp_build_id_hex(&k->build_id, hex);
+	*out = (struct lp_listed_object){.id = lp_strdup(k->id),
+					 .object = lp_strdup(k->object),
+					 .build_id = lp_strdup(hex),
+					 .tool = lp_strdup(k->tool),
+					 .level = k->level,
+					 .nr_functions = (size_t)k->nr_records};
+}
+
+static void list_objects(struct lp_target *t, const struct lp_ledger_entry *e, struct lp_listed *out)
+{
+	out->objects = lp_alloc((e->nr_rooms + 1) * sizeof *out->objects);
+	for (size_t i = 0; e->state == LP_APPLIED && i < e->nr_rooms; i++) {
+		struct lp_kpatch *k = lp_kept_read(t, &e->rooms[i]);
+		if (k)
+			list_object(k, &out->objects[out->nr_objects++]);
+		lp_kpatch_free(k);
+	}
+}
+
+static void list_entry(struct lp_target *t, const struct lp_ledger_entry *e, struct lp_listed *out)
 {
 	*out = (struct lp_listed){.id = e->id,
 				  .state = (enum lp_entry_state)e->state,
@@ -47,6 +71,7 @@ static void list_entry(const struct lp_ledger_entry *e, struct lp_listed *out)
 				  .nr_builds_on = e->nr_deps};
 	list_writes(e, out);
 	list_rooms(e, out);
+	list_objects(t, e, out);
 }
 
 static int by_id(const void *a, const void *b)
@@ -83,7 +108,7 @@ static int list(struct lp_target *t, struct lp_listing *out, struct lp_err *err)
 	uint64_t off = 0;
 	struct lp_ledger_entry e;
 	while ((rc = lp_ledger_next(&l, &off, &e, err)) == 1) {
-		list_entry(&e, lp_vec_add(&items));
+		list_entry(t, &e, lp_vec_add(&items));
 		lp_ledger_entry_free(&e);
 	}
 	out->items = items.items;
@@ -108,8 +133,15 @@ void lp_listing_free(struct lp_listing *l)
 			lp_free(e->rooms[k].name);
 			lp_free(e->rooms[k].path);
 		}
+		for (size_t k = 0; k < e->nr_objects; k++) {
+			lp_free(e->objects[k].id);
+			lp_free(e->objects[k].object);
+			lp_free(e->objects[k].build_id);
+			lp_free(e->objects[k].tool);
+		}
 		lp_free(e->writes);
 		lp_free(e->rooms);
+		lp_free(e->objects);
 		lp_free(e->builds_on);
 		lp_free(e->name);
 	}

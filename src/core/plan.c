@@ -17,6 +17,7 @@
 
 #include "base/bits.h"
 #include "base/fdio.h"
+#include "core/foreign.h"
 #include "core/preserve.h"
 
 #define CODE_MAX 65536u /* bytes of a function that are looked at */
@@ -50,19 +51,24 @@ static struct lp_range wanted_near(struct lp_plan *p, const char *mem)
 	return (struct lp_range){0, 0};
 }
 
-/* Within reach if there is a hole within reach, else anywhere: islands bridge the rest. */
-static int choose_hole(struct lp_plan *p, struct lp_range near, uint64_t size, lp_addr *at, struct lp_err *err)
+int lp_plan_choose_hole(struct lp_plan *p, struct lp_range near, uint64_t reach, uint64_t size, lp_addr *at,
+			struct lp_err *err)
 {
-	int rc = p->t->ops->near_hole(p->t, near, p->t->isa->reach, size, p->taken.items, p->taken.nr, at, NULL);
-	if (rc < 0)
-		rc = p->t->ops->near_hole(p->t, near, 0, size, p->taken.items, p->taken.nr, at, err);
+	int rc = p->t->ops->near_hole(p->t, near, reach, size, p->taken.items, p->taken.nr, at, err);
 	if (rc == 0)
 		lp_vec_push(&p->taken, ((struct lp_range){*at, *at + size}));
 	return rc;
 }
 
-static struct lp_room *add_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path,
-				struct lp_range range)
+/* Within reach if there is a hole within reach, else anywhere: islands bridge the rest. */
+static int choose_hole(struct lp_plan *p, struct lp_range near, uint64_t size, lp_addr *at, struct lp_err *err)
+{
+	int rc = lp_plan_choose_hole(p, near, p->t->isa->reach, size, at, NULL);
+	return rc < 0 ? lp_plan_choose_hole(p, near, 0, size, at, err) : rc;
+}
+
+struct lp_room *lp_plan_add_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path,
+				 struct lp_range range)
 {
 	struct lp_room *r = lp_vec_add(&p->rooms);
 	r->kind = kind;
@@ -73,10 +79,10 @@ static struct lp_room *add_room(struct lp_plan *p, enum lp_room_kind kind, const
 	return r;
 }
 
-static struct lp_room *add_plain_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path,
-				      struct lp_range range, unsigned prot)
+struct lp_room *lp_plan_add_plain_room(struct lp_plan *p, enum lp_room_kind kind, const char *name, const char *path,
+				       struct lp_range range, unsigned prot)
 {
-	struct lp_room *r = add_room(p, kind, name, path, range);
+	struct lp_room *r = lp_plan_add_room(p, kind, name, path, range);
 	r->request.pieces[0].range = range;
 	r->request.pieces[0].prot = prot;
 	r->request.nr_pieces = 1;
@@ -98,8 +104,9 @@ static int place_memory(struct lp_plan *p, struct lp_mem *m, enum lp_room_kind k
 	for (size_t i = 0; i < p->ps->nr; i++)
 		is_code |= kind == LP_ROOM_FILE && p->ps->ops[i].kind == LP_OP_JMP &&
 			   uses_mem(&p->ps->ops[i].to, m->op->mem);
-	struct lp_room *r = add_plain_room(p, kind, m->op->mem, path, (struct lp_range){m->base, m->base + whole},
-					   LP_PROT_READ | (is_code ? LP_PROT_EXEC : LP_PROT_WRITE));
+	struct lp_room *r =
+		lp_plan_add_plain_room(p, kind, m->op->mem, path, (struct lp_range){m->base, m->base + whole},
+				       LP_PROT_READ | (is_code ? LP_PROT_EXEC : LP_PROT_WRITE));
 	r->used = size;
 	return 0;
 }
@@ -139,8 +146,8 @@ static int place_object(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	m->room = p->rooms.nr;
-	struct lp_room *r =
-		add_room(p, LP_ROOM_OBJECT, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
+	struct lp_room *r = lp_plan_add_room(p, LP_ROOM_OBJECT, m->op->mem, m->op->path,
+					     (struct lp_range){m->base, m->base + m->size});
 	lp_object_room(m->object, m->base, &r->request);
 	return 0;
 }
@@ -172,14 +179,16 @@ static int place_dlopen(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 		rc = choose_hole(p, (struct lp_range){0, 0}, m->size, &m->base, err);
 	}
 	m->room = p->rooms.nr;
-	struct lp_room *r =
-		add_room(p, LP_ROOM_HANDLE, m->op->mem, m->op->path, (struct lp_range){m->base, m->base + m->size});
+	struct lp_room *r = lp_plan_add_room(p, LP_ROOM_HANDLE, m->op->mem, m->op->path,
+					     (struct lp_range){m->base, m->base + m->size});
 	r->handle = o ? o->handle : 0;
 	return rc;
 }
 
 static int place_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
+	if (op->kind == LP_OP_OBJECT)
+		return lp_plan_place_kpatch(p, op, err);
 	if (op->kind != LP_OP_NEW && op->kind != LP_OP_LOAD && op->kind != LP_OP_DL)
 		return 0;
 	struct lp_mem *m = lp_vec_add(&p->mems);
@@ -193,6 +202,8 @@ static int place_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 
 static int link_mem(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 {
+	if (m->relink)
+		return lp_plan_link_kpatch(p, m, err);
 	if (!m->object)
 		return 0;
 	struct lp_room *r = &p->rooms.items[m->room];
@@ -221,8 +232,8 @@ static int add_islands(struct lp_plan *p, const struct lp_entry *e, lp_addr dest
 			       "there is no free page within reach of " LP_ADDR " for an island to " LP_ADDR, from,
 			       dest);
 	lp_vec_push(&p->taken, ((struct lp_range){hole, hole + LP_PAGE}));
-	*room = add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE},
-			       LP_PROT_READ | LP_PROT_EXEC);
+	*room = lp_plan_add_plain_room(p, LP_ROOM_ISLANDS, "islands", NULL, (struct lp_range){hole, hole + LP_PAGE},
+				       LP_PROT_READ | LP_PROT_EXEC);
 	(*room)->bytes = lp_alloc(LP_PAGE);
 	(*room)->used = 0;
 	return 0;
@@ -306,7 +317,7 @@ static void writers_free(struct writers *w)
 }
 
 /* Memory as it was before any patch: newest old bytes first, so that the oldest end up on top. */
-static int read_original(struct lp_plan *p, lp_addr at, uint8_t *data, size_t len, struct lp_err *err)
+int lp_plan_read_original(struct lp_plan *p, lp_addr at, uint8_t *data, size_t len, struct lp_err *err)
 {
 	struct writers who;
 	int rc = p->t->ops->read(p->t, at, data, len, err);
@@ -321,10 +332,10 @@ static int read_original(struct lp_plan *p, lp_addr at, uint8_t *data, size_t le
 					data[w->at + b - at] = w->old_bytes[b];
 		}
 	writers_free(&who);
-	return rc;
+	return rc ? rc : lp_foreign_take_off(p, at, data, len, err);
 }
 
-static void add_dep(struct lp_plan *p, uint64_t id)
+void lp_plan_add_dep(struct lp_plan *p, uint64_t id)
 {
 	size_t i = 0;
 	while (i < p->deps.nr && p->deps.items[i] < id)
@@ -346,7 +357,7 @@ static int depend_on_owner(struct lp_plan *p, lp_addr at, struct lp_err *err)
 		return rc;
 	rc = lp_ledger_read(&p->ledger, off, &e, err);
 	if (rc == 0) {
-		add_dep(p, e.id);
+		lp_plan_add_dep(p, e.id);
 		lp_ledger_entry_free(&e);
 	}
 	return rc;
@@ -370,7 +381,7 @@ static int stack_on(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
 					     w->symbol, w->at, w->len, who.items[i].id, o->symbol, o->at, o->len);
 			} else if (!w->over) {
 				w->over = who.items[i].id;
-				add_dep(p, w->over);
+				lp_plan_add_dep(p, w->over);
 				/* What is being replaced now is the earlier replacement. */
 				if (o->replacement.start < o->replacement.end)
 					lp_vec_push(&p->guards,
@@ -386,8 +397,8 @@ static int stack_on(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
 
 /* ---- writes ---- */
 
-static struct lp_write *add_write(struct lp_plan *p, const struct lp_op *op, enum lp_write_kind kind, lp_addr at,
-				  const void *bytes, size_t len, const char *symbol)
+struct lp_write *lp_plan_add_write(struct lp_plan *p, const struct lp_op *op, enum lp_write_kind kind, lp_addr at,
+				   const void *bytes, size_t len, const char *symbol)
 {
 	struct lp_write *w = lp_vec_add(&p->writes);
 	w->at = at;
@@ -401,7 +412,7 @@ static struct lp_write *add_write(struct lp_plan *p, const struct lp_op *op, enu
 	return w;
 }
 
-static int finish_write(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
+int lp_plan_finish_write(struct lp_plan *p, struct lp_write *w, struct lp_err *err)
 {
 	int rc = p->t->ops->read(p->t, w->at, w->old_bytes, w->len, err);
 	return rc ? rc : stack_on(p, w, err);
@@ -444,7 +455,7 @@ static int read_code(struct lp_plan *p, const struct lp_place *at, uint8_t **win
 		want = room;
 	uint64_t before = at->addr - area.range.start < BEFORE ? at->addr - area.range.start : BEFORE;
 	*window = lp_alloc(before + want);
-	rc = read_original(p, at->addr - before, *window, before + want, err);
+	rc = lp_plan_read_original(p, at->addr - before, *window, before + want, err);
 	*req = (struct lp_entry_request){.addr = at->addr,
 					 .code = *window + before,
 					 .code_len = want,
@@ -473,7 +484,7 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 			    ((struct lp_guard){{e->jump_at - 1, e->jump_at + e->jump_len}, lp_strdup(at->name)}));
 	for (int i = 0; i < nr && rc == 0; i++) {
 		struct lp_write *w =
-			add_write(p, op, LP_WRITE_CODE, pieces[i].at, pieces[i].bytes, pieces[i].len, at->name);
+			lp_plan_add_write(p, op, LP_WRITE_CODE, pieces[i].at, pieces[i].bytes, pieces[i].len, at->name);
 		/* The hole of a hop is padding: nobody runs there, only the entry has a body to be clear of. */
 		if (i == nr - 1) {
 			w->body = body_of(at);
@@ -481,7 +492,7 @@ static int jump_writes(struct lp_plan *p, const struct lp_op *op, const struct l
 			w->replacement = (struct lp_range){to->addr, to->addr + (to->size ? to->size : 1)};
 			w->preserves = lp_strdup(keep->text);
 		}
-		rc = finish_write(p, w, err);
+		rc = lp_plan_finish_write(p, w, err);
 	}
 	return rc;
 }
@@ -494,7 +505,7 @@ static int on_instruction(struct lp_plan *p, const struct lp_place *place, struc
 	    place->addr - f.addr >= f.sym.size || f.sym.size > CODE_MAX)
 		return 0;
 	uint8_t *code = lp_alloc(f.sym.size);
-	int rc = read_original(p, f.addr, code, f.sym.size, err);
+	int rc = lp_plan_read_original(p, f.addr, code, f.sym.size, err);
 	uint64_t at = 0, wanted = place->addr - f.addr, n = 1;
 	for (; rc == 0 && n && at < wanted; at += n)
 		n = p->t->isa->insn_length(code + at, f.sym.size - at, f.addr + at);
@@ -518,6 +529,35 @@ static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct
 	return rc ? rc : on_instruction(p, to, err);
 }
 
+int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, const struct lp_place *to,
+		 struct lp_err *err)
+{
+	uint8_t *window = NULL;
+	struct lp_entry_request req;
+	struct lp_entry e = {0};
+	int rc = check_ends(p, at, to, err);
+	rc = rc ? rc : read_code(p, at, &window, &req, err);
+	if (rc == 0) {
+		req.body_stays_live = op->allow_active || p->opts.allow_active;
+		rc = p->t->isa->entry(&req, &e, err);
+		if (rc < 0)
+			rc = lp_err_context(err, rc, "cannot put a jump on %s", at->name);
+	}
+	lp_addr aim = to->addr;
+	struct lp_keep keep = {0};
+	if (rc == 0 && !op->clobber)
+		rc = lp_keep_find(p, at, to, &keep, err);
+	if (rc == 0 && keep.regs)
+		rc = make_thunk(p, &e, to->addr, &keep, &aim, err);
+	else if (rc == 0 && !p->t->isa->reaches(&e, aim))
+		rc = make_island(p, &e, to->addr, &aim, err);
+	rc = rc ? rc : jump_writes(p, op, at, to, &e, aim, &keep, err);
+	rc = rc ? rc : depend_on_owner(p, to->addr, err);
+	lp_keep_free(&keep);
+	lp_free(window);
+	return rc;
+}
+
 static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
 	struct lp_place at = {0}, to = {0};
@@ -525,29 +565,7 @@ static int plan_jmp(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	rc = rc ? rc : lp_resolve(p, &op->to, &to, err);
 	if (rc < 0)
 		return rc;
-	uint8_t *window = NULL;
-	struct lp_entry_request req;
-	struct lp_entry e = {0};
-	rc = check_ends(p, &at, &to, err);
-	rc = rc ? rc : read_code(p, &at, &window, &req, err);
-	if (rc == 0) {
-		req.body_stays_live = op->allow_active || p->opts.allow_active;
-		rc = p->t->isa->entry(&req, &e, err);
-		if (rc < 0)
-			rc = lp_err_context(err, rc, "cannot put a jump on %s", at.name);
-	}
-	lp_addr aim = to.addr;
-	struct lp_keep keep = {0};
-	if (rc == 0 && !op->clobber)
-		rc = lp_keep_find(p, &at, &to, &keep, err);
-	if (rc == 0 && keep.regs)
-		rc = make_thunk(p, &e, to.addr, &keep, &aim, err);
-	else if (rc == 0 && !p->t->isa->reaches(&e, aim))
-		rc = make_island(p, &e, to.addr, &aim, err);
-	rc = rc ? rc : jump_writes(p, op, &at, &to, &e, aim, &keep, err);
-	rc = rc ? rc : depend_on_owner(p, to.addr, err);
-	lp_keep_free(&keep);
-	lp_free(window);
+	rc = lp_plan_jump(p, op, &at, &to, err);
 	lp_buf_printf(&p->ops_text, "jmp " LP_ADDR " " LP_ADDR "\n", at.addr, to.addr);
 	return lp_at_where(err, rc, &op->where);
 }
@@ -628,9 +646,9 @@ static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	unsigned prot = 0;
 	rc = mapped(p, at.addr, len, &prot, err);
 	if (rc == 0) {
-		struct lp_write *w = add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA, at.addr,
-					       value, len, at.name);
-		rc = finish_write(p, w, err);
+		struct lp_write *w = lp_plan_add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA,
+						       at.addr, value, len, at.name);
+		rc = lp_plan_finish_write(p, w, err);
 	}
 	if (rc == 0 && op->value_is_addr)
 		rc = depend_on_owner(p, to.addr, err);
@@ -658,9 +676,10 @@ static int plan_got(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	for (size_t i = 0; i < slots.nr && rc == 0; i++) {
 		uint8_t pointer[8];
 		lp_put64(pointer, to.addr);
-		struct lp_write *w = add_write(p, op, LP_WRITE_GOT, slots.items[i], pointer, sizeof pointer, spec.name);
+		struct lp_write *w =
+			lp_plan_add_write(p, op, LP_WRITE_GOT, slots.items[i], pointer, sizeof pointer, spec.name);
 		w->replacement = (struct lp_range){to.addr, to.addr + (to.size ? to.size : 1)};
-		rc = finish_write(p, w, err);
+		rc = lp_plan_finish_write(p, w, err);
 		lp_buf_printf(&p->ops_text, "got " LP_ADDR " " LP_ADDR "\n", w->at, to.addr);
 	}
 	rc = rc ? rc : depend_on_owner(p, to.addr, err);
@@ -695,6 +714,10 @@ static int plan_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *err
 		return plan_jmp(p, op, err);
 	case LP_OP_GOT:
 		return plan_got(p, op, err);
+	case LP_OP_OBJECT:
+		return lp_plan_apply_kpatch(p, op, err);
+	case LP_OP_UNDO:
+		return lp_plan_undo_foreign(p, op, err);
 	}
 	return -EINVAL;
 }
@@ -804,6 +827,7 @@ void lp_plan_reset(struct lp_plan *p)
 {
 	for (size_t i = 0; i < p->mems.nr; i++) {
 		lp_object_close(p->mems.items[i].object);
+		lp_relink_close(p->mems.items[i].relink);
 		lp_elf_close(p->mems.items[i].file);
 	}
 	for (size_t i = 0; i < p->rooms.nr; i++) {
@@ -820,6 +844,9 @@ void lp_plan_reset(struct lp_plan *p)
 	for (size_t i = 0; i < p->guards.nr; i++)
 		lp_free(p->guards.items[i].symbol);
 	p->mems.nr = p->rooms.nr = p->writes.nr = p->guards.nr = p->deps.nr = p->taken.nr = p->thunks.nr = 0;
+	lp_plan_forget_kept(p);
+	lp_foreign_free(&p->foreign);
+	p->foreign_read = false;
 	lp_contracts_free(p->contracts);
 	p->contracts = NULL;
 	lp_buf_free(&p->ops_text);
@@ -839,5 +866,6 @@ void lp_plan_free(struct lp_plan *p)
 	lp_vec_free(&p->taken);
 	lp_vec_free(&p->opened);
 	lp_vec_free(&p->thunks);
+	lp_vec_free(&p->kept);
 	lp_free(p);
 }

@@ -29,7 +29,9 @@ const char *lp_room_kind_name(enum lp_room_kind k)
 					    [LP_ROOM_FILE] = "file",
 					    [LP_ROOM_MEMORY] = "memory",
 					    [LP_ROOM_ISLANDS] = "islands",
-					    [LP_ROOM_HANDLE] = "dlopen"};
+					    [LP_ROOM_HANDLE] = "dlopen",
+					    [LP_ROOM_PATCH] = "patch",
+					    [LP_ROOM_SOURCE] = "source"};
 	return (unsigned)k < LP_ARRAY_SIZE(names) ? names[k] : "unknown";
 }
 

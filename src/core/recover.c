@@ -93,8 +93,17 @@ static int take_back(struct recover *r, struct lp_result *out, struct lp_err *er
 static bool keeps_rooms(const struct lp_ledger_entry *e)
 {
 	for (size_t i = 0; i < e->nr_rooms; i++)
-		if (e->rooms[i].kind != LP_ROOM_ISLANDS)
+		if (!lp_room_goes_with_jumps(e->rooms[i].kind))
 			return true;
+	return false;
+}
+
+/* A hook of a patch that never came to life may still be running in it. */
+static bool may_be_in_use(struct recover *r, const struct lp_ledger_entry *e)
+{
+	for (size_t i = 0; i < e->nr_rooms; i++)
+		if (e->rooms[i].kind == LP_ROOM_PATCH)
+			return !lp_rooms_unused(r->t, e, 1, r->opts);
 	return false;
 }
 
@@ -104,6 +113,12 @@ static int tidy(struct recover *r, struct lp_err *err)
 	for (size_t i = 0; i < r->entries.nr && rc == 0; i++) {
 		const struct lp_ledger_entry *e = &r->entries.items[i];
 		bool never_lived = e->state == LP_PREPARED;
+		if (never_lived && may_be_in_use(r, e)) {
+			rc = lp_ledger_set_state(&r->ledger, e->off, LP_REVERTED, err);
+			never_lived = false;
+		}
+		if (rc < 0)
+			break;
 		rc = lp_drop_rooms(r->t, e, never_lived, err);
 		if (rc == 0 && (never_lived || !keeps_rooms(e)))
 			rc = lp_ledger_remove(&r->ledger, e->off, err);

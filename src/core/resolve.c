@@ -199,13 +199,14 @@ static int resolve_symbol(struct lp_plan *p, const struct lp_addr_expr *e, struc
 	return rc;
 }
 
-static int resolve_number(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place *out, struct lp_err *err)
+int lp_resolve_number(struct lp_plan *p, lp_addr at, struct lp_place *out, struct lp_err *err)
 {
 	struct lp_area area;
-	int rc = p->t->ops->area(p->t, e->number, &area, err);
+	*out = (struct lp_place){.mem = LP_NONE};
+	int rc = p->t->ops->area(p->t, at, &area, err);
 	if (rc < 0)
-		return lp_fail(err, LP_EUNMAPPED, "nothing is mapped at " LP_ADDR " in %s", e->number, p->t->label);
-	out->addr = e->number;
+		return lp_fail(err, LP_EUNMAPPED, "nothing is mapped at " LP_ADDR " in %s", at, p->t->label);
+	out->addr = at;
 	limit_of(p, out->addr, &out->limit);
 	struct lp_found f;
 	/* An address that is a function's first byte is that function. */
@@ -222,7 +223,7 @@ static int resolve_number(struct lp_plan *p, const struct lp_addr_expr *e, struc
 static size_t find_mem(const struct lp_plan *p, const char *name)
 {
 	for (size_t i = 0; i < p->mems.nr; i++)
-		if (strcmp(p->mems.items[i].op->mem, name) == 0)
+		if (p->mems.items[i].op->mem && strcmp(p->mems.items[i].op->mem, name) == 0)
 			return i;
 	return LP_NONE;
 }
@@ -283,7 +284,7 @@ int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place 
 	int rc = -EINVAL;
 	switch (e->kind) {
 	case LP_ADDR_INT:
-		rc = resolve_number(p, e, out, err);
+		rc = lp_resolve_number(p, e->number, out, err);
 		break;
 	case LP_ADDR_MEM:
 	case LP_ADDR_MEMSYM:

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "core/actions.h"
+#include "core/inside.h"
 #include "core/txn.h"
 
 struct revert {
@@ -18,6 +19,7 @@ struct revert {
 	const struct lp_apply_opts *opts;
 	struct lp_ledger ledger;
 	LP_VEC(struct lp_ledger_entry) entries; /* newest first */
+	LP_VEC(bool) live;			/* which of them were applied when we came */
 	struct lp_txn x;
 };
 
@@ -176,6 +178,33 @@ static int change_back(struct revert *r, struct lp_result *out, struct lp_err *e
 	return rc;
 }
 
+/* The newest patch's hooks first. */
+static int run_hooks(struct revert *r, enum lp_kpatch_hook kind, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < r->entries.nr && rc == 0; i++) {
+		lp_hook_vec hooks = {0};
+		if (r->live.items[i])
+			lp_hooks_of_entry(r->t, &r->entries.items[i], &hooks);
+		rc = lp_hooks_run(r->t, hooks.items, hooks.nr, kind, r->opts->timeout_ms, err);
+		lp_vec_free(&hooks);
+	}
+	return rc;
+}
+
+static void note_live(struct revert *r)
+{
+	for (size_t i = 0; i < r->entries.nr; i++)
+		lp_vec_push(&r->live, r->entries.items[i].state == LP_APPLIED);
+}
+
+static void finish(struct revert *r)
+{
+	struct lp_err err = {0};
+	if (run_hooks(r, LP_HOOK_POST_REVERT, &err) < 0)
+		lp_warn("%s; the patches are reverted all the same", err.text);
+}
+
 static int revert_locked(struct revert *r, const uint64_t *ids, size_t nr, struct lp_result *out, struct lp_err *err)
 {
 	int rc = lp_recover_locked(r->t, r->opts, out, err);
@@ -186,10 +215,13 @@ static int revert_locked(struct revert *r, const uint64_t *ids, size_t nr, struc
 	if (rc < 0 || r->entries.nr == 0)
 		return rc;
 	qsort(r->entries.items, r->entries.nr, sizeof *r->entries.items, newest_first);
+	note_live(r);
 	rc = check_dependents(r, err);
+	rc = rc ? rc : run_hooks(r, LP_HOOK_PRE_REVERT, err);
 	rc = rc ? rc : change_back(r, out, err);
 	if (rc < 0)
 		return rc;
+	finish(r);
 	out->id = r->entries.items[0].id;
 	out->nr_patches = r->entries.nr;
 	/* The program is as it was.  What follows is housekeeping: a failure of it is told, but is not one of the revert,
@@ -212,6 +244,7 @@ int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct 
 	for (size_t i = 0; i < r.entries.nr; i++)
 		lp_ledger_entry_free(&r.entries.items[i]);
 	lp_vec_free(&r.entries);
+	lp_vec_free(&r.live);
 	t->ops->unlock(t);
 	return rc;
 }

@@ -21,6 +21,7 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "core/actions.h"
+#include "core/inside.h"
 #include "core/quiesce.h"
 
 #define CHUNK (1u << 20)
@@ -34,7 +35,12 @@ struct search {
 
 static bool is_own(enum lp_room_kind kind)
 {
-	return kind == LP_ROOM_OBJECT || kind == LP_ROOM_FILE || kind == LP_ROOM_MEMORY;
+	return kind == LP_ROOM_OBJECT || kind == LP_ROOM_FILE || kind == LP_ROOM_MEMORY || kind == LP_ROOM_PATCH;
+}
+
+bool lp_room_goes_with_jumps(uint32_t kind)
+{
+	return kind == LP_ROOM_ISLANDS || kind == LP_ROOM_SOURCE;
 }
 
 static bool in_rooms(const struct search *s, lp_addr v)
@@ -135,8 +141,33 @@ static bool pointed_to(struct search *s)
 	return found;
 }
 
-bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
-		     const struct lp_apply_opts *opts)
+/* The run-time library points to the tables it knows; false: some must stay known. */
+static bool forget_frames(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr)
+{
+	bool all = true;
+	for (size_t i = 0; i < nr; i++)
+		for (size_t k = 0; k < entries[i].nr_rooms && all; k++) {
+			const struct lp_entry_room *r = &entries[i].rooms[k];
+			if (r->kind == LP_ROOM_PATCH && r->handle)
+				all = lp_frames_forget(t, r->range, r->handle);
+		}
+	return all;
+}
+
+/* The code stays, and may throw. */
+static void remember_frames(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
+			    const struct lp_apply_opts *opts)
+{
+	for (size_t i = 0; i < nr; i++)
+		for (size_t k = 0; k < entries[i].nr_rooms; k++) {
+			const struct lp_entry_room *r = &entries[i].rooms[k];
+			if (r->kind == LP_ROOM_PATCH && r->handle)
+				lp_frames_register(t, r->range, r->handle, opts->timeout_ms, NULL);
+		}
+}
+
+static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
+				const struct lp_apply_opts *opts)
 {
 	struct search s = {.t = t};
 	struct lp_quiesce q = {.t = t, .timeout_ms = opts->timeout_ms, .interrupted = opts->interrupted};
@@ -168,12 +199,28 @@ bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries,
 	return unused;
 }
 
+bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
+		     const struct lp_apply_opts *opts)
+{
+	if (!forget_frames(t, entries, nr))
+		return false;
+	bool unused = nobody_points_there(t, entries, nr, opts);
+	if (!unused)
+		remember_frames(t, entries, nr, opts);
+	return unused;
+}
+
 int lp_drop_rooms(struct lp_target *t, const struct lp_ledger_entry *e, bool own_too, struct lp_err *err)
 {
 	LP_VEC(struct lp_range) gone = {0};
-	for (size_t i = 0; i < e->nr_rooms; i++)
-		if (e->rooms[i].kind == LP_ROOM_ISLANDS || (own_too && is_own(e->rooms[i].kind)))
-			lp_vec_push(&gone, e->rooms[i].range);
+	for (size_t i = 0; i < e->nr_rooms; i++) {
+		const struct lp_entry_room *r = &e->rooms[i];
+		bool goes = lp_room_goes_with_jumps(r->kind) || (own_too && is_own(r->kind));
+		if (goes && r->kind == LP_ROOM_PATCH && r->handle)
+			goes = lp_frames_forget(t, r->range, r->handle);
+		if (goes)
+			lp_vec_push(&gone, r->range);
+	}
 	int rc = gone.nr ? t->ops->drop_rooms(t, e->id, gone.items, gone.nr, err) : 0;
 	lp_vec_free(&gone);
 	return rc;
@@ -193,7 +240,7 @@ static size_t bytes_kept(const struct lp_ledger_entry *e)
 {
 	size_t sum = 0;
 	for (size_t i = 0; i < e->nr_rooms; i++)
-		if (e->rooms[i].kind != LP_ROOM_ISLANDS)
+		if (!lp_room_goes_with_jumps(e->rooms[i].kind))
 			sum += (size_t)(e->rooms[i].range.end - e->rooms[i].range.start);
 	return sum;
 }

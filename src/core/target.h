@@ -133,4 +133,8 @@ const struct lp_image *lp_target_image_at(struct lp_target *t, lp_addr at, uint6
 /* The symbol that covers `at` (debug file, .symtab, .dynsym); addr is its run-time start.  false when none. */
 bool lp_target_symbol_at(struct lp_target *t, lp_addr at, struct lp_found *out);
 
+	/* Have a thread call a C function that takes up to six integers; it stands outside of allocator and loader then.
+	 * -LP_ENOTHREAD: no thread was fit, nothing ran; -LP_ETIMEOUT: it may be running still.  NULL: cannot be done. */
+	int (*call)(struct lp_target *t, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
+		    struct lp_err *err);
 #endif

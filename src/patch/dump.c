@@ -123,6 +123,10 @@ static void print_op(const struct lp_op *op, struct lp_buf *out)
 		lp_buf_printf(out, "# %s\n", op->path);
 		return;
 	}
+	if (op->kind == LP_OP_UNDO) {
+		lp_buf_printf(out, "# undo %s\n", op->mem);
+		return;
+	}
 	const struct lp_op_syntax *syntax = lp_op_syntax_of(op->kind);
 	lp_buf_str(out, syntax->name);
 	print_options(syntax, op, out);

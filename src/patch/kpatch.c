@@ -122,6 +122,8 @@ static int read_header(struct lp_kpatch *k, struct lp_err *err)
 	k->build_time = (int64_t)lp_get64(k->bytes + l->build_time);
 	k->level = lp_get32(k->bytes + l->entries + sizeof(uint32_t) * LP_KPATCH_ENTRY_LEVEL);
 	int rc = l->id ? text_field(k, l->id, ID_SIZE, "patch id", &k->id, err) : 0;
+	if (rc == 0 && k->id[0] && lp_kpatch_check_id(k->id, NULL) < 0)
+		rc = lp_fail(err, LP_EKPATCH, "%s: the patch id in the header is not printable", k->path);
 	rc = rc ? rc : text_field(k, l->modulename, MODULENAME_SIZE, "object's name", &k->object, err);
 	return rc ? rc : read_build_id(k, l, err);
 }
@@ -502,7 +504,8 @@ static int take_meta(struct lp_kpatch *k, json_t *meta, struct lp_err *err)
 	if (json_integer_value(version) != 1)
 		return lp_fail(err, LP_EVERSION, "%s: .livepatch.meta is of version %lld, and this livepatch knows 1",
 			       k->path, (long long)json_integer_value(version));
-	if (json_is_integer(level) && json_integer_value(level) >= 0 && json_integer_value(level) <= UINT32_MAX)
+	/* A store writes the level of what it holds into the header. */
+	if (!k->level && json_is_integer(level) && json_integer_value(level) >= 0 && json_integer_value(level) <= UINT32_MAX)
 		k->level = (uint32_t)json_integer_value(level);
 	int rc = meta_id(k, meta, err);
 	rc = rc ? rc : meta_build_id(k, meta, err);

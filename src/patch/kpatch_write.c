@@ -2,6 +2,7 @@
  * Writing .kpatch files: the header of LibcarePlus, and the JSON of
  * .livepatch.meta.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -44,8 +44,24 @@ int lp_patch_add_object(struct lp_patchset **ps, struct lp_kpatch *k, struct lp_
 	}
 	struct lp_draft *d = *ps ? lp_draft_of(*ps) : lp_draft_new("");
 	struct lp_op op = {.kind = LP_OP_OBJECT, .kpatch = k, .path = lp_strdup(k->path)};
-	op.where.file = lp_draft_file(d, k->path);
+	op.where.file = op.path; /* owned by the op, which lives as long */
 	add_name(&d->set, k);
+	lp_draft_add(d, &op);
+	*ps = &d->set;
+	return 0;
+}
+
+int lp_patch_add_undo(struct lp_patchset **ps, const char *id, struct lp_err *err)
+{
+	for (size_t i = 0; *ps && i < (*ps)->nr; i++)
+		if ((*ps)->ops[i].kind != LP_OP_UNDO)
+			return lp_fail(err, LP_EUSAGE, "undoing another tool's patch does not mix with applying one");
+	struct lp_draft *d = *ps ? lp_draft_of(*ps) : lp_draft_new("undo");
+	struct lp_op op = {.kind = LP_OP_UNDO, .mem = lp_strdup(id)};
+	char *name = lp_sprintf("%s %s", d->set.name, id);
+	op.where.file = op.mem;
+	lp_free(d->set.name);
+	d->set.name = name;
 	lp_draft_add(d, &op);
 	*ps = &d->set;
 	return 0;

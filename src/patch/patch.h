@@ -40,13 +40,15 @@ struct lp_addr_expr {
 };
 
 enum lp_op_kind {
-	LP_OP_SET,    /* set <addr> <type> <value> */
-	LP_OP_NEW,    /* new <memname> <size> */
-	LP_OP_LOAD,   /* load <memname> <filename> */
-	LP_OP_DL,     /* dl [--dlopen] <memname> <filename> */
-	LP_OP_JMP,    /* jmp [--allow-active] [--clobber] <addr1> <addr2> */
-	LP_OP_GOT,    /* got <symbol> <addr> */
-	LP_OP_OBJECT, /* no instruction of the script language: a .kpatch file as a whole */
+	LP_OP_SET,  /* set <addr> <type> <value> */
+	LP_OP_NEW,  /* new <memname> <size> */
+	LP_OP_LOAD, /* load <memname> <filename> */
+	LP_OP_DL,   /* dl [--dlopen] <memname> <filename> */
+	LP_OP_JMP,  /* jmp [--allow-active] [--clobber] <addr1> <addr2> */
+	LP_OP_GOT,  /* got <symbol> <addr> */
+	/* Below: not of the script language. */
+	LP_OP_OBJECT, /* a .kpatch file as a whole */
+	LP_OP_UNDO,   /* take back what another tool did; `mem` is the id of its patch, or its address */
 };
 
 struct lp_op {
@@ -128,6 +130,8 @@ int lp_patch_open(struct lp_patchset **ps, const char *path, struct lp_err *err)
 /* Adds what lp_kpatch_open() or lp_kpatch_from_bytes() gave, and takes it over, also on error; `*ps` may be NULL.  A
  * second patch for the same build-id is refused (-LP_EOVERLAP): of two, one transaction can only apply one. */
 int lp_patch_add_object(struct lp_patchset **ps, struct lp_kpatch *k, struct lp_err *err);
+/* Adds the undoing of another tool's patch (core.h, lp_foreign_patches); mixes with nothing else. */
+int lp_patch_add_undo(struct lp_patchset **ps, const char *id, struct lp_err *err);
 /* One line of the interactive prompt; `ps` may be NULL and is grown.  On error ps is as before. */
 int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name,
 			struct lp_err *err);

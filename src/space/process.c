@@ -432,6 +432,14 @@ static int process_dlclose(struct lp_target *t, lp_addr handle, unsigned timeout
 	return rc;
 }
 
+static int process_call(struct lp_target *t, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
+			struct lp_err *err)
+{
+	int rc = lp_call_function(proc_of(t), fn, args, result, timeout_ms, err);
+	forget_maps(process_of(t)); /* whatever it has mapped */
+	return rc;
+}
+
 /* ---- the pause ---- */
 
 #define STOP_TIMEOUT_MS 2000
@@ -553,3 +561,4 @@ void lp_target_close(struct lp_target *t)
 	lp_free(s->target.label);
 	lp_free(s);
 }
+	.call = process_call,

@@ -365,8 +365,6 @@ static int check_operands(struct args *a, struct lp_err *err)
 {
 	if (a->verb == &verb_table[VERB_CLASSIC] || a->verb == &verb_table[VERB_INTERACTIVE])
 		a->exe = a->nr_operands > 1 ? a->operands[1] : NULL;
-	if (a->verb == &verb_table[VERB_APPLY])
-		a->exe = a->nr_operands ? a->operands[0] : NULL;
 	if (a->verb != &verb_table[VERB_REVERT])
 		return 0;
 	if (a->on[OPT_ALL] && a->nr_operands)

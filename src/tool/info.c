@@ -10,6 +10,7 @@ struct info {
 	size_t nr_images;
 	thread_vec threads;
 	struct lp_listing listing;
+	struct lp_foreign_list foreign;
 	size_t nr_active;
 	uint64_t patch_bytes, kept_bytes;
 };
@@ -33,6 +34,7 @@ static int gather(const struct args *a, struct info *i, struct lp_err *err)
 		rc = i->target->ops->images(i->target, &i->images, &i->nr_images, err);
 	if (rc == 0)
 		rc = lp_ledger_list(i->target, &i->listing, err);
+	rc = rc ? rc : lp_foreign_patches(i->target, &i->foreign, err);
 	if (rc < 0)
 		return rc;
 	process_exe(a->pid, i->exe, sizeof i->exe);
@@ -45,6 +47,7 @@ static void release(struct info *i)
 {
 	lp_vec_free(&i->threads);
 	lp_listing_free(&i->listing);
+	lp_foreign_free(&i->foreign);
 	lp_target_close(i->target);
 }
 
@@ -67,9 +70,26 @@ static void print_threads(const struct info *i, bool verbose)
 		out_printf("  %7d  %s\n", i->threads.items[t].tid, i->threads.items[t].name);
 }
 
+/* Which live patches which object carries. */
+static void print_objects(const struct info *i)
+{
+	for (size_t p = 0; p < i->listing.nr; p++)
+		for (size_t o = 0; o < i->listing.items[p].nr_objects; o++) {
+			const struct lp_listed_object *x = &i->listing.items[p].objects[o];
+			out_printf("patched:  %s (build-id %s) by patch %" PRIu64 ", id %s\n", x->object, x->build_id,
+				   i->listing.items[p].id, x->id[0] ? x->id : "-");
+		}
+	for (size_t f = 0; f < i->foreign.items.nr; f++) {
+		const struct lp_foreign_patch *x = &i->foreign.items.items[f];
+		out_printf("patched:  %s (build-id %s) by %s, id %s\n", x->object, x->build_id, x->tool,
+			   x->id[0] ? x->id : "-");
+	}
+}
+
 static void print_patches(const struct info *i)
 {
 	char size[SHORT_TEXT];
+	print_objects(i);
 	if (!i->listing.ledger) {
 		out_printf("patches:  none, and never had one\n");
 		return;

@@ -169,9 +169,18 @@ static json_t *listed_room(const struct lp_listed_room *r)
 	return room;
 }
 
+static json_t *listed_object(const struct lp_listed_object *o)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "id", json_text(o->id), "object", json_text(o->object),
+			 "build_id", json_text(o->build_id), "tool", json_text(o->tool), "level", (json_int_t)o->level,
+			 "functions", (json_int_t)o->nr_functions);
+}
+
 static json_t *listed_patch(const struct lp_listed *p)
 {
-	json_t *writes = json_array(), *rooms = json_array(), *needs = json_array();
+	json_t *writes = json_array(), *rooms = json_array(), *needs = json_array(), *objects = json_array();
+	for (size_t i = 0; i < p->nr_objects; i++)
+		json_array_append_new(objects, listed_object(&p->objects[i]));
 	for (size_t i = 0; i < p->nr_writes; i++) {
 		const struct lp_listed_write *w = &p->writes[i];
 		json_array_append_new(writes, write_row(w->at, w->symbol, w->kind, w->old_bytes, w->new_bytes, w->len));
@@ -180,9 +189,9 @@ static json_t *listed_patch(const struct lp_listed *p)
 		json_array_append_new(rooms, listed_room(&p->rooms[i]));
 	for (size_t i = 0; i < p->nr_builds_on; i++)
 		json_array_append_new(needs, json_integer((json_int_t)p->builds_on[i]));
-	return json_pack("{s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "id", (json_int_t)p->id, "state",
+	return json_pack("{s:I, s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "id", (json_int_t)p->id, "state",
 			 lp_entry_state_name(p->state), "name", json_text(p->name), "time", (json_int_t)p->time,
-			 "builds_on", needs, "writes", writes, "rooms", rooms);
+			 "builds_on", needs, "objects", objects, "writes", writes, "rooms", rooms);
 }
 
 json_t *json_listing(const struct lp_listing *l)
@@ -190,6 +199,22 @@ json_t *json_listing(const struct lp_listing *l)
 	json_t *patches = json_array();
 	for (size_t i = 0; i < l->nr; i++)
 		json_array_append_new(patches, listed_patch(&l->items[i]));
+	return patches;
+}
+
+json_t *json_foreign(const struct lp_foreign_list *l)
+{
+	json_t *patches = json_array();
+	for (size_t i = 0; i < l->items.nr; i++) {
+		const struct lp_foreign_patch *f = &l->items.items[i];
+		json_t *row = json_range(f->memory);
+		json_object_update_new(row,
+				       json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I}", "tool", f->tool, "id",
+						 json_text(f->id), "object", json_text(f->object), "build_id",
+						 json_text(f->build_id), "level", (json_int_t)f->level, "functions",
+						 (json_int_t)f->nr_hunks, "standing", (json_int_t)f->nr_standing));
+		json_array_append_new(patches, row);
+	}
 	return patches;
 }
 

@@ -1,5 +1,6 @@
 #include "tool/tool.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BYTES_SHOWN 16
@@ -44,6 +45,15 @@ static void print_room(const struct lp_listed_room *r)
 	out_printf(", %s%s\n", size_text(r->range.end - r->range.start, size), r->kept ? ", kept" : "");
 }
 
+static void print_object(const struct lp_listed_object *o)
+{
+	out_printf("        patch id %s for %s, build-id %s, %zu function%s", o->id[0] ? o->id : "-",
+		   o->object[0] ? o->object : "?", o->build_id, o->nr_functions, o->nr_functions == 1 ? "" : "s");
+	if (o->level)
+		out_printf(", level %u", o->level);
+	out_printf("%s%s\n", o->tool ? ", made by " : "", o->tool ? o->tool : "");
+}
+
 static void print_builds_on(const struct lp_listed *p)
 {
 	if (!p->nr_builds_on)
@@ -74,6 +84,8 @@ static void print_patch(const struct lp_listed *p, size_t what_width, bool verbo
 	out_printf("  %6zu  %10s\n", p->nr_writes, size_text(memory_of(p), memory));
 	if (!verbose)
 		return;
+	for (size_t i = 0; i < p->nr_objects; i++)
+		print_object(&p->objects[i]);
 	for (size_t i = 0; i < p->nr_writes; i++)
 		print_write(&p->writes[i]);
 	for (size_t i = 0; i < p->nr_rooms; i++)
@@ -111,6 +123,20 @@ void print_listing(const struct lp_listing *l, const char *label, bool verbose)
 		print_patch(&l->items[i], width, verbose);
 }
 
+/* Patches that LibcarePlus or libcare have applied. */
+static void print_foreign(const struct lp_foreign_list *l)
+{
+	for (size_t i = 0; i < l->items.nr; i++) {
+		const struct lp_foreign_patch *f = &l->items.items[i];
+		char at[SHORT_TEXT];
+		snprintf(at, sizeof at, LP_ADDR, f->memory.start);
+		out_printf("%s applied by %s: patch id %s for %s, build-id %s, %zu of %zu functions; revert -p PID %s "
+			   "undoes it\n",
+			   at, f->tool, f->id[0] ? f->id : "-", f->object[0] ? f->object : "?",
+			   f->build_id[0] ? f->build_id : "-", f->nr_standing, f->nr_hunks, f->id[0] ? f->id : at);
+	}
+}
+
 /* ---- one process ---- */
 
 static int open_listing(pid_t pid, struct lp_target **target, struct lp_listing *l, struct lp_err *err)
@@ -125,15 +151,29 @@ static json_t *listing_json(const struct lp_target *t, const struct lp_listing *
 			 json_listing(l));
 }
 
+static void show_listing(const struct args *a, const struct lp_target *t, const struct lp_listing *l,
+			 const struct lp_foreign_list *foreign)
+{
+	if (a->on[OPT_JSON]) {
+		json_t *members = listing_json(t, l);
+		json_object_set_new(members, "foreign", json_foreign(foreign));
+		json_emit(json_answer(a->pid, members));
+		return;
+	}
+	print_listing(l, t->label, a->on[OPT_VERBOSE]);
+	print_foreign(foreign);
+}
+
 static int list_one(const struct args *a, struct lp_err *err)
 {
 	struct lp_target *target = NULL;
 	struct lp_listing listing = {0};
+	struct lp_foreign_list foreign = {0};
 	int rc = open_listing(a->pid, &target, &listing, err);
-	if (rc == 0 && a->on[OPT_JSON])
-		json_emit(json_answer(a->pid, listing_json(target, &listing)));
-	else if (rc == 0)
-		print_listing(&listing, target->label, a->on[OPT_VERBOSE]);
+	rc = rc ? rc : lp_foreign_patches(target, &foreign, err);
+	if (rc == 0)
+		show_listing(a, target, &listing, &foreign);
+	lp_foreign_free(&foreign);
 	lp_listing_free(&listing);
 	lp_target_close(target);
 	return rc;

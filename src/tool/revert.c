@@ -1,5 +1,8 @@
 #include "tool/tool.h"
 
+#include <stdio.h>
+#include <string.h>
+
 typedef LP_VEC(uint64_t) id_vec;
 
 static void add_once(id_vec *ids, uint64_t id)
@@ -10,17 +13,100 @@ static void add_once(id_vec *ids, uint64_t id)
 	lp_vec_push(ids, id);
 }
 
-static int parse_ids(const struct args *a, id_vec *ids, struct lp_err *err)
+bool patch_is_called(const struct lp_listed *p, const char *word)
 {
-	for (size_t i = 0; i < a->nr_operands; i++) {
-		uint64_t id;
-		if (!parse_decimal(a->operands[i], UINT64_MAX, &id))
-			return lp_fail(err, LP_EUSAGE,
-				       "\"%s\" is not the ID of a patch: a number as list shows it is expected",
-				       a->operands[i]);
-		add_once(ids, id);
-	}
+	uint64_t id;
+	if (parse_decimal(word, UINT64_MAX, &id) && id == p->id)
+		return true;
+	bool called = p->name && strcmp(p->name, word) == 0;
+	for (size_t i = 0; i < p->nr_objects; i++)
+		called |= strcmp(p->objects[i].id, word) == 0;
+	return called && p->state == LP_APPLIED;
+}
+
+static bool has_number(const struct lp_listing *l, uint64_t id)
+{
+	for (size_t i = 0; i < l->nr; i++)
+		if (l->items[i].id == id)
+			return true;
+	return false;
+}
+
+/* A number that list shows, or the patch id (the name) of one applied patch. */
+static int find_patch(const struct lp_listing *l, const char *label, const char *word, uint64_t *id, struct lp_err *err)
+{
+	size_t nr = 0;
+	bool number = parse_decimal(word, UINT64_MAX, id);
+	if (number && has_number(l, *id))
+		return 0;
+	for (size_t i = 0; i < l->nr; i++)
+		if (patch_is_called(&l->items[i], word) && nr++ == 0)
+			*id = l->items[i].id;
+	if (nr > 1)
+		return lp_fail(err, LP_EAMBIGUOUS,
+			       "%s has %zu applied patches called %s; give the number that list shows", label, nr,
+			       word);
+	if (nr || number) /* the ledger says best what is wrong with a number */
+		return 0;
+	*id = 0; /* of another tool, perhaps */
 	return 0;
+}
+
+static bool is_foreign(const struct lp_foreign_list *l, const char *word)
+{
+	for (size_t i = 0; i < l->items.nr; i++) {
+		char at[SHORT_TEXT];
+		snprintf(at, sizeof at, LP_ADDR, l->items.items[i].memory.start);
+		if (strcmp(l->items.items[i].id, word) == 0 || strcmp(at, word) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What is none of ours is undone by a patchset of its own. */
+static int add_foreign(struct lp_target *t, const char *word, struct lp_patchset **ps, struct lp_err *err)
+{
+	struct lp_foreign_list foreign;
+	int rc = lp_foreign_patches(t, &foreign, err);
+	bool is = rc == 0 && is_foreign(&foreign, word);
+	lp_foreign_free(&foreign);
+	if (rc < 0)
+		return rc;
+	if (is)
+		return lp_patch_add_undo(ps, word, err);
+	return lp_fail(err, LP_ENOPATCH,
+		       "\"%s\" is not the ID of a patch in %s: neither a number that list shows nor a name", word,
+		       t->label);
+}
+
+static int find_patches(const struct args *a, struct lp_target *t, id_vec *ids, struct lp_patchset **foreign,
+			struct lp_err *err)
+{
+	struct lp_listing l = {0};
+	int rc = a->nr_operands ? lp_ledger_list(t, &l, err) : 0;
+	for (size_t i = 0; i < a->nr_operands && rc == 0; i++) {
+		uint64_t id = 0;
+		rc = find_patch(&l, t->label, a->operands[i], &id, err);
+		if (rc == 0 && !id)
+			rc = add_foreign(t, a->operands[i], foreign, err);
+		else if (rc == 0)
+			add_once(ids, id);
+	}
+	lp_listing_free(&l);
+	if (rc == 0 && ids->nr && *foreign)
+		rc = lp_fail(err, LP_EUSAGE, "patches of livepatch and of another tool are not reverted as one");
+	return rc;
+}
+
+static int undo_foreign(struct lp_target *t, const struct lp_patchset *ps, const struct lp_apply_opts *opts,
+			struct lp_result *out, struct lp_err *err)
+{
+	struct lp_plan *plan = NULL;
+	int rc = lp_plan_make(&plan, t, ps, opts, err);
+	rc = rc ? rc : lp_plan_apply(plan, out, err);
+	lp_plan_free(plan);
+	out->nr_patches = ps->nr;
+	return rc;
 }
 
 static void print_what(const struct lp_result *r)
@@ -63,27 +149,30 @@ static void show(const struct args *a, const struct lp_result *r)
 	}
 }
 
-static int revert(const struct args *a, const id_vec *ids, struct lp_err *err)
+static int revert(const struct args *a, struct lp_err *err)
 {
 	struct lp_target *target = NULL;
 	struct lp_result result = {0};
 	struct lp_apply_opts opts = opts_of(a);
+	struct lp_patchset *foreign = NULL;
+	id_vec ids = {0};
 	signals_catch();
 	int rc = lp_target_open_process(&target, a->pid, NULL, err);
-	if (rc == 0)
-		rc = lp_revert(target, ids->items, ids->nr, &opts, &result, err);
+	rc = rc ? rc : find_patches(a, target, &ids, &foreign, err);
+	if (rc == 0 && foreign)
+		rc = undo_foreign(target, foreign, &opts, &result, err);
+	else if (rc == 0)
+		rc = lp_revert(target, ids.items, ids.nr, &opts, &result, err);
 	if (rc == 0)
 		show(a, &result);
+	lp_vec_free(&ids);
+	lp_patchset_free(foreign);
 	lp_target_close(target);
 	return rc;
 }
 
 int verb_revert(const struct args *a, struct lp_err *err)
 {
-	id_vec ids = {0};
-	int status, rc = parse_ids(a, &ids, err);
-	if (rc == 0)
-		rc = supervise(a, &status) ? revert(a, &ids, err) : status;
-	lp_vec_free(&ids);
-	return rc;
+	int status;
+	return supervise(a, &status) ? revert(a, err) : status;
 }

@@ -49,12 +49,11 @@ static void stand_forward(void)
 		sigaction(passed_on[i], &before[i], NULL);
 }
 
-/* Was the patch with this number meant?  revert --all means every one. */
-static bool was_meant(const struct args *a, uint64_t id)
+/* revert --all means every one. */
+static bool was_meant(const struct args *a, const struct lp_listed *e)
 {
-	uint64_t n;
 	for (size_t i = 0; i < a->nr_operands; i++)
-		if (parse_decimal(a->operands[i], UINT64_MAX, &n) && n == id)
+		if (patch_is_called(e, a->operands[i]))
 			return true;
 	return a->on[OPT_ALL];
 }
@@ -71,7 +70,7 @@ static bool is_done(struct lp_target *t, const struct args *a, pid_t dead)
 		if (e->state != LP_APPLIED)
 			continue;
 		if (reverts)
-			done = done && !was_meant(a, e->id);
+			done = done && !was_meant(a, e);
 		else
 			done = done || e->pid_of_tool == (uint32_t)dead;
 	}

@@ -108,6 +108,8 @@ void print_reverted(const struct lp_result *r);
 void print_listing(const struct lp_listing *l, const char *label, bool verbose);
 
 /* ---- text for people (output.c) ---- */
+/* Is this what an operand of revert means: its number, its name, or the patch id of an object in it, when applied? */
+bool patch_is_called(const struct lp_listed *p, const char *word);
 
 enum style { STYLE_NONE, STYLE_BOLD, STYLE_WARN, STYLE_BAD };
 
@@ -154,6 +156,7 @@ json_t *json_answer(pid_t pid, json_t *members);
 void json_emit(json_t *object);
 
 /* ---- what /proc says without touching anybody (processes.c) ---- */
+json_t *json_foreign(const struct lp_foreign_list *l);
 
 struct thread_info {
 	int tid;

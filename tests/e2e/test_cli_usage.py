@@ -64,8 +64,6 @@ WRONG = {
     ("apply", "-p", "1", "--timeout", "99999999999999999999"): "a day is the most",
     ("revert", "-p", "1"): "which patch?",
     ("revert", "-p", "1", "--all", "3"): '--all and the ID "3" exclude each other',
-    ("revert", "-p", "1", "3x"): '"3x" is not the ID of a patch',
-    ("revert", "-p", "1", "18446744073709551616"): "is not the ID of a patch",
     ("-i",): "livepatch -i needs a process id",
     ("-i", "1", "a", "b"): '"b" is one operand too many',
     ("help", "lst"): "did you mean list?",

@@ -1,0 +1,146 @@
+/*
+ * Exception handling.  A C++ exception, pthread_cancel() and a debugger's
+ * backtrace find the way out of a function by its unwind table, and the tables
+ * by asking the dynamic linker which object the function is in.  A patch is in
+ * none; so its tables are registered with libgcc's __register_frame_info(),
+ * which was made for code that a program generates.
+ *
+ * libgcc keeps a pointer to the tables and to a small object that we provide, at
+ * the end of the room.  The room must not be unmapped before the registration is
+ * taken back, and taking back what was never registered aborts the program.
+ * Whether it is registered is read from the object: libgcc fills it in.  A mark
+ * behind it is set while a call is under way; whoever finds the mark (because
+ * the livepatch that set it was killed) cannot know, and leaves the room
+ * mapped, which harms nobody.
+ */
+#include "core/inside.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "core/kept.h"
+#include "core/link_private.h"
+
+#define FORGET_TIMEOUT_MS 5000u
+#define MARK_AT (LP_FRAMES_OBJECT - 8)
+
+/* ---- hooks ---- */
+
+void lp_hooks_of_entry(struct lp_target *t, const struct lp_ledger_entry *e, lp_hook_vec *out)
+{
+	for (size_t i = 0; i < e->nr_rooms; i++) {
+		struct lp_kpatch *k = lp_kept_read(t, &e->rooms[i]);
+		size_t len = 0;
+		const uint8_t *bytes =
+			k && k->hooks ? lp_elf_section_data(k->elf, lp_elf_section(k->elf, k->hooks), &len) : NULL;
+		for (size_t h = 0; bytes && h < k->nr_hooks; h++)
+			lp_vec_push(out, ((struct lp_relink_hook){(enum lp_kpatch_hook)lp_get64(bytes + 16 * h),
+								  lp_get64(bytes + 16 * h + 8)}));
+		lp_kpatch_free(k);
+	}
+}
+
+static int call(struct lp_target *t, lp_addr fn, lp_addr first, lp_addr second, unsigned timeout_ms, uint64_t *result,
+		struct lp_err *err)
+{
+	if (!t->ops->call)
+		return lp_fail(err, LP_ENOTHREAD, "%s cannot be asked to call a function", t->label);
+	return t->ops->call(t, fn, (uint64_t[6]){first, second}, result, timeout_ms, err);
+}
+
+bool lp_hook_may_run(int rc)
+{
+	return rc == -LP_ETIMEOUT || rc == -LP_EREMOTE;
+}
+
+int lp_hooks_run(struct lp_target *t, const struct lp_relink_hook *hooks, size_t nr, enum lp_kpatch_hook kind,
+		 unsigned timeout_ms, struct lp_err *err)
+{
+	static const char *const names[] = {[LP_HOOK_PRE_APPLY] = "pre-apply",
+					    [LP_HOOK_POST_APPLY] = "post-apply",
+					    [LP_HOOK_PRE_REVERT] = "pre-revert",
+					    [LP_HOOK_POST_REVERT] = "post-revert"};
+	for (size_t i = 0; i < nr; i++) {
+		uint64_t result = 0;
+		if (hooks[i].kind != kind)
+			continue;
+		int rc = call(t, hooks[i].function, 0, 0, timeout_ms, &result, err);
+		if (rc < 0)
+			return lp_err_context(err, rc, "the patch's %s hook", names[kind]);
+		if ((int32_t)result != 0)
+			return lp_fail(err, LP_EHOOK, "the patch's %s hook said no: it returned %d", names[kind],
+				       (int)(int32_t)result);
+	}
+	return 0;
+}
+
+/* ---- unwind tables ---- */
+
+/* 1 = found, 0 = the program has none. */
+static int library_function(struct lp_target *t, const char *name, lp_addr *out, struct lp_err *err)
+{
+	struct lp_link_bound b;
+	int rc = lp_link_bind_name(t, name, NULL, &b, err);
+	if (rc == 0)
+		rc = lp_link_bind_unexported(t, 0, name, &b, err);
+	*out = rc == 1 ? b.addr : 0;
+	return rc;
+}
+
+static lp_addr object_of(struct lp_range room)
+{
+	return room.end - LP_FRAMES_OBJECT;
+}
+
+static int set_mark(struct lp_target *t, struct lp_range room, uint64_t mark, struct lp_err *err)
+{
+	return t->ops->write(t, object_of(room) + MARK_AT, &mark, sizeof mark, err);
+}
+
+int lp_frames_register(struct lp_target *t, struct lp_range room, lp_addr eh_frame, unsigned timeout_ms,
+		       struct lp_err *err)
+{
+	lp_addr fn, forget;
+	uint64_t result;
+	int rc = library_function(t, "__register_frame_info", &fn, err);
+	if (rc == 1)
+		rc = library_function(t, "__deregister_frame_info", &forget, err);
+	if (rc != 1)
+		return rc;
+	rc = set_mark(t, room, 1, err);
+	rc = rc ? rc : call(t, fn, eh_frame, object_of(room), timeout_ms, &result, err);
+	/* Not begun, or done: no doubt about it. */
+	if (rc == 0 || !lp_hook_may_run(rc))
+		set_mark(t, room, 0, NULL);
+	return rc < 0 ? lp_err_context(err, rc, "registering the patch's unwind tables") : 0;
+}
+
+bool lp_frames_forget(struct lp_target *t, struct lp_range room, lp_addr eh_frame)
+{
+	static const uint8_t zero[LP_FRAMES_OBJECT];
+	uint8_t object[LP_FRAMES_OBJECT];
+	lp_addr fn;
+	uint64_t result;
+	struct lp_err err = {0};
+	if (t->ops->read(t, object_of(room), object, sizeof object, NULL) < 0 ||
+	    memcmp(object, zero, sizeof object) == 0)
+		return true; /* not mapped, or never registered */
+	if (lp_get64(object + MARK_AT)) {
+		lp_warn("an earlier livepatch was killed while it (un)registered unwind tables: " LP_ADDR "-" LP_ADDR
+			" stays mapped",
+			room.start, room.end);
+		return false;
+	}
+	int rc = library_function(t, "__deregister_frame_info", &fn, &err);
+	rc = rc == 1 ? set_mark(t, room, 1, &err) : lp_fail(&err, LP_ENOSYM, "libgcc is gone");
+	rc = rc ? rc : call(t, fn, eh_frame, 0, FORGET_TIMEOUT_MS, &result, &err);
+	if (rc == 0)
+		t->ops->write(t, object_of(room), zero, sizeof zero, NULL);
+	else if (!lp_hook_may_run(rc))
+		set_mark(t, room, 0, NULL);
+	if (rc < 0)
+		lp_warn("unwind tables stay registered, and " LP_ADDR "-" LP_ADDR " mapped: %s", room.start, room.end,
+			err.text);
+	return rc == 0;
+}

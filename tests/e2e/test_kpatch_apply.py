@@ -1,0 +1,305 @@
+"""Applying .kpatch files: what a patch may refer to, what is checked, what list and info say, revert."""
+import subprocess
+
+import pytest
+
+import kpatchlib
+import lib
+from lib import Victim
+
+ANSWER = """
+#include <stdio.h>
+#include <stddef.h>
+extern int counter, exported_limit;
+extern __thread int tls_counter, tls_static;
+const char *name_of(int n);
+%s
+int answer(int n, char *out, size_t size)
+{
+%s
+}
+"""
+
+
+def patch(program, body, before="", **options):
+    return kpatchlib.make(ANSWER % (before, body), program, **options)
+
+
+def apply(victim, *files, **kwargs):
+    return lib.livepatch("apply", "-p", victim.pid, *files, **kwargs)
+
+
+def refused(victim, *files):
+    return apply(victim, *files, "--json", expect=lib.REFUSED).error
+
+
+@pytest.fixture(params=["pie", "non-pie", "static", "static-pie"])
+def program(request):
+    return lib.compiled("e2e_kpatch.c", link=request.param)
+
+
+@pytest.fixture
+def pie():
+    return lib.compiled("e2e_kpatch.c")
+
+
+HELLO = 'return snprintf(out, size, "new %d", n);'
+
+
+def test_a_function_is_replaced_and_comes_back(program):
+    fix = patch(program, HELLO)
+    with Victim(program) as v:
+        assert v.ask("answer 1") == "old one"
+        said = apply(v, fix).out
+        assert "patch 1 applied: 1 write" in said
+        assert v.ask("answer 1") == "new 1"
+        assert v.ask("other") == "1101"
+        lib.revert(v.pid, 1)
+        assert v.ask("answer 1") == "old one"
+
+
+def test_the_insides_of_the_program_are_reached(program):
+    body = """
+	static int calls;
+	static const char *const format = "new %s, %d calls, limit %d";
+	counter += 10;
+	tls_counter += 100;
+	tls_static += 1000;
+	return snprintf(out, size, format, name_of(n), ++calls, exported_limit);
+"""
+    fix = patch(program, body)
+    with Victim(program) as v:
+        v.ask("answer 0")
+        apply(v, fix)
+        assert v.ask("answer 2") == "new two, 1 calls, limit 2"
+        assert v.ask("answer 3") == "new many, 2 calls, limit 2"
+        assert v.ask("state") == "121 208 2071"
+
+
+def test_new_functions_and_tables_travel_with_the_patch(pie):
+    before = """
+__attribute__((noinline)) static int twice(int n) { return 2 * n; }
+__attribute__((noinline)) static int thrice(int n) { return 3 * n; }
+static int (*const table[])(int) = {twice, thrice};
+"""
+    fix = patch(pie, 'return snprintf(out, size, "%d %d", table[n & 1](n), table[!(n & 1)](n));', before)
+    with Victim(pie) as v:
+        apply(v, fix)
+        assert v.ask("answer 5") == "15 10"
+
+
+def test_nothing_is_changed_by_a_dry_run(pie):
+    with Victim(pie) as v:
+        said = apply(v, patch(pie, HELLO), "--dry-run").out
+        assert "room patch" in said and "room source" in said and "write code" in said and "answer" in said
+        assert v.ask("answer 1") == "old one"
+        assert lib.listed(v.pid)["patches"] == []
+
+
+def test_the_same_id_is_refused_twice(pie):
+    fix = patch(pie, HELLO, id="CVE-2024-31449")
+    with Victim(pie) as v:
+        apply(v, fix)
+        error = refused(v, fix)
+        assert error["code"] == "already-applied" and "CVE-2024-31449" in error["message"]
+        assert v.ask("answer 1") == "new 1"
+
+
+def test_another_program_is_refused_by_its_build_id(pie):
+    with Victim(lib.compiled("e2e_target.c"), 1) as v:
+        error = refused(v, patch(pie, HELLO))
+        assert error["code"] == "not-loaded" and kpatchlib.Elf(pie).build_id in error["message"]
+
+
+def test_other_code_than_the_patch_was_made_for_is_refused(pie):
+    def spoil(maker):
+        maker.old.bytes_at = lambda addr, size, real=maker.old.bytes_at: b"\x90" + real(addr, size)[1:]
+    with Victim(pie) as v:
+        error = refused(v, patch(pie, HELLO, tweak=spoil))
+        assert error["code"] == "not-original" and "answer" in error["message"]
+        assert v.ask("answer 1") == "old one"
+
+
+def test_an_undefined_symbol_is_named(pie):
+    with Victim(pie) as v:
+        error = refused(v, patch(pie, "return nowhere(n);", "int nowhere(int n);"))
+        assert error["code"] == "no-symbol" and "nowhere" in error["message"]
+
+
+def test_a_patch_that_needs_another_is_refused_without_it(pie):
+    first, second = patch(pie, HELLO, id="1"), patch(pie, HELLO, id="2", needs=["1"])
+    with Victim(pie) as v:
+        error = refused(v, second)
+        assert error["code"] == "needs-patch" and " 1," in error["message"]
+        apply(v, first)
+        apply(v, second)
+        assert lib.revert(v.pid, 1, "--json", expect=lib.REFUSED).error["code"] == "depended-on"
+
+
+def test_patches_of_one_function_stack(pie):
+    with Victim(pie) as v:
+        for i in range(1, 6):
+            apply(v, patch(pie, f'return snprintf(out, size, "new {i} %d", n);', id=f"000{i}"))
+            assert v.ask("answer 7") == f"new {i} 7"
+        for i in range(5, 1, -1):
+            lib.revert(v.pid, i)
+            assert v.ask("answer 7") == f"new {i - 1} 7"
+        lib.revert(v.pid, 1)
+        assert v.ask("answer 1") == "old one"
+
+
+def test_a_later_patch_uses_symbols_of_an_earlier_one(pie):
+    first = patch(pie, "return snprintf(out, size, \"first %d\", shared += n);", "int shared = 5;", id="first",
+                  exports=["shared"])
+    second = patch(pie, "return snprintf(out, size, \"second %d\", shared += n);", "extern int shared;", id="second")
+    with Victim(pie) as v:
+        assert refused(v, second)["code"] == "no-symbol"
+        apply(v, first)
+        assert v.ask("answer 1") == "first 6"
+        apply(v, second)
+        assert v.ask("answer 1") == "second 7"
+        assert lib.revert(v.pid, 1, "--json", expect=lib.REFUSED).error["code"] == "depended-on"
+        lib.revert(v.pid, 2)
+        assert v.ask("answer 1") == "first 8"
+
+
+def test_files_in_the_layout_of_libcare_are_read_too(pie):
+    with Victim(pie) as v:
+        apply(v, patch(pie, HELLO, libcare=True, meta=False, check=False))
+        assert v.ask("answer 1") == "new 1"
+
+
+def test_a_function_shorter_than_a_jump_is_patched(pie):
+    fix = kpatchlib.make("int tiny(void) { return 2; }", pie)
+    with Victim(pie) as v:
+        assert v.ask("tiny") == "1"
+        apply(v, fix)
+        assert v.ask("tiny") == "2"
+        lib.revert(v.pid, 1)
+        assert v.ask("tiny") == "1"
+
+
+def test_a_stripped_program_is_patched(pie):
+    program = lib.stripped(pie)
+    with Victim(program) as v:
+        apply(v, patch(pie, HELLO))
+        assert v.ask("answer 1") == "new 1"
+
+
+def test_a_spoilt_file_is_refused_or_harmless(pie):
+    path = patch(pie, HELLO)
+    good = path.read_bytes()
+    with Victim(pie) as v:
+        for at in [*range(0, 700, 41), *range(700, len(good), 397)]:
+            path.write_bytes(good[:at] + bytes([good[at] ^ 0xff]) + good[at + 1:])
+            result = apply(v, path, "--json", "--dry-run", expect=None)
+            assert result.status in (lib.DONE, lib.REFUSED), (at, result)
+
+
+def test_a_patch_is_reverted_by_its_id_when_that_names_one(pie):
+    with Victim(pie) as v:
+        apply(v, patch(pie, HELLO, id="0001"))
+        error = lib.revert(v.pid, "0002", "--json", expect=lib.REFUSED).error
+        assert error["code"] == "no-such-patch" and "0002" in error["message"]
+        lib.revert(v.pid, "0001")
+        assert v.ask("answer 1") == "old one"
+
+
+def test_list_tells_id_object_and_build_id_with_no_file_at_hand(pie):
+    path = patch(pie, HELLO, id="CVE-2024-31449", level=3)
+    with Victim(pie) as v:
+        apply(v, path)
+        path.unlink()
+        found, = lib.listed(v.pid)["patches"]
+        assert found["name"] == "CVE-2024-31449"
+        assert found["objects"] == [{"id": "CVE-2024-31449", "object": "e2e_kpatch", "build_id": kpatchlib.Elf(pie).build_id,
+                                     "tool": "kpatchlib", "level": 3, "functions": 1}]
+        said = lib.livepatch("list", "-p", v.pid, "-v").out
+        assert f"patch id CVE-2024-31449 for e2e_kpatch, build-id {kpatchlib.Elf(pie).build_id}, 1 function" in said
+
+
+HOOKS = """
+extern int counter;
+int before(void) { counter = %d; return %d; }
+int after(void) { counter += 7; return 0; }
+int before_revert(void) { counter += 1000; return %d; }
+int after_revert(void) { counter += 10000; return 0; }
+int answer(int n, char *out, unsigned long size) { return 0; }
+"""
+ALL_HOOKS = [("pre-apply", "before"), ("post-apply", "after"), ("pre-revert", "before_revert"),
+             ("post-revert", "after_revert")]
+
+
+def counter(victim):
+    return int(victim.ask("state").split()[0])
+
+
+def test_hooks_run_in_the_target_in_their_order(pie):
+    with Victim(pie) as v:
+        v.ask("answer 1")
+        apply(v, kpatchlib.make(HOOKS % (500, 0, 0), pie, hooks=ALL_HOOKS))
+        assert counter(v) == 507
+        lib.revert(v.pid, 1)
+        assert counter(v) == 11507
+
+
+def test_a_hook_that_says_no_refuses_the_apply_and_the_revert(pie):
+    with Victim(pie) as v:
+        assert v.ask("answer 1") == "old one"
+        error = refused(v, kpatchlib.make(HOOKS % (500, 3, 0), pie, hooks=ALL_HOOKS))
+        assert error["code"] == "hook-failed" and "pre-apply" in error["message"] and "3" in error["message"]
+        assert v.ask("answer 1") == "old one" and lib.listed(v.pid)["patches"] == []
+        assert not any("livepatch-room" in line for line in lib.maps(v.pid))
+        apply(v, kpatchlib.make(HOOKS % (500, 0, 4), pie, hooks=ALL_HOOKS))
+        assert lib.revert(v.pid, "--all", "--json", expect=lib.REFUSED).error["code"] == "hook-failed"
+        assert len(lib.active_ids(v.pid)) == 1
+
+
+EXCEPTIONS = r"""
+#include "e2e_serve.h"
+#include <stdexcept>
+extern "C" PATCHED int risky(int n) { if (n > 2) throw std::runtime_error("old"); return n; }
+extern "C" PATCHED int guarded(int n, char *out, size_t size)
+{
+	try {
+		return snprintf(out, size, "%d", risky(n));
+	} catch (const std::exception &e) {
+		return snprintf(out, size, "caught %s", e.what());
+	}
+}
+int main()
+{
+	say("ready");
+	for (char line[256], out[512]; read_line(STDIN_FILENO, line, sizeof line);) {
+		guarded(atoi(line), out, sizeof out);
+		say("%s", out);
+	}
+}
+"""
+THROWS = r"""
+#include <stdexcept>
+#include <stdio.h>
+struct Cleaner { const char *what; ~Cleaner() { fprintf(stderr, "%s\n", what); } };
+extern "C" int risky(int n) { Cleaner c{"cleaned"}; if (n > 1) throw std::runtime_error("new"); return n + 100; }
+"""
+CXX = ("-O2", "-fPIE", "-ffunction-sections")
+
+
+@pytest.fixture(scope="module")
+def throwing():
+    directory = lib.scratch_directory()
+    (directory / "throwing.cc").write_text(EXCEPTIONS)
+    subprocess.run(["c++", "-O2", "-g", "-fpermissive", "-w", f"-I{lib.SOURCES}", directory / "throwing.cc", "-o",
+                    directory / "throwing"], check=True)
+    return directory / "throwing"
+
+
+def test_exceptions_are_thrown_through_patched_functions(throwing):
+    fix = kpatchlib.make(THROWS, throwing, *CXX, compiler="c++", suffix=".cc", replaces=["risky"])
+    with Victim(throwing) as v:
+        assert v.ask("3") == "caught old" and v.ask("2") == "2"
+        apply(v, fix)
+        assert v.ask("2") == "caught new" and v.ask("1") == "101"
+        lib.revert(v.pid, "--all", "--free")
+        assert v.ask("3") == "caught old" and v.ask("2") == "2"
+        assert not any("livepatch-room" in line for line in lib.maps(v.pid))
