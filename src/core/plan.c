@@ -764,6 +764,7 @@ int lp_plan_build(struct lp_plan *p, struct lp_err *err)
 		rc = link_mem(p, &p->mems.items[i], err);
 	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
 		rc = plan_op(p, &p->ps->ops[i], err);
+	rc = rc ? rc : lp_plan_restore_replaced(p, err);
 	return rc ? rc : check_overlaps(p, err);
 }
 

@@ -113,6 +113,10 @@ int lp_plan_link_kpatch(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 int lp_plan_apply_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_err *err);
 void lp_plan_forget_kept(struct lp_plan *p);
 
+/* Patches that this one stands in for (plan_replace.c): is it one; and the writes that undo the rest of them. */
+bool lp_plan_replaces(const struct lp_plan *p, uint64_t id);
+int lp_plan_restore_replaced(struct lp_plan *p, struct lp_err *err);
+
 /* ---- names to numbers ---- */
 
 /* An address of the target. */

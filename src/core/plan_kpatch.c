@@ -80,7 +80,8 @@ static int check_not_applied(struct lp_plan *p, const struct lp_kpatch *k, struc
 	int rc = read_kept(p, err);
 	for (size_t i = 0; rc == 0 && k->id[0] && i < p->kept.nr; i++) {
 		const struct lp_kpatch *o = p->kept.items[i].k;
-		if (strcmp(o->id, k->id) == 0 && lp_build_id_equal(&o->build_id, &k->build_id))
+		if (strcmp(o->id, k->id) == 0 && lp_build_id_equal(&o->build_id, &k->build_id) &&
+		    !lp_plan_replaces(p, p->kept.items[i].id))
 			return lp_fail(err, LP_EAPPLIED,
 				       "%s: a patch with the id %s is applied to %s already, as patch %" PRIu64
 				       " of %s",

@@ -164,6 +164,43 @@ void lp_resume_all(struct lp_proc *p, uint64_t *ns);
  * or negative when the stack cannot be unwound to its end. */
 int lp_unwind(struct lp_proc *p, int tid, lp_addr *frames, size_t max, struct lp_err *err);
 
+/* ---- a program that starts (exec.c says how) ---- */
+
+/* Seize a single-threaded process that is about to execute another program.  It runs on. */
+int lp_exec_catch(pid_t pid, struct lp_err *err);
+/*
+ * Wait until it does, then see to it that the new program, when it comes to
+ * its entry point, sends a byte on its descriptor `fd` (a stream socket that it
+ * inherits) and waits for a byte or the end of the stream before it goes on.
+ * Whatever is returned, the process is let go and runs.  watch_fd: our end of
+ * that socket (-1 = none); when it becomes readable before the exec, the exec
+ * has failed.
+ */
+int lp_exec_hold(pid_t pid, int fd, int watch_fd, unsigned timeout_ms, struct lp_err *err);
+
+/* A stack that no thread stands on, and what is known of the registers that belong to it. */
+struct lp_walk_from {
+	lp_addr pc, sp, fp;    /* fp (frame pointer) 0 = not known */
+	struct lp_range stack; /* what `bytes` is a copy of */
+	const uint8_t *bytes;
+};
+struct lp_walk_frame {
+	lp_addr pc, sp;
+};
+/* As lp_unwind(), from there: frames[0] is pc and sp themselves, each next one where the one before returns to.  Reads no
+ * other stack.  Returns the count, or negative when the walk breaks off; `nr` counts what was found in either case. */
+int lp_unwind_from(struct lp_proc *p, const struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max,
+		   size_t *nr, struct lp_err *err);
+
+/* How the C library disguises the stack pointer and code address that setjmp() stores: rotated right by `rotate`, the
+ * word is the address exclusive-or `key`.  False when that is not known. */
+struct lp_disguise {
+	uint64_t key;
+	unsigned rotate;
+	int pc_at; /* words from the stack pointer to the code address */
+};
+bool lp_jmpbuf_disguise(struct lp_proc *p, struct lp_disguise *out);
+
 /* ---- modules ---- */
 
 /* Images in link_map order (r_debug), the vDSO last; static programs: just the program.  Files are opened by

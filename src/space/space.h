@@ -12,4 +12,9 @@
 int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_file, struct lp_err *err);
 void lp_target_close(struct lp_target *t); /* NULL is fine */
 
+/* A program that is about to begin, stopped at its entry point without being traced: lp_exec_catch() and lp_exec_hold()
+ * of proc/proc.h. */
+int lp_process_catch(pid_t pid, struct lp_err *err);
+int lp_process_hold(pid_t pid, int fd, int watch_fd, unsigned timeout_ms, struct lp_err *err);
+
 #endif

@@ -224,21 +224,6 @@ static int choose_verb(struct args *a, int argc, char **argv, int *word_at, stru
 
 /* ---- values ---- */
 
-bool parse_decimal(const char *text, uint64_t max, uint64_t *out)
-{
-	uint64_t v = 0;
-	if (text[0] < '1' || text[0] > '9')
-		return false;
-	for (; *text; text++) {
-		unsigned digit = (unsigned)(*text - '0');
-		if (digit > 9 || v > (max - digit) / 10)
-			return false;
-		v = v * 10 + digit;
-	}
-	*out = v;
-	return true;
-}
-
 static int parse_pid(struct args *a, const char *text, struct lp_err *err)
 {
 	uint64_t pid;
@@ -249,7 +234,7 @@ static int parse_pid(struct args *a, const char *text, struct lp_err *err)
 }
 
 /* Seconds with up to three decimals. */
-static int parse_timeout(struct args *a, const char *text, struct lp_err *err)
+static int parse_seconds(const char *option, const char *text, unsigned *out, struct lp_err *err)
 {
 	uint64_t ms = 0, scale = 1000;
 	const char *p = text;
@@ -260,10 +245,11 @@ static int parse_timeout(struct args *a, const char *text, struct lp_err *err)
 		for (p++; isdigit((unsigned char)*p) && scale > 1; p++)
 			ms += (uint64_t)(*p - '0') * (scale /= 10);
 	if (!has_digits || *p || p[-1] == '.')
-		return lp_fail(err, LP_EUSAGE, "--timeout \"%s\": seconds are expected, such as 5 or 0.25", text);
+		return lp_fail(err, LP_EUSAGE, "--%s \"%s\": seconds are expected, such as 5 or 0.25", option,
+			       text);
 	if (ms > TIMEOUT_MAX_MS)
-		return lp_fail(err, LP_EUSAGE, "--timeout \"%s\": a day is the most", text);
-	a->timeout_ms = (unsigned)ms;
+		return lp_fail(err, LP_EUSAGE, "--%s \"%s\": a day is the most", option, text);
+	*out = (unsigned)ms;
 	return 0;
 }
 
@@ -282,6 +268,12 @@ static void option_title(const struct option_row *o, char out[SHORT_TEXT])
 		snprintf(out, SHORT_TEXT, "--%s", o->word);
 }
 
+/* Given several times, they mean several things. */
+static bool is_repeatable(enum option_id id)
+{
+	return id == OPT_TARGET || id == OPT_ALLOW;
+}
+
 static int take(struct args *a, enum option_id id, const char *value, struct lp_err *err)
 {
 	char verb[SHORT_TEXT], option[SHORT_TEXT];
@@ -289,14 +281,18 @@ static int take(struct args *a, enum option_id id, const char *value, struct lp_
 	option_title(&option_table[id], option);
 	if (!verb_takes(a->verb, id))
 		return lp_fail(err, LP_EUSAGE, "%s does not take %s", verb, option);
-	if (value && a->value[id])
+	if (value && a->value[id] && !is_repeatable(id))
 		return lp_fail(err, LP_EUSAGE, "%s is given twice", option);
 	a->on[id] = true;
 	a->value[id] = value;
+	if (value && is_repeatable(id))
+		lp_vec_push(&a->values[id], value);
 	if (value && id == OPT_PID)
 		return parse_pid(a, value, err);
 	if (value && id == OPT_TIMEOUT)
-		return parse_timeout(a, value, err);
+		return parse_seconds(option_table[id].word, value, &a->timeout_ms, err);
+	if (value && id == OPT_POLL)
+		return parse_seconds(option_table[id].word, value, &a->poll_ms, err);
 	return 0;
 }
 
@@ -342,6 +338,8 @@ static int check_count(const struct args *a, struct lp_err *err)
 		return lp_fail(err, LP_EUSAGE, "TARGET-BINARY is missing after the process id %s", a->operands[0]);
 	if (v == &verb_table[VERB_INTERACTIVE] && a->nr_operands == 0)
 		return lp_fail(err, LP_EUSAGE, "%s needs a process id", title);
+	if (a->nr_operands < v->least)
+		return lp_fail(err, LP_EUSAGE, "%s needs an operand more: %s", title, v->synopsis);
 	if (v->most == 0)
 		return lp_fail(err, LP_EUSAGE, "%s takes no operand, but \"%s\" is one", title, a->operands[0]);
 	return lp_fail(err, LP_EUSAGE, "\"%s\" is one operand too many for %s", a->operands[v->most], title);
@@ -406,4 +404,6 @@ void args_free(struct args *a)
 {
 	lp_free(a->operands);
 	a->operands = NULL;
+	for (int i = 0; i < OPT_COUNT; i++)
+		lp_vec_free(&a->values[i]);
 }

@@ -5,33 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal)
-{
-	interrupted = signal;
-}
-
-/* Whoever started us with a signal ignored (nohup, a shell's background job) wants it ignored. */
-static void catch_unless_ignored(int signal)
-{
-	struct sigaction now;
-	sigaction(signal, NULL, &now);
-	if (now.sa_handler == SIG_IGN)
-		return;
-	now = (struct sigaction){.sa_handler = on_signal};
-	sigemptyset(&now.sa_mask);
-	sigaction(signal, &now, NULL);
-}
-
-void signals_catch(void)
-{
-	interrupted = 0;
-	catch_unless_ignored(SIGINT);
-	catch_unless_ignored(SIGTERM);
-	catch_unless_ignored(SIGHUP);
-}
-
 struct lp_apply_opts opts_of(const struct args *a)
 {
 	return (struct lp_apply_opts){
@@ -41,21 +14,6 @@ struct lp_apply_opts opts_of(const struct args *a)
 		.free_rooms = a->on[OPT_FREE],
 		.interrupted = &interrupted,
 	};
-}
-
-int status_of(int rc)
-{
-	switch (rc < 0 ? -rc : 0) {
-	case 0:
-		return rc;
-	case LP_EUSAGE:
-		return EXIT_USAGE;
-	case LP_EGONE:
-	case LP_EEXECED:
-		return EXIT_LOST;
-	default:
-		return EXIT_REFUSED;
-	}
 }
 
 static void say_where_help_is(const struct verb *v)

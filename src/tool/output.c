@@ -27,9 +27,15 @@ static struct {
 	struct lp_buf text;
 	int failed; /* first error of standard output */
 	bool colour, colour_stderr;
-	bool verbose, may_show_progress;
+	bool verbose, may_show_progress, may_note, line_in_place;
 	int64_t began;
-} out;
+	const char *program;
+} out = {.program = "livepatch"};
+
+void out_program(const char *name)
+{
+	out.program = name;
+}
 
 static int64_t now_ns(void)
 {
@@ -169,11 +175,27 @@ int out_flush(void)
 
 /* ---- standard error ---- */
 
+#define PROGRESS_WIDTH 100
+
+/* Whatever comes next begins where the line in place stood. */
+static void progress_erase(void)
+{
+	if (out.line_in_place)
+		write_all(STDERR_FILENO, (const uint8_t *)"\r\033[K", 4);
+	out.line_in_place = false;
+}
+
+/* A line begins with the program's name and `lead`; with nothing when lead is NULL. */
+static const char ERROR[] = "";
+
 static void err_lines(const char *lead, const char *text)
 {
 	struct lp_buf line = {0};
 	out_flush();
-	lp_buf_str(&line, lead);
+	progress_erase();
+	if (lead)
+		lp_buf_printf(&line, lead == ERROR && out.colour_stderr ? "\033[31m%s:\033[0m %s" : "%s: %s", out.program,
+			      lead == ERROR ? "" : lead);
 	text_clean(&line, text, strlen(text));
 	lp_buf_str(&line, "\n");
 	write_all(STDERR_FILENO, line.data, line.len);
@@ -187,7 +209,7 @@ void note(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	err_lines("livepatch: ", text);
+	err_lines("", text);
 }
 
 /* "fix.lp:3:5: ..." stands at the start of its line, where editors look for it. */
@@ -208,9 +230,9 @@ void note_error(const struct lp_err *err)
 {
 	const char *text = err->text[0] ? err->text : lp_strerror(err->code);
 	if (is_located(text))
-		err_lines("", text);
+		err_lines(NULL, text);
 	else
-		err_lines(out.colour_stderr ? "\033[31mlivepatch:\033[0m " : "livepatch: ", text);
+		err_lines(ERROR, text);
 }
 
 /* The library's progress: always with -v; else only when a person sits there who has begun to wonder. */
@@ -220,11 +242,27 @@ static void on_log(enum lp_log_level level, const char *line, void *arg)
 	if (level == LP_LOG_INFO && !out.verbose && !impatient)
 		return;
 	if (level == LP_LOG_DEBUG)
-		err_lines("livepatch: debug: ", line);
+		err_lines("debug: ", line);
 	else if (level == LP_LOG_INFO)
-		err_lines("livepatch: ", line);
+		err_lines("", line);
 	else
-		err_lines("livepatch: warning: ", line);
+		err_lines("warning: ", line);
+}
+
+void progress_line(const char *text, bool ended)
+{
+	char cut[PROGRESS_WIDTH];
+	struct lp_buf line = {0};
+	if (ended && out.may_note) {
+		note("%s", text);
+	} else if (out.may_show_progress) {
+		snprintf(cut, sizeof cut, "%s", text);
+		progress_erase();
+		text_clean(&line, cut, strlen(cut));
+		write_all(STDERR_FILENO, line.data, line.len);
+		out.line_in_place = true;
+	}
+	lp_buf_free(&line);
 }
 
 void progress_begin(void)
@@ -244,6 +282,7 @@ void out_setup(bool verbose, bool debug, bool quiet)
 	out.colour_stderr = may_colour(STDERR_FILENO);
 	out.verbose = verbose || debug;
 	out.may_show_progress = !quiet && isatty(STDERR_FILENO);
+	out.may_note = !quiet;
 	progress_begin();
 	bool wants_info = out.verbose || out.may_show_progress;
 	lp_log_set(debug ? LP_LOG_DEBUG : wants_info ? LP_LOG_INFO : LP_LOG_WARN, on_log, NULL);

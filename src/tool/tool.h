@@ -62,9 +62,10 @@ struct args {
 	const struct verb *verb;
 	bool on[OPT_COUNT];
 	const char *value[OPT_COUNT];
+	LP_VEC(const char *) values[OPT_COUNT]; /* of those that may be given several times */
 	pid_t pid; /* 0 = none given */
 	const char *exe;
-	unsigned timeout_ms;
+	unsigned timeout_ms, poll_ms;
 	char **operands;
 	size_t nr_operands;
 };
@@ -94,6 +95,8 @@ void help_print(const struct verb *v);
  * signals_catch() they kill, which is safe and quick. */
 extern volatile sig_atomic_t interrupted;
 void signals_catch(void);
+/* For a child: as if nobody had caught or blocked a signal. */
+void signals_default(void);
 
 /* True in the worker, which goes on; false in its parent, once the worker has ended, with the exit status to end with.
  * Called when arguments and script are known to be good, with nothing waiting to be printed.  The prompt does without:
@@ -105,17 +108,21 @@ struct lp_apply_opts opts_of(const struct args *a);
 /* Pieces that the prompt shares with the verbs. */
 void print_applied(const struct lp_result *r);
 void print_reverted(const struct lp_result *r);
+/* Is this what an operand of revert means: its number, its name, or the patch id of an object in it, when applied? */
+bool patch_is_called(const struct lp_listed *p, const char *word);
 void print_listing(const struct lp_listing *l, const char *label, bool verbose);
 
 /* ---- text for people (output.c) ---- */
-/* Is this what an operand of revert means: its number, its name, or the patch id of an object in it, when applied? */
-bool patch_is_called(const struct lp_listed *p, const char *word);
 
 enum style { STYLE_NONE, STYLE_BOLD, STYLE_WARN, STYLE_BAD };
 
 /* stdout is collected and written by out_flush(), or before anything goes to stderr.  Control characters and malformed
  * UTF-8 become \xNN: names come out of other processes' memory and must not talk to the terminal. */
 void out_setup(bool verbose, bool debug, bool quiet);
+/* What note() says at the start of a line; "livepatch" until then. */
+void out_program(const char *name);
+/* One line about what is going on, drawn over at a terminal; elsewhere only the last one of a stage is printed. */
+void progress_line(const char *text, bool ended);
 void progress_begin(void); /* from now on a person at a terminal waits */
 void out_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void out_text(const char *text, size_t len);
@@ -149,6 +156,7 @@ json_t *json_error(const struct lp_err *err);
 json_t *json_plan(const struct lp_plan *p);
 json_t *json_result(const struct lp_result *r);
 json_t *json_listing(const struct lp_listing *l);
+json_t *json_foreign(const struct lp_foreign_list *l);
 json_t *json_check(const struct lp_check_report *r, bool intact);
 /* An object of "ok": true, "pid" and the members of another object, which is released. */
 json_t *json_answer(pid_t pid, json_t *members);
@@ -156,7 +164,6 @@ json_t *json_answer(pid_t pid, json_t *members);
 void json_emit(json_t *object);
 
 /* ---- what /proc says without touching anybody (processes.c) ---- */
-json_t *json_foreign(const struct lp_foreign_list *l);
 
 struct thread_info {
 	int tid;

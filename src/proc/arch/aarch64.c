@@ -46,6 +46,7 @@
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -154,6 +155,41 @@ static const uint8_t call_code[] = {
 static const struct lp_stub_text stub_for_call = {.code = call_code, .len = sizeof call_code, .after_syscall = 20};
 
 _Static_assert(sizeof call_code == 32 && SYS_rt_sigreturn == 139, "call stub bytes as commented");
+
+/* At a program's entry x0 is a function for atexit() and sp the end of the stack; nothing else is promised. */
+/* clang-format off */
+static const uint8_t hold_code[] = {
+	A64(0xd50324df),		/*   0 bti   jc                  */
+	A64(0xa9bf7fe0),		/*   4 stp   x0, xzr, [sp, #-16]! */
+	A64(0x18000280),		/*   8 ldr   w0, 88              */
+	A64(0x910023e1),		/*  12 add   x1, sp, #8          */
+	A64(0xd2800022),		/*  16 mov   x2, #1              */
+	A64(0xd2880003),		/*  20 mov   x3, #0x4000         */
+	A64(0xd2800004),		/*  24 mov   x4, #0              */
+	A64(0xd2800005),		/*  28 mov   x5, #0              */
+	A64(0xd28019c8),		/*  32 mov   x8, #206            */
+	A64(0xd4000001),		/*  36 svc   #0                  */
+	A64(0x18000180),		/*  40 ldr   w0, 88              */
+	A64(0xd2800003),		/*  44 mov   x3, #0              */
+	A64(0xd28019e8),		/*  48 mov   x8, #207            */
+	A64(0xd4000001),		/*  52 svc   #0                  */
+	A64(0x18000100),		/*  56 ldr   w0, 88              */
+	A64(0xd2800728),		/*  60 mov   x8, #57             */
+	A64(0xd4000001),		/*  64 svc   #0                  */
+	A64(0xa8c107e0),		/*  68 ldp   x0, x1, [sp], #16   */
+	A64(0x58000050),		/*  72 ldr   x16, 80             */
+	A64(0xd61f0200),		/*  76 br    x16                 */
+	A64(0), A64(0),			/*  80 entry                     */
+	A64(0),				/*  88 descriptor                */
+};
+/* clang-format on */
+#define HOLD_TAIL 80
+static const struct lp_stub_text stub_for_hold = {
+	.code = hold_code, .len = sizeof hold_code, .tail_at = HOLD_TAIL, .tail_len = 12};
+
+_Static_assert(sizeof hold_code == HOLD_TAIL + 12 && sizeof hold_code <= sizeof code, "hold stub bytes as commented");
+_Static_assert(SYS_sendto == 206 && SYS_recvfrom == 207 && SYS_close == 57 && MSG_NOSIGNAL == 0x4000,
+	       "the numbers in the hold stub");
 
 static const struct lp_stub_text *const all_stubs[] = {&stub, &stub_for_call, NULL};
 
@@ -477,10 +513,14 @@ const struct lp_arch lp_arch_host = {
 	.set_pc = set_pc,
 	.tls_offset = tls_offset,
 	.dwarf_regs = dwarf_regs,
+	.dwarf_sp = 31,
+	.dwarf_fp = 29,
+	.jmpbuf = {.rotate = 0, .pc_at = -2},
 	.stub = stub_for,
 	.stubs = all_stubs,
 	.vector_set = NT_PRFPREG,
 	.call_stub = &stub_for_call,
+	.hold_stub = &stub_for_hold,
 	.no_sigreturn = no_sigreturn,
 	.call = call,
 	.borrow = borrow,

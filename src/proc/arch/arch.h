@@ -95,6 +95,14 @@ struct lp_arch {
 
 	/* Registers 0 .. n-1 in DWARF's numbering of this ABI; returns n <= LP_DWARF_REGS_MAX. */
 	size_t (*dwarf_regs)(const struct lp_tregs *r, uint64_t *out);
+	unsigned dwarf_sp, dwarf_fp; /* of these, stack and frame pointer */
+
+	/* glibc's jmp_buf: how far left a disguised word is rotated, and how many words behind the stack pointer the code
+	 * address is. */
+	struct {
+		unsigned rotate;
+		int pc_at;
+	} jmpbuf;
 
 	/* Which stub this stopped thread needs. */
 	const struct lp_stub_text *(*stub)(int tid);
@@ -103,6 +111,9 @@ struct lp_arch {
 	int vector_set; /* the NT_* register set of the vector state */
 	/* Code that calls a function, stores its result, and issues rt_sigreturn. */
 	const struct lp_stub_text *call_stub;
+	/* Code for a program's entry point (exec.c): a byte sent on a socket, one received, the socket closed, then on to
+	 * the entry with the registers and the stack of a program's start.  Tail: u64 entry, u32 descriptor. */
+	const struct lp_stub_text *hold_stub;
 	/* Why this thread cannot come back through rt_sigreturn; NULL = it can. */
 	const char *(*no_sigreturn)(int tid);
 	/* The frame with which rt_sigreturn restores everything, and registers that call fn(args) above it. */

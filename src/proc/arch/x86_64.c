@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -131,6 +132,42 @@ static const uint8_t call_code[] = {
 static const struct lp_stub_text stub_for_call = {.code = call_code, .len = sizeof call_code, .after_syscall = 12};
 
 _Static_assert(SYS_rt_sigreturn == 15, "the number in the call stub");
+
+/* At a program's entry rdx is a function for atexit() and rsp the end of the stack; nothing else is promised. */
+static const uint8_t hold_code[] = {
+	0xf3, 0x0f, 0x1e, 0xfa,		    /*  0  endbr64                   */
+	0x52,				    /*  4  push   %rdx               */
+	0x6a, 0x00,			    /*  5  push   $0                 */
+	0x8b, 0x3d, 0x43, 0x00, 0x00, 0x00, /*  7  mov    0x43(%rip),%edi    */
+	0x48, 0x89, 0xe6,		    /* 13  mov    %rsp,%rsi          */
+	0xba, 0x01, 0x00, 0x00, 0x00,	    /* 16  mov    $1,%edx            */
+	0x41, 0xba, 0x00, 0x40, 0x00, 0x00, /* 21  mov    $0x4000,%r10d      */
+	0x45, 0x31, 0xc0,		    /* 27  xor    %r8d,%r8d          */
+	0x45, 0x31, 0xc9,		    /* 30  xor    %r9d,%r9d          */
+	0xb8, 0x2c, 0x00, 0x00, 0x00,	    /* 33  mov    $44,%eax           */
+	0x0f, 0x05,			    /* 38  syscall                   */
+	0x45, 0x31, 0xd2,		    /* 40  xor    %r10d,%r10d        */
+	0xb8, 0x2d, 0x00, 0x00, 0x00,	    /* 43  mov    $45,%eax           */
+	0x0f, 0x05,			    /* 48  syscall                   */
+	0xb8, 0x03, 0x00, 0x00, 0x00,	    /* 50  mov    $3,%eax            */
+	0x0f, 0x05,			    /* 55  syscall                   */
+	0x58,				    /* 57  pop    %rax               */
+	0x5a,				    /* 58  pop    %rdx               */
+	0xff, 0x25, 0x07, 0x00, 0x00, 0x00, /* 59  jmp    *7(%rip)           */
+	0xcc, 0xcc, 0xcc, 0xcc,		    /* 65                            */
+	0xcc, 0xcc, 0xcc,		    /* 69                            */
+	0x00, 0x00, 0x00, 0x00,		    /* 72  entry                     */
+	0x00, 0x00, 0x00, 0x00,		    /* 76                            */
+	0x00, 0x00, 0x00, 0x00,		    /* 80  descriptor                */
+	0xcc, 0xcc, 0xcc, 0xcc,		    /* 84                            */
+};
+#define HOLD_TAIL 72
+static const struct lp_stub_text stub_for_hold = {
+	.code = hold_code, .len = sizeof hold_code, .tail_at = HOLD_TAIL, .tail_len = 12};
+
+_Static_assert(sizeof hold_code == HOLD_TAIL + 16 && sizeof hold_code <= sizeof by_jmp, "hold stub bytes as commented");
+_Static_assert(SYS_sendto == 44 && SYS_recvfrom == 45 && SYS_close == 3 && MSG_NOSIGNAL == 0x4000,
+	       "the numbers in the hold stub");
 
 static const struct lp_stub_text *const all_stubs[] = {&stub_by_ret, &stub_by_jmp, &stub_for_call, NULL};
 
@@ -411,11 +448,15 @@ const struct lp_arch lp_arch_host = {
 	.set_pc = set_pc,
 	.tls_offset = tls_offset,
 	.dwarf_regs = dwarf_regs,
+	.dwarf_sp = 7,
+	.dwarf_fp = 6,
+	.jmpbuf = {.rotate = 17, .pc_at = 1},
 	.stub = stub_for,
 	.stubs = all_stubs,
 	.borrow = borrow,
 	.vector_set = NT_X86_XSTATE,
 	.call_stub = &stub_for_call,
+	.hold_stub = &stub_for_hold,
 	.no_sigreturn = no_sigreturn,
 	.call = call,
 };

@@ -1,0 +1,522 @@
+/*
+ * livepatch watch: the patches of a store into every process that they fit,
+ * those that run and those that are to come.
+ *
+ * Who begins and ends is told by the kernel where it tells us (store/events.h),
+ * else seen in rounds over /proc.  A round is made in either case now and then,
+ * because processes load libraries without telling anybody.  What the store
+ * has is looked up anew when inotify says that it has changed.
+ *
+ * The change itself is done by children, a few at a time (worker.h): one
+ * process that is busy keeps nobody else waiting.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "store/events.h"
+#include "store/roster.h"
+#include "tool/tool.h"
+#include "tool/worker.h"
+
+#define WORKERS_MAX 4
+#define POLL_MS 1000	  /* between rounds when the kernel tells us nothing */
+#define ROUND_MS 60000	  /* between rounds when it does */
+#define LOOK_MS 60000	  /* between looks at what processes have loaded */
+#define STORE_CALM_MS 200 /* after a change of the store: whoever writes it shall be done */
+#define BUSY_MS 2000	  /* how long one attempt waits for busy functions */
+
+struct job {
+	struct worker worker; /* fd -1 = none */
+	int64_t began;	      /* of the entry that it was for */
+	uint64_t fingerprint;
+	char comm[17];
+};
+
+struct watch {
+	const struct args *args;
+	struct lp_store *store;
+	struct lp_roster *roster;
+	struct job jobs[WORKERS_MAX];
+	int events, inotify, signals;		      /* -1 = none */
+	int64_t next_round, next_look, store_changed; /* ms; 0 = not */
+	int64_t round_ms;
+	bool stop, once, store_bad;
+	size_t nr_patched, nr_refused;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- what is said ---- */
+
+static void emit(const struct watch *w, json_t *line)
+{
+	if (w->args->on[OPT_JSON]) {
+		json_object_set_new(line, "time", json_integer((json_int_t)time(NULL)));
+		json_emit(line);
+	} else {
+		json_decref(line);
+	}
+	out_flush();
+}
+
+static void say_begin(const struct watch *w)
+{
+	const char *how = w->once ? "once" : w->events >= 0 ? "events" : "polling";
+	if (!w->args->on[OPT_JSON] && !w->args->on[OPT_QUIET] && !w->once)
+		out_printf("watching with %s: %s\n", lp_store_path(w->store),
+			   w->events >= 0 ? "the kernel tells of new processes"
+					  : "looking for new processes now and then");
+	emit(w,
+	     json_pack("{s:s, s:o, s:s}", "event", "watching", "store", json_text(lp_store_path(w->store)), "by", how));
+}
+
+static void say_patched(const struct watch *w, const struct job *j, const struct lp_deployed *d)
+{
+	char objects[SHORT_TEXT], pause[SHORT_TEXT];
+	if (!w->args->on[OPT_JSON] && !w->args->on[OPT_QUIET])
+		out_printf("process %d (%s): %s applied, %s, paused for %s\n", (int)j->worker.target, j->comm, d->ids,
+			   count_text(d->nr_objects, "object", objects), duration_text(d->pause_ns, pause));
+	emit(w, json_pack("{s:s, s:i, s:o, s:o, s:I, s:I}", "event", "patched", "pid", (int)j->worker.target, "process",
+			  json_text(j->comm), "ids", json_text(d->ids), "objects", (json_int_t)d->nr_objects,
+			  "pause_us", (json_int_t)(d->pause_ns / 1000)));
+}
+
+static void say_refused(const struct watch *w, const struct job *j, const struct lp_err *err, int64_t again)
+{
+	json_t *line = json_error(err);
+	json_object_set_new(line, "event", json_string("refused"));
+	json_object_set_new(line, "pid", json_integer(j->worker.target));
+	json_object_set_new(line, "process", json_text(j->comm));
+	json_object_set_new(line, "again_ms", again ? json_integer((json_int_t)again) : json_null());
+	if (!w->args->on[OPT_JSON]) {
+		note_error(err);
+		if (again)
+			note("process %d (%s) is tried again in %" PRId64 " s", (int)j->worker.target, j->comm,
+			     again / 1000);
+		else if (!w->once)
+			note("process %d (%s) is left alone until it, or the store, changes", (int)j->worker.target,
+			     j->comm);
+	}
+	emit(w, line);
+}
+
+/* sd_notify(3), without the library: a datagram to the socket that the service manager names. */
+static void say_ready(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	const char *name = getenv("NOTIFY_SOCKET");
+	size_t len = name ? strlen(name) : 0;
+	if (len < 2 || len >= sizeof a.sun_path)
+		return;
+	memcpy(a.sun_path, name, len);
+	if (name[0] == '@')
+		a.sun_path[0] = 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&a,
+		       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	lp_close(fd);
+}
+
+/* ---- one process ---- */
+
+/* What time may cure. */
+static bool may_pass(int rc)
+{
+	switch (-rc) {
+	case LP_EBUSY:
+	case LP_ETIMEOUT:
+	case LP_ELOCKED:
+	case LP_ETRACED:
+	case LP_ENOTHREAD:
+	case LP_EREMOTE:
+	case LP_EUNFINISHED:
+	case LP_EINTERRUPTED:
+	case EAGAIN:
+	case ENOMEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_gone(int rc)
+{
+	return rc == -LP_EGONE || rc == -LP_EEXECED;
+}
+
+struct request {
+	pid_t pid;
+	const struct lp_store *store;
+};
+
+static int deploy(void *arg, struct lp_deployed *done, struct lp_err *err)
+{
+	const struct request *r = arg;
+	struct lp_apply_opts opts = {.timeout_ms = BUSY_MS, .interrupted = &interrupted};
+	return lp_deploy_apply(r->pid, r->store, &opts, done, err);
+}
+
+static struct job *free_job(struct watch *w)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (w->jobs[i].worker.fd < 0)
+			return &w->jobs[i];
+	return NULL;
+}
+
+/* Hands the process to a worker when the store has something for it that was not tried yet. */
+static void look_at(struct watch *w, struct lp_roster_entry *e, struct job *j)
+{
+	struct lp_seen seen;
+	struct lp_err err = {0};
+	uint64_t fits = 0;
+	int64_t now = now_ms();
+	int rc = lp_scan_process(e->pid, &seen, &err);
+	if (is_gone(rc)) {
+		lp_roster_gone(w->roster, e->pid);
+		return;
+	}
+	if (rc < 0) { /* not ours to look at, or of another machine's kind */
+		lp_roster_settled(w->roster, e, 0, now);
+		return;
+	}
+	lp_roster_meet(w->roster, e->pid, seen.start_time, seen.image, now);
+	rc = seen.kernel || w->store_bad ? 0 : lp_deploy_fits(w->store, &seen, &fits, &err);
+	if (rc < 0)
+		note_error(&err);
+	snprintf(j->comm, sizeof j->comm, "%s", seen.comm);
+	lp_seen_free(&seen);
+	if (rc < 0 || !fits || fits == e->settled) {
+		lp_roster_settled(w->roster, e, fits, now);
+		return;
+	}
+	struct request r = {e->pid, w->store};
+	rc = worker_start(&j->worker, e->pid, deploy, &r, &err);
+	if (rc < 0) {
+		note_error(&err);
+		lp_roster_refused(w->roster, e, now);
+		return;
+	}
+	j->began = e->began;
+	j->fingerprint = fits;
+}
+
+static void conclude(struct watch *w, const struct job *j, int rc, const struct lp_deployed *d,
+		     const struct lp_err *err)
+{
+	struct lp_roster_entry *e = lp_roster_find(w->roster, j->worker.target);
+	int64_t now = now_ms(), again = 0;
+	bool current = e && e->busy && e->began == j->began;
+	if (is_gone(rc)) {
+		if (current)
+			lp_roster_gone(w->roster, j->worker.target);
+		return;
+	}
+	if (e && !current)
+		e->busy = false;
+	/* What fails while the loader still works may be right a second later. */
+	bool passing = rc < 0 && (may_pass(rc) || (current && lp_roster_is_young(e, now)));
+	if (current && passing)
+		again = lp_roster_refused(w->roster, e, now);
+	else if (current)
+		lp_roster_settled(w->roster, e, j->fingerprint, now);
+	w->nr_refused += rc < 0;
+	w->nr_patched += rc == 0 && d->nr_objects;
+	if (rc < 0)
+		say_refused(w, j, err, w->once ? 0 : again);
+	else if (d->nr_objects)
+		say_patched(w, j, d);
+}
+
+static void finish(struct watch *w, struct job *j)
+{
+	struct lp_deployed done;
+	struct lp_err err = {0};
+	int rc = worker_finish(&j->worker, &done, &err);
+	j->worker.fd = -1;
+	conclude(w, j, rc, &done, &err);
+}
+
+static void hand_out(struct watch *w)
+{
+	struct job *j;
+	struct lp_roster_entry *e;
+	while ((j = free_job(w)) && (e = lp_roster_due(w->roster, now_ms())))
+		look_at(w, e, j);
+}
+
+/* ---- everybody ---- */
+
+static void round_over_proc(struct watch *w)
+{
+	lp_pid_vec pids = {0};
+	struct lp_err err = {0};
+	int64_t now = now_ms();
+	if (lp_scan_pids(&pids, &err) < 0)
+		note_error(&err);
+	lp_roster_begin_round(w->roster);
+	for (size_t i = 0; i < pids.nr; i++) {
+		struct lp_seen seen;
+		if (lp_scan_identity(pids.items[i], &seen, NULL) == 0 && !seen.kernel)
+			lp_roster_meet(w->roster, seen.pid, seen.start_time, seen.image, now);
+	}
+	lp_roster_end_round(w->roster);
+	lp_vec_free(&pids);
+	if (!w->next_look) { /* the first time: most have been there for long */
+		lp_roster_make_old(w->roster, now);
+		w->next_look = now + LOOK_MS;
+	}
+	w->next_round = now + w->round_ms;
+}
+
+/* A store that cannot be trusted or read any more is not used; the last good one has paths of it only, so there is
+ * nothing to go back to: nobody is patched until it is right again. */
+static void reopen_store(struct watch *w)
+{
+	struct lp_store *store;
+	struct lp_err err = {0};
+	w->store_changed = 0;
+	w->store_bad = false;
+	int rc = lp_store_open(&store, lp_store_path(w->store), &err);
+	if (rc == 0) {
+		lp_store_close(w->store);
+		w->store = store;
+		rc = lp_store_trusted(store, &err);
+	}
+	if (rc < 0) {
+		w->store_bad = true;
+		note_error(&err);
+	}
+	lp_roster_look_again(w->roster, now_ms());
+}
+
+/* Libraries come without news. */
+static void periodic(struct watch *w)
+{
+	int64_t now = now_ms();
+	if (w->store_changed && now >= w->store_changed + STORE_CALM_MS)
+		reopen_store(w);
+	if (now >= w->next_round)
+		round_over_proc(w);
+	if (now >= w->next_look) {
+		lp_roster_look_again(w->roster, now);
+		w->next_look = now + LOOK_MS;
+	}
+}
+
+static void on_event(enum lp_event_of what, pid_t pid, void *arg)
+{
+	struct watch *w = arg;
+	if (what == LP_PROCESS_EXITED)
+		lp_roster_gone(w->roster, pid);
+	else if (pid > 1 && pid != getpid())
+		lp_roster_begin(w->roster, pid, now_ms());
+}
+
+/* ---- the store's changes ---- */
+
+#define CHANGES (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_ONLYDIR)
+
+static void watch_below(int fd, const char *top)
+{
+	lp_name_vec names = {0};
+	lp_store_directories(top, &names);
+	for (size_t i = 0; i < names.nr; i++) {
+		inotify_add_watch(fd, names.items[i], CHANGES);
+		lp_free(names.items[i]);
+	}
+	lp_vec_free(&names);
+}
+
+/* Adding a watch that is there changes nothing, so new directories are covered by doing all of it again. */
+static void watch_store(struct watch *w)
+{
+	if (w->inotify < 0 || !lp_store_is_directory(w->store))
+		return;
+	inotify_add_watch(w->inotify, lp_store_path(w->store), CHANGES);
+	watch_below(w->inotify, lp_store_path(w->store));
+}
+
+static void on_store_event(struct watch *w)
+{
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	while (read(w->inotify, buffer, sizeof buffer) > 0)
+		;
+	watch_store(w);
+	w->store_changed = now_ms();
+}
+
+/* ---- the loop ---- */
+
+static int sooner(int a, int b)
+{
+	return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+static int until(int64_t when, int64_t now)
+{
+	return when <= now ? 0 : when - now > INT_MAX ? INT_MAX : (int)(when - now);
+}
+
+static int wait_time(const struct watch *w, bool has_free_job)
+{
+	int64_t now = now_ms();
+	int ms = sooner(until(w->next_round, now), until(w->next_look, now));
+	if (has_free_job)
+		ms = sooner(ms, lp_roster_wait(w->roster, now));
+	return w->store_changed ? sooner(ms, until(w->store_changed + STORE_CALM_MS, now)) : ms;
+}
+
+enum { POLL_SIGNALS, POLL_EVENTS, POLL_STORE, POLL_JOBS };
+
+static void read_events(struct watch *w)
+{
+	int rc = lp_events_read(w->events, on_event, w);
+	if (rc == 1) { /* some were lost */
+		w->next_round = 0;
+	} else if (rc < 0) {
+		note("the kernel's process events have ended (%s); polling", strerror(-rc));
+		lp_close(w->events);
+		w->events = -1;
+		w->round_ms = POLL_MS;
+		w->next_round = 0;
+	}
+}
+
+static void turn(struct watch *w)
+{
+	struct pollfd p[POLL_JOBS + WORKERS_MAX];
+	p[POLL_SIGNALS] = (struct pollfd){.fd = w->signals, .events = POLLIN};
+	p[POLL_EVENTS] = (struct pollfd){.fd = w->events, .events = POLLIN};
+	p[POLL_STORE] = (struct pollfd){.fd = w->inotify, .events = POLLIN};
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		p[POLL_JOBS + i] = (struct pollfd){.fd = w->jobs[i].worker.fd, .events = POLLIN};
+	if (poll(p, LP_ARRAY_SIZE(p), wait_time(w, free_job(w) != NULL)) < 0)
+		return;
+	w->stop = w->stop || p[POLL_SIGNALS].revents;
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (w->jobs[i].worker.fd >= 0 && p[POLL_JOBS + i].revents)
+			finish(w, &w->jobs[i]);
+	if (w->events >= 0 && p[POLL_EVENTS].revents)
+		read_events(w);
+	if (w->inotify >= 0 && p[POLL_STORE].revents)
+		on_store_event(w);
+}
+
+static void finish_all(struct watch *w)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		if (w->jobs[i].worker.fd < 0)
+			continue;
+		if (w->stop)
+			kill(w->jobs[i].worker.child, SIGTERM);
+		finish(w, &w->jobs[i]);
+	}
+}
+
+static bool working(const struct watch *w)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (w->jobs[i].worker.fd >= 0)
+			return true;
+	return false;
+}
+
+/* --once: everybody who is there, each looked at once. */
+static void run_once(struct watch *w)
+{
+	round_over_proc(w);
+	w->next_round = INT64_MAX;
+	lp_roster_make_old(w->roster, now_ms());
+	do {
+		hand_out(w);
+		if (working(w))
+			turn(w);
+	} while (!w->stop && (working(w) || lp_roster_wait(w->roster, now_ms()) == 0));
+	finish_all(w);
+}
+
+static void run_on(struct watch *w)
+{
+	while (!w->stop) {
+		periodic(w);
+		hand_out(w);
+		turn(w);
+	}
+	finish_all(w);
+}
+
+static int catch_signals(struct lp_err *err)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? lp_fail_sys(err, errno, "cannot wait for signals") : fd;
+}
+
+static int open_ears(struct watch *w, struct lp_err *err)
+{
+	struct lp_err why = {0};
+	w->signals = catch_signals(err);
+	if (w->signals < 0 || w->once)
+		return w->signals < 0 ? w->signals : 0;
+	w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	watch_store(w);
+	if (!w->args->on[OPT_POLL])
+		w->events = lp_events_open(&why);
+	if (w->events < 0 && why.code)
+		lp_info("%s; polling", why.text);
+	w->round_ms = w->events >= 0 ? ROUND_MS : w->args->on[OPT_POLL] ? w->args->poll_ms : POLL_MS;
+	return 0;
+}
+
+static void release(struct watch *w)
+{
+	lp_close(w->events);
+	lp_close(w->inotify);
+	lp_close(w->signals);
+	lp_roster_free(w->roster);
+	lp_store_close(w->store);
+}
+
+int verb_watch(const struct args *a, struct lp_err *err)
+{
+	struct watch w = {.args = a, .events = -1, .inotify = -1, .signals = -1, .once = a->on[OPT_ONCE]};
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		w.jobs[i].worker.fd = -1;
+	w.roster = lp_roster_new();
+	int rc = lp_store_open(&w.store, a->operands[0], err);
+	rc = rc ? rc : lp_store_trusted(w.store, err);
+	rc = rc ? rc : open_ears(&w, err);
+	if (rc == 0) {
+		say_begin(&w);
+		say_ready();
+		w.once ? run_once(&w) : run_on(&w);
+		rc = w.once && w.nr_refused ? EXIT_REFUSED : 0;
+	}
+	release(&w);
+	return rc;
+}
