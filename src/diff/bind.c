@@ -76,10 +76,10 @@ static bool is_defined(const struct lp_elf_sym *s)
 	return s->shndx != SHN_UNDEF && s->shndx != SHN_COMMON && s->type != STT_SECTION && s->type != STT_FILE;
 }
 
-/* The linker makes hidden globals local, and leaves them their visibility. */
+/* Linkers make hidden globals local: lld leaves them their visibility, ld puts them behind all files' own. */
 static bool was_global(const struct lp_elf_sym *s)
 {
-	return s->bind != STB_LOCAL || s->visibility == STV_HIDDEN || s->visibility == STV_INTERNAL;
+	return s->bind != STB_LOCAL || s->visibility == STV_HIDDEN || s->visibility == STV_INTERNAL || !s->file;
 }
 
 static bool is_code_at(const struct lp_elf *e, const struct lp_elf_sym *s)
@@ -395,7 +395,7 @@ static struct target code_target(struct lp_diff *d, const struct piece *from, co
 	struct target t = {0};
 	enum origin_state state;
 
-	if (to->parent || belongs_to_code(from, r) || (to->changed && !is_entry(to, off)))
+	if (to->parent || (to->changed && (belongs_to_code(from, r) || !is_entry(to, off))))
 		return in_patch(TARGET_PIECE, to, off);
 	if (!to->twin)
 		return elsewhere_in_original(d, to, off, &t) ? t : in_patch(TARGET_PIECE, to, off);

@@ -57,7 +57,7 @@ static void set_bias(void *arg, struct piece *p, const struct lp_insn *insn, uin
 		struct ref *r = &p->refs.items[*next];
 		if (r->at < at)
 			continue;
-		r->is_call = insn->is_call;
+		r->is_call = insn->is_call || insn->target_is_code;
 		if (counts_from_pc(r))
 			r->bias = (int64_t)insn->pc_at - (int64_t)(insn->pc_at ? r->at - at : 0);
 	}
@@ -213,7 +213,7 @@ static void note_branch(void *arg, struct piece *p, const struct lp_insn *insn, 
 		.howto = p->obj->isa->howto(insn->distance_type),
 		.addend = -bias,
 		.bias = bias,
-		.is_call = insn->is_call,
+		.is_call = insn->is_call || insn->target_is_code,
 		.to = to,
 		.off = (int64_t)(insn->target - to->start),
 	};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 static bool same_piece(struct lp_diff *d, const struct piece *b, const struct piece *a, char **why);
+static bool same_ref_here(struct lp_diff *d, const struct ref *b, const struct ref *a);
 
 /* ---- names ---- */
 
@@ -50,14 +51,83 @@ static bool is_merged(const struct piece *p)
 	return p->kind == PIECE_STRINGS || p->kind == PIECE_LITERALS;
 }
 
-static bool same_content(struct lp_diff *d, const struct piece *b, const struct piece *a)
+/* From `from` to the next mark: one string, one table of a section that compilers fill with such. */
+static uint64_t extent(const struct piece *p, uint64_t from)
 {
+	for (size_t i = 0; i < p->marks.nr; i++)
+		if (p->marks.items[i] > from)
+			return p->marks.items[i] < lp_piece_size(p) ? p->marks.items[i] - from
+								    : lp_piece_size(p) - from;
+	return lp_piece_size(p) - from;
+}
+
+static size_t first_ref_from(const struct piece *p, uint64_t at)
+{
+	size_t low = 0, high = p->refs.nr;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (p->refs.items[middle].at < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_zero(const uint8_t *bytes, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; bytes && i < to; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+/* What follows the shorter one has to be padding. */
+static bool same_extent(struct lp_diff *d, const struct pair *x)
+{
+	const struct piece *b = x->a, *a = x->b;
+	const uint8_t *p = lp_piece_bytes(b), *q = lp_piece_bytes(a);
+	uint64_t nb = extent(b, x->from_a), na = extent(a, x->from_b), n = nb < na ? nb : na;
+	size_t i = first_ref_from(b, x->from_a), k = first_ref_from(a, x->from_b);
+	uint64_t at = 0;
+
+	for (; at < n; at++) {
+		const struct ref *r =
+			i < b->refs.nr && b->refs.items[i].at == x->from_a + at ? &b->refs.items[i] : NULL;
+		const struct ref *s =
+			k < a->refs.nr && a->refs.items[k].at == x->from_b + at ? &a->refs.items[k] : NULL;
+		if (!r != !s)
+			return false;
+		if (r) {
+			if (!same_ref_here(d, r, s))
+				return false;
+			i++;
+			k++;
+			at += r->howto->width - 1u;
+		} else if ((p ? p[x->from_a + at] : 0) != (q ? q[x->from_b + at] : 0)) {
+			return false;
+		}
+	}
+	bool more_refs = (i < b->refs.nr && b->refs.items[i].at < x->from_a + nb) ||
+			 (k < a->refs.nr && a->refs.items[k].at < x->from_b + na);
+	return !more_refs && is_zero(p, x->from_a + n, x->from_a + nb) && is_zero(q, x->from_b + n, x->from_b + na);
+}
+
+static bool same_content(struct lp_diff *d, const struct piece *b, int64_t from_b, const struct piece *a,
+			 int64_t from_a)
+{
+	struct pair x = {b, a, (uint64_t)from_b, (uint64_t)from_a};
+
+	/* A table addressed from before its begin: nothing says which, so all has to be the same. */
+	if (from_b < 0 || from_a < 0 || x.from_a > lp_piece_size(b) || x.from_b > lp_piece_size(a))
+		return from_b == from_a && same_piece(d, b, a, NULL);
 	for (size_t i = 0; i < d->equal_pairs.nr; i++)
-		if (d->equal_pairs.items[i].a == b && d->equal_pairs.items[i].b == a)
+		if (!memcmp(&d->equal_pairs.items[i], &x, sizeof x))
 			return true;
 	size_t mark = d->equal_pairs.nr;
-	lp_vec_push(&d->equal_pairs, ((struct pair){b, a}));
-	bool same = same_piece(d, b, a, NULL);
+	lp_vec_push(&d->equal_pairs, x);
+	bool same = same_extent(d, &x);
 	if (!same)
 		d->equal_pairs.nr = mark; /* and what was found equal on that assumption */
 	return same;
@@ -87,16 +157,16 @@ static bool same_global(const struct ref *b, const struct ref *a)
 	return name_b && name_a && off_b == off_a && !strcmp(name_b, name_a);
 }
 
-static bool same_ref(struct lp_diff *d, const struct ref *b, const struct ref *a)
+static bool same_ref_here(struct lp_diff *d, const struct ref *b, const struct ref *a)
 {
-	if (b->at != a->at || !same_type(b, a))
+	if (!same_type(b, a))
 		return false;
 	if (!b->to || !a->to)
 		return same_global(b, a);
 	if (is_merged(b->to) || is_merged(a->to))
 		return b->to->kind == a->to->kind && same_fragment(b, a);
 	if (same_sort(b->to, a->to))
-		return b->off == a->off && same_content(d, b->to, a->to);
+		return same_content(d, b->to, b->off, a->to, a->off);
 	if (b->to->twin == a->to)
 		return b->off == a->off;
 	return same_global(b, a);
@@ -135,6 +205,13 @@ static const char *what(const struct piece *p)
 	return p->kind == PIECE_CODE ? "code" : "contents";
 }
 
+static const char *sort_of(const struct piece *p)
+{
+	if (p->kind == PIECE_STRINGS)
+		return "string";
+	return p->by_content ? "string or table" : p->name;
+}
+
 static bool same_refs(struct lp_diff *d, const struct piece *b, const struct piece *a, char **why)
 {
 	for (size_t i = 0; i < b->refs.nr && i < a->refs.nr; i++) {
@@ -142,11 +219,11 @@ static bool same_refs(struct lp_diff *d, const struct piece *b, const struct pie
 		if (r->at != s->at)
 			return differ(why,
 				      lp_sprintf("%s differs at +0x%" PRIx64, what(a), r->at < s->at ? r->at : s->at));
-		if (same_ref(d, r, s))
+		if (same_ref_here(d, r, s))
 			continue;
-		if (r->to && s->to && (r->to->kind == PIECE_STRINGS || !strcmp(ref_name(r), ref_name(s))))
-			return differ(why, lp_sprintf("refers to a different %s at +0x%" PRIx64,
-						      s->to->kind == PIECE_STRINGS ? "string" : ref_name(s), s->at));
+		if (r->to && s->to && (r->to->by_content || !strcmp(ref_name(r), ref_name(s))))
+			return differ(why,
+				      lp_sprintf("refers to a different %s at +0x%" PRIx64, sort_of(s->to), s->at));
 		return differ(why,
 			      lp_sprintf("refers to %s instead of %s at +0x%" PRIx64, ref_name(s), ref_name(r), s->at));
 	}
@@ -189,7 +266,7 @@ static bool same_lsda(struct lp_diff *d, const struct piece *b, const struct pie
 {
 	if (!b->lsda && !a->lsda)
 		return true;
-	if (b->lsda && a->lsda && same_content(d, b->lsda, a->lsda))
+	if (b->lsda && a->lsda && same_content(d, b->lsda, b->lsda_at, a->lsda, a->lsda_at))
 		return true;
 	return differ(why, lp_sprintf("handles exceptions differently"));
 }

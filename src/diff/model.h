@@ -58,7 +58,7 @@ struct ref {
 	const struct lp_reloc_howto *howto;
 	int64_t addend; /* as it is stored */
 	int64_t bias;	/* what the instruction adds to it: the ref means S + addend + bias */
-	bool is_call;	/* the instruction is a call */
+	bool is_call;	/* the instruction is a call, or jumps there */
 	const struct symbol *sym;
 	struct piece *to; /* NULL: undefined in this object, sym says what */
 	int64_t off;	  /* in `to`; of an undefined symbol: from it */
@@ -76,9 +76,11 @@ struct piece {
 	LP_VEC(const struct symbol *) entries;
 	LP_VEC(struct ref) refs; /* ascending */
 	bool by_content;	 /* has no identity: two are the same when they hold the same */
+	LP_VEC(uint64_t) marks;	 /* by_content: offsets that refs lead to, ascending: where what is in it begins */
 	struct piece *parent;	 /* of a separate part (.cold) of a function */
 	struct piece *lsda;
-	size_t order; /* in its object */
+	int64_t lsda_at; /* where in it */
+	size_t order;	 /* in its object */
 
 	struct piece *twin;
 	bool changed;
@@ -192,6 +194,7 @@ struct lp_diff {
 
 struct pair {
 	const struct piece *a, *b;
+	uint64_t from_a, from_b; /* offsets in them */
 };
 
 /* ---- object.c ---- */

@@ -214,14 +214,40 @@ static void add_commons(struct object *o)
 	}
 }
 
+/* Pointers that unwind tables go through; every unit brings its own, and the linker keeps one. */
+static bool is_unwinders(const struct piece *p)
+{
+	return p->sym && !strncmp(p->name, "DW.ref.", 7);
+}
+
+/* clang puts pointers to type information for exception tables into .data, without names. */
+static bool is_pointers_alone(const struct piece *p)
+{
+	uint64_t covered = 0;
+
+	if (p->kind != PIECE_DATA || p->sym || !lp_piece_bytes(p))
+		return false;
+	for (size_t i = 0; i < p->refs.nr; i++)
+		covered += p->refs.items[i].howto->formula == LP_RELOC_ABS ? p->refs.items[i].howto->width : 0;
+	return covered == lp_piece_size(p);
+}
+
+static bool has_no_identity(const struct piece *p)
+{
+	if (p->kind == PIECE_STRINGS || p->kind == PIECE_LITERALS || p->kind == PIECE_LSDA)
+		return true;
+	if (p->kind != PIECE_CONST)
+		return false;
+	return !p->sym || is_unwinders(p) || (p->sym->bind == STB_LOCAL && lp_diff_is_compilers(p->name));
+}
+
 static void describe(struct object *o)
 {
 	for (size_t i = 0; i < o->pieces.nr; i++) {
 		struct piece *p = o->pieces.items[i];
-		bool read_only = p->kind == PIECE_CONST;
-		p->by_content =
-			p->kind == PIECE_STRINGS || p->kind == PIECE_LITERALS || p->kind == PIECE_LSDA ||
-			(read_only && (!p->sym || (p->sym->bind == STB_LOCAL && lp_diff_is_compilers(p->name))));
+		if (p->kind == PIECE_DATA && (is_unwinders(p) || is_pointers_alone(p)))
+			p->kind = PIECE_CONST;
+		p->by_content = has_no_identity(p);
 		if (p->kind == PIECE_UNWIND)
 			o->unwind = p;
 	}
@@ -245,7 +271,6 @@ static void read_pieces(struct object *o)
 	}
 	lp_free(lists);
 	add_commons(o);
-	describe(o);
 }
 
 struct piece *lp_diff_piece_at(const struct object *o, uint32_t section, int64_t at)
@@ -419,6 +444,41 @@ static void aim_all(struct object *o)
 	}
 }
 
+/* ---- marks ---- */
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void sort_marks(struct piece *p)
+{
+	size_t kept = 0;
+
+	if (p->marks.nr)
+		qsort(p->marks.items, p->marks.nr, sizeof *p->marks.items, by_number);
+	for (size_t i = 0; i < p->marks.nr; i++)
+		if (!kept || p->marks.items[kept - 1] != p->marks.items[i])
+			p->marks.items[kept++] = p->marks.items[i];
+	p->marks.nr = kept;
+}
+
+static void mark_targets(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		const struct piece *p = o->pieces.items[i];
+		for (size_t k = 0; k < p->refs.nr; k++) {
+			const struct ref *r = &p->refs.items[k];
+			if (r->to && r->to->by_content && r->off > 0)
+				lp_vec_push(&r->to->marks, (uint64_t)r->off);
+		}
+	}
+	for (size_t i = 0; i < o->pieces.nr; i++)
+		sort_marks(o->pieces.items[i]);
+}
+
 /* ---- parts ---- */
 
 static struct piece *code_named(const struct object *o, const char *name, size_t len)
@@ -466,9 +526,11 @@ int lp_diff_read_object(struct object **out, const struct lp_diff_unit *unit, si
 		rc = read_all_relocs(o, err);
 	}
 	if (!rc) {
+		describe(o);
 		lp_diff_decode_biases(o);
 		lp_diff_join_code(o);
 		aim_all(o);
+		mark_targets(o);
 		lp_diff_decode_branches(o);
 		find_parents(o);
 		rc = lp_diff_read_unwind(o, err);
@@ -485,6 +547,7 @@ static void free_piece(struct piece *p)
 {
 	lp_vec_free(&p->entries);
 	lp_vec_free(&p->refs);
+	lp_vec_free(&p->marks);
 	lp_free(p->why);
 	lp_free(p);
 }

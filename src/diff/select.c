@@ -32,7 +32,8 @@ static void include_fragment(struct lp_diff *d, const struct ref *r, struct piec
 
 static char *why_needed(const struct piece *user, const struct ref *r, const struct piece *p)
 {
-	const char *how = r->is_call ? "called by" : "used by";
+	bool called = p->kind == PIECE_CODE && (r->is_call || r->howto->formula == LP_RELOC_PLT);
+	const char *how = called ? "called by" : "used by";
 
 	if (p->by_content || p->kind == PIECE_LSDA)
 		return lp_sprintf("belongs to %s", user->name);

@@ -21,23 +21,25 @@ static const struct ref *ref_at(const struct piece *p, uint64_t at)
 	return low < p->refs.nr && p->refs.items[low].at == at ? &p->refs.items[low] : NULL;
 }
 
-static struct piece *lsda_of(const struct piece *unwind, const struct unwind_entry *e)
+static const struct ref *lsda_of(const struct piece *unwind, const struct unwind_entry *e)
 {
 	for (uint64_t at = e->at + 9; at < e->at + e->size; at++) {
 		const struct ref *r = ref_at(unwind, at);
 		if (r && r->to && r->to->kind == PIECE_LSDA)
-			return r->to;
+			return r;
 	}
 	return NULL;
 }
 
 static void add_entry(struct object *o, const struct unwind_entry *e)
 {
-	struct piece *p = e->piece;
+	const struct ref *lsda = e->piece ? lsda_of(o->unwind, e) : NULL;
 
 	lp_vec_push(&o->unwind_entries, *e);
-	if (p && !p->lsda)
-		p->lsda = lsda_of(o->unwind, e);
+	if (!lsda || e->piece->lsda)
+		return;
+	e->piece->lsda = lsda->to;
+	e->piece->lsda_at = lsda->off;
 }
 
 int lp_diff_read_unwind(struct object *o, struct lp_err *err)

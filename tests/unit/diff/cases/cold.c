@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-__attribute__((noinline, cold)) void complain(const char *s)
+__attribute__((noinline, noipa, cold)) void complain(const char *s)
 {
 	fputs(s, stderr);
 }
 
-__attribute__((noinline)) int work(int x)
+__attribute__((noinline, noipa)) int work(int x)
 {
 	if (x == 7) {
 		complain("seven");

@@ -4,7 +4,7 @@
 int tentative;
 int tentative_too;
 
-__attribute__((noinline)) int use(int x)
+__attribute__((noinline, noipa)) int use(int x)
 {
 	tentative += x;
 #ifdef AFTER

@@ -10,19 +10,19 @@ static const int limits[] = {1, 10, 100, 1000,
 #else
 			     10000, 6,
 #endif
-			     7, 8};
+			     7, 8, 9};
 
-__attribute__((noinline)) int low(int i)
+__attribute__((noinline, noipa)) int low(int i)
 {
 	return limits[i];
 }
 
-__attribute__((noinline)) int high(int i)
+__attribute__((noinline, noipa)) int high(int i)
 {
 	return limits[i + 2];
 }
 
-__attribute__((noinline)) int none(int i)
+__attribute__((noinline, noipa)) int none(int i)
 {
 	return i;
 }

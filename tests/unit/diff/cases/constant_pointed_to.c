@@ -7,10 +7,10 @@ static const int limits[] = {1, 10, 100, 1000,
 #else
 			     10000, 6,
 #endif
-			     7, 8};
+			     7, 8, 9};
 const int *current = limits;
 
-__attribute__((noinline)) int low(int i)
+__attribute__((noinline, noipa)) int low(int i)
 {
 	return limits[i];
 }

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-__attribute__((noinline)) int risk(int x, const char *why)
+__attribute__((noinline, noipa)) int risk(int x, const char *why)
 {
 #ifdef AFTER
 	if (x > 2)
@@ -17,7 +17,7 @@ __attribute__((noinline)) int risk(int x, const char *why)
 	return x;
 }
 
-__attribute__((noinline)) int catch_(int x) __asm__("_Z5catchi");
+__attribute__((noinline, noipa)) int catch_(int x) __asm__("_Z5catchi");
 int catch_(int x)
 {
 	try {

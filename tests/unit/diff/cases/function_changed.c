@@ -4,7 +4,7 @@
 // record: answer
 #include <stdio.h>
 
-__attribute__((noinline)) int answer(int x)
+__attribute__((noinline, noipa)) int answer(int x)
 {
 #ifdef AFTER
 	return x * 3 + 7;
@@ -13,7 +13,7 @@ __attribute__((noinline)) int answer(int x)
 #endif
 }
 
-__attribute__((noinline)) int other(int x)
+__attribute__((noinline, noipa)) int other(int x)
 {
 	return answer(x) + 1;
 }

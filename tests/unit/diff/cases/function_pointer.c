@@ -4,9 +4,9 @@
 // bound: callback
 #include <stdlib.h>
 
-static int (*installed)(int);
+int (*installed)(int);
 
-__attribute__((noinline)) static int callback(int x)
+__attribute__((noinline, noipa)) static int callback(int x)
 {
 #ifdef AFTER
 	return x + 2;
@@ -15,7 +15,7 @@ __attribute__((noinline)) static int callback(int x)
 #endif
 }
 
-__attribute__((noinline)) void install(int x)
+__attribute__((noinline, noipa)) void install(int x)
 {
 #ifdef AFTER
 	if (x == 1000)

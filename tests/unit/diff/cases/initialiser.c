@@ -8,7 +8,7 @@ int level = 7;
 static const char *names[] = {"a", "b"};
 #endif
 
-const char *name(int i)
+__attribute__((noinline, noipa)) const char *name(int i)
 {
 	const char *s = names[i];
 	names[i] = "used";

@@ -11,17 +11,17 @@ static inline int common(int x)
 #endif
 }
 
-__attribute__((noinline)) int a(int x)
+__attribute__((noinline, noipa)) int a(int x)
 {
 	return common(x) + 1;
 }
 
-__attribute__((noinline)) int b(int x)
+__attribute__((noinline, noipa)) int b(int x)
 {
 	return common(x) - 1;
 }
 
-__attribute__((noinline)) int c(int x)
+__attribute__((noinline, noipa)) int c(int x)
 {
 	return x;
 }

@@ -3,7 +3,7 @@
 // expect: function-changed pick
 #include <stdio.h>
 
-__attribute__((noinline)) void pick(int x)
+__attribute__((noinline, noipa)) void pick(int x)
 {
 	switch (x) {
 	case 0: puts("zero"); break;
@@ -21,7 +21,7 @@ __attribute__((noinline)) void pick(int x)
 	}
 }
 
-__attribute__((noinline)) int keep(int x)
+__attribute__((noinline, noipa)) int keep(int x)
 {
 	switch (x) {
 	case 0: return puts("null");

@@ -17,7 +17,7 @@ typedef struct {
 	short a, b;
 } same;
 
-__attribute__((noinline)) int use(struct client *c, same *s)
+__attribute__((noinline, noipa)) int use(struct client *c, same *s)
 {
 	return c->name[s->a];
 }

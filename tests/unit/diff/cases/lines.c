@@ -8,7 +8,7 @@
 
 
 #endif
-int checked(int x)
+__attribute__((noinline, noipa)) int checked(int x)
 {
 	assert(x > 0);
 	if (x > 100)
@@ -17,12 +17,12 @@ int checked(int x)
 	return x;
 }
 
-__attribute__((noinline)) void level(int n)
+__attribute__((noinline, noipa)) void level(int n)
 {
 	__asm__ volatile("" : : "r"(n));
 }
 
-int really(int x)
+__attribute__((noinline, noipa)) int really(int x)
 {
 #ifdef AFTER
 	level(29);

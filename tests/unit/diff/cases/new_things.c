@@ -11,20 +11,21 @@
 #ifdef AFTER
 static int counter;
 int exported = 17;
-__attribute__((noinline)) static int added_too(int x)
+__attribute__((noinline, noipa)) static int added_too(int x)
 {
 	__asm__ volatile("");
 	return x + exported;
 }
-__attribute__((noinline)) static int added(int x)
+__attribute__((noinline, noipa)) static int added(int x)
 {
 	__asm__ volatile("");
 	return counter++ + added_too(x);
 }
 #endif
 
-int entry(int x)
+__attribute__((noinline, noipa)) int entry(int x)
 {
+	__asm__ volatile("" : "+r"(x));
 #ifdef AFTER
 	return added(x);
 #else

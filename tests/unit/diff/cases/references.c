@@ -1,5 +1,5 @@
 // Everything that exists is bound, nothing copied.
-// link: program | no-pie | shared
+// link: program | no-pie 
 // expect: function-changed change_me
 // bound: state
 // bound: shared_state
@@ -11,13 +11,13 @@ static int state = 5;
 int shared_state = 6;
 static const int table[4] = {3, 1, 4, 1};
 
-__attribute__((noinline)) static int helper(int x)
+__attribute__((noinline, noipa)) static int helper(int x)
 {
 	__asm__("");
 	return x + state + table[x & 3];
 }
 
-__attribute__((noinline)) int change_me(int x)
+__attribute__((noinline, noipa)) int change_me(int x)
 {
 	state += x;
 	shared_state++;

@@ -10,7 +10,7 @@ int old_state;
 #define STATE old_state
 #endif
 
-__attribute__((noinline)) int use(int x)
+__attribute__((noinline, noipa)) int use(int x)
 {
 	STATE += x;
 	return STATE;

@@ -1,17 +1,21 @@
-// A new static local of the same name renumbers the old one: it keeps its value all the same.
+// A new static local of the same name renumbers the old ones: each keeps its value all the same.
 // compiler: gcc
+// expect: function-changed first
 // expect: function-changed second
-// expect: data-new n.0
-// bound: n.0
-#include <stdio.h>
-
-int first(void)
+// expect: data-new n.1
+// why: first differs
+#define APART __attribute__((noinline, noipa))
+APART int first(void)
 {
 	static int n = 3;
-	return n++;
+#ifdef AFTER
+	return n += 9;
+#else
+	return n += 8;
+#endif
 }
 
-int second(void)
+APART int second(void)
 {
 #ifdef AFTER
 	static int n = 50;
@@ -21,7 +25,7 @@ int second(void)
 #endif
 }
 
-int third(void)
+APART int third(void)
 {
 	static int n = 100;
 	return n += 3;

@@ -4,12 +4,12 @@
 // import: puts
 #include <stdio.h>
 
-void other(void)
+__attribute__((noinline, noipa)) void other(void)
 {
 	puts("the same");
 }
 
-void greet(void)
+__attribute__((noinline, noipa)) void greet(void)
 {
 #ifdef AFTER
 	puts("good bye");

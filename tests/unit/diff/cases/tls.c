@@ -5,7 +5,7 @@
 static __thread int private = 4;
 __thread int public;
 
-__attribute__((noinline)) int bump(int x)
+__attribute__((noinline, noipa)) int bump(int x)
 {
 	private += x;
 #ifdef AFTER

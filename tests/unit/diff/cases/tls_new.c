@@ -9,7 +9,7 @@ static int mine_not;
 // expect: data-removed mine_not
 #endif
 
-int bump(void)
+__attribute__((noinline, noipa)) int bump(void)
 {
 	return mine++;
 }
