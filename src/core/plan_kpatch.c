@@ -138,7 +138,7 @@ static int place_source(struct lp_plan *p, const struct lp_mem *m, struct lp_err
 	char hex[2 * LP_BUILD_ID_MAX + 1];
 	uint64_t whole = lp_align_up(k->len, LP_PAGE);
 	lp_addr at;
-	int rc = lp_plan_choose_hole(p, (struct lp_range){0, 0}, 0, whole, &at, err);
+	int rc = lp_plan_choose_hole(p, lp_relink_near(m->relink), 0, whole, &at, err);
 	if (rc < 0)
 		return rc;
 	lp_build_id_hex(&k->build_id, hex);

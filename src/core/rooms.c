@@ -29,6 +29,7 @@
 struct search {
 	struct lp_target *t;
 	LP_VEC(struct lp_range) rooms;
+	LP_VEC(struct lp_range) sources; /* name addresses in the rooms, and go with them */
 	LP_VEC(lp_addr) sps;
 	lp_addr where;
 };
@@ -47,6 +48,14 @@ static bool in_rooms(const struct search *s, lp_addr v)
 {
 	for (size_t i = 0; i < s->rooms.nr; i++)
 		if (lp_range_has(s->rooms.items[i], v))
+			return true;
+	return false;
+}
+
+static bool is_source(const struct search *s, lp_addr at)
+{
+	for (size_t i = 0; i < s->sources.nr; i++)
+		if (lp_range_has(s->sources.items[i], at))
 			return true;
 	return false;
 }
@@ -135,7 +144,8 @@ static bool pointed_to(struct search *s)
 	struct lp_area a, below = {0};
 	bool found = false;
 	for (lp_addr from = 0; !found && s->t->ops->next_area(s->t, from, &a, NULL) == 0; from = a.range.end, below = a)
-		if (may_hold_pointers(&a) && !is_ledger(&a) && !in_rooms(s, a.range.start))
+		if (may_hold_pointers(&a) && !is_ledger(&a) && !in_rooms(s, a.range.start) &&
+		    !is_source(s, a.range.start))
 			found = search_area(s, &a, live_start(s, &a, &below), chunk);
 	lp_free(chunk);
 	return found;
@@ -173,7 +183,9 @@ static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entr
 	struct lp_quiesce q = {.t = t, .timeout_ms = opts->timeout_ms, .interrupted = opts->interrupted};
 	for (size_t i = 0; i < nr; i++)
 		for (size_t k = 0; k < entries[i].nr_rooms; k++)
-			if (is_own(entries[i].rooms[k].kind)) {
+			if (entries[i].rooms[k].kind == LP_ROOM_SOURCE) {
+				lp_vec_push(&s.sources, entries[i].rooms[k].range);
+			} else if (is_own(entries[i].rooms[k].kind)) {
 				lp_vec_push(&s.rooms, entries[i].rooms[k].range);
 				lp_quiesce_watch(&q, entries[i].rooms[k].range, LP_WATCH_ROOM,
 						 entries[i].rooms[k].name);
@@ -195,6 +207,7 @@ static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entr
 	}
 	lp_quiesce_free(&q);
 	lp_vec_free(&s.rooms);
+	lp_vec_free(&s.sources);
 	lp_vec_free(&s.sps);
 	return unused;
 }

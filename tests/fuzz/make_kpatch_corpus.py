@@ -115,7 +115,7 @@ def symbol(shndx, value):
 
 def without(section):
     p = Patch()
-    p.rows[section + ".gone"] = p.rows.pop(section)
+    p.rows = {name + ".gone" if name == section else name: row for name, row in p.rows.items()}
     return p.file()
 
 
