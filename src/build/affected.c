@@ -260,23 +260,26 @@ static void find_new(struct lp_build *b, struct lp_changed_binary *c, struct lp_
 	}
 }
 
+/* The linker's map then names objects that nobody compiled; only the commands tell. */
 static int refuse_lto(const struct lp_build *b, struct lp_err *err)
 {
-	for (size_t i = 0; i < b->units.nr; i++) {
-		const struct lp_linked *o = b->units.items[i].linked;
-		const struct lp_record *r = o && o->record ? o->record : b->units.items[i].after;
-		if (r && r->args.lto)
+	for (size_t i = 0; i < b->after.records.nr; i++) {
+		const struct lp_record *r = &b->after.records.items[i];
+		if (r->args.lto && r->units.nr)
 			return lp_fail(err, LP_ELTO,
 				       "%s is compiled for link-time optimisation (-flto): its code is only made when "
-				       "everything is linked, and cannot be compared by units; live patches need a "
+				       "everything is linked, and cannot be compared by units; a live patch needs a "
 				       "binary that was built without it",
-				       b->units.items[i].name);
+				       r->units.items[0].source);
 	}
 	return 0;
 }
 
 int lp_build_find_affected(struct lp_build *b, struct lp_err *err)
 {
+	int rc = refuse_lto(b, err);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
 		struct lp_link *after = lp_model_find_link(&b->after, c->link->output);
@@ -284,7 +287,7 @@ int lp_build_find_affected(struct lp_build *b, struct lp_err *err)
 		if (after)
 			find_new(b, c, after);
 	}
-	return refuse_lto(b, err);
+	return 0;
 }
 
 /* ---- their objects ---- */

@@ -201,6 +201,11 @@ void lp_build_free(struct lp_build *b)
 	free_units(b);
 	lp_vec_free(&b->patches);
 	lp_paths_free(&b->changes);
+	for (size_t i = 0; i < b->renames.nr; i++) {
+		lp_free(b->renames.items[i].from);
+		lp_free(b->renames.items[i].to);
+	}
+	lp_vec_free(&b->renames);
 	lp_model_free(&b->before);
 	lp_model_free(&b->after);
 	lp_free(b->srcdir);

@@ -64,6 +64,8 @@ struct lp_build {
 	char *map;   /* TREE=SRCDIR */
 	char *epoch; /* SOURCE_DATE_EPOCH of what is compiled twice */
 
+	LP_VEC(struct lp_tree_rename) renames; /* compilers, to their links */
+
 	struct lp_model before, after;
 	lp_path_vec changes; /* files that the diffs changed, as at `tree`; sorted */
 	LP_VEC(struct lp_affected) units;

@@ -123,11 +123,25 @@ static const char *base_name(const char *path)
 }
 
 /* Linkers print members of a thin archive by path, of others by name. */
-static const struct lp_archive_member *member_of(const struct lp_model_archive *a, const char *name)
+static bool goes_by(const struct lp_archive_member *member, const char *name)
 {
+	return strcmp(member->name, name) == 0 || strcmp(base_name(member->name), base_name(name)) == 0;
+}
+
+static size_t count_members(const struct lp_model_archive *a, const char *name)
+{
+	size_t nr = 0;
 	for (size_t i = 0; i < a->members.members.nr; i++)
-		if (strcmp(a->members.members.items[i].name, name) == 0 ||
-		    strcmp(base_name(a->members.members.items[i].name), base_name(name)) == 0)
+		nr += goes_by(&a->members.members.items[i], name);
+	return nr;
+}
+
+static const struct lp_archive_member *member_of(const struct lp_model_archive *a, const struct lp_linked *o)
+{
+	if (o->member_at && o->member_at <= a->members.members.nr)
+		return &a->members.members.items[o->member_at - 1];
+	for (size_t i = 0; i < a->members.members.nr; i++)
+		if (goes_by(&a->members.members.items[i], o->member))
 			return &a->members.members.items[i];
 	return NULL;
 }
@@ -144,7 +158,7 @@ static int member_bytes(struct lp_model *m, const struct lp_linked *o, struct lp
 {
 	char *path = lp_model_path(m, o->file);
 	const struct lp_model_archive *a = archive_at(m, path);
-	const struct lp_archive_member *member = member_of(a, o->member);
+	const struct lp_archive_member *member = member_of(a, o);
 	int rc = 0;
 	if (!member) {
 		rc = lp_fail(err, LP_EFILE, "%s has no member %s", path, o->member);
@@ -199,6 +213,12 @@ static void find_origin(struct lp_model *m, const struct lp_record *link, struct
 	}
 }
 
+static void find_origins(struct lp_model *m, struct lp_link *l, size_t first)
+{
+	for (size_t i = first; i < l->objects.nr; i++)
+		find_origin(m, l->record, &l->objects.items[i]);
+}
+
 struct lp_linked *lp_link_find(const struct lp_link *l, const char *file, const char *member)
 {
 	for (size_t i = l->objects.nr; i-- > 0;)
@@ -207,18 +227,56 @@ struct lp_linked *lp_link_find(const struct lp_link *l, const char *file, const 
 	return NULL;
 }
 
+static bool has_placed(const struct lp_linked *o, const char *section)
+{
+	for (size_t i = 0; i < o->placements.nr; i++)
+		if (strcmp(o->placements.items[i].section, section) == 0)
+			return true;
+	return false;
+}
+
+static struct lp_linked *find_twin(const struct lp_link *l, const char *file, const char *member, unsigned twin)
+{
+	for (size_t i = l->objects.nr; i-- > 0;) {
+		struct lp_linked *o = &l->objects.items[i];
+		if (o->twin == twin && strcmp(o->file, file) == 0 && same_text(o->member, member))
+			return o;
+	}
+	return NULL;
+}
+
+static struct lp_linked *add_object(struct lp_link *l, const char *file, const char *member, unsigned twin)
+{
+	struct lp_linked *o = lp_vec_add(&l->objects);
+	o->file = lp_strdup(file);
+	o->member = lp_strdup(member);
+	o->twin = twin;
+	return o;
+}
+
+static size_t count_twins(struct lp_model *m, const char *file, const char *member)
+{
+	if (!member || !is_inside(m, file))
+		return 1;
+	char *path = lp_model_path(m, file);
+	size_t nr = count_members(archive_at(m, path), member);
+	lp_free(path);
+	return nr;
+}
+
+/* The map does not tell members of one name apart; but a section that was seen once belongs to the next of them when it is
+ * seen again. */
 static struct lp_linked *object_for(struct lp_model *m, struct lp_link *l, const struct lp_linkmap_row *row)
 {
 	char *file = lp_path_join(l->record->cwd, row->file);
-	struct lp_linked *o = lp_link_find(l, file, row->member);
-	if (o) {
-		lp_free(file);
-		return o;
+	struct lp_linked *o = find_twin(l, file, row->member, 0);
+	size_t twins = o && has_placed(o, row->section) ? count_twins(m, file, row->member) : 1;
+	for (unsigned twin = 1; twin < twins && o && has_placed(o, row->section); twin++) {
+		o = find_twin(l, file, row->member, twin);
+		o = o ? o : add_object(l, file, row->member, twin);
 	}
-	o = lp_vec_add(&l->objects);
-	o->file = file;
-	o->member = lp_strdup(row->member);
-	find_origin(m, l->record, o);
+	o = o ? o : add_object(l, file, row->member, 0);
+	lp_free(file);
 	return o;
 }
 
@@ -268,6 +326,7 @@ static bool placed_at(const struct lp_linked *o, const char *name, uint64_t *add
 static void expand_partial(struct lp_model *m, struct lp_link *l, size_t index, const struct lp_record *partial)
 {
 	struct lp_linkmap map = {0};
+	size_t first = l->objects.nr;
 	if (read_map(m, partial, &map, NULL) < 0)
 		return;
 	for (size_t i = 0; i < map.rows.nr; i++) {
@@ -285,6 +344,7 @@ static void expand_partial(struct lp_model *m, struct lp_link *l, size_t index, 
 		lp_free(file);
 	}
 	l->objects.items[index].expanded = true;
+	find_origins(m, l, first);
 	lp_linkmap_free(&map);
 }
 
@@ -303,6 +363,80 @@ static void expand_partials(struct lp_model *m, struct lp_link *l)
 	}
 }
 
+/* ---- members of one name ---- */
+
+/* Where the linker put section `index` of an object, by its name and which of that name it is. */
+static bool section_place(const struct lp_linked *o, const struct lp_elf *elf, size_t index, uint64_t *addr)
+{
+	const Elf64_Shdr *section = lp_elf_section(elf, index);
+	unsigned occurrence = 0;
+	if (!section)
+		return false;
+	const char *name = lp_elf_section_name(elf, section);
+	for (size_t i = 0; i < index; i++)
+		occurrence += strcmp(lp_elf_section_name(elf, lp_elf_section(elf, i)), name) == 0;
+	for (size_t i = 0; i < o->placements.nr; i++)
+		if (o->placements.items[i].occurrence == occurrence &&
+		    strcmp(o->placements.items[i].section, name) == 0) {
+			*addr = o->placements.items[i].addr;
+			return true;
+		}
+	return false;
+}
+
+/* Do the global symbols of this member stand in the binary where the object's sections do? */
+static bool fits(const struct lp_linked *o, const struct lp_elf *member, struct lp_elf *binary)
+{
+	size_t matched = 0;
+	struct lp_elf_sym sym, there;
+	for (size_t i = 0; lp_elf_symbol(member, LP_SYMTAB, i, &sym); i++) {
+		uint64_t addr;
+		size_t cursor = 0;
+		if (sym.bind != STB_GLOBAL || sym.shndx == SHN_UNDEF || sym.shndx >= SHN_LORESERVE || !sym.name[0])
+			continue;
+		if (!section_place(o, member, sym.shndx, &addr) ||
+		    !lp_elf_symbol_by_name(binary, LP_SYMTAB, sym.name, &cursor, &there))
+			continue;
+		if (there.value != addr + sym.value)
+			return false;
+		matched++;
+	}
+	return matched > 0;
+}
+
+static void find_member(struct lp_model *m, struct lp_linked *o, struct lp_elf *binary)
+{
+	char *path = lp_model_path(m, o->file);
+	const struct lp_model_archive *a = archive_at(m, path);
+	for (size_t i = 0; i < a->members.members.nr && !o->member_at; i++) {
+		const struct lp_archive_member *member = &a->members.members.items[i];
+		struct lp_elf *elf = NULL;
+		if (!goes_by(member, o->member) || !member->bytes ||
+		    lp_elf_from_bytes(&elf, member->bytes, member->len, member->name, NULL) < 0)
+			continue;
+		if (fits(o, elf, binary))
+			o->member_at = i + 1;
+		lp_elf_close(elf);
+	}
+	lp_free(path);
+}
+
+static void tell_twins_apart(struct lp_model *m, struct lp_link *l)
+{
+	struct lp_elf *binary = NULL;
+	char *copy = lp_model_side_file(m, l->record, ".bin");
+	for (size_t i = 0; i < l->objects.nr; i++) {
+		struct lp_linked *o = &l->objects.items[i];
+		if (count_twins(m, o->file, o->member) < 2)
+			continue;
+		if (!binary && lp_elf_open(&binary, copy, NULL) < 0)
+			break;
+		find_member(m, o, binary);
+	}
+	lp_elf_close(binary);
+	lp_free(copy);
+}
+
 static int load_link(struct lp_model *m, struct lp_link *l, struct lp_err *err)
 {
 	struct lp_linkmap map = {0};
@@ -312,8 +446,11 @@ static int load_link(struct lp_model *m, struct lp_link *l, struct lp_err *err)
 		place(object_for(m, l, row), row->section, row->addr, row->size);
 	}
 	lp_linkmap_free(&map);
-	if (rc == 0)
+	if (rc == 0) {
+		tell_twins_apart(m, l);
+		find_origins(m, l, 0);
 		expand_partials(m, l);
+	}
 	return rc < 0 ? lp_err_context(err, rc, "the linker's map of %s", l->output) : 0;
 }
 

@@ -17,12 +17,14 @@
 
 /* One object in one binary. */
 struct lp_linked {
-	char *file;				/* absolute, as at here/ */
-	char *member;				/* of the archive; NULL: file is the object */
-	const struct lp_record *record;		/* that compiled it; NULL = unknown */
-	size_t unit;				/* in record->units */
-	char *via;				/* the larger object (ld -r) through which it came, or NULL */
-	bool expanded;				/* it is such a larger object: its parts are listed, too */
+	char *file;			/* absolute, as at here/ */
+	char *member;			/* of the archive; NULL: file is the object */
+	const struct lp_record *record; /* that compiled it; NULL = unknown */
+	size_t unit;			/* in record->units */
+	unsigned twin;			/* which one, when several members of the archive have that name; from 0 */
+	size_t member_at;		/* index in the archive + 1; 0 = the only one of that name */
+	char *via;			/* the larger object (ld -r) through which it came, or NULL */
+	bool expanded;			/* it is such a larger object: its parts are listed, too */
 	LP_VEC(struct lp_placement) placements; /* `section` is owned */
 };
 

@@ -258,10 +258,25 @@ static void link_name(const struct lp_build *b, const char *name)
 	lp_free(path);
 }
 
+static bool is_renamed(const struct lp_build *b, const char *to)
+{
+	for (size_t i = 0; i < b->renames.nr; i++)
+		if (strcmp(b->renames.items[i].to, to) == 0)
+			return true;
+	return false;
+}
+
+/* Build files that name a compiler absolutely name its link in our copy, if that is the one that the name stands for. */
 static void link_one_compiler(void *arg, const char *dir, const char *name)
 {
-	(void)dir;
-	link_name(arg, name);
+	struct lp_build *b = arg;
+	link_name(b, name);
+	char *to = lp_sprintf("%s/%s", b->cache.bin, name);
+	if (is_renamed(b, to)) {
+		lp_free(to);
+		return;
+	}
+	lp_vec_push(&b->renames, ((struct lp_tree_rename){.from = lp_sprintf("%s/%s", dir, name), .to = to}));
 }
 
 /* A compiler that CC, CXX or LD names is one, whatever it is called. */

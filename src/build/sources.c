@@ -1,5 +1,6 @@
 #include "build/sources.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,18 +24,50 @@ static const struct {
 	{"configure", "test -f Makefile || ./configure; make -j%u"},
 };
 
+/* A directory that CMake was run in already, with the user's options. */
+static char *configured_directory(const char *tree)
+{
+	struct dirent *e;
+	char *found = NULL;
+	DIR *dir = opendir(tree);
+	while (dir && !found && (e = readdir(dir))) {
+		char *path = lp_sprintf("%s/%s/CMakeCache.txt", tree, e->d_name);
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !strpbrk(e->d_name, "'\n") &&
+		    access(path, F_OK) == 0)
+			found = lp_strdup(e->d_name);
+		lp_free(path);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static char *guess_configured(const char *tree, unsigned jobs)
+{
+	char *dir = configured_directory(tree);
+	char *command = dir ? lp_sprintf("cmake --build '%s' -j %u", dir, jobs) : NULL;
+	lp_free(dir);
+	return command;
+}
+
+static bool has_file(const char *tree, const char *name)
+{
+	char *path = lp_sprintf("%s/%s", tree, name);
+	bool there = access(path, F_OK) == 0;
+	lp_free(path);
+	return there;
+}
+
 char *lp_guess_command(const char *tree, unsigned jobs)
 {
-	for (size_t i = 0; i < LP_ARRAY_SIZE(guesses); i++) {
-		char *path = lp_sprintf("%s/%s", tree, guesses[i].file);
-		bool there = access(path, F_OK) == 0;
-		lp_free(path);
-		if (!there)
+	char *configured = has_file(tree, "CMakeLists.txt") ? guess_configured(tree, jobs) : NULL;
+	for (size_t i = 0; i < LP_ARRAY_SIZE(guesses) && !configured; i++) {
+		if (!has_file(tree, guesses[i].file))
 			continue;
 		const char *number = strstr(guesses[i].command, "%u");
 		return lp_sprintf("%.*s%u%s", (int)(number - guesses[i].command), guesses[i].command, jobs, number + 2);
 	}
-	return NULL;
+	return configured;
 }
 
 /* ---- applying a diff ---- */

@@ -14,6 +14,7 @@
 
 #include "base/fdio.h"
 
+#define BUILD_FILE_MAX (64u << 20)
 #define LONG_AGO 1 /* a time of 0 means "never" to some */
 
 static bool is_interrupted(const volatile sig_atomic_t *flag)
@@ -221,6 +222,91 @@ static bool is_git_object(const char *path)
 	return strncmp(path, ".git/objects/", 13) == 0 || strstr(path, "/.git/objects/");
 }
 
+static bool is_build_file(const char *name)
+{
+	static const char *const names[] = {"CMakeCache.txt",	    "Makefile", "Makefile2",
+					    "config.status",	    "libtool",	"link.txt",
+					    "compile_commands.json"};
+	static const char *const suffixes[] = {".cmake", ".make", ".ninja", ".rsp", ".la", ".lai", ".mk", ".internal"};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (size_t i = 0; i < LP_ARRAY_SIZE(suffixes); i++)
+		if (has_suffix(name, suffixes[i]))
+			return true;
+	return false;
+}
+
+static bool ends_a_path(char c)
+{
+	return !c || strchr("/ \t\n\r\"':;,=)]}", c);
+}
+
+/* A program's path is only meant where a word begins; a directory's also behind -I and the like. */
+static bool begins_a_word(const char *text, const char *at)
+{
+	return at == text || strchr(" \t\n\"'=:;,(`", at[-1]);
+}
+
+/* Every `from` that stands as a whole path, or in front of a '/', becomes `to`; false when there is none. */
+static bool replace_path(struct lp_buf *out, const char *text, const char *from, const char *to, bool words_only)
+{
+	const char *at = text;
+	bool found = false;
+	for (const char *p; (p = strstr(at, from)); at = p + strlen(from)) {
+		bool whole = ends_a_path(p[strlen(from)]) && (!words_only || begins_a_word(text, p));
+		lp_buf_add(out, at, (size_t)(p - at));
+		lp_buf_str(out, whole ? to : from);
+		found |= whole;
+	}
+	lp_buf_str(out, at);
+	return found;
+}
+
+/* The same in place. */
+static bool replace_in(struct lp_buf *text, const char *from, const char *to, bool words_only)
+{
+	struct lp_buf moved = {0};
+	bool found = replace_path(&moved, lp_buf_cstr(text), from, to, words_only);
+	lp_buf_free(text);
+	*text = moved;
+	return found;
+}
+
+static bool replace_all(const struct lp_tree_copy *how, struct lp_buf *text)
+{
+	bool found = replace_in(text, how->from, how->to, false);
+	for (size_t i = 0; i < how->nr_renames; i++)
+		if (strstr(lp_buf_cstr(text), how->renames[i].from))
+			found |= replace_in(text, how->renames[i].from, how->renames[i].to, true);
+	return found;
+}
+
+static int move_build_file(const struct lp_tree_copy *how, const FTSENT *e, const char *to, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	struct timespec times[2] = {e->fts_statp->st_atim, e->fts_statp->st_mtim};
+	int rc = 0;
+	if (lp_read_file(to, &text, BUILD_FILE_MAX, NULL) == 0 && !memchr(lp_buf_cstr(&text), 0, text.len) &&
+	    replace_all(how, &text)) {
+		unlink(to); /* it may be read-only */
+		rc = lp_write_file(to, text.data, text.len, err);
+		if (rc == 0 && (chmod(to, e->fts_statp->st_mode & 07777) < 0 || utimensat(AT_FDCWD, to, times, 0) < 0))
+			rc = lp_fail_sys(err, errno, "cannot set the time of %s", to);
+	}
+	lp_buf_free(&text);
+	return rc;
+}
+
+/* Meson keeps absolute paths in a format of its own. */
+static bool is_meson_directory(const struct lp_tree_copy *how, const FTSENT *e)
+{
+	char *private = lp_sprintf("%s/meson-private/coredata.dat", e->fts_path);
+	bool is = how->move_build_files && e->fts_info == FTS_D && access(private, F_OK) == 0;
+	lp_free(private);
+	return is;
+}
+
 static int copy_regular(struct lp_tree_copy *how, const FTSENT *e, const char *to, struct lp_err *err)
 {
 	how->nr_files++;
@@ -230,6 +316,8 @@ static int copy_regular(struct lp_tree_copy *how, const FTSENT *e, const char *t
 	int rc = lp_copy_file(e->fts_path, to, err);
 	if (rc == 0 && how->age_objects && is_made_by_compiler(to, e->fts_name) && (rc = set_age(to)) < 0)
 		rc = lp_fail_sys(err, rc, "cannot set the time of %s", to);
+	if (rc == 0 && how->move_build_files && is_build_file(e->fts_name))
+		rc = move_build_file(how, e, to, err);
 	return rc;
 }
 
@@ -262,15 +350,24 @@ static int copy_entry(struct lp_tree_copy *how, const FTSENT *e, const char *to,
 	}
 }
 
+/* Its end is still reported, with the same entry. */
+static void skip(FTS *walk, FTSENT *e, FTSENT **skipped)
+{
+	fts_set(walk, e, FTS_SKIP);
+	*skipped = e;
+}
+
 int lp_tree_copy(struct lp_tree_copy *how, struct lp_err *err)
 {
-	FTSENT *e;
+	FTSENT *e, *skipped = NULL;
 	FTS *walk = walk_open(how->from, false, err);
 	int rc = walk ? 0 : -EIO;
 	while (rc == 0 && (e = fts_read(walk))) {
 		if (is_interrupted(how->interrupted)) {
 			rc = lp_fail(err, LP_EINTERRUPTED, "interrupted while copying %s", how->from);
-		} else if (!is_left_out(walk, e, how->leave_out)) {
+		} else if (is_meson_directory(how, e)) {
+			skip(walk, e, &skipped);
+		} else if (e != skipped && !is_left_out(walk, e, how->leave_out)) {
 			const char *path = below(e, how->from);
 			char *to = lp_sprintf("%s%s%s", how->to, *path ? "/" : "", path);
 			rc = copy_entry(how, e, to, err);

@@ -19,12 +19,22 @@
 #include "base/err.h"
 #include "build/record.h"
 
+struct lp_tree_rename {
+	char *from, *to;
+};
+
 struct lp_tree_copy {
 	const char *from, *to; /* directories; `to` must not exist */
 	const char *leave_out; /* a directory inside `from` that is not copied, or NULL */
 	/* What compilers made of an earlier build in `from` is given a time long ago: make and ninja then build it anew,
 	 * and what they do not build (a library that comes as a file) is still there. */
 	bool age_objects;
+	/* Makefiles and generated build files (CMake's, libtool's, config.status) that name `from` absolutely name `to` in the copy:
+	 * built as they are, they would write into the user's tree.  Likewise these paths, where they stand as a word.  Meson's build
+	 * directories cannot be moved and are left out. */
+	bool move_build_files;
+	const struct lp_tree_rename *renames;
+	size_t nr_renames;
 	const volatile sig_atomic_t *interrupted; /* NULL = never */
 	size_t nr_files;
 	uint64_t nr_bytes; /* out */

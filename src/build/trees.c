@@ -131,6 +131,9 @@ static int copy_tree(struct lp_build *b, const char *from, bool age, struct lp_t
 				     .to = b->tree,
 				     .leave_out = b->root,
 				     .age_objects = age,
+				     .move_build_files = age,
+				     .renames = b->renames.items,
+				     .nr_renames = b->renames.nr,
 				     .interrupted = b->opts.interrupted};
 	int rc = make_container(b, err);
 	return rc < 0 ? rc : lp_tree_copy(how, err);

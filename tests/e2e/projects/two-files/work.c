@@ -9,6 +9,8 @@ static __attribute__((noinline)) int step(int n)
 	int p = previous;
 	previous = n;
 	calls++;
+	if (n < 0)
+		state = n;
 	return p + state;
 }
 
