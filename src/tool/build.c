@@ -18,7 +18,8 @@ static void show_progress(const struct lp_build_progress *p, void *arg)
 	if (p->ended)
 		snprintf(text, sizeof text, "%s: %s (%.1f s)", p->stage, p->result, seconds);
 	else if (p->total && p->done <= p->total)
-		snprintf(text, sizeof text, "%s: %zu of %s, %.0f s", p->stage, p->done, count_text(p->total, p->noun, count), seconds);
+		snprintf(text, sizeof text, "%s: %zu of %s, %.0f s", p->stage, p->done,
+			 count_text(p->total, p->noun, count), seconds);
 	else if (p->done)
 		snprintf(text, sizeof text, "%s: %s, %.0f s", p->stage, count_text(p->done, p->noun, count), seconds);
 	else
@@ -69,7 +70,8 @@ static void print_heading(const struct lp_build_patch *p)
 	out_printf("%s", p->path ? p->path : p->target ? p->target : p->binary);
 	out_style(STYLE_NONE);
 	if (p->path)
-		out_printf(": for %s, build-id %s, %s", p->target ? p->target : p->binary, hex, size_text(p->size, size));
+		out_printf(": for %s, build-id %s, %s", p->target ? p->target : p->binary, hex,
+			   size_text(p->size, size));
 	else
 		out_printf(": no live patch was made");
 	out_printf("\n");
@@ -94,7 +96,8 @@ static void print_build(const struct args *a, const struct lp_build *b)
 	for (size_t i = 0; i < nr && !a->on[OPT_QUIET]; i++)
 		print_patch(&patches[i], a->on[OPT_VERBOSE] || a->on[OPT_DEBUG]);
 	if (!nr && !a->on[OPT_QUIET])
-		out_printf("no difference: nothing that the build makes has other code or data with the diff; no file was written\n");
+		out_printf("no difference: nothing that the build makes has other code or data with the diff; no file "
+			   "was written\n");
 	if (lp_build_kept(b))
 		out_printf("kept: %s\n", lp_build_kept(b));
 }
