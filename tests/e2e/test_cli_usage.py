@@ -288,7 +288,7 @@ def test_the_answers_in_json_have_the_documented_members(target):
     applied = lib.apply_json(target.pid, lib.example_script(), "--name", "the example")
     assert set(applied) == RESULT_KEYS and applied["writes"] == 2 and applied["pid"] == target.pid
     patch, = lib.listed(target.pid)["patches"]
-    assert set(patch) == {"id", "state", "name", "time", "builds_on", "writes", "rooms"}
+    assert set(patch) == {"id", "state", "name", "time", "builds_on", "objects", "writes", "rooms"}
     assert (patch["name"], patch["state"], patch["id"]) == ("the example", "applied", applied["id"])
     assert abs(patch["time"] - time.time()) < 60
     for write in patch["writes"]:
