@@ -19,8 +19,9 @@
  *
  * A stack that cannot be unwound counts as guilty.
  *
- * Not seen: frames on stacks that no thread stands on (parked coroutines),
- * which docs/safety.md says aloud.
+ * Stacks that no thread stands on (suspended coroutines) are looked for in the
+ * target's memory before the pause, and looked at in it like those of threads:
+ * parked.c.
  */
 #include "core/quiesce.h"
 
@@ -102,6 +103,21 @@ static bool is_stale(const struct lp_quiesce *q, const struct lp_suspect *s)
 	return false;
 }
 
+static void suspect_context(struct lp_quiesce *q, const struct lp_context *c, const struct lp_watch *w, lp_addr slot,
+			    lp_addr value)
+{
+	struct lp_suspect s = {.pc = c->at,
+			       .sp = c->sp,
+			       .slot = slot,
+			       .value = value,
+			       .symbol = w->symbol,
+			       .symbol_at = w->range.start,
+			       .stack_crc = lp_crc32c(0, c->bytes, slot ? (size_t)(slot + 8 - c->sp) : 0),
+			       .context = c};
+	if (!is_stale(q, &s))
+		lp_vec_push(&q->suspects, s);
+}
+
 static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const struct lp_watch *w, lp_addr slot,
 		    lp_addr value)
 {
@@ -165,6 +181,30 @@ static void look_at(struct lp_quiesce *q, const struct lp_thread *th)
 	look_at_stack(q, th);
 }
 
+/* Pointers into memory that vanishes are searched for in all memory (rooms.c): here only who would return there counts. */
+static void look_at_context(struct lp_quiesce *q, const struct lp_context *c)
+{
+	const struct lp_watch *w = c->pc ? watch_of(q, c->pc, ON_STACK) : NULL;
+	if (w && w->kind != LP_WATCH_ROOM)
+		suspect_context(q, c, w, 0, c->pc);
+	for (lp_addr at = c->sp; at + 8 <= c->stack.end; at += 8) {
+		lp_addr v = lp_get64(c->bytes + (at - c->sp));
+		w = watch_of(q, v, ON_STACK);
+		if (w && w->kind != LP_WATCH_ROOM)
+			suspect_context(q, c, w, at, v);
+	}
+}
+
+static void look_at_contexts(struct lp_quiesce *q)
+{
+	lp_parked_look(&q->parked);
+	for (size_t i = 0; i < q->parked.contexts.nr; i++) {
+		const struct lp_context *c = &q->parked.contexts.items[i];
+		if (c->live && c->bytes)
+			look_at_context(q, c);
+	}
+}
+
 static void look(struct lp_quiesce *q, size_t *nr_threads)
 {
 	q->suspects.nr = 0;
@@ -172,6 +212,8 @@ static void look(struct lp_quiesce *q, size_t *nr_threads)
 	const struct lp_thread *threads = q->t->ops->threads(q->t, nr_threads);
 	for (size_t i = 0; i < *nr_threads && q->watches.nr; i++)
 		look_at(q, &threads[i]);
+	if (q->parked.contexts.nr)
+		look_at_contexts(q);
 }
 
 /* ---- settling ---- */
@@ -181,25 +223,48 @@ static bool frame_hits(const struct lp_quiesce *q, lp_addr frame)
 	return watch_of(q, frame, ON_STACK) != NULL;
 }
 
+static enum lp_verdict judge_context(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
+{
+	struct lp_frame walk[FRAMES_MAX];
+	size_t n;
+	enum lp_verdict v = lp_parked_judge(&q->parked, s->context, s->slot, walk, FRAMES_MAX, &n);
+	for (size_t i = 0; i < n; i++)
+		frames[i] = walk[i].pc;
+	*nr = v == LP_GUILTY ? (int)n : -1;
+	return v;
+}
+
 /* Is the suspicion true?  Fills in frames for the message. */
-static bool is_guilty(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
+static enum lp_verdict judge(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
 {
 	memset(frames, 0, FRAMES_MAX * sizeof *frames);
+	if (s->context)
+		return judge_context(q, s, frames, nr);
 	*nr = q->t->ops->unwind(q->t, s->tid, frames, FRAMES_MAX, NULL);
 	if (s->certain || (*nr < 0 && !s->visible))
-		return true;
+		return LP_GUILTY;
 	/* A coroutine's stack ends in code without unwind tables: what came before that end is true all the same. */
 	for (int i = 1; i < FRAMES_MAX && frames[i]; i++)
 		if (frame_hits(q, frames[i]))
-			return true;
-	return false;
+			return LP_GUILTY;
+	return LP_IDLE;
+}
+
+static int accuse(const struct lp_suspect *s, struct lp_err *err)
+{
+	const char *how = s->slot == 0 ? "is in" : "will return into";
+	if (s->context)
+		return lp_fail(err, LP_EBUSY,
+			       "a suspended coroutine %s %s, which is being changed; its stack is at " LP_ADDR
+			       " (kept at " LP_ADDR ")",
+			       how, s->symbol, s->sp, s->context->at);
+	return lp_fail(err, LP_EBUSY, "thread %d %s %s, which is being changed", s->tid, how, s->symbol);
 }
 
 static int busy(struct lp_quiesce *q, const struct lp_suspect *s, const lp_addr *frames, int nr, struct lp_err *err)
 {
 	char text[256];
-	const char *how = s->slot == 0 ? "is in" : "will return into";
-	int rc = lp_fail(err, LP_EBUSY, "thread %d %s %s, which is being changed", s->tid, how, s->symbol);
+	int rc = accuse(s, err);
 	if (!err)
 		return rc;
 	err->tid = s->tid;
@@ -216,18 +281,31 @@ static int busy(struct lp_quiesce *q, const struct lp_suspect *s, const lp_addr 
 	return rc;
 }
 
+/* What is certain is told rather than what nobody can tell. */
 static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
 {
 	lp_addr frames[FRAMES_MAX];
+	const struct lp_suspect *unsettled = NULL;
 	int nr, rc = 0;
 	size_t was = q->stale.nr;
 	for (size_t i = 0; i < q->suspects.nr && rc == 0; i++) {
 		const struct lp_suspect *s = &q->suspects.items[i];
-		if (is_guilty(q, s, frames, &nr))
+		switch (judge(q, s, frames, &nr)) {
+		case LP_GUILTY:
 			rc = busy(q, s, frames, nr, err);
-		else if (!s->unseen)
-			lp_vec_push(&q->stale, ((struct lp_stale){s->tid, s->pc, s->sp, s->slot, s->stack_crc}));
+			break;
+		case LP_UNSETTLED:
+			unsettled = s;
+			break;
+		case LP_IDLE:
+			if (!s->unseen)
+				lp_vec_push(&q->stale,
+					    ((struct lp_stale){s->tid, s->pc, s->sp, s->slot, s->stack_crc}));
+			break;
+		}
 	}
+	if (rc == 0 && unsettled)
+		rc = busy(q, unsettled, frames, -1, err);
 	*only_stale = rc == 0 && q->stale.nr > was;
 	return rc;
 }
@@ -252,6 +330,23 @@ static void wait_a_little(unsigned *ms)
 	poll(NULL, 0, (int)*ms);
 	if (*ms < 50)
 		*ms *= 2;
+}
+
+static bool has_frames_to_mind(const struct lp_quiesce *q)
+{
+	for (size_t i = 0; i < q->watches.nr; i++)
+		if (q->watches.items[i].kind == LP_WATCH_BODY || q->watches.items[i].kind == LP_WATCH_BYTES)
+			return true;
+	return false;
+}
+
+/* As often as it may cost half of the waiting. */
+static void search_parked(struct lp_quiesce *q)
+{
+	q->parked.t = q->t;
+	q->parked.interrupted = q->interrupted;
+	if (!q->parked.at_ns || now_ms() * 1000000 - q->parked.at_ns > q->parked.cost_ns)
+		lp_parked_search(&q->parked);
 }
 
 static int one_pause(struct lp_quiesce *q, bool settle_inside, int (*act)(void *, struct lp_err *), void *arg,
@@ -281,7 +376,11 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 	*stats = (struct lp_quiesce_stats){0};
 	uint64_t deadline = now_ms() + q->timeout_ms, told = now_ms() + 500;
 	unsigned wait_ms = 1, stale_rounds = 0;
+	bool minds_frames = has_frames_to_mind(q), search = minds_frames;
 	for (;;) {
+		if (search)
+			search_parked(q);
+		search = false;
 		if (interrupted(q))
 			return lp_fail(err, LP_EINTERRUPTED, "interrupted; nothing was changed");
 		int rc = one_pause(q, stale_rounds > STALE_ROUNDS, act, arg, stats, err);
@@ -308,6 +407,7 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 			told += 1000;
 		}
 		wait_a_little(&wait_ms);
+		search = minds_frames;
 	}
 }
 
@@ -316,4 +416,5 @@ void lp_quiesce_free(struct lp_quiesce *q)
 	lp_vec_free(&q->watches);
 	lp_vec_free(&q->suspects);
 	lp_vec_free(&q->stale);
+	lp_parked_free(&q->parked);
 }

@@ -9,7 +9,7 @@
 #ifndef LP_CORE_QUIESCE_H
 #define LP_CORE_QUIESCE_H
 
-#include "core/core.h"
+#include "core/parked.h"
 
 enum lp_watch_kind {
 	LP_WATCH_BYTES, /* bytes about to change: nobody may stand in or return into their middle, ever */
@@ -36,6 +36,7 @@ struct lp_quiesce {
 	bool settled;			    /* they were unwound inside the pause, and one is guilty */
 	bool warm;			    /* unwinding has been done once */
 	LP_VEC(struct lp_stale) stale;	    /* suspicions that unwinding has refuted */
+	struct lp_parked parked;
 };
 
 /* A stack word that looks like a return address into a watch. */
@@ -48,9 +49,11 @@ struct lp_suspect {
 	bool certain;
 	bool visible; /* unseen, but all that is on the mapping of its sp was looked at, and is clean or suspected by itself */
 	bool unseen; /* there is more of the stack than could be looked at: only unwinding it while it stands still counts */
-	uint32_t stack_crc; /* of the live stack up to and with the slot */
+	uint32_t stack_crc;		  /* of the live stack up to and with the slot */
+	const struct lp_context *context; /* not a thread's but a suspended coroutine's; until the next look */
 };
 
+/* Of a coroutine: tid 0, and pc is where its stack pointer is kept. */
 struct lp_stale {
 	int tid;
 	lp_addr pc, sp, slot;

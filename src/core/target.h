@@ -60,6 +60,32 @@ struct lp_thread {
 	size_t nr_regs;
 };
 
+/* Memory that the program has written, or may have: a private writable area, and the runs of pages in it that are its own. */
+struct lp_own_memory {
+	struct lp_area area;
+	bool is_stack;		     /* by its shape: the kernel's, or one with a guard page below it */
+	const struct lp_range *runs; /* in order; anything else in the area is zeros */
+	size_t nr_runs;
+};
+
+/* A stack that no thread stands on: what is known of the registers that belong to it, and a copy of it. */
+struct lp_suspended {
+	lp_addr pc, sp, fp;    /* fp (frame pointer) 0 = not known */
+	struct lp_range stack; /* all of it is in `bytes` */
+	const uint8_t *bytes;
+};
+struct lp_frame {
+	lp_addr pc, sp;
+};
+
+/* How the C library disguises the addresses that setjmp() stores: rotated right by `rotate`, the word is the address
+ * exclusive-or `key`; the code address is `pc_at` words behind the stack pointer. */
+struct lp_jmpbuf {
+	uint64_t key;
+	unsigned rotate;
+	int pc_at;
+};
+
 struct lp_pause_stats {
 	uint64_t ns; /* first stop request to last resume */
 	size_t nr_threads;
@@ -107,6 +133,10 @@ struct lp_target_ops {
 	int (*dlopen)(struct lp_target *t, const char *path, unsigned timeout_ms, lp_addr *handle, size_t *image,
 		      struct lp_err *err);
 	int (*dlclose)(struct lp_target *t, lp_addr handle, unsigned timeout_ms, struct lp_err *err);
+	/* Have a thread call a C function that takes up to six integers; it stands outside of allocator and loader then.
+	 * -LP_ENOTHREAD: no thread was fit, nothing ran; -LP_ETIMEOUT: it may be running still.  NULL: cannot be done. */
+	int (*call)(struct lp_target *t, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
+		    struct lp_err *err);
 	/* Forget cached areas and images. */
 	void (*refresh)(struct lp_target *t);
 
@@ -118,6 +148,16 @@ struct lp_target_ops {
 	/* Settle a suspicion: unwind thread `tid` from the copies taken in the last pause (legal after resume, until
 	 * the next pause).  Return addresses innermost first, frames[0] = pc.  Returns the count, or negative. */
 	int (*unwind)(struct lp_target *t, int tid, lp_addr *frames, size_t max, struct lp_err *err);
+
+	/* For stacks that no thread stands on; all three NULL where there cannot be any.
+	 * Calls found() for every area of own memory as it is now, lowest first. */
+	int (*own_memory)(struct lp_target *t, void (*found)(void *arg, const struct lp_own_memory *m), void *arg,
+			  struct lp_err *err);
+	/* frames[0] is where s stands; reads no other stack.  Returns the count when the walk came to its end, negative
+	 * when it broke off (-ENOENT: at once, for want of an unwind table); *nr is the count in either case. */
+	int (*unwind_suspended)(struct lp_target *t, const struct lp_suspended *s, struct lp_frame *frames, size_t max,
+				size_t *nr, struct lp_err *err);
+	bool (*jmpbuf)(struct lp_target *t, struct lp_jmpbuf *out); /* false: nothing is disguised, or not known how */
 };
 
 struct lp_target {
@@ -133,8 +173,4 @@ const struct lp_image *lp_target_image_at(struct lp_target *t, lp_addr at, uint6
 /* The symbol that covers `at` (debug file, .symtab, .dynsym); addr is its run-time start.  false when none. */
 bool lp_target_symbol_at(struct lp_target *t, lp_addr at, struct lp_found *out);
 
-	/* Have a thread call a C function that takes up to six integers; it stands outside of allocator and loader then.
-	 * -LP_ENOTHREAD: no thread was fit, nothing ran; -LP_ETIMEOUT: it may be running still.  NULL: cannot be done. */
-	int (*call)(struct lp_target *t, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
-		    struct lp_err *err);
 #endif

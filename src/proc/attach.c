@@ -208,7 +208,7 @@ int lp_proc_open(struct lp_proc **out, pid_t pid, struct lp_err *err)
 		return lp_fail(err, LP_EGONE, "%d is not a process number", (int)pid);
 	struct lp_proc *p = lp_alloc(sizeof *p);
 	*p = (struct lp_proc){
-		.pid = pid, .anchor = pid, .task_fd = -1, .mem_fd = -1, .pid_fd = -1, .arch = &lp_arch_host};
+		.pid = pid, .anchor = pid, .task_fd = -1, .mem_fd = -1, .pid_fd = -1, .pagemap_fd = -1, .arch = &lp_arch_host};
 	lp_task_comm(pid, p->comm, sizeof p->comm);
 
 	int rc = refuse_ourselves(pid, err);
@@ -241,6 +241,7 @@ void lp_proc_close(struct lp_proc *p)
 	lp_close(p->mem_fd);
 	lp_close(p->task_fd);
 	lp_close(p->pid_fd);
+	lp_close(p->pagemap_fd);
 	if (p->arena)
 		munmap(p->arena, p->arena_size);
 	lp_vec_free(&p->sites);

@@ -75,6 +75,10 @@ int lp_mem_read_many(struct lp_proc *p, const struct lp_range *ranges, void *con
 /* Through /proc/PID/mem with FOLL_FORCE: one pwrite; falls back to PTRACE_POKEDATA when the kernel forbids forcing
  * (proc_mem.force_override) and a thread is stopped. */
 int lp_mem_write(struct lp_proc *p, lp_addr at, const void *data, size_t len, struct lp_err *err);
+/* Runs of pages in `within` (page aligned) that the program has made its own: private ones that are in memory or swapped
+ * out, but not those of a file or the shared page of zeros.  Appended in order; reading others would make pages. */
+typedef LP_VEC(struct lp_range) lp_range_vec;
+int lp_touched(struct lp_proc *p, struct lp_range within, lp_range_vec *out);
 /* Reads a C string of at most max-1 bytes. */
 int lp_mem_read_string(struct lp_proc *p, lp_addr at, char *out, size_t max, struct lp_err *err);
 
@@ -106,7 +110,7 @@ int lp_inject_settle(struct lp_proc *p, struct lp_err *err);
 
 /* Value of an argument that means "the address of `text`", which lies beside the records while the calls are made. */
 #define LP_CALL_TEXT UINT64_C(0x6c70746578740000)
-#define LP_CALL_TEXT_MAX 56 /* with its NUL; costs the last record, so nr < LP_CALLS_MAX */
+#define LP_CALL_TEXT_MAX 56 /* with its NUL */
 int lp_inject_text(struct lp_proc *p, struct lp_call *calls, size_t nr, const char *text, struct lp_err *err);
 
 /*
@@ -123,6 +127,7 @@ int lp_call_function(struct lp_proc *p, lp_addr fn, const uint64_t args[6], uint
 /* System call numbers of the target's ISA that callers need. */
 struct lp_sysno {
 	uint64_t mmap, munmap, mprotect, memfd_create, ftruncate, close, prctl;
+	uint64_t ppoll; /* 0: inject.c does not end a batch with it */
 };
 const struct lp_sysno *lp_proc_sysno(const struct lp_proc *p);
 
@@ -188,7 +193,8 @@ struct lp_walk_frame {
 	lp_addr pc, sp;
 };
 /* As lp_unwind(), from there: frames[0] is pc and sp themselves, each next one where the one before returns to.  Reads no
- * other stack.  Returns the count, or negative when the walk breaks off; `nr` counts what was found in either case. */
+ * other stack.  Returns the count, or negative when the walk breaks off (-ENOENT: at once, for want of an unwind table);
+ * `nr` counts what was found in either case. */
 int lp_unwind_from(struct lp_proc *p, const struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max,
 		   size_t *nr, struct lp_err *err);
 

@@ -6,6 +6,9 @@
  *     stub.c     where the stub lies in the target
  *     stop.c     the pause
  *     inject.c   system calls by a borrowed thread
+ *     sharers.c  processes in the same memory
+ *     pagemap.c  which pages the program has touched
+ *     jmpbuf.c   how setjmp() disguises addresses
  */
 #ifndef LP_PROC_STATE_H
 #define LP_PROC_STATE_H
@@ -41,6 +44,15 @@ struct lp_hush {
 	sigset_t old;
 };
 
+/* What is being unwound: a stopped thread, or a stack that none stands on. */
+struct lp_walk {
+	struct lp_range stack;
+	const uint8_t *stack_bytes;
+	size_t stack_len;
+	const struct lp_stopped *thread; /* one of the two */
+	const struct lp_walk_from *from;
+};
+
 /* Where a stub is, or could be. */
 struct lp_site {
 	lp_addr at;
@@ -53,6 +65,8 @@ struct lp_proc {
 	char comm[64];
 	uint16_t machine;
 	int task_fd, mem_fd, pid_fd;
+	int pagemap_fd;	     /* opened when first needed; -1 = not yet */
+	bool pagemap_words;  /* the kernel has no PAGEMAP_SCAN */
 	uint64_t start_time; /* of the anchor, in clock ticks since boot */
 	const struct lp_arch *arch;
 	struct lp_range vdso;
@@ -87,7 +101,7 @@ struct lp_proc {
 	bool copy_attached; /* the user's own file of the program is images[0].debug */
 
 	Dwfl *dwfl;
-	const struct lp_stopped *unwinding;
+	const struct lp_walk *unwinding;
 };
 
 /* ---- attach.c ---- */
@@ -119,6 +133,8 @@ struct lp_task_where {
 
 /* Appends the tids in `into` that are not there yet; returns how many were new, negative on error. */
 int lp_tasks_list(struct lp_proc *p, lp_tid_vec *into, struct lp_err *err);
+/* A process that runs in the same memory without being a thread of ours; 0 = none, or the kernel does not tell. */
+pid_t lp_sharer(const struct lp_proc *p);
 /* How many tasks the thread group has, zombies included: one fstat, cheap enough for the pause. */
 size_t lp_tasks_count(const struct lp_proc *p);
 /* Each returns 0, or negative when the thread is gone (-ESRCH) or the file unreadable. */
@@ -209,6 +225,11 @@ int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc
 bool lp_stub_has(const struct lp_proc *p, lp_addr pc);
 /* Look for the places once; afterwards lp_stub_has() knows the stubs of earlier livepatches too. */
 int lp_stub_sites(struct lp_proc *p, struct lp_err *err);
+
+/* ---- exec.c ---- */
+/* Does a thread whose program counter is this wait at its program's entry point?  It has no frames, and can be in
+ * nobody's way; libraries are ready, a static program's own library is not. */
+bool lp_exec_is_held(struct lp_proc *p, lp_addr pc);
 
 /* ---- modules.c ---- */
 /* A new descriptor of the file of an image, or -1 when it was read from memory. */

@@ -1,7 +1,7 @@
 /*
  * The pause: every thread stands still.
  *
- *     prepare    wait for uninterruptible sleepers, read maps, seize all threads (they go on running), make room
+ *     prepare    wait for uninterruptible sleepers and for processes in the same memory, read maps, seize all threads (they go on running), make room
  *     interrupt  all, in one sweep; then wait for each
  *     read       registers of each; then all live stacks with as few calls as IOV_MAX allows
  *     ...        the caller's few writes
@@ -94,11 +94,16 @@ static int seize_one(struct lp_proc *p, pid_t tid, struct lp_err *err)
 	return 0;
 }
 
-/* Rounds until a listing shows nobody new.  `known` keeps those that could not be seized, too. */
-static int seize_all(struct lp_proc *p, lp_tid_vec *known, struct lp_err *err)
+/* Rounds until a listing shows nobody new.  `known` keeps those that could not be seized, too.  What seized threads create
+ * is ours from birth, so each round has fewer to find; the deadline is for machines that give us no time to. */
+static int seize_all(struct lp_proc *p, lp_tid_vec *known, uint64_t deadline, struct lp_err *err)
 {
 	for (;;) {
 		size_t before = known->nr;
+		if (lp_now() >= deadline)
+			return lp_fail(err, LP_ETIMEOUT,
+				       "process %d (%s) creates threads faster than they can be stopped", (int)p->pid,
+				       p->comm);
 		int nr = lp_tasks_list(p, known, err);
 		if (nr <= 0)
 			return nr;
@@ -157,6 +162,32 @@ static int wait_out_deep_sleep(struct lp_proc *p, uint64_t deadline, struct lp_e
 	}
 	lp_vec_free(&tids);
 	return rc < 0 ? rc : 0;
+}
+
+/*
+ * A process that shares the memory without being a thread would go on running
+ * through the pause.  A child of vfork() is one for the time until its exec,
+ * and its parent cannot be stopped before; one that clone(CLONE_VM) made may
+ * stay for good.
+ */
+static int wait_out_sharers(struct lp_proc *p, uint64_t deadline, struct lp_err *err)
+{
+	for (long ns = 100000;; ns = ns < 20000000 ? ns * 2 : ns) {
+		pid_t pid = lp_sharer(p);
+		char name[64] = "?";
+		if (!pid)
+			return 0;
+		if (lp_now() < deadline) {
+			nanosleep(&(struct timespec){0, ns}, NULL);
+			continue;
+		}
+		lp_task_comm(pid, name, sizeof name);
+		return lp_fail(
+			err, LP_ESHARED,
+			"process %d (%s) runs in the memory of process %d (%s) without being a thread of it, and "
+			"would not be stopped with it; try again when it has ended",
+			(int)pid, name, (int)p->pid, p->comm);
+	}
 }
 
 /* ---- halt ---- */
@@ -268,7 +299,7 @@ static int halt_all(struct lp_proc *p, lp_tid_vec *known, uint64_t deadline, str
 		if (lp_tasks_count(p) == nr)
 			return 0;
 		/* A zombie leader, threads that are just exiting, or one that we have not seen: look. */
-		rc = seize_all(p, known, err);
+		rc = seize_all(p, known, deadline, err);
 		if (rc < 0 || p->tracees.nr == nr)
 			return rc;
 	}
@@ -569,7 +600,8 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : read_bounds(p, err);
 	rc = rc < 0 ? rc : wait_out_deep_sleep(p, deadline, err);
-	rc = rc < 0 ? rc : seize_all(p, &known, err);
+	rc = rc < 0 ? rc : wait_out_sharers(p, deadline, err);
+	rc = rc < 0 ? rc : seize_all(p, &known, deadline, err);
 	rc = rc < 0 ? rc : lp_proc_check(p, err); /* an exec before the seizing ... */
 	make_room(p);
 	hold_cpu(p);

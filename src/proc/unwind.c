@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -72,29 +73,35 @@ static pid_t next_thread(Dwfl *dwfl, void *arg, void **thread_arg)
 	return 0; /* we are asked for single threads only */
 }
 
+/* One walk at a time, and it knows where it starts. */
 static bool get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
 {
-	*thread_arg = (void *)(uintptr_t)thread_of(arg, tid);
+	const struct lp_proc *p = arg;
+	*thread_arg = (void *)(uintptr_t)p->unwinding;
 	return *thread_arg != NULL;
+}
+
+static bool copied(const struct lp_walk *w, Dwarf_Addr at)
+{
+	return w->stack_bytes && at >= w->stack.start && at - w->stack.start <= w->stack_len &&
+	       w->stack_len - (at - w->stack.start) >= sizeof(Dwarf_Word);
 }
 
 static bool read_word(Dwfl *dwfl, Dwarf_Addr at, Dwarf_Word *out, void *arg)
 {
 	struct lp_proc *p = arg;
-	const struct lp_stopped *t = p->unwinding;
-	if (t && t->stack_bytes && at >= t->stack.start && at - t->stack.start <= t->stack_len &&
-	    t->stack_len - (at - t->stack.start) >= sizeof *out) {
-		*out = lp_get64(t->stack_bytes + (at - t->stack.start));
+	const struct lp_walk *w = p->unwinding;
+	if (copied(w, at)) {
+		*out = lp_get64(w->stack_bytes + (at - w->stack.start));
 		return true;
 	}
-	if (!p->paused && lp_stack_bounds(p, at))
+	if ((!p->paused || w->from) && lp_stack_bounds(p, at))
 		return false;
 	return lp_mem_read(p, at, out, sizeof *out, NULL) == 0;
 }
 
-static bool set_registers(Dwfl_Thread *thread, void *thread_arg)
+static bool set_thread_registers(Dwfl_Thread *thread, const struct lp_stopped *t)
 {
-	const struct lp_stopped *t = thread_arg;
 	uint64_t regs[LP_DWARF_REGS_MAX];
 	size_t nr = lp_arch_host.dwarf_regs(&t->regs, regs);
 	Dwarf_Word words[LP_DWARF_REGS_MAX];
@@ -102,6 +109,17 @@ static bool set_registers(Dwfl_Thread *thread, void *thread_arg)
 		words[i] = regs[i];
 	dwfl_thread_state_register_pc(thread, t->pc);
 	return dwfl_thread_state_registers(thread, 0, (unsigned)nr, words);
+}
+
+static bool set_registers(Dwfl_Thread *thread, void *thread_arg)
+{
+	const struct lp_walk *w = thread_arg;
+	if (w->thread)
+		return set_thread_registers(thread, w->thread);
+	Dwarf_Word sp = w->from->sp, fp = w->from->fp;
+	dwfl_thread_state_register_pc(thread, w->from->pc);
+	return dwfl_thread_state_registers(thread, (int)lp_arch_host.dwarf_sp, 1, &sp) &&
+	       (!fp || dwfl_thread_state_registers(thread, (int)lp_arch_host.dwarf_fp, 1, &fp));
 }
 
 static const Dwfl_Thread_Callbacks thread_callbacks = {
@@ -135,7 +153,7 @@ int lp_unwind_prepare(struct lp_proc *p, struct lp_err *err)
 }
 
 struct frames {
-	lp_addr *at;
+	struct lp_walk_frame *at;
 	size_t nr, max;
 };
 
@@ -143,10 +161,26 @@ static int take_frame(Dwfl_Frame *frame, void *arg)
 {
 	struct frames *f = arg;
 	Dwarf_Addr pc;
+	Dwarf_Word sp = 0;
 	if (!dwfl_frame_pc(frame, &pc, NULL) || f->nr == f->max)
 		return DWARF_CB_ABORT;
-	f->at[f->nr++] = pc;
+	if (dwfl_frame_reg(frame, lp_arch_host.dwarf_sp, &sp) != 0)
+		sp = 0;
+	f->at[f->nr++] = (struct lp_walk_frame){pc, sp};
 	return DWARF_CB_OK;
+}
+
+static int walk(struct lp_proc *p, const struct lp_walk *w, struct frames *f)
+{
+	p->unwinding = w;
+	int rc = dwfl_getthread_frames(p->dwfl, w->thread ? w->thread->tid : p->pid, take_frame, f);
+	p->unwinding = NULL;
+	return rc;
+}
+
+static const char *why_not(int rc)
+{
+	return rc < 0 ? dwfl_errmsg(-1) : "it is deeper than expected";
 }
 
 int lp_unwind(struct lp_proc *p, int tid, lp_addr *frames, size_t max, struct lp_err *err)
@@ -157,19 +191,53 @@ int lp_unwind(struct lp_proc *p, int tid, lp_addr *frames, size_t max, struct lp
 	int rc = lp_unwind_prepare(p, err);
 	if (rc < 0)
 		return rc;
-	struct frames f = {frames, 0, max};
-	p->unwinding = t;
-	rc = dwfl_getthread_frames(p->dwfl, tid, take_frame, &f);
-	p->unwinding = NULL;
+	struct frames f = {lp_alloc(max * sizeof *f.at), 0, max};
+	rc = walk(p, &(struct lp_walk){t->stack, t->stack_bytes, t->stack_len, t, NULL}, &f);
+	for (size_t i = 0; i < f.nr; i++)
+		frames[i] = f.at[i].pc;
+	lp_free(f.at);
 	if (rc == DWARF_CB_OK)
 		return (int)f.nr;
-	const char *why = rc < 0 ? dwfl_errmsg(-1) : "it is deeper than expected";
-	rc = lp_fail(err, LP_EBUSY, "the stack of thread %d cannot be unwound beyond frame %zu: %s", tid, f.nr, why);
+	rc = lp_fail(err, LP_EBUSY, "the stack of thread %d cannot be unwound beyond frame %zu: %s", tid, f.nr,
+		     why_not(rc));
 	if (err) {
 		err->tid = tid;
 		err->addr = f.nr ? frames[f.nr - 1] : t->pc;
 	}
 	return rc;
+}
+
+static bool has_table(struct lp_proc *p, lp_addr pc)
+{
+	Dwfl_Module *mod = dwfl_addrmodule(p->dwfl, pc);
+	Dwarf_Addr bias;
+	Dwarf_Frame *frame;
+	Dwarf_CFI *cfi = mod ? dwfl_module_eh_cfi(mod, &bias) : NULL;
+	if (!cfi || dwarf_cfi_addrframe(cfi, pc - bias, &frame) != 0)
+		return false;
+	free(frame);
+	return true;
+}
+
+int lp_unwind_from(struct lp_proc *p, const struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max,
+		   size_t *nr, struct lp_err *err)
+{
+	*nr = 0;
+	int rc = lp_unwind_prepare(p, err);
+	if (rc < 0)
+		return rc;
+	struct frames f = {frames, 0, max};
+	rc = walk(
+		p,
+		&(struct lp_walk){from->stack, from->bytes, (size_t)(from->stack.end - from->stack.start), NULL, from},
+		&f);
+	*nr = f.nr;
+	if (rc == DWARF_CB_OK)
+		return (int)f.nr;
+	if (f.nr < 2 && !has_table(p, from->pc))
+		return lp_fail(err, ENOENT, "there is no unwind table for the code at " LP_ADDR, from->pc);
+	return lp_fail(err, LP_EBUSY, "the stack at " LP_ADDR " cannot be unwound beyond frame %zu: %s", from->sp, f.nr,
+		       why_not(rc));
 }
 
 void lp_unwind_forget(struct lp_proc *p)

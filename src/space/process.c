@@ -496,6 +496,70 @@ static int process_unwind(struct lp_target *t, int tid, lp_addr *frames, size_t 
 	return lp_unwind(proc_of(t), tid, frames, max, err);
 }
 
+/* ---- stacks that no thread stands on ---- */
+
+#define GUARD_MAX (UINT64_C(64) << 10) /* what is larger is a reserve that a heap grows into */
+
+static bool has_guard(const struct lp_maps *maps, size_t i)
+{
+	const struct lp_map *below = i ? &maps->items[i - 1] : NULL;
+	return below && below->range.end == maps->items[i].range.start && !below->prot &&
+	       below->range.end - below->range.start <= GUARD_MAX;
+}
+
+static bool is_own_memory(const struct lp_map *m)
+{
+	return m->is_private && (m->prot & LP_MAP_WRITE) && !strstr(m->path, "/memfd:livepatch-");
+}
+
+static int process_own_memory(struct lp_target *t, void (*found)(void *arg, const struct lp_own_memory *m), void *arg,
+			      struct lp_err *err)
+{
+	struct process *s = process_of(t);
+	struct lp_maps maps = {0};
+	lp_range_vec runs = {0};
+	int rc = lp_maps_read(s->p, &maps, err);
+	for (size_t i = 0; rc == 0 && i < maps.nr; i++) {
+		const struct lp_map *m = &maps.items[i];
+		if (!is_own_memory(m))
+			continue;
+		runs.nr = 0;
+		rc = lp_touched(s->p, m->range, &runs);
+		if (rc < 0) {
+			rc = lp_fail_sys(err, rc, "cannot read which memory %s uses", t->label);
+			break;
+		}
+		struct lp_own_memory own = {.is_stack = strcmp(m->path, "[stack]") == 0 || has_guard(&maps, i),
+					    .runs = runs.items,
+					    .nr_runs = runs.nr};
+		describe_area(m, &own.area);
+		found(arg, &own);
+	}
+	lp_vec_free(&runs);
+	lp_maps_free(&maps);
+	return rc;
+}
+
+_Static_assert(sizeof(struct lp_frame) == sizeof(struct lp_walk_frame) &&
+		       offsetof(struct lp_frame, sp) == offsetof(struct lp_walk_frame, sp),
+	       "the same two words");
+
+static int process_unwind_suspended(struct lp_target *t, const struct lp_suspended *s, struct lp_frame *frames,
+				    size_t max, size_t *nr, struct lp_err *err)
+{
+	struct lp_walk_from from = {.pc = s->pc, .sp = s->sp, .fp = s->fp, .stack = s->stack, .bytes = s->bytes};
+	return lp_unwind_from(proc_of(t), &from, (struct lp_walk_frame *)frames, max, nr, err);
+}
+
+static bool process_jmpbuf(struct lp_target *t, struct lp_jmpbuf *out)
+{
+	struct lp_disguise d;
+	if (!lp_jmpbuf_disguise(proc_of(t), &d))
+		return false;
+	*out = (struct lp_jmpbuf){.key = d.key, .rotate = d.rotate, .pc_at = d.pc_at};
+	return true;
+}
+
 static const struct lp_target_ops process_ops = {
 	.lock = process_lock,
 	.unlock = process_unlock,
@@ -513,11 +577,15 @@ static const struct lp_target_ops process_ops = {
 	.tls_offset = process_tls_offset,
 	.dlopen = process_dlopen,
 	.dlclose = process_dlclose,
+	.call = process_call,
 	.refresh = process_refresh,
 	.pause = process_pause,
 	.threads = process_threads,
 	.resume = process_resume,
 	.unwind = process_unwind,
+	.own_memory = process_own_memory,
+	.unwind_suspended = process_unwind_suspended,
+	.jmpbuf = process_jmpbuf,
 };
 
 /* ---- open, close ---- */
@@ -561,4 +629,3 @@ void lp_target_close(struct lp_target *t)
 	lp_free(s->target.label);
 	lp_free(s);
 }
-	.call = process_call,
