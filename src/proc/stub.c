@@ -8,8 +8,13 @@
  * nobody" is proved by the program headers that lie in memory (the padding
  * must begin at or after p_vaddr + p_memsz), not guessed from zeros alone.
  *
- * Refused: shared mappings (the write would reach the file), the vDSO (its
- * pages are the kernel's, not ours to copy), anonymous memory (a JIT's).
+ * A small static program may leave no room there.  It has the vDSO, whose image
+ * ends before its last page does as well; that page becomes the process's own
+ * with the first write, as it does when a debugger sets a breakpoint in it.
+ * Only then, for it is not in every process's interest to have a copy of it.
+ *
+ * Refused: shared mappings (the write would reach the file), anonymous memory
+ * (a JIT's).
  */
 #include <errno.h>
 #include <string.h>
@@ -38,15 +43,15 @@ static const struct lp_map *header_map(const struct lp_maps *maps, size_t at)
 	return NULL;
 }
 
-static size_t read_phdrs(struct lp_proc *p, const struct lp_map *head, Elf64_Phdr out[PHDRS_MAX])
+static size_t read_phdrs(struct lp_proc *p, lp_addr head, Elf64_Phdr out[PHDRS_MAX])
 {
 	Elf64_Ehdr eh;
-	if (lp_mem_read(p, head->range.start, &eh, sizeof eh, NULL) < 0 || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
+	if (lp_mem_read(p, head, &eh, sizeof eh, NULL) < 0 || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
 	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_phentsize != sizeof *out || eh.e_phnum == 0 ||
 	    eh.e_phnum > PHDRS_MAX)
 		return 0;
 	uint64_t len = eh.e_phnum * sizeof *out;
-	if (eh.e_phoff > LP_PAGE * 16 || lp_mem_read(p, head->range.start + eh.e_phoff, out, len, NULL) < 0)
+	if (eh.e_phoff > LP_PAGE * 16 || lp_mem_read(p, head + eh.e_phoff, out, len, NULL) < 0)
 		return 0;
 	return eh.e_phnum;
 }
@@ -55,7 +60,7 @@ static size_t read_phdrs(struct lp_proc *p, const struct lp_map *head, Elf64_Phd
 static lp_addr segment_end(struct lp_proc *p, const struct lp_map *head, const struct lp_map *text)
 {
 	Elf64_Phdr ph[PHDRS_MAX];
-	size_t nr = read_phdrs(p, head, ph);
+	size_t nr = read_phdrs(p, head->range.start, ph);
 	const Elf64_Phdr *first = NULL, *found = NULL;
 	for (size_t i = 0; i < nr; i++) {
 		if (ph[i].p_type != PT_LOAD)
@@ -102,13 +107,13 @@ static size_t slot_size(const struct lp_proc *p)
 }
 
 /* One slot per variant, counted from the end of the page. */
-static void add_sites(struct lp_proc *p, const struct lp_map *text, lp_addr end)
+static void add_sites(struct lp_proc *p, lp_addr end_of_page, lp_addr end)
 {
 	size_t nr = 0, slot = slot_size(p);
 	for (const struct lp_stub_text *const *t = p->arch->stubs; *t; t++)
 		nr++;
 	for (size_t i = 1; i <= nr; i++) {
-		lp_addr at = text->range.end - i * slot;
+		lp_addr at = end_of_page - i * slot;
 		uint8_t bytes[LP_STUB_ROOM];
 		if (at < end + MARGIN || lp_mem_read(p, at, bytes, slot, NULL) < 0)
 			return;
@@ -118,6 +123,47 @@ static void add_sites(struct lp_proc *p, const struct lp_map *text, lp_addr end)
 		if (site.text || is_zero(bytes, slot))
 			lp_vec_push(&p->sites, site);
 	}
+}
+
+static uint64_t later(uint64_t end, uint64_t offset, uint64_t size)
+{
+	uint64_t other;
+	if (__builtin_add_overflow(offset, size, &other))
+		return UINT64_MAX;
+	return other > end ? other : end;
+}
+
+/* Where the vDSO's image ends, as a file and as segments; UINT64_MAX when its headers make no sense. */
+static uint64_t vdso_size(struct lp_proc *p)
+{
+	Elf64_Phdr ph[PHDRS_MAX];
+	Elf64_Ehdr eh;
+	size_t nr = read_phdrs(p, p->vdso.start, ph);
+	if (!nr || lp_mem_read(p, p->vdso.start, &eh, sizeof eh, NULL) < 0)
+		return UINT64_MAX;
+	uint64_t end = later(0, eh.e_shoff, (uint64_t)eh.e_shnum * eh.e_shentsize);
+	for (size_t i = 0; i < nr; i++) {
+		end = later(end, ph[i].p_offset, ph[i].p_filesz);
+		if (ph[i].p_type == PT_LOAD)
+			end = later(end, ph[i].p_vaddr, ph[i].p_memsz); /* it is linked at 0 */
+	}
+	return end;
+}
+
+/* Where there is another place, only a stub that is there already counts: a thread may be in it. */
+static void add_vdso_sites(struct lp_proc *p)
+{
+	size_t nr = p->sites.nr, kept = nr;
+	uint64_t room = p->vdso.end - p->vdso.start;
+	uint64_t used = room ? vdso_size(p) : UINT64_MAX;
+	if (used >= room || room - used >= LP_PAGE)
+		return;
+	add_sites(p, p->vdso.end, p->vdso.start + used);
+	for (size_t i = nr; i < p->sites.nr; i++) {
+		if (nr == 0 || p->sites.items[i].text)
+			p->sites.items[kept++] = p->sites.items[i];
+	}
+	p->sites.nr = kept;
 }
 
 static int find_sites(struct lp_proc *p, struct lp_err *err)
@@ -133,8 +179,9 @@ static int find_sites(struct lp_proc *p, struct lp_err *err)
 		const struct lp_map *text = &maps.items[i], *head;
 		lp_addr end;
 		if (may_hold(text) && (head = header_map(&maps, i)) && (end = segment_end(p, head, text)))
-			add_sites(p, text, end);
+			add_sites(p, text->range.end, end);
 	}
+	add_vdso_sites(p);
 	lp_maps_free(&maps);
 	p->sites_known = true;
 	return 0;
@@ -188,9 +235,10 @@ int lp_stub_place(struct lp_proc *p, const struct lp_stub_text *text, lp_addr pc
 		s = choose(p, text, pc);
 	}
 	if (!s)
-		return lp_fail(err, LP_EREACH,
-			       "no executable mapping of process %d (%s) has %d unused bytes at its end%s", (int)p->pid,
-			       p->comm, (int)slot_size(p), text->reach ? " near enough" : "");
+		return lp_fail(
+			err, LP_EREACH,
+			"no executable mapping of process %d (%s), nor its vDSO, has %d unused bytes at its end%s",
+			(int)p->pid, p->comm, (int)slot_size(p), text->reach ? " near enough" : "");
 	if (!s->text) {
 		/* Zeros until now, so nobody runs it: one write within one page. */
 		rc = lp_mem_write(p, s->at, text->code, text->len, err);

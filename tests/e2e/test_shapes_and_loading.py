@@ -1,4 +1,6 @@
 """Functions of awkward sizes, and objects of awkward kinds."""
+import subprocess
+
 import pytest
 
 import lib
@@ -70,6 +72,33 @@ def test_dlopen_of_an_object_that_cannot_be_loaded_is_refused_with_the_loaders_r
                                         "jmp func_J $foo:func1")
         assert "unloadable.so" in error["message"]
         assert behaviour(victim).startswith("original J")
+
+
+def room_behind_text(program):
+    """Bytes of the last page of code that no segment claims."""
+    segments = subprocess.run(["readelf", "-lW", program], capture_output=True, text=True, check=True).stdout
+    start, size = next((int(f[2], 16), int(f[5], 16)) for f in map(str.split, segments.splitlines())
+                       if f and f[0] == "LOAD" and "E" in f[6:-1])
+    return -(start + size) % 4096
+
+
+def static_program_without_room_behind_text():
+    fill = 0
+    for name in ("first", "second"):
+        source = lib.source_file(f'__asm__(".pushsection .text\\n.fill {fill}, 1, 0x90\\n.popsection");', f"fill_{name}.c")
+        program = lib.compiled("e2e_target.c", str(source), link="static")
+        fill = room_behind_text(program) // 16 * 16
+    assert room_behind_text(program) < 64
+    return program
+
+
+def test_a_static_program_whose_last_page_of_code_is_full_is_patched_through_its_vdso():
+    with Victim(static_program_without_room_behind_text()) as victim:
+        assert lib.behaviour(victim) == lib.OLD
+        lib.apply(victim.pid, lib.example_script())
+        assert lib.behaviour(victim) == lib.NEW
+        lib.revert(victim.pid)
+        assert lib.behaviour(victim) == lib.OLD
 
 
 def test_dlopen_in_a_static_program_is_refused():

@@ -29,7 +29,7 @@
  * The block of a borrowed thread, from the stub's sp upwards:
  *
  *     saved registers   12 words, in the order of the loads
- *     records           LP_CALLS_MAX * 7 words: number, six arguments
+ *     records           LP_RECORDS_MAX * 7 words: number, six arguments
  *     red zone          128 bytes.  AAPCS64 has none; hand-written code may think of another ABI
  *     ----------------- sp of the interrupted code
  *
@@ -64,7 +64,7 @@ _Static_assert(sizeof(struct user_pt_regs) == NR_REGS * 8, "words of NT_PRSTATUS
 
 #define RED_ZONE 128
 #define NR_SAVED 12
-#define RECORDS (LP_CALLS_MAX * LP_RECORD_WORDS * 8)
+#define RECORDS (LP_RECORDS_MAX * LP_RECORD_WORDS * 8)
 #define BLOCK (NR_SAVED * 8 + RECORDS)
 #define SKIP (BLOCK + RED_ZONE) /* from the stub's sp to the interrupted one */
 #define INSN 4
@@ -73,7 +73,7 @@ _Static_assert(sizeof(struct user_pt_regs) == NR_REGS * 8, "words of NT_PRSTATUS
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
 _Static_assert(BLOCK % STACK_ALIGN == 0 && SKIP % STACK_ALIGN == 0,
 	       "the stub's sp is as aligned as the interrupted one");
-_Static_assert(LP_RECORD_WORDS * 8 == 56 && NR_SAVED * 8 == 96 && SKIP == 560, "the stub's immediates");
+_Static_assert(LP_RECORD_WORDS * 8 == 56 && NR_SAVED * 8 == 96 && SKIP == 672, "the stub's immediates");
 
 /* An instruction as it lies in memory. */
 #define A64(insn) (insn) & 0xff, (insn) >> 8 & 0xff, (insn) >> 16 & 0xff, (insn) >> 24 & 0xff
@@ -111,7 +111,7 @@ static const uint8_t code[] = {
 	A64(0xa94327e8),		/* 128 ldp   x8, x9, [sp, #48]   */
 	A64(0xa9442fea),		/* 132 ldp   x10, x11, [sp, #64] */
 	A64(0xa94537ec),		/* 136 ldp   x12, x13, [sp, #80] */
-	A64(0x9108c3ff),		/* 140 add   sp, sp, #560        */
+	A64(0x910a83ff),		/* 140 add   sp, sp, #672        */
 	A64(0x14000000),		/* 144 b     resume pc           */
 };
 /* clang-format on */
@@ -185,7 +185,7 @@ static const uint8_t hold_code[] = {
 /* clang-format on */
 #define HOLD_TAIL 80
 static const struct lp_stub_text stub_for_hold = {
-	.code = hold_code, .len = sizeof hold_code, .tail_at = HOLD_TAIL, .tail_len = 12};
+	.code = hold_code, .len = sizeof hold_code, .after_syscall = 56, .tail_at = HOLD_TAIL, .tail_len = 12};
 
 _Static_assert(sizeof hold_code == HOLD_TAIL + 12 && sizeof hold_code <= sizeof code, "hold stub bytes as commented");
 _Static_assert(SYS_sendto == 206 && SYS_recvfrom == 207 && SYS_close == 57 && MSG_NOSIGNAL == 0x4000,

@@ -5,7 +5,7 @@
  *
  *     saved registers   15 words, in the order of the pops
  *     resume pc          1 word, taken by ret
- *     records           LP_CALLS_MAX * 7 words: number, six arguments
+ *     records           LP_RECORDS_MAX * 7 words: number, six arguments
  *     red zone          128 bytes that belong to the interrupted code
  *     ----------------- sp of the interrupted code
  *
@@ -59,12 +59,12 @@ enum {
 
 #define RED_ZONE 128
 #define NR_SAVED 15
-#define RECORDS (LP_CALLS_MAX * LP_RECORD_WORDS * 8)
+#define RECORDS (LP_RECORDS_MAX * LP_RECORD_WORDS * 8)
 #define BLOCK ((NR_SAVED + 1) * 8 + RECORDS)
 #define SKIP (RECORDS + RED_ZONE) /* from above the resume pc to the interrupted sp */
 
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
-_Static_assert(LP_CALLS_MAX == 6 && LP_RECORD_WORDS == 7 && SKIP == 0x1d0 && SKIP + 8 == 0x1d8,
+_Static_assert(LP_RECORD_WORDS == 7 && SKIP == 0x240 && SKIP + 8 == 0x248,
 	       "the stub's immediates");
 
 /* rbx record, ebp calls left, r12 first result, r13 the mark that stands for it, r14d 0 until the first call is done */
@@ -102,12 +102,12 @@ static const uint16_t saved[NR_SAVED] = {RDI, RSI, RDX, R10, R8, R9, RCX, R11, R
 
 /* One instruction takes the resume pc and steps over records and red zone: the text never differs. */
 static const uint8_t by_ret[] = {
-	STUB_LOOP, 0xc2, 0xd0, 0x01, /* 86  ret    $0x1d0             */
+	STUB_LOOP, 0xc2, 0x40, 0x02, /* 86  ret    $0x240             */
 };
 
 /* A thread with a shadow stack must not ret to where nobody called from: jump through a slot beside the stub. */
 static const uint8_t by_jmp[] = {
-	STUB_LOOP, 0x48, 0x8d, 0xa4, 0x24, 0xd8, 0x01, 0x00, 0x00, /* 86  lea    0x1d8(%rsp),%rsp   */
+	STUB_LOOP, 0x48, 0x8d, 0xa4, 0x24, 0x48, 0x02, 0x00, 0x00, /* 86  lea    0x248(%rsp),%rsp   */
 	0xff,	   0x25, 0x04, 0x00, 0x00, 0x00,		   /* 94  jmp    *4(%rip)           */
 	0xcc,	   0xcc, 0xcc, 0xcc,				   /*100  (slot on a multiple of 8) */
 	0x00,	   0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,	   /*104  slot                      */
@@ -163,7 +163,7 @@ static const uint8_t hold_code[] = {
 };
 #define HOLD_TAIL 72
 static const struct lp_stub_text stub_for_hold = {
-	.code = hold_code, .len = sizeof hold_code, .tail_at = HOLD_TAIL, .tail_len = 12};
+	.code = hold_code, .len = sizeof hold_code, .after_syscall = 50, .tail_at = HOLD_TAIL, .tail_len = 12};
 
 _Static_assert(sizeof hold_code == HOLD_TAIL + 16 && sizeof hold_code <= sizeof by_jmp, "hold stub bytes as commented");
 _Static_assert(SYS_sendto == 44 && SYS_recvfrom == 45 && SYS_close == 3 && MSG_NOSIGNAL == 0x4000,
@@ -431,7 +431,8 @@ static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_
 
 const struct lp_arch lp_arch_host = {
 	.machine = EM_X86_64,
-	.sysno = {SYS_mmap, SYS_munmap, SYS_mprotect, SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_prctl},
+	.sysno = {SYS_mmap, SYS_munmap, SYS_mprotect, SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_prctl,
+		  SYS_ppoll},
 	.nr_rt_sigreturn = SYS_rt_sigreturn,
 	.nr_regs = NR_REGS,
 	.red_zone = RED_ZONE,
