@@ -42,8 +42,11 @@ struct lp_thunk {
 
 /* A .kpatch file that an earlier patch has left in the target. */
 struct lp_kept {
-	uint64_t id; /* of the ledger's entry */
-	struct lp_kpatch *k;
+	uint64_t id;		   /* of the ledger's entry */
+	char *name;		   /* "ID@BUILDID" */
+	struct lp_entry_room room; /* where it lies; of its names, `name` is the copy */
+	bool tried;		   /* it was read when its symbols were asked for: */
+	struct lp_kpatch *k;	   /* NULL: it cannot be read any more, and has no symbols to offer */
 };
 
 struct lp_contracts; /* contract.h */

@@ -23,12 +23,14 @@
 
 /* ---- patches that are there ---- */
 
-/* A file that cannot be read any more, or that somebody has scribbled on, has no symbols to offer. */
-static void keep_source(struct lp_plan *p, uint64_t id, const struct lp_entry_room *room)
+static void note_source(struct lp_plan *p, uint64_t id, const struct lp_entry_room *room)
 {
-	struct lp_kpatch *k = lp_kept_read(p->t, room);
-	if (k)
-		lp_vec_push(&p->kept, ((struct lp_kept){id, k}));
+	if (room->kind != LP_ROOM_SOURCE)
+		return;
+	struct lp_kept *kept = lp_vec_add(&p->kept);
+	*kept = (struct lp_kept){.id = id, .name = lp_strdup(room->name), .room = *room};
+	kept->room.name = kept->name;
+	kept->room.path = NULL;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -46,7 +48,7 @@ static int read_kept(struct lp_plan *p, struct lp_err *err)
 		return 0;
 	while ((rc = lp_ledger_next(&p->ledger, &off, &e, err)) == 1) {
 		for (size_t i = 0; e.state == LP_APPLIED && i < e.nr_rooms; i++)
-			keep_source(p, e.id, &e.rooms[i]);
+			note_source(p, e.id, &e.rooms[i]);
 		lp_ledger_entry_free(&e);
 	}
 	if (p->kept.nr)
@@ -57,37 +59,62 @@ static int read_kept(struct lp_plan *p, struct lp_err *err)
 
 void lp_plan_forget_kept(struct lp_plan *p)
 {
-	for (size_t i = 0; i < p->kept.nr; i++)
+	for (size_t i = 0; i < p->kept.nr; i++) {
 		lp_kpatch_free(p->kept.items[i].k);
+		lp_free(p->kept.items[i].name);
+	}
 	p->kept.nr = 0;
 	p->kept_read = false;
+}
+
+static const struct lp_kpatch *source_of(struct lp_plan *p, struct lp_kept *kept)
+{
+	if (!kept->tried)
+		kept->k = lp_kept_read(p->t, &kept->room);
+	kept->tried = true;
+	return kept->k;
 }
 
 static int find_earlier(void *arg, const char *name, lp_addr *addr, uint64_t *size, struct lp_err *err)
 {
 	struct lp_plan *p = arg;
 	int rc = read_kept(p, err);
-	for (size_t i = 0; rc == 0 && i < p->kept.nr; i++)
-		if (lp_relink_symbol_of(p->kept.items[i].k, name, addr, size) == 1) {
+	for (size_t i = 0; rc == 0 && i < p->kept.nr; i++) {
+		const struct lp_kpatch *k = source_of(p, &p->kept.items[i]);
+		if (k && lp_relink_symbol_of(k, name, addr, size) == 1) {
 			lp_plan_add_dep(p, p->kept.items[i].id);
 			return 1;
 		}
+	}
 	return rc;
+}
+
+/* An id has no blanks, but may have an '@'; a build-id has neither. */
+static bool has_id(const struct lp_kept *kept, const char *id)
+{
+	const char *at = strrchr(kept->name, '@');
+	size_t len = strlen(id);
+	return at && (size_t)(at - kept->name) == len && memcmp(kept->name, id, len) == 0;
+}
+
+static bool is_for(const struct lp_kept *kept, const struct lp_kpatch *k)
+{
+	char hex[2 * LP_BUILD_ID_MAX + 1];
+	const char *at = strrchr(kept->name, '@');
+	lp_build_id_hex(&k->build_id, hex);
+	return at && strcmp(at + 1, hex) == 0;
 }
 
 static int check_not_applied(struct lp_plan *p, const struct lp_kpatch *k, struct lp_err *err)
 {
 	int rc = read_kept(p, err);
-	for (size_t i = 0; rc == 0 && k->id[0] && i < p->kept.nr; i++) {
-		const struct lp_kpatch *o = p->kept.items[i].k;
-		if (strcmp(o->id, k->id) == 0 && lp_build_id_equal(&o->build_id, &k->build_id) &&
-		    !lp_plan_replaces(p, p->kept.items[i].id))
+	for (size_t i = 0; rc == 0 && k->id[0] && i < p->kept.nr; i++)
+		if (has_id(&p->kept.items[i], k->id) && is_for(&p->kept.items[i], k))
 			return lp_fail(err, LP_EAPPLIED,
 				       "%s: a patch with the id %s is applied to %s already, as patch %" PRIu64
 				       " of %s",
-				       k->path, k->id, o->object[0] ? o->object : "that object", p->kept.items[i].id,
+				       k->path, k->id, k->object[0] ? k->object : "that object", p->kept.items[i].id,
 				       p->t->label);
-	}
 	return rc;
 }
 
@@ -95,7 +122,7 @@ static int check_not_applied(struct lp_plan *p, const struct lp_kpatch *k, struc
 static bool is_there(struct lp_plan *p, const char *id)
 {
 	for (size_t i = 0; i < p->kept.nr; i++)
-		if (strcmp(p->kept.items[i].k->id, id) == 0) {
+		if (has_id(&p->kept.items[i], id)) {
 			lp_plan_add_dep(p, p->kept.items[i].id);
 			return true;
 		}
