@@ -87,8 +87,8 @@ def static_program_without_room_behind_text():
     for name in ("first", "second"):
         source = lib.source_file(f'__asm__(".pushsection .text\\n.fill {fill}, 1, 0x90\\n.popsection");', f"fill_{name}.c")
         program = lib.compiled("e2e_target.c", str(source), link="static")
-        fill = room_behind_text(program) // 16 * 16
-    assert room_behind_text(program) < 64
+        fill = max(0, room_behind_text(program) // 16 * 16 - 64)  # the sections behind are aligned
+    assert room_behind_text(program) < 112  # the stub takes more
     return program
 
 
