@@ -46,7 +46,7 @@ struct lp_gensrc_options {
 	enum lp_asm_syntax syntax;
 	const char *file;		/* what "file.c:" is compared with; NULL = what the assembly says in .file */
 	bool force_gotpcrel;		/* variables that may be a library's are reached through the GOT */
-	bool force_global;		/* functions are made global symbols */
+	bool force_global;		/* the new forms of functions are made global symbols */
 	lp_gensrc_names ignore_changes; /* changes in these do not count */
 	lp_gensrc_names unlink_symbols; /* the new form is put into the patch, nothing leads to it */
 	lp_gensrc_names must_adapt; /* a change in these is refused unless the function is marked KPGENSRC_ADAPTED */

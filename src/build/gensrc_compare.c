@@ -680,6 +680,15 @@ static bool other_matters(const struct section *s)
 	       !span_starts(s->name, ".gcc_except_table") && !span_starts(s->name, ".stapsdt");
 }
 
+/* Labels alone put nothing into a section. */
+static bool has_bytes(const struct asm_file *f, const struct atom *a)
+{
+	for (size_t i = 0; i < a->statements.nr; i++)
+		if (!statement_of(f, a, i)->label && statement_of(f, a, i)->class == DIRECTIVE_BYTES)
+			return true;
+	return false;
+}
+
 /* The unlabelled contents of a section, in canonical form; false when there is none. */
 static bool other_of(struct canon *k, struct asm_file *f, const struct asm_file *old, struct span section,
 		     size_t *first, size_t *last)
@@ -688,7 +697,7 @@ static bool other_of(struct canon *k, struct asm_file *f, const struct asm_file 
 	for (size_t i = 0; i < f->atoms.nr; i++) {
 		const struct atom *a = &f->atoms.items[i];
 		if (a->kind != ATOM_OTHER || !span_same(f->sections.items[a->section].name, section) ||
-		    !a->statements.nr)
+		    !has_bytes(f, a))
 			continue;
 		add_part(k, i);
 		*first = statement_of(f, a, 0)->line + 1;

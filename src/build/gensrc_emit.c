@@ -245,14 +245,16 @@ static void put_text(struct emitter *e, size_t atom)
 			      SPAN_FMT(s->name));
 }
 
-/* A function that is global now, or that shall be: other files refer to it. */
+/*
+ * A function that has become global: other files refer to it.  Nothing else of the old file may become so, whatever is
+ * asked for: the assembler makes short jumps of those to local functions, and all that follows would move.
+ */
 static void put_old_linkage(struct emitter *e, const struct symbol *s)
 {
 	if (s->pair == NONE)
 		return;
 	const struct symbol *old = &e->c->old->symbols.items[s->pair];
-	if (!old->global && !old->weak &&
-	    ((e->c->options->force_global && e->f->atoms.items[s->atom].emit) || s->global))
+	if (!old->global && !old->weak && s->global)
 		lp_buf_printf(e->out, "\t.globl\t%.*s\n", SPAN_FMT(old->name));
 }
 

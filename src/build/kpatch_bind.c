@@ -118,6 +118,18 @@ static int bind_by_address(struct binder *b, const struct lp_elf_sym *found, str
 	return 0;
 }
 
+/* Where the linked program's block of thread-local data begins: its program headers are gone. */
+static uint64_t tls_begin(const struct lp_elf *e)
+{
+	uint64_t low = UINT64_MAX;
+	for (size_t i = 1; i < lp_elf_section_count(e); i++) {
+		const Elf64_Shdr *s = lp_elf_section(e, i);
+		if ((s->sh_flags & SHF_TLS) && s->sh_addr < low)
+			low = s->sh_addr;
+	}
+	return low;
+}
+
 static int bind_by_place(struct binder *b, struct binding *out, struct lp_err *err)
 {
 	const Elf64_Shdr *here = lp_elf_section(b->patch, out->sym.shndx);
@@ -138,7 +150,7 @@ static int bind_by_place(struct binder *b, struct binding *out, struct lp_err *e
 	if (out->sym.type == STT_SECTION)
 		out->offset = 0;
 	else if (out->sym.type == STT_TLS)
-		return lp_fail(err, LP_ERELOC, "%s is thread-local and cannot be found by its place", out->sym.name);
+		out->offset = out->sym.value + tls_begin(b->patch) - here->sh_addr;
 	else
 		out->offset = out->sym.value - here->sh_addr;
 	return 0;

@@ -1,0 +1,71 @@
+"""kpatch_gensrc, kpatch_strip and kpatch_make on more of the language than the document has: programs go on with their state."""
+import shutil
+import subprocess
+
+import lib
+import pytest
+from kpatch_lib import EXAMPLES, build_id, elf_of, relocations, sections, shell, tools
+
+BUILD = """
+{cc} {flags} -S {source} -o before.s
+{cc} {flags} -DPATCHED -S {source} -o after.s
+kpatch_gensrc {gensrc} -i before.s -i after.s -o merged.s
+{cc} {flags} -o program before.s {libs}
+{cc} {flags} -o merged merged.s -Wl,-q {libs}
+kpatch_strip --strip merged patch
+kpatch_strip --rel-fixup program patch
+strip --strip-unneeded patch
+kpatch_strip --undo-link program patch
+"""
+
+# What rich.c says: calls, the counters of two functions, strings, a double, a thread's variable, a sort, an address, ...
+ORIGINAL = [
+    "101 11 21 zero cinque 3.00 8 123 1 2 120 5",
+    "102 12 22 zero cinque 3.00 9 123 1 2 120 5",
+]
+PATCHED = [
+    "103 13 23 nil cinque, fixed 5.00 12 321 1 2 129 8",
+    "104 14 28 nil cinque, fixed 5.00 15 321 1 2 129 8",
+]
+REVERTED = ["105 15 25 zero cinque 3.00 16 123 1 2 120 5"]
+
+
+def made(source, cc="gcc", flags="-O2", gensrc="--force-gotpcrel", libs="-lm", expect=0):
+    """The directory with program and program.kpatch; what the commands said."""
+    directory = lib.scratch_directory()
+    said = shell(directory, BUILD.format(cc=cc, flags=flags, source=EXAMPLES / source, gensrc=gensrc, libs=libs), expect=expect)
+    if not expect:
+        shell(directory, f"kpatch_make -b {build_id(directory / 'program')} -i fix1 patch -o program.kpatch")
+    return directory, said
+
+
+COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
+
+
+@pytest.mark.parametrize("cc", COMPILERS)
+@pytest.mark.parametrize("flags", [
+    "-O0", "-O1", "-O2", "-O3 -g", "-Os", "-O2 -fPIC", "-O2 -fno-pie -no-pie", "-O2 -ffunction-sections -fdata-sections",
+    "-O2 -fcommon", "-O2 -fno-plt", "-O2 -fcf-protection", "-O2 -mno-red-zone",
+])
+def test_a_program_takes_the_patch_and_gives_it_back(cc, flags):
+    directory, _ = made("rich.c", cc=cc, flags=flags)
+    with lib.Victim(directory / "program") as victim:
+        assert [victim.ask("xa") for _ in range(2)] == ORIGINAL
+        lib.livepatch("apply", "-p", victim.pid, directory / "program.kpatch")
+        assert [victim.ask("xa") for _ in range(2)] == PATCHED
+        lib.revert(victim.pid)
+        assert [victim.ask("xa")] == REVERTED
+
+
+def test_a_librarys_variable_that_the_program_has_no_copy_of_is_refused_with_the_remedy():
+    _, said = made("rich.c", flags="-O0", gensrc="", expect=1)
+    assert "environ is a library's" in said and "--force-gotpcrel" in said
+
+
+def test_another_program_is_not_taken_for_the_original():
+    directory, _ = made("rich.c")
+    said = shell(directory, f"""
+        gcc -O2 -DPATCHED -o other {EXAMPLES / 'rich.c'} -lm
+        kpatch_strip --strip merged again
+        kpatch_strip --rel-fixup other again""", expect=1)
+    assert "is of another size" in said or "bytes in the original and" in said
