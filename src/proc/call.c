@@ -86,10 +86,20 @@ static const char *frame_objection(struct lp_proc *p, lp_addr at)
 	return NULL;
 }
 
+static bool has_linker(const struct lp_proc *p)
+{
+	for (size_t i = 1; i < p->images.nr; i++)
+		if (is_linker(&p->images.items[i]) || exports(&p->images.items[i], "printf"))
+			return true;
+	return false;
+}
+
 static const char *objection(struct lp_loan *l)
 {
 	struct lp_err why = {0};
 	lp_addr frames[FRAMES_MAX];
+	if (lp_exec_is_held(l->p, l->p->arch->pc(&l->found)))
+		return has_linker(l->p) ? NULL : "its program is static and has not begun: its library is not ready";
 	if (lp_look_at(l->p, l->tid, &why) < 0)
 		return "its stack cannot be read";
 	int nr = lp_unwind(l->p, l->tid, frames, FRAMES_MAX, &why);

@@ -230,6 +230,14 @@ static int install(pid_t pid, int fd, struct lp_err *err)
 	return rc;
 }
 
+bool lp_exec_is_held(struct lp_proc *p, lp_addr pc)
+{
+	const struct lp_stub_text *text = p->arch->hold_stub;
+	uint8_t bytes[LP_STUB_ROOM];
+	return lp_mem_read(p, pc - text->after_syscall, bytes, text->tail_at, NULL) == 0 &&
+	       !memcmp(bytes, text->code, text->tail_at);
+}
+
 int lp_exec_hold(pid_t pid, int fd, int watch_fd, unsigned timeout_ms, struct lp_err *err)
 {
 	struct lp_hush hush;

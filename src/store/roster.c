@@ -153,12 +153,13 @@ void lp_roster_look_again(struct lp_roster *r, int64_t now)
 	}
 }
 
-void lp_roster_make_old(struct lp_roster *r, int64_t now)
+void lp_roster_make_old(struct lp_roster *r, pid_t pid, int64_t now)
 {
-	for (size_t i = 0; i < r->slots.nr; i++) {
-		r->slots.items[i]->e.began = now - look_at[LP_ARRAY_SIZE(look_at) - 1];
-		r->slots.items[i]->e.due = now;
-	}
+	struct slot *s = slot_of(r, pid);
+	if (!s)
+		return;
+	s->e.began = now - look_at[LP_ARRAY_SIZE(look_at) - 1];
+	s->e.due = now;
 }
 
 struct lp_roster_entry *lp_roster_due(struct lp_roster *r, int64_t now)

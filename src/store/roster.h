@@ -51,8 +51,8 @@ void lp_roster_gone(struct lp_roster *r, pid_t pid);
 /* A round over /proc: begin_round, meet everybody, end_round forgets those who were not met. */
 void lp_roster_begin_round(struct lp_roster *r);
 void lp_roster_end_round(struct lp_roster *r);
-/* Everybody has been there for long: one look each is enough. */
-void lp_roster_make_old(struct lp_roster *r, int64_t now);
+/* He has been there for long: one look is enough. */
+void lp_roster_make_old(struct lp_roster *r, pid_t pid, int64_t now);
 /* The store has changed, or libraries may have been loaded: look at everybody. */
 void lp_roster_look_again(struct lp_roster *r, int64_t now);
 

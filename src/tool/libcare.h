@@ -19,9 +19,11 @@ int libcare_command(int argc, char **argv);
 /* The same for the server, whose own storage is what `info` looks into when it is not told. */
 int libcare_command_in(const char *storage, int argc, char **argv);
 
+#define LIBCARE_PATIENCE_MS 5000 /* for busy functions; LibcarePlus waits 3 seconds */
+
 /* Brings what the store has into one process, with its before and after programs, and says how it went.  `quiet`: not
  * when there was nothing to do.  An exit status. */
-int libcare_patch(pid_t pid, const struct lp_store *s, bool quiet);
+int libcare_patch(pid_t pid, const struct lp_store *s, unsigned patience_ms, bool quiet);
 /* Every process but 1 and ourselves. */
 int libcare_patch_all(const struct lp_store *s);
 

@@ -8,11 +8,9 @@
 #include "tool/tool.h"
 #include "tool/worker.h"
 
-#define BUSY_MS 5000 /* how long busy functions are waited for; LibcarePlus waits 3 seconds */
-
-static struct lp_apply_opts options(void)
+static struct lp_apply_opts options(unsigned patience_ms)
 {
-	return (struct lp_apply_opts){.timeout_ms = BUSY_MS, .interrupted = &interrupted};
+	return (struct lp_apply_opts){.timeout_ms = patience_ms, .interrupted = &interrupted};
 }
 
 /* ---- usage ---- */
@@ -83,12 +81,13 @@ static void log_target(pid_t pid)
 struct patch_job {
 	pid_t pid;
 	const struct lp_store *store;
+	unsigned patience_ms;
 };
 
 static int patch(void *arg, struct lp_deployed *done, struct lp_err *err)
 {
 	const struct patch_job *job = arg;
-	struct lp_apply_opts opts = options();
+	struct lp_apply_opts opts = options(job->patience_ms);
 	log_target(job->pid);
 	int rc = lp_deploy_apply(job->pid, job->store, &opts, done, err);
 	if (rc == 0 && done->nr_objects)
@@ -113,9 +112,9 @@ static int report_patch(pid_t pid, const struct lp_store *s, bool quiet, int rc,
 	return rc < 0 ? status_of(rc) : EXIT_DONE;
 }
 
-int libcare_patch(pid_t pid, const struct lp_store *s, bool quiet)
+int libcare_patch(pid_t pid, const struct lp_store *s, unsigned patience_ms, bool quiet)
 {
-	struct patch_job job = {pid, s};
+	struct patch_job job = {pid, s, patience_ms};
 	struct lp_deployed done = {0};
 	struct lp_err err = {0};
 	int rc = worker_run(pid, patch, &job, &done, &err);
@@ -163,7 +162,7 @@ static int patch_if_it_fits(pid_t pid, void *arg)
 		note_error(&err);
 		return EXIT_REFUSED;
 	}
-	int status = fits ? libcare_patch(pid, s, true) : EXIT_DONE;
+	int status = fits ? libcare_patch(pid, s, LIBCARE_PATIENCE_MS, true) : EXIT_DONE;
 	return status == EXIT_LOST ? EXIT_DONE : status;
 }
 
@@ -229,7 +228,7 @@ static int command_patch(int argc, char **argv)
 		note_error(&err);
 		return status_of(rc);
 	}
-	int status = pid == ALL ? libcare_patch_all(s) : libcare_patch(pid, s, false);
+	int status = pid == ALL ? libcare_patch_all(s) : libcare_patch(pid, s, LIBCARE_PATIENCE_MS, false);
 	lp_store_close(s);
 	return status;
 }
@@ -244,7 +243,7 @@ struct unpatch_job {
 static int unpatch(void *arg, struct lp_deployed *done, struct lp_err *err)
 {
 	const struct unpatch_job *job = arg;
-	struct lp_apply_opts opts = options();
+	struct lp_apply_opts opts = options(LIBCARE_PATIENCE_MS);
 	log_target(job->pid);
 	int rc = lp_deploy_revert(job->pid, &job->which, &opts, done, err);
 	if (rc == 0 && done->nr_objects)

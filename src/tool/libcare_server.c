@@ -45,7 +45,8 @@
 #define REQUEST_MS 5000 /* from connecting to the end of the request */
 #define EXEC_MS 5000	/* from "I am watching" to the exec */
 #define ENTRY_MS 10000	/* from the exec to the entry point: loading, constructors */
-#define LATE_MS 2000	/* how long objects are waited for when the program cannot be held */
+#define ENTRY_PATIENCE_MS 200
+#define LATE_MS 2000 /* how long objects are waited for when the program cannot be held */
 #define LATE_STEP_MS 5
 
 struct connection {
@@ -123,11 +124,14 @@ static int open_store(const struct server *s, struct lp_store **out)
 	return rc;
 }
 
-static int patch_with_store(const struct server *s, pid_t pid)
+/* pid 0: everybody. */
+static int patch_with_store(const struct server *s, pid_t pid, unsigned patience_ms)
 {
 	struct lp_store *store = NULL;
 	int rc = open_store(s, &store);
-	int status = rc < 0 ? status_of(rc) : pid ? libcare_patch(pid, store, true) : libcare_patch_all(store);
+	int status = rc < 0 ? status_of(rc)
+		     : pid  ? libcare_patch(pid, store, patience_ms, true)
+			    : libcare_patch_all(store);
 	lp_store_close(store);
 	return status;
 }
@@ -153,7 +157,10 @@ static int serve_held(const struct server *s, int fd, pid_t pid, int descriptor)
 	}
 	if (!readable_within(fd, ENTRY_MS) || recv(fd, &byte, 1, MSG_DONTWAIT) != 1)
 		note("process %d did not come to its entry point; it is patched as it is", (int)pid);
-	return patch_with_store(s, pid);
+	/* Nobody is busy at an entry point.  What cannot be done there may be possible once the program has begun. */
+	int status = patch_with_store(s, pid, ENTRY_PATIENCE_MS);
+	lp_close(fd);
+	return status == EXIT_REFUSED ? patch_with_store(s, pid, LIBCARE_PATIENCE_MS) : status;
 }
 
 /* Has it executed another program, and does that have objects that the store knows? */
@@ -180,7 +187,7 @@ static int serve_late(const struct server *s, int fd, pid_t pid)
 	int end = (int)syscall(SYS_pidfd_open, pid, 0);
 	for (int64_t last = now_ms() + LATE_MS; rc == 0 && now_ms() < last && !interrupted;) {
 		if (is_ready(store, pid, before.image)) {
-			status = libcare_patch(pid, store, true);
+			status = libcare_patch(pid, store, LIBCARE_PATIENCE_MS, true);
 			break;
 		}
 		if (readable_within(end, LATE_STEP_MS))
@@ -208,7 +215,7 @@ static int serve_start(const struct server *s, int fd, const struct lp_wire_word
 		return EXIT_USAGE;
 	}
 	if (strcmp(w->items[0], "startup") == 0)
-		return patch_with_store(s, pid);
+		return patch_with_store(s, pid, LIBCARE_PATIENCE_MS);
 	if (w->nr == 2)
 		return serve_late(s, fd, pid);
 	if (!number(w->items[2], &descriptor) || w->nr > 3) {
@@ -231,7 +238,7 @@ static int serve(const struct server *s, int fd, struct lp_wire_words *w)
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
 	out_setup(false, false, true);
-	int status = strcmp(w->items[0], "update") == 0 ? patch_with_store(s, 0)
+	int status = strcmp(w->items[0], "update") == 0 ? patch_with_store(s, 0, LIBCARE_PATIENCE_MS)
 							: libcare_command_in(s->storage, (int)w->nr, w->items);
 	out_flush();
 	send_status(fd, w, status);
@@ -271,7 +278,8 @@ static void delegate(struct server *s, int fd, struct lp_wire_words *w)
 	pid_t pid = fork_child(s, false);
 	if (pid == 0) {
 		close_others(s, fd);
-		signals_catch();
+		if (!is_start(w)) /* a program that waits goes on when we die: the sooner the better */
+			signals_catch();
 		_exit(serve(s, fd, w));
 	}
 	if (pid < 0)

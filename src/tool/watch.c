@@ -36,6 +36,7 @@
 #define ROUND_MS 60000	  /* between rounds when it does */
 #define LOOK_MS 60000	  /* between looks at what processes have loaded */
 #define STORE_CALM_MS 200 /* after a change of the store: whoever writes it shall be done */
+#define OLD_MS 5000	  /* a program that runs for so long has loaded what it needs to begin */
 #define BUSY_MS 2000	  /* how long one attempt waits for busy functions */
 
 struct job {
@@ -66,14 +67,16 @@ static int64_t now_ms(void)
 
 /* ---- what is said ---- */
 
+/* One object a line: whoever reads them need not know where one ends. */
 static void emit(const struct watch *w, json_t *line)
 {
 	if (w->args->on[OPT_JSON]) {
 		json_object_set_new(line, "time", json_integer((json_int_t)time(NULL)));
-		json_emit(line);
-	} else {
-		json_decref(line);
+		char *text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
+		out_json(text ? text : "{}");
+		free(text);
 	}
+	json_decref(line);
 	out_flush();
 }
 
@@ -158,6 +161,12 @@ static bool may_pass(int rc)
 	}
 }
 
+/* What may be right a second later, when the loader has done its work. */
+static bool is_half_loaded(int rc)
+{
+	return rc == -LP_ENOTLOADED || rc == -LP_ENOSYM || rc == -LP_ERELOC || rc == -LP_ECHANGED || rc == -LP_EUNMAPPED;
+}
+
 static bool is_gone(int rc)
 {
 	return rc == -LP_EGONE || rc == -LP_EEXECED;
@@ -233,8 +242,7 @@ static void conclude(struct watch *w, const struct job *j, int rc, const struct 
 	}
 	if (e && !current)
 		e->busy = false;
-	/* What fails while the loader still works may be right a second later. */
-	bool passing = rc < 0 && (may_pass(rc) || (current && lp_roster_is_young(e, now)));
+	bool passing = rc < 0 && (may_pass(rc) || (current && lp_roster_is_young(e, now) && is_half_loaded(rc)));
 	if (current && passing)
 		again = lp_roster_refused(w->roster, e, now);
 	else if (current)
@@ -266,25 +274,35 @@ static void hand_out(struct watch *w)
 
 /* ---- everybody ---- */
 
+static int64_t age_ms(const struct lp_seen *s)
+{
+	struct timespec t;
+	int64_t tick = sysconf(_SC_CLK_TCK);
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 - (int64_t)s->start_time * 1000 / (tick > 0 ? tick : 100);
+}
+
 static void round_over_proc(struct watch *w)
 {
 	lp_pid_vec pids = {0};
 	struct lp_err err = {0};
 	int64_t now = now_ms();
+	bool first = !w->next_look;
 	if (lp_scan_pids(&pids, &err) < 0)
 		note_error(&err);
 	lp_roster_begin_round(w->roster);
 	for (size_t i = 0; i < pids.nr; i++) {
 		struct lp_seen seen;
-		if (lp_scan_identity(pids.items[i], &seen, NULL) == 0 && !seen.kernel)
-			lp_roster_meet(w->roster, seen.pid, seen.start_time, seen.image, now);
+		if (lp_scan_identity(pids.items[i], &seen, NULL) < 0 || seen.kernel)
+			continue;
+		lp_roster_meet(w->roster, seen.pid, seen.start_time, seen.image, now);
+		if (first && (w->once || age_ms(&seen) > OLD_MS))
+			lp_roster_make_old(w->roster, seen.pid, now);
 	}
 	lp_roster_end_round(w->roster);
 	lp_vec_free(&pids);
-	if (!w->next_look) { /* the first time: most have been there for long */
-		lp_roster_make_old(w->roster, now);
+	if (first)
 		w->next_look = now + LOOK_MS;
-	}
 	w->next_round = now + w->round_ms;
 }
 
@@ -446,7 +464,6 @@ static void run_once(struct watch *w)
 {
 	round_over_proc(w);
 	w->next_round = INT64_MAX;
-	lp_roster_make_old(w->roster, now_ms());
 	do {
 		hand_out(w);
 		if (working(w))

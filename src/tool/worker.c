@@ -49,6 +49,9 @@ _Noreturn static void work(int fd, pid_t parent, worker_fn *fn, void *arg)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(EXIT_REFUSED);
+	/* What our parent listens to, or holds open for somebody, must end with our parent. */
+	close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0u, 0);
 	signals_default();
 	signals_catch();
 	a.rc = fn(arg, &a.done, &a.err);

@@ -182,12 +182,13 @@ def watching(directory, *args):
     def event(kind, pid=None):
         while True:
             said = json.loads(lines.next())
+            event.seen.append(said)
             if said["event"] == kind and (pid is None or said["pid"] == pid):
                 return said
 
-    event.process = process
+    event.process, event.seen = process, []
     try:
-        event("watching")
+        event.by = event("watching")["by"]
         yield event
     finally:
         process.send_signal(signal.SIGTERM)

@@ -1,0 +1,216 @@
+"""livepatch watch: the patches of a store in every process they fit, present and to come."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lib
+import libcare
+from lib import DONE, REFUSED, USAGE, Victim, livepatch
+from libcare import watching
+
+
+@pytest.fixture
+def program():
+    return libcare.program()
+
+
+@pytest.fixture
+def store(program):
+    store = libcare.store()
+    libcare.put(store, libcare.answering("new", program, id="0001"))
+    return store
+
+
+@pytest.fixture(params=["events", "polling"])
+def how(request):
+    """Told by the kernel, or looking."""
+    if request.param == "polling":
+        return ["--poll", "0.1"]
+    with watching(libcare.store()) as event:
+        if event.by != "events":
+            pytest.skip("the kernel tells of processes only with CAP_NET_ADMIN in its first namespaces")
+    return []
+
+
+# ---- once
+
+def test_once_patches_those_who_run(program, store):
+    with Victim(program) as v, Victim(program) as w:
+        said = livepatch("watch", store, "--once").out
+        for victim in (v, w):
+            assert f"process {victim.pid} (e2e_kpatch): 0001 applied, 1 object, paused for" in said
+            assert victim.ask("answer 1") == "new 1"
+        assert livepatch("watch", store, "--once").out == ""
+
+
+def test_once_in_json(program, store):
+    with Victim(program) as v:
+        events = [json.loads(line) for line in livepatch("watch", store, "--once", "--json").out.splitlines()]
+        assert events[0]["event"] == "watching" and events[0]["store"] == str(store)
+        mine = next(e for e in events if e.get("pid") == v.pid)
+        assert mine["event"] == "patched" and mine["ids"] == "0001" and mine["objects"] == 1
+        assert mine["pause_us"] >= 0 and mine["time"] > 0
+
+
+def test_once_tells_of_a_refusal_and_goes_on(program, store):
+    with Victim(program) as a, Victim(program) as b:
+        tracer = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-p", str(a.pid)], stderr=subprocess.DEVNULL)
+        try:
+            lib.wait_for(lambda: lib.traced(a.pid), "strace to attach")
+            result = livepatch("watch", store, "--once", expect=REFUSED)
+            assert "traced by" in result.err
+            assert b.ask("answer 1") == "new 1"
+        finally:
+            tracer.kill()
+            tracer.wait()
+
+
+def test_it_wants_a_store_that_is_one_and_that_can_be_trusted(store):
+    assert "needs an operand" in livepatch("watch", expect=USAGE).err
+    assert "cannot open" in livepatch("watch", "/nowhere", "--once", expect=REFUSED).err
+    store.chmod(0o777)
+    answer = livepatch("watch", store, "--once", "--json", expect=REFUSED).json
+    assert answer["error"]["code"] == "untrusted"
+
+
+# ---- going on
+
+def test_present_and_future_processes_are_patched(program, store, how):
+    with Victim(program) as v:
+        with watching(store, *how) as event:
+            said = event("patched", v.pid)
+            assert said["ids"] == "0001"
+            assert v.ask("answer 1") == "new 1"
+            with Victim(program) as later:
+                event("patched", later.pid)
+                assert later.ask("answer 1") == "new 1"
+        assert v.ask("answer 1") == "new 1", "the end of the watch is not the end of the patch"
+        assert event.process.returncode == 0
+
+
+def test_a_patch_that_comes_later_goes_to_those_who_run(program, how):
+    store = libcare.store()
+    with Victim(program) as v, watching(store, *how) as event:
+        libcare.put(store, libcare.answering("new", program, id="0001"))
+        event("patched", v.pid)
+        assert v.ask("answer 1") == "new 1"
+
+
+def test_a_higher_level_that_comes_later(program, how):
+    store = libcare.store()
+    libcare.put(store, libcare.answering("one", program, id="L1"), level=1)
+    with Victim(program) as v, watching(store, *how) as event:
+        assert event("patched", v.pid)["ids"] == "L1"
+        libcare.put(store, libcare.answering("two", program, id="L2"), level=2)
+        assert event("patched", v.pid)["ids"] == "L2"
+        assert v.ask("answer 1") == "two 1"
+
+
+def test_a_process_that_executes_the_program_anew_is_patched_anew(program, store, how):
+    source = lib.source_file("""
+#include <string.h>
+#include "e2e_serve.h"
+PATCHED int answer(int n, char *out, size_t size) { return snprintf(out, size, "old %d", n); }
+static char **again;
+static void request(char *line)
+{
+	char out[64];
+	if (!strcmp(line, "exec"))
+		execv(again[0], again);
+	answer(1, out, sizeof out);
+	say("%s", out);
+}
+int main(int argc, char **argv) { again = argv; serve(request); }
+""", "again.c")
+    program = lib.compiled(str(source))
+    libcare.put(store, libcare.answering("new", program, id="again"))
+    with Victim(program) as v, watching(store, *how) as event:
+        event("patched", v.pid)
+        assert v.ask() == "new 1"
+        v.send("exec")
+        assert v.line() == "ready"
+        event("patched", v.pid)
+        assert v.ask() == "new 1"
+
+
+def test_a_patch_that_was_taken_out_by_hand_stays_out(program, store, how):
+    with Victim(program) as v, watching(store, *how) as event:
+        event("patched", v.pid)
+        lib.revert(v.pid)
+        with Victim(program) as later:
+            event("patched", later.pid)
+        assert v.ask("answer 1") == "old one"
+
+
+def test_a_refusal_that_may_pass_is_tried_again(program, store, how):
+    with Victim(program) as v:
+        tracer = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-p", str(v.pid)], stderr=subprocess.DEVNULL)
+        try:
+            lib.wait_for(lambda: lib.traced(v.pid), "strace to attach")
+            with watching(store, *how) as event:
+                said = event("refused", v.pid)
+                assert said["error"]["code"] == "traced"
+                assert said["again_ms"] == 1000
+                assert event("refused", v.pid)["again_ms"] == 2000
+                tracer.kill()
+                tracer.wait()
+                event("patched", v.pid)
+                assert v.ask("answer 1") == "new 1"
+        finally:
+            tracer.kill()
+            tracer.wait()
+
+
+def test_a_refusal_for_good_is_not_tried_again_until_the_store_changes(program, how):
+    """A patch that was made for other code: the build-id is right, the bytes are not."""
+    store = libcare.store()
+
+    good = libcare.answering("new", program, id="0001")
+    data = bytearray(Path(good).read_bytes())
+    code = libcare.kpatchlib.Elf(program)
+    answer = code.symbol("answer")
+    body = code.bytes_at(answer.value, answer.size)
+    at = data.index(body)
+    data[at + len(body) - 1] ^= 0xff
+    bad = lib.scratch_directory() / "bad.kpatch"
+    bad.write_bytes(data)
+    libcare.put(store, bad)
+    with Victim(program) as v, Victim(program) as other:
+        with watching(store, *how) as event:
+            seen = {event("refused")["pid"], event("refused")["pid"]}
+            assert seen == {v.pid, other.pid}
+            with Victim(program) as later:
+                # Were the first two tried again, their refusals would come before that of one who begins now.
+                refused = event("refused")
+                assert (refused["pid"], refused["again_ms"]) == (later.pid, None)
+                assert refused["error"]["code"] == "not-original"
+            libcare.put(store, good)
+            event("patched", v.pid)
+            assert v.ask("answer 1") == "new 1"
+
+
+def test_a_child_of_fork_has_its_parents_patch_and_no_second_one(store, how):
+    program = lib.compiled("e2e_fork.c")
+    store = libcare.store()
+    libcare.put(store, libcare.kpatchlib.make('const char *func_J(int n) { return "patched"; }', program, id="J"))
+    with Victim(program) as v, watching(store, *how) as event:
+        event("patched", v.pid)
+        child = int(v.ask("fork"))
+        assert v.ask("child call") == "patched"
+        with Victim(program) as later:
+            event("patched", later.pid)  # what there was to say of the child would have come before
+            assert [e["pid"] for e in event.seen if e["event"] != "watching"] == [v.pid, later.pid]
+        assert lib.active_ids(child) == [1]
+
+
+def test_what_watching_costs(program, store, how):
+    """While nothing happens: less than 2 % of one CPU."""
+    with watching(store, *how) as event, Victim(program) as v:
+        event("patched", v.pid)
+        fields = Path(f"/proc/{event.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        assert int(fields[11]) + int(fields[12]) < 100 * os.sysconf("SC_CLK_TCK") // 100
