@@ -23,7 +23,10 @@
 #include "core/link_private.h"
 
 #define FORGET_TIMEOUT_MS 5000u
-#define MARK_AT (LP_FRAMES_OBJECT - 8)
+#define MARK_AT 96u
+#define OURS (MARK_AT + 8) /* bytes; the trailer follows, and stays */
+
+_Static_assert(OURS + sizeof(struct lp_room_trailer) == LP_FRAMES_OBJECT, "nothing is lost");
 
 /* ---- hooks ---- */
 
@@ -118,8 +121,8 @@ int lp_frames_register(struct lp_target *t, struct lp_range room, lp_addr eh_fra
 
 bool lp_frames_forget(struct lp_target *t, struct lp_range room, lp_addr eh_frame)
 {
-	static const uint8_t zero[LP_FRAMES_OBJECT];
-	uint8_t object[LP_FRAMES_OBJECT];
+	static const uint8_t zero[OURS];
+	uint8_t object[OURS];
 	lp_addr fn;
 	uint64_t result;
 	struct lp_err err = {0};

@@ -27,7 +27,8 @@ int lp_hooks_run(struct lp_target *t, const struct lp_relink_hook *hooks, size_t
 /* May a thread still be in a hook after this? */
 bool lp_hook_may_run(int rc);
 
-#define LP_FRAMES_OBJECT 128u /* bytes at the end of a patch's room, for the run-time library's own use */
+/* Bytes at the end of a patch's room: for the run-time library's own use, a mark, and an lp_room_trailer. */
+#define LP_FRAMES_OBJECT 128u
 
 /*
  * `eh_frame`: unwind tables in the room.  0 also when the target has nobody to

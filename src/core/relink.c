@@ -537,6 +537,8 @@ static int read_contents(const struct placing *p, struct lp_err *err)
 	if (rc == 0 && eh && p->b->places[eh] != NO_PLACE) {
 		lp_addr at = p->base + p->b->places[eh];
 		p->r->eh_frame = (struct lp_range){at, at + lp_elf_section(p->r->k->elf, eh)->sh_size};
+		struct lp_room_trailer t = {LP_ROOM_TRAILER_MAGIC, at, p->r->eh_frame.end - at};
+		memcpy(p->image + p->b->end - sizeof t, &t, sizeof t);
 	}
 	return rc;
 }

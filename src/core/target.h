@@ -45,6 +45,14 @@ struct lp_room_request {
 	size_t nr_pieces;
 };
 
+/* The last bytes of a room that holds code with unwind tables: so whoever unwinds finds them without the ledger. */
+#define LP_ROOM_TRAILER_MAGIC UINT64_C(0x2e656d617266706c) /* "lpframe." */
+struct lp_room_trailer {
+	uint64_t magic;
+	lp_addr eh_frame; /* in the room */
+	uint64_t len;
+};
+
 /* A thread as it stands in the pause. */
 struct lp_thread {
 	int tid;

@@ -244,6 +244,7 @@ void lp_proc_close(struct lp_proc *p)
 	lp_close(p->pagemap_fd);
 	if (p->arena)
 		munmap(p->arena, p->arena_size);
+	lp_vec_free(&p->known);
 	lp_vec_free(&p->sites);
 	lp_vec_free(&p->late);
 	lp_vec_free(&p->tracees);

@@ -72,6 +72,8 @@ static const char *frame_objection(struct lp_proc *p, lp_addr at)
 {
 	struct lp_elf_sym sym;
 	int i = lp_image_of(p, at);
+	if (i < 0 && lp_known_holds(p, at))
+		return NULL;
 	if (i < 0)
 		return "it runs code that belongs to no file";
 	const struct lp_image *im = &p->images.items[i];

@@ -207,6 +207,14 @@ struct lp_disguise {
 };
 bool lp_jmpbuf_disguise(struct lp_proc *p, struct lp_disguise *out);
 
+/* Code that no image holds, and its unwind tables (.eh_frame). */
+struct lp_known_code {
+	struct lp_range code, tables;
+};
+/* All that there is, from now on: stacks are unwound through it, and a thread that stands in it may be borrowed for a
+ * call.  Not in a pause: tables are read. */
+void lp_unwind_know(struct lp_proc *p, const struct lp_known_code *codes, size_t nr);
+
 /* ---- modules ---- */
 
 /* Images in link_map order (r_debug), the vDSO last; static programs: just the program.  Files are opened by

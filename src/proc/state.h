@@ -101,6 +101,7 @@ struct lp_proc {
 	bool copy_attached; /* the user's own file of the program is images[0].debug */
 
 	Dwfl *dwfl;
+	LP_VEC(struct lp_known_code) known; /* code without an image that can be unwound all the same */
 	const struct lp_walk *unwinding;
 };
 
@@ -254,5 +255,10 @@ int lp_look_at(struct lp_proc *p, pid_t tid, struct lp_err *err);
 /* Report the images to libdw; lp_unwind() does it when it was not done. */
 int lp_unwind_prepare(struct lp_proc *p, struct lp_err *err);
 void lp_unwind_forget(struct lp_proc *p);
+
+/* ---- known.c ---- */
+/* All known code becomes modules of p->dwfl, which is being filled. */
+void lp_known_report(struct lp_proc *p);
+bool lp_known_holds(const struct lp_proc *p, lp_addr at);
 
 #endif

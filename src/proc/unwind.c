@@ -145,6 +145,7 @@ int lp_unwind_prepare(struct lp_proc *p, struct lp_err *err)
 		return lp_fail(err, LP_EINTERNAL, "cannot unwind: %s", dwfl_errmsg(-1));
 	dwfl_report_begin(p->dwfl);
 	report_images(p);
+	lp_known_report(p);
 	if (dwfl_report_end(p->dwfl, NULL, NULL) == 0 && dwfl_attach_state(p->dwfl, NULL, p->pid, &thread_callbacks, p))
 		return 0;
 	rc = lp_fail(err, LP_EINTERNAL, "cannot unwind process %d: %s", (int)p->pid, dwfl_errmsg(-1));

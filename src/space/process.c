@@ -23,6 +23,8 @@
 
 #define LEDGER_NAME "livepatch-ledger"
 #define ROOM_NAME "livepatch-room"
+typedef LP_VEC(struct lp_known_code) lp_known_vec;
+
 #define MAPPED_PER_CALL 2 /* pieces mapped by one injected batch: memfd_create, ftruncate, 2 mmaps, close */
 
 struct process {
@@ -432,9 +434,51 @@ static int process_dlclose(struct lp_target *t, lp_addr handle, unsigned timeout
 	return rc;
 }
 
+/* ---- unwinding through code of patches ---- */
+
+static bool is_room(const struct lp_map *m)
+{
+	static const char prefix[] = "/memfd:" ROOM_NAME ".";
+	return strncmp(m->path, prefix, sizeof prefix - 1) == 0;
+}
+
+/* Where the room begins that maps[last] ends. */
+static lp_addr room_start(const struct lp_maps *maps, size_t last)
+{
+	size_t i = last;
+	while (i && maps->items[i - 1].range.end == maps->items[i].range.start &&
+	       strcmp(maps->items[i - 1].path, maps->items[last].path) == 0)
+		i--;
+	return maps->items[i].range.start;
+}
+
+/* The target can write there: a trailer is believed as far as it speaks of its own room. */
+static void add_known(struct process *s, size_t last, const struct lp_room_trailer *t, lp_known_vec *out)
+{
+	struct lp_range room = {room_start(&s->maps, last), s->maps.items[last].range.end};
+	if (t->magic == LP_ROOM_TRAILER_MAGIC && lp_range_has(room, t->eh_frame) && t->len <= room.end - t->eh_frame)
+		lp_vec_push(out, ((struct lp_known_code){room, {t->eh_frame, t->eh_frame + t->len}}));
+}
+
+/* Cheap while there are no patches with tables, and when nothing has changed; everything slow comes with the first unwinding. */
+static void know_rooms(struct process *s)
+{
+	lp_known_vec known = {0};
+	for (size_t i = 0; know_maps(s, NULL) == 0 && i < s->maps.nr; i++) {
+		const struct lp_map *m = &s->maps.items[i];
+		struct lp_room_trailer t;
+		if (is_room(m) && (m->prot & LP_MAP_WRITE) &&
+		    lp_mem_read(s->p, m->range.end - sizeof t, &t, sizeof t, NULL) == 0)
+			add_known(s, i, &t, &known);
+	}
+	lp_unwind_know(s->p, known.items, known.nr);
+	lp_vec_free(&known);
+}
+
 static int process_call(struct lp_target *t, lp_addr fn, const uint64_t args[6], uint64_t *result, unsigned timeout_ms,
 			struct lp_err *err)
 {
+	know_rooms(process_of(t));
 	int rc = lp_call_function(proc_of(t), fn, args, result, timeout_ms, err);
 	forget_maps(process_of(t)); /* whatever it has mapped */
 	return rc;
@@ -447,6 +491,7 @@ static int process_call(struct lp_target *t, lp_addr fn, const uint64_t args[6],
 static int process_pause(struct lp_target *t, struct lp_err *err)
 {
 	struct process *s = process_of(t);
+	know_rooms(s);
 	/* ^Z at the wrong moment would stop us while everybody waits for us. */
 	sigset_t all;
 	sigfillset(&all);

@@ -316,3 +316,39 @@ def test_unwind_tables_are_forgotten_before_their_memory_goes(throwing):
             lib.revert(v.pid, "--all", "--free")
             assert not any("livepatch-room" in line for line in lib.maps(v.pid))
             assert v.ask("3") == "caught old" and v.ask("2") == "2"
+
+
+OUTER = """
+#include "e2e_serve.h"
+int inner(int n);
+int take(char *line, const char *name);
+PATCHED int outer(void)
+{
+	char line[64];
+	while (read_line(STDIN_FILENO, line, sizeof line)) {
+		take(line, "new");
+		if (strcmp(line, "again") == 0)
+			return 1;
+	}
+	(void)serve;
+	return 0;
+}
+"""
+
+
+def test_a_thread_that_stands_in_a_patched_function_is_unwound(pie):
+    program = lib.compiled("e2e_kpatch_outer.c")
+    fix = kpatchlib.make(OUTER, program, "-O2", "-fPIE", "-Wno-unused-function", f"-I{lib.SOURCES}", replaces=["outer"], id="1")
+    inner = kpatchlib.make("int inner(int n) { return n + 2; }", program, id="2")
+    hook = kpatchlib.make("int hook(void) { return 0; } int inner(int n) { return n + 3; }", program, id="3",
+                          hooks=[("pre-apply", "hook")])
+    with Victim(program) as v:
+        assert v.ask("inner 1") == "2"
+        apply(v, fix, "--allow-active")
+        assert v.ask("again") == "old" and v.ask("who") == "new"
+        # Words that a call of inner() has left on the stack are told from return addresses; a thread in the patch is borrowed.
+        assert v.ask("inner 1") == "2"
+        apply(v, inner, "--timeout", 1)
+        assert v.ask("inner 1") == "3"
+        apply(v, hook, "--timeout", 1)
+        assert v.ask("inner 1") == "4"
