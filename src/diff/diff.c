@@ -114,6 +114,7 @@ int lp_diff_make(struct lp_diff **out, const struct lp_diff_input *in, struct lp
 
 	*out = NULL;
 	d->in = *in;
+	d->in.units = lp_memdup(in->units, in->nr_units * sizeof *in->units);
 	rc = check_input(d, err);
 	if (!rc)
 		rc = read_units(d, err);
@@ -145,6 +146,7 @@ void lp_diff_free(struct lp_diff *d)
 	}
 	for (size_t i = 0; i < d->texts.nr; i++)
 		lp_free(d->texts.items[i]);
+	lp_free((struct lp_diff_unit *)d->in.units); /* our copy */
 	lp_vec_free(&d->units);
 	lp_vec_free(&d->globals);
 	lp_vec_free(&d->included);

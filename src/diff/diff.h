@@ -19,7 +19,8 @@
  * and *out is a diff that can be asked for lp_diff_refusals(), lp_diff_changes() and printed, but not emitted.  With any
  * other error *out is NULL.
  *
- * Ownership: all ELF views, strings and arrays of the input stay the caller's and must live as long as the lp_diff.
+ * Ownership: ELF views, strings, placements and lists of names stay the caller's and must live as long as the lp_diff; the array
+ * of units itself is copied.
  * An lp_elf is not shared between threads (elf/elf.h); two lp_diff_make() on different views may run at once.
  */
 #ifndef LP_DIFF_H
