@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fdio.h"
 #include "build/build_private.h"
@@ -169,7 +170,8 @@ static bool is_affected(struct lp_build *b, struct lp_linked *o, struct lp_affec
 		return bytes_differ(b, o);
 	if (lp_model_find_unit(&b->after, o->record, o->unit, &a->after, &a->after_unit))
 		return true;
-	if (!lp_model_depends(&b->before, o->record, o->unit, b->changes.items, b->changes.nr))
+	if (!lp_model_depends(&b->before, o->record, o->unit, b->changes.items, b->changes.nr) &&
+	    !(o->record->unseen && bytes_differ(b, o)))
 		return false;
 	a->after = o->record; /* the command is the same; the files are not */
 	a->after_unit = o->unit;
@@ -275,6 +277,23 @@ static int refuse_lto(const struct lp_build *b, struct lp_err *err)
 	return 0;
 }
 
+/* A binary was linked again from an object that is gone and that nobody was seen making: whether it changed cannot be told. */
+static int refuse_unseen(struct lp_build *b, const struct lp_link *after, struct lp_err *err)
+{
+	for (size_t i = 0; i < after->objects.nr; i++) {
+		const struct lp_linked *o = &after->objects.items[i];
+		char *path = lp_model_path(&b->after, o->file);
+		bool there = o->record || access(path, R_OK) == 0;
+		lp_free(path);
+		if (!there)
+			return lp_fail(err, LP_EUNRECORDED,
+				       "%s is linked from %s, which is gone and was not seen being compiled; compile "
+				       "to an object (-c) first, then link",
+				       lp_build_shown(b, after->output), o->file);
+	}
+	return 0;
+}
+
 int lp_build_find_affected(struct lp_build *b, struct lp_err *err)
 {
 	int rc = refuse_lto(b, err);
@@ -283,6 +302,8 @@ int lp_build_find_affected(struct lp_build *b, struct lp_err *err)
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
 		struct lp_link *after = lp_model_find_link(&b->after, c->link->output);
+		if (after && (rc = refuse_unseen(b, after, err)) < 0)
+			return rc;
 		find_changed(b, c, after);
 		if (after)
 			find_new(b, c, after);

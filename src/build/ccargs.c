@@ -36,6 +36,17 @@ static const char *next_word(const char *p, const char *end, struct lp_buf *word
 	return p;
 }
 
+void lp_split_words(lp_word_vec *words, const char *text)
+{
+	const char *end = text + strlen(text);
+	struct lp_buf word = {0};
+	while ((text = next_word(text, end, &word))) {
+		lp_vec_push(words, lp_strdup(lp_buf_cstr(&word)));
+		lp_buf_free(&word);
+	}
+	lp_buf_free(&word);
+}
+
 static void add_word(struct lp_ccargs *a, const char *word, bool expand, unsigned depth);
 
 static bool add_response(struct lp_ccargs *a, const char *path, unsigned depth)
@@ -45,13 +56,13 @@ static bool add_response(struct lp_ccargs *a, const char *path, unsigned depth)
 		lp_buf_free(&text);
 		return false;
 	}
-	const char *p = lp_buf_cstr(&text), *end = p + text.len;
-	struct lp_buf word = {0};
-	while ((p = next_word(p, end, &word))) {
-		add_word(a, lp_buf_cstr(&word), true, depth + 1);
-		lp_buf_free(&word);
+	lp_word_vec words = {0};
+	lp_split_words(&words, lp_buf_cstr(&text));
+	for (size_t i = 0; i < words.nr; i++) {
+		add_word(a, words.items[i], true, depth + 1);
+		lp_free(words.items[i]);
 	}
-	lp_buf_free(&word);
+	lp_vec_free(&words);
 	lp_buf_free(&text);
 	return true;
 }

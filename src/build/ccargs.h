@@ -49,6 +49,10 @@ struct lp_ccargs {
 void lp_ccargs_parse(struct lp_ccargs *out, char *const *words, size_t nr, bool is_linker, bool expand);
 void lp_ccargs_free(struct lp_ccargs *a);
 
+/* The words of a text in which blanks separate, and quotes and backslashes protect; each is added to `words`. */
+typedef LP_VEC(char *) lp_word_vec;
+void lp_split_words(lp_word_vec *words, const char *text);
+
 /* How many words an option takes with its value (1 or 2), counted from word i. */
 size_t lp_ccargs_span(const struct lp_ccargs *a, size_t i);
 /* About dependency files, at word i: how many words to drop, 0 when it is something else. */

@@ -7,6 +7,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "build/compdb.h"
 #include "build/linkmap.h"
 
 #define MAP_MAX (1u << 30)
@@ -496,12 +497,15 @@ struct lp_link *lp_model_find_link(const struct lp_model *m, const char *output)
 	return NULL;
 }
 
-int lp_model_load(struct lp_model *out, const char *container, const char *here, struct lp_err *err)
+int lp_model_load(struct lp_model *out, const char *container, const char *here, const char *compdb_tree,
+		  struct lp_err *err)
 {
 	*out = (struct lp_model){.container = lp_strdup(container), .here = lp_strdup(here)};
 	char *dir = lp_sprintf("%s/records", container);
 	int rc = lp_records_load(&out->records, dir, err);
 	lp_free(dir);
+	if (rc == 0 && compdb_tree)
+		lp_compdb_load(&out->records, compdb_tree);
 	for (size_t i = 0; i < out->records.nr; i++) {
 		out->nr_units += out->records.items[i].units.nr;
 		out->lto |= out->records.items[i].args.lto;

@@ -1,7 +1,7 @@
 /*
  * What a build was made of: which source became which object, which object went where in which binary.
  *
- *     lp_model_load(&m, cache.here, cache.here, err);      // the records of a container, and the maps beside them
+ *     lp_model_load(&m, cache.here, cache.here, tree, err);      // the records of a container, and the maps beside them
  *     m.links: the programs and libraries that the build left in its tree
  *     lp_model_free(&m);
  *
@@ -50,7 +50,9 @@ struct lp_model {
 	bool lto; /* something was compiled for link-time optimisation */
 };
 
-int lp_model_load(struct lp_model *out, const char *container, const char *here, struct lp_err *err);
+/* `compdb_tree`: the tree below here/ whose compile_commands.json stands in for compilations that were not seen; NULL = none. */
+int lp_model_load(struct lp_model *out, const char *container, const char *here, const char *compdb_tree,
+		  struct lp_err *err);
 void lp_model_free(struct lp_model *m);
 /* Where a file of a record is now; the caller frees it. */
 char *lp_model_path(const struct lp_model *m, const char *path);

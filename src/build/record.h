@@ -37,6 +37,7 @@ struct lp_record {
 	char *cwd;
 	bool is_linker; /* `ld` by its own name */
 	bool taken_apart;
+	bool unseen;	      /* out of a compile_commands.json: nobody watched it run */
 	LP_VEC(char *) words; /* the command's arguments as they were given, response files expanded */
 	LP_VEC(char *) env;   /* those variables that a compiler looks at */
 	LP_VEC(struct lp_record_unit) units;

@@ -61,6 +61,7 @@ static int start(struct lp_run *r, struct lp_err *err)
 	posix_spawnattr_destroy(&attr);
 	if (rc)
 		return lp_fail_sys(err, rc, "cannot run %s", r->argv[0]);
+	r->group = r->pid;
 	r->pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
 	return 0;
 }
@@ -98,17 +99,29 @@ static size_t reap_all(struct lp_run *runs, size_t nr)
 	return running;
 }
 
-static void tell_all(const struct lp_run *runs, size_t nr, int what)
+/* A group outlives its leader, who is the only one that we can wait for. */
+static bool is_group_alive(const struct lp_run *r)
 {
-	for (size_t i = 0; i < nr; i++)
-		if (runs[i].pid)
-			kill(-runs[i].pid, what);
+	return r->group && kill(-r->group, 0) == 0;
 }
 
+static size_t tell_all(const struct lp_run *runs, size_t nr, int what)
+{
+	size_t alive = 0;
+	for (size_t i = 0; i < nr; i++)
+		if (is_group_alive(&runs[i])) {
+			alive++;
+			if (what)
+				kill(-runs[i].group, what);
+		}
+	return alive;
+}
+
+/* Where nobody reaps orphans (process 1 of some containers) a dead group stays; that is not waited for. */
 static void end_all(struct lp_run *runs, size_t nr)
 {
 	tell_all(runs, nr, SIGTERM);
-	for (int ticks = 0; reap_all(runs, nr); ticks++) {
+	for (int ticks = 0; reap_all(runs, nr) + tell_all(runs, nr, 0) && ticks < 2 * GRACE_TICKS; ticks++) {
 		if (ticks >= GRACE_TICKS)
 			tell_all(runs, nr, SIGKILL);
 		wait_a_while(runs, nr);
@@ -129,7 +142,7 @@ int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_wa
 	size_t started = 0, running = 0;
 	int rc = look(watch, err);
 	for (size_t i = 0; i < nr; i++)
-		runs[i].pid = 0;
+		runs[i].pid = runs[i].group = 0;
 	while (rc == 0 && (started < nr || running)) {
 		while (rc == 0 && started < nr && running < (jobs ? jobs : 1))
 			if ((rc = start(&runs[started++], err)) == 0)

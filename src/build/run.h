@@ -24,7 +24,7 @@ struct lp_run {
 	const char *const *env;	 /* ended by NULL; NULL = ours */
 	const char *log;	 /* appended to; NULL = nowhere */
 	int status;		 /* out: exit status, 128 + signal when killed */
-	pid_t pid;		 /* private */
+	pid_t pid, group;	 /* private */
 	int pidfd;		 /* private */
 };
 

@@ -141,7 +141,7 @@ static int copy_tree(struct lp_build *b, const char *from, bool age, struct lp_t
 
 static int load_original(struct lp_build *b, struct lp_err *err)
 {
-	int rc = lp_model_load(&b->before, b->cache.here, b->cache.here, err);
+	int rc = lp_model_load(&b->before, b->cache.here, b->cache.here, b->tree, err);
 	if (rc == 0 && !b->before.nr_units)
 		rc = lp_fail(err, LP_EUNRECORDED,
 			     "\"%s\" ended well, but no compiler was seen at work: is it named by an absolute path? "
@@ -230,7 +230,7 @@ int lp_build_changed(struct lp_build *b, struct lp_err *err)
 	lp_build_begin(b, STAGE_CHANGED);
 	int rc = run_build(b, true, "the changed tree", err);
 	if (rc == 0)
-		rc = lp_model_load(&b->after, b->cache.here, b->cache.here, err);
+		rc = lp_model_load(&b->after, b->cache.here, b->cache.here, NULL, err);
 	if (rc == 0)
 		lp_build_end(b, "%zu units", b->after.nr_units);
 	return rc;

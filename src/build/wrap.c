@@ -370,8 +370,9 @@ static void add_compile_words(argv_vec *argv, const struct lp_ccargs *a)
 {
 	for (size_t i = 0, span; i < a->words.nr; i += span) {
 		const char *word = a->words.items[i];
-		span = lp_ccargs_span(a, i);
-		if (input_at(a, i) || strncmp(word, "-o", 2) == 0 || lp_ccargs_is_link_word(word))
+		size_t dependency = lp_ccargs_dependency_span(a, i);
+		span = dependency ? dependency : lp_ccargs_span(a, i);
+		if (dependency || input_at(a, i) || strncmp(word, "-o", 2) == 0 || lp_ccargs_is_link_word(word))
 			continue;
 		for (size_t k = 0; k < span; k++)
 			add(argv, a->words.items[i + k]);
@@ -428,10 +429,8 @@ static int link_units(struct job *j)
 }
 
 /* When taking it apart fails, the command as it was written says why, or knows better. */
-static int compile_and_link(struct job *j)
+static int take_apart(struct job *j)
 {
-	if (j->args->odd || j->args->wants_deps)
-		return link_objects(j);
 	j->record.taken_apart = true;
 	int status = compile_units(j);
 	if (status == 0)
@@ -440,6 +439,66 @@ static int compile_and_link(struct job *j)
 		return 0;
 	j->record.taken_apart = false;
 	return link_objects(j);
+}
+
+static bool same_bytes(const char *a, const char *b)
+{
+	struct lp_hash one, other;
+	return lp_hash_file(&one, a) == 0 && lp_hash_file(&other, b) == 0 && memcmp(&one, &other, sizeof one) == 0;
+}
+
+/* The words of the link without what asks for dependency files, and another output. */
+static int link_beside(struct job *j, const char *output)
+{
+	argv_vec argv = {0};
+	size_t unit = 0;
+	add(&argv, j->real);
+	for (size_t i = 0, span; i < j->args->words.nr; i += span) {
+		const struct lp_ccargs_input *input = input_at(j->args, i);
+		size_t dependency = lp_ccargs_dependency_span(j->args, i);
+		bool is_output = strncmp(j->args->words.items[i], "-o", 2) == 0;
+		span = dependency ? dependency : lp_ccargs_span(j->args, i);
+		for (size_t k = 0; k < span && !dependency && !is_output; k++)
+			add(&argv, input && is_unit(input) ? j->record.units.items[unit++].object
+							   : j->args->words.items[i + k]);
+	}
+	add(&argv, "-o");
+	add(&argv, output);
+	lp_vec_push(&argv, map_word(j));
+	setenv("LANGUAGE", "C", 1);
+	int status = run(&argv);
+	free_argv(&argv);
+	return status;
+}
+
+/*
+ * A command that also writes dependency files is run as it is, because what those are called depends on all of it, and then
+ * once more in pieces.  The pieces are believed when they give the same program.
+ */
+static int do_beside(struct job *j)
+{
+	argv_vec argv = {0};
+	add(&argv, j->real);
+	add_prefix_map(&argv);
+	add_given(&argv, j);
+	int status = run(&argv);
+	free_argv(&argv);
+	if (status)
+		return status;
+	char *copy = side_file(j, ".bin");
+	j->record.output = lp_path_join(j->record.cwd, j->args->output ? j->args->output : "a.out");
+	j->record.taken_apart = true;
+	if (compile_units(j) == 0 && link_beside(j, copy) == 0 && same_bytes(copy, j->record.output))
+		write_record(j);
+	lp_free(copy);
+	return 0;
+}
+
+static int compile_and_link(struct job *j)
+{
+	if (j->args->odd || j->args->map)
+		return link_objects(j);
+	return j->args->wants_deps ? do_beside(j) : take_apart(j);
 }
 
 /* ---- */

@@ -27,6 +27,14 @@ class Project:
         subprocess.run(self.command, shell=True, cwd=self.path, env=self.env, check=True, stdout=subprocess.DEVNULL)
         return self
 
+    def write(self, **files):
+        """Replaces files of the project; the name's last underscore is the dot: Makefile=..., main_c=..."""
+        for name, text in files.items():
+            path = self.path / (name if name == "Makefile" else ".".join(name.rsplit("_", 1)))
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return self
+
     def fingerprint(self):
         """Of every name, content and time in the tree."""
         digest = hashlib.sha256()
