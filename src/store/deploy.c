@@ -67,6 +67,24 @@ static void take_object(struct lp_deploy_status *s, uint64_t ledger, const struc
 		o->name = lp_strdup(l->object);
 }
 
+static int take_foreign(struct lp_deploy_status *s, struct lp_target *t, struct lp_err *err)
+{
+	struct lp_foreign_list list = {0};
+	int rc = lp_foreign_patches(t, &list, err);
+	for (size_t i = 0; rc == 0 && i < list.items.nr; i++) {
+		const struct lp_foreign_patch *f = &list.items.items[i];
+		struct lp_deploy_object *o = object_for(s, f->build_id);
+		struct lp_deploy_patch *p = lp_vec_add(&o->patches);
+		p->id = lp_strdup(f->id);
+		p->foreign = f->memory.start;
+		p->level = f->level;
+		if (!o->name)
+			o->name = lp_strdup(f->object);
+	}
+	lp_foreign_free(&list);
+	return rc;
+}
+
 /* By what is mapped; the patch's own word for it is what is left when that was unloaded. */
 static void name_objects(struct lp_deploy_status *s, const struct lp_seen *seen)
 {
@@ -93,9 +111,11 @@ static int look(struct lp_target *t, const struct lp_seen *seen, struct lp_deplo
 		for (size_t k = 0; e->state == LP_APPLIED && k < e->nr_objects; k++)
 			take_object(out, e->id, &e->objects[k]);
 	}
-	name_objects(out, seen);
 	lp_listing_free(&l);
-	return 0;
+	if (seen->foreign) /* those of other tools were there first, or below ours: nobody can say */
+		rc = take_foreign(out, t, err);
+	name_objects(out, seen);
+	return rc;
 }
 
 int lp_deploy_look(pid_t pid, struct lp_deploy_status *out, struct lp_err *err)
@@ -271,7 +291,7 @@ static void find_replaced(const struct deploy *d, const struct lp_patchset *ps, 
 		lp_build_id_hex(&ps->ops[i].kpatch->build_id, hex);
 		const struct lp_deploy_object *o = lp_deploy_object_of(&d->status, hex);
 		for (size_t k = 0; o && ps->ops[i].kpatch->level && k < o->patches.nr; k++)
-			if (o->patches.items[k].level && !o->patches.items[k].superseded)
+			if (o->patches.items[k].level && !o->patches.items[k].superseded && o->patches.items[k].ledger)
 				lp_vec_push(&ids, o->patches.items[k].ledger);
 	}
 	opts->replaces = ids.items;
@@ -383,51 +403,120 @@ static bool add_once(id_vec *ids, uint64_t id)
 	return true;
 }
 
+/* What is to go: entries of the ledger, and where the memory of other tools' patches is. */
+struct chosen {
+	id_vec ids, foreign;
+};
+
+static void choose_patch(struct chosen *c, const struct lp_deploy_patch *p, struct lp_deployed *done)
+{
+	if (add_once(p->ledger ? &c->ids : &c->foreign, p->ledger ? p->ledger : p->foreign) && !p->superseded)
+		add_id(done, p->id);
+}
+
 /* Those that a chosen one has superseded go with it: below a level 3 there is no level 2 to go back to. */
-static void select_of(const struct lp_deploy_object *o, const struct lp_deploy_which *w, id_vec *ids,
+static void choose_of(const struct lp_deploy_object *o, const struct lp_deploy_which *w, struct chosen *c,
 		      struct lp_deployed *done)
 {
 	bool leveled = false;
 	for (size_t i = o->patches.nr; i-- > 0;) {
 		const struct lp_deploy_patch *p = &o->patches.items[i];
-		bool chosen = p->superseded ? leveled : !w->id || strcmp(p->id, w->id) == 0;
-		if (!chosen)
+		if (p->superseded ? !leveled : w->id && strcmp(p->id, w->id) != 0)
 			continue;
 		leveled = leveled || p->level;
-		if (add_once(ids, p->ledger) && !p->superseded)
-			add_id(done, p->id);
+		choose_patch(c, p, done);
 	}
 }
 
+static bool has(const id_vec *ids, uint64_t id)
+{
+	for (size_t i = 0; i < ids->nr; i++)
+		if (ids->items[i] == id)
+			return true;
+	return false;
+}
+
 /* How many objects lose patches: those that were patched together with a chosen one lose theirs, too. */
-static size_t count_objects(const struct lp_deploy_status *s, const id_vec *ids)
+static size_t count_objects(const struct lp_deploy_status *s, const id_vec *ids, bool foreign)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < s->objects.nr; i++) {
 		const struct lp_deploy_object *o = &s->objects.items[i];
 		bool loses = false;
 		for (size_t k = 0; k < o->patches.nr; k++)
-			for (size_t m = 0; m < ids->nr; m++)
-				loses = loses || o->patches.items[k].ledger == ids->items[m];
+			loses = loses || (!o->patches.items[k].ledger == foreign &&
+					  has(ids, foreign ? o->patches.items[k].foreign : o->patches.items[k].ledger));
 		n += loses;
 	}
 	return n;
 }
 
+static int revert_ours(struct deploy *d, const id_vec *ids, struct lp_err *err)
+{
+	struct lp_result result = {0};
+	int rc = lp_revert(d->target, ids->items, ids->nr, d->opts, &result, err);
+	if (rc == 0)
+		add_result(d->done, &result, count_objects(&d->status, ids, false));
+	return rc;
+}
+
+static int undo_one(struct deploy *d, lp_addr at, struct lp_err *err)
+{
+	struct lp_patchset *ps = NULL;
+	struct lp_plan *plan = NULL;
+	struct lp_result result = {0};
+	char *word = lp_sprintf(LP_ADDR, at);
+	int rc = lp_patch_add_undo(&ps, word, err);
+	rc = rc ? rc : lp_plan_make(&plan, d->target, ps, d->opts, err);
+	rc = rc ? rc : lp_plan_apply(plan, &result, err);
+	if (rc == 0) {
+		result.nr_patches = 1;
+		add_result(d->done, &result, 0);
+	}
+	lp_plan_free(plan);
+	lp_patchset_free(ps);
+	lp_free(word);
+	return rc;
+}
+
+/* One at a time, from the top.  Which of them is on top they do not say: it is the one that can be undone. */
+static int undo_foreign(struct deploy *d, const id_vec *at, struct lp_err *err)
+{
+	id_vec left = {0};
+	int rc = 0;
+	for (size_t i = 0; i < at->nr; i++)
+		lp_vec_push(&left, at->items[i]);
+	while (left.nr) {
+		size_t kept = 0;
+		for (size_t i = 0; i < left.nr; i++) {
+			rc = undo_one(d, left.items[i], err);
+			if (rc < 0)
+				left.items[kept++] = left.items[i];
+		}
+		if (kept == left.nr)
+			break;
+		left.nr = kept;
+	}
+	d->done->nr_objects += left.nr < at->nr ? count_objects(&d->status, at, true) : 0;
+	if (!left.nr)
+		rc = 0;
+	lp_vec_free(&left);
+	return rc;
+}
+
 static int revert(struct deploy *d, const struct lp_deploy_which *w, struct lp_err *err)
 {
-	id_vec ids = {0};
-	struct lp_result result = {0};
+	struct chosen c = {0};
 	int rc = 0;
 	for (size_t i = 0; i < d->status.objects.nr; i++)
 		if (is_object(&d->status.objects.items[i], w))
-			select_of(&d->status.objects.items[i], w, &ids, d->done);
-	if (ids.nr) {
-		rc = lp_revert(d->target, ids.items, ids.nr, d->opts, &result, err);
-		if (rc == 0)
-			add_result(d->done, &result, count_objects(&d->status, &ids));
-	}
-	lp_vec_free(&ids);
+			choose_of(&d->status.objects.items[i], w, &c, d->done);
+	if (c.ids.nr)
+		rc = revert_ours(d, &c.ids, err);
+	if (rc == 0 && c.foreign.nr)
+		rc = undo_foreign(d, &c.foreign, err);
+	lp_vec_free(&c.ids);
+	lp_vec_free(&c.foreign);
 	return rc;
 }
 

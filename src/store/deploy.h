@@ -59,7 +59,8 @@ int lp_deploy_revert(pid_t pid, const struct lp_deploy_which *which, const struc
 /* One patch of an object, newest last. */
 struct lp_deploy_patch {
 	char *id;	 /* owned */
-	uint64_t ledger; /* its number there; 0 = another tool applied it */
+	uint64_t ledger; /* its number there; 0 = LibcarePlus or libcare applied it: */
+	lp_addr foreign; /* where its memory is */
 	unsigned level;
 	bool superseded; /* a patch of a higher level stands above it */
 };

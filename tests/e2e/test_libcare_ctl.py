@@ -279,6 +279,39 @@ def test_patches_of_different_functions_go_in_any_order(program):
         assert v.ask("tiny") == "1"
 
 
+# ---- patches of other tools
+
+@pytest.fixture
+def foreign():
+    return lib.compiled("e2e_foreign.c", flags=("-fcf-protection=none",))
+
+
+def test_patches_of_libcareplus_are_shown_and_undone(foreign):
+    with Victim(foreign, "plus", "0001", "0002") as v:
+        assert v.ask() == "patched by 2"
+        assert ctl("info", "-p", v.pid).out == paragraph(v.pid, "e2e_foreign", libcare.build_id(foreign), "0001", "0002")
+        assert "revert that one first" in ctl("unpatch", "-p", v.pid, "-i", "0001", expect=FAILED).err
+        assert ctl("unpatch", "-p", v.pid, "-i", "0002").out == \
+            f"1 patch hunk(s) were successfully cancelled from PID '{v.pid}'\n"
+        assert v.ask() == "patched by 1"
+        ctl("unpatch", "-p", v.pid)
+        assert v.ask() == "original"
+        assert ctl("info", "-p", v.pid).out == ""
+
+
+def test_patches_of_libcareplus_that_stack_go_all_at_once(foreign):
+    with Victim(foreign, "plus", "0001", "0002") as v:
+        assert "1 patch hunk(s)" in ctl("unpatch", "-p", v.pid).out
+        assert v.ask() == "original"
+
+
+def test_patches_of_libcare_have_no_id(foreign):
+    with Victim(foreign, "libcare", "-") as v:
+        assert "Applied patch number:     1" in ctl("info", "-p", v.pid).out
+        assert "1 patch hunk(s)" in ctl("unpatch", "-p", v.pid).out
+        assert v.ask() == "original"
+
+
 # ---- stores
 
 def test_a_directory_of_patches_is_applied_in_the_order_of_their_names(program):
