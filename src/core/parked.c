@@ -47,7 +47,7 @@
 #define CHUNK (1u << 20)
 #define MEMO 8192			/* entries; a power of two */
 #define MEMORY_MAX (UINT64_C(16) << 30) /* looked at; some ten seconds */
-#define CONTEXTS_MAX 4096		/* re-read in the pause; a microsecond for each */
+#define CONTEXTS_MAX 131072		/* re-read in the pause; a microsecond for each */
 #define RESUME_REACH 512		/* bytes: what a switch function may push, vector registers included */
 #define GAP 8				/* pages without return addresses that one large frame may take */
 #define LOOK_MAX (UINT64_C(256) << 10)	/* of one suspended stack */
@@ -398,8 +398,10 @@ static void prepare(struct lp_parked *k)
 }
 
 /* So that the pause allocates nothing; pages that are there already cost nothing in it. */
-static void reserve_arena(struct lp_parked *k)
+static void reserve(struct lp_parked *k)
 {
+	k->spans = lp_realloc(k->spans, (k->contexts.nr + 1) * sizeof *k->spans);
+	k->open = lp_realloc(k->open, (k->contexts.nr + 1) * sizeof *k->open);
 	size_t size = 0;
 	for (size_t i = 0; i < k->contexts.nr; i++) {
 		const struct lp_context *c = &k->contexts.items[i];
@@ -428,7 +430,7 @@ void lp_parked_search(struct lp_parked *k)
 	if (k->pages.nr)
 		each_chunk(k, find_contexts);
 	drop_registers(k);
-	reserve_arena(k);
+	reserve(k);
 	k->at_ns = now_ns();
 	k->cost_ns = k->at_ns - began;
 	lp_debug("%zu pages with return addresses, %zu contexts, %zu areas, %.1f ms", k->pages.nr, k->contexts.nr,
@@ -448,21 +450,40 @@ static void read_each(struct lp_parked *k, const struct lp_range *ranges, void *
 					       (size_t)(ranges[i].end - ranges[i].start), NULL) == 0;
 }
 
-#define BATCH 256
+#define BATCH 1024 /* as many pieces as the kernel takes at once */
+_Static_assert(BATCH * 2 * sizeof((struct lp_context *)0)->near <= CHUNK, "the pieces fit");
 
-static void reread(struct lp_parked *k, size_t from, size_t nr)
+/*
+ * Neighbours are read at once: what a call costs is the number of pieces.
+ * Contexts ascend, and so do the pieces.
+ */
+static void reread(struct lp_parked *k, const uint32_t *which, size_t nr)
 {
 	struct lp_range ranges[BATCH];
 	void *data[BATCH];
 	bool ok[BATCH];
+	static const size_t room = sizeof k->contexts.items->near * 2;
+	size_t pieces = 0;
+	uint32_t piece_of[BATCH];
 	for (size_t i = 0; i < nr; i++) {
-		struct lp_context *c = &k->contexts.items[from + i];
-		ranges[i] = near_of(c);
-		data[i] = near_at(c, ranges[i].start);
+		struct lp_range r = near_of(&k->contexts.items[which[i]]);
+		struct lp_range *last = pieces ? &ranges[pieces - 1] : NULL;
+		if (last && r.start <= last->end && r.end - last->start <= room)
+			last->end = r.end > last->end ? r.end : last->end;
+		else
+			ranges[pieces++] = r;
+		piece_of[i] = (uint32_t)(pieces - 1);
 	}
-	read_each(k, ranges, data, nr, ok);
-	for (size_t i = 0; i < nr; i++)
-		k->contexts.items[from + i].live = ok[i];
+	for (size_t i = 0; i < pieces; i++)
+		data[i] = k->chunk + i * room;
+	read_each(k, ranges, data, pieces, ok);
+	for (size_t i = 0; i < nr; i++) {
+		struct lp_context *c = &k->contexts.items[which[i]];
+		struct lp_range r = near_of(c);
+		c->live = ok[piece_of[i]];
+		memcpy(near_at(c, r.start), (const uint8_t *)data[piece_of[i]] + (r.start - ranges[piece_of[i]].start),
+		       (size_t)(r.end - r.start));
+	}
 }
 
 /* Does a thread stand on the stack that sp points to, at home, so that whatever is there is the thread's matter? */
@@ -501,20 +522,35 @@ static bool on_live_thread(const struct lp_thread *threads, size_t nr, lp_addr a
 	return false;
 }
 
-static bool on_live_context(const struct lp_parked *k, lp_addr at, const struct lp_context *but)
+static int by_start(const void *a, const void *b)
 {
-	for (size_t i = 0; i < k->contexts.nr; i++) {
-		const struct lp_context *c = &k->contexts.items[i];
-		if (c != but && c->live && lp_range_has(c->stack, at))
-			return true;
+	const struct lp_range *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+/* The stacks of live contexts, ascending, none overlapping; k->spans was made large enough. */
+static size_t live_spans(struct lp_parked *k)
+{
+	size_t nr = 0, left = 0;
+	for (size_t i = 0; i < k->contexts.nr; i++)
+		if (k->contexts.items[i].live)
+			k->spans[nr++] = k->contexts.items[i].stack;
+	if (nr)
+		qsort(k->spans, nr, sizeof *k->spans, by_start);
+	for (size_t i = 0; i < nr; i++) {
+		struct lp_range *last = left ? &k->spans[left - 1] : NULL;
+		if (last && k->spans[i].start < last->end)
+			last->end = k->spans[i].end > last->end ? k->spans[i].end : last->end;
+		else
+			k->spans[left++] = k->spans[i];
 	}
-	return false;
+	return left;
 }
 
 /* From what is certain outwards: contexts on stacks are live when the stack is. */
 static void spread(struct lp_parked *k, const struct lp_thread *threads, size_t nr)
 {
-	LP_VEC(struct lp_context *) open = {0};
+	size_t nr_open = 0;
 	for (size_t i = 0; i < k->contexts.nr; i++) {
 		struct lp_context *c = &k->contexts.items[i];
 		if (!c->live || !c->on_stack || on_live_thread(threads, nr, c->at))
@@ -522,17 +558,20 @@ static void spread(struct lp_parked *k, const struct lp_thread *threads, size_t 
 		c->live = false;
 		/* what points up within its own stack adds nothing to it */
 		if (c->sp < c->at || stack_end(k, c->at) < c->sp)
-			lp_vec_push(&open, c);
+			k->open[nr_open++] = (uint32_t)i;
 	}
-	for (bool more = open.nr > 0; more;) {
-		more = false;
-		for (size_t i = 0; i < open.nr; i++) {
-			if (open.items[i]->live || !on_live_context(k, open.items[i]->at, open.items[i]))
-				continue;
-			open.items[i]->live = more = true;
+	for (bool more = nr_open > 0; more;) {
+		size_t spans = live_spans(k), left = 0;
+		for (size_t i = 0; i < nr_open; i++) {
+			struct lp_context *c = &k->contexts.items[k->open[i]];
+			const struct lp_range *r = at_or_below(k->spans, spans, c->at);
+			c->live = r && c->at < r->end;
+			if (!c->live)
+				k->open[left++] = k->open[i];
 		}
+		more = left < nr_open && left > 0;
+		nr_open = left;
 	}
-	lp_vec_free(&open);
 }
 
 static void copy_stacks(struct lp_parked *k)
@@ -564,12 +603,30 @@ static void copy_stacks(struct lp_parked *k)
 	}
 }
 
+/*
+ * Most words that point to the stack of a thread which is at home do so for
+ * good: what a coroutine was resumed from, locals.  They are not asked again.
+ */
+static void reread_all(struct lp_parked *k, const struct lp_thread *threads, size_t nr)
+{
+	uint32_t which[BATCH];
+	size_t n = 0;
+	for (size_t i = 0; i < k->contexts.nr; i++) {
+		struct lp_context *c = &k->contexts.items[i];
+		c->live = false;
+		if (!is_a_threads(k, threads, nr, kept(k, c, LP_CONTEXT_NEAR)))
+			which[n++] = (uint32_t)i;
+		if (n == BATCH || i + 1 == k->contexts.nr)
+			reread(k, which, n);
+		n = n == BATCH ? 0 : n;
+	}
+}
+
 void lp_parked_look(struct lp_parked *k)
 {
 	size_t nr;
 	const struct lp_thread *threads = k->t->ops->threads(k->t, &nr);
-	for (size_t i = 0; i < k->contexts.nr; i += BATCH)
-		reread(k, i, k->contexts.nr - i < BATCH ? k->contexts.nr - i : BATCH);
+	reread_all(k, threads, nr);
 	for (size_t i = 0; i < k->contexts.nr; i++)
 		place(k, &k->contexts.items[i], threads, nr);
 	spread(k, threads, nr);
@@ -785,4 +842,6 @@ void lp_parked_free(struct lp_parked *k)
 	lp_free(k->memo);
 	lp_free(k->chunk);
 	lp_free(k->arena);
+	lp_free(k->spans);
+	lp_free(k->open);
 }

@@ -61,6 +61,8 @@ struct lp_parked {
 	} * memo; /* what stands before an address: a call? */
 	uint8_t *chunk, *arena;
 	size_t arena_size;
+	struct lp_range *spans; /* as many as contexts */
+	uint32_t *open;
 };
 
 enum lp_verdict {

@@ -92,15 +92,25 @@ static const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, en
 	return NULL;
 }
 
+static int by_identity(const void *a, const void *b)
+{
+	const struct lp_stale *x = a, *y = b;
+	if (x->slot != y->slot)
+		return (x->slot > y->slot) - (x->slot < y->slot);
+	if (x->pc != y->pc)
+		return (x->pc > y->pc) - (x->pc < y->pc);
+	if (x->sp != y->sp)
+		return (x->sp > y->sp) - (x->sp < y->sp);
+	if (x->tid != y->tid)
+		return (x->tid > y->tid) - (x->tid < y->tid);
+	return (x->stack_crc > y->stack_crc) - (x->stack_crc < y->stack_crc);
+}
+
+/* settle() keeps them sorted. */
 static bool is_stale(const struct lp_quiesce *q, const struct lp_suspect *s)
 {
-	for (size_t i = 0; i < q->stale.nr; i++) {
-		const struct lp_stale *k = &q->stale.items[i];
-		if (k->tid == s->tid && k->pc == s->pc && k->sp == s->sp && k->slot == s->slot &&
-		    k->stack_crc == s->stack_crc)
-			return true;
-	}
-	return false;
+	struct lp_stale key = {s->tid, s->pc, s->sp, s->slot, s->stack_crc};
+	return q->stale.nr && bsearch(&key, q->stale.items, q->stale.nr, sizeof key, by_identity);
 }
 
 static void suspect_context(struct lp_quiesce *q, const struct lp_context *c, const struct lp_watch *w, lp_addr slot,
@@ -307,6 +317,8 @@ static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
 	if (rc == 0 && unsettled)
 		rc = busy(q, unsettled, frames, -1, err);
 	*only_stale = rc == 0 && q->stale.nr > was;
+	if (q->stale.nr > was)
+		qsort(q->stale.items, q->stale.nr, sizeof *q->stale.items, by_identity);
 	return rc;
 }
 
