@@ -1,4 +1,5 @@
 """What the tests of libcare-ctl, its server and livepatch watch share."""
+import json
 import os
 import selectors
 import signal
@@ -172,11 +173,10 @@ class Lines:
 
 
 @contextmanager
-def watching(directory, *args):
+def watching(directory, *args, wrap=(), env=None):
     """livepatch watch --json; yields a function that returns the next event of a kind."""
-    import json
-    process = subprocess.Popen([lib.tool_path(), "watch", directory, "--json", *args], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*wrap, lib.tool_path(), "watch", directory, "--json", *args], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})})
     lines = Lines(process.stdout.fileno())
 
     def event(kind, pid=None):

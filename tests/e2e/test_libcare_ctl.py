@@ -483,6 +483,27 @@ def test_a_process_whose_before_fails_is_left_alone(program):
         assert not lib.has_ledger(v.pid)
 
 
+def test_a_worker_that_is_killed_is_told_of_and_leaves_nothing(program):
+    store = libcare.store()
+    libcare.put(store, libcare.answering("new", program, id="0001"))
+    script(store / "before", f"echo here > {store}/began; exec sleep 1000\n")
+    with Victim(program) as v:
+        process = subprocess.Popen([libcare.path_of("libcare-ctl"), "patch", "-p", str(v.pid), store],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        lib.wait_for((store / "began").exists, "the worker to begin")
+        worker, = map(int, open(f"/proc/{process.pid}/task/{process.pid}/children").read().split())
+        sleeper = int(open(f"/proc/{worker}/task/{worker}/children").read())
+        os.kill(worker, 9)
+        out, err = process.communicate(timeout=lib.PATIENCE)
+        os.kill(sleeper, 9)
+        assert process.returncode == FAILED
+        assert f"the worker on process {v.pid} was lost (Killed); nothing of its work was left unfinished" in err
+        assert v.ask("answer 1") == "old one"
+        (store / "before").unlink()
+        ctl("patch", "-p", v.pid, store)
+        assert v.ask("answer 1") == "new 1"
+
+
 # ---- libcare-dump
 
 def test_dump_shows_the_header_and_gives_the_object_back(program):

@@ -214,3 +214,49 @@ def test_what_watching_costs(program, store, how):
         event("patched", v.pid)
         fields = Path(f"/proc/{event.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         assert int(fields[11]) + int(fields[12]) < 100 * os.sysconf("SC_CLK_TCK") // 100
+
+
+# ---- as a service
+
+UNITS = lib.TOP / "packaging" / "systemd"
+
+
+def unit(name, key):
+    line = next(line for line in (UNITS / name).read_text().splitlines() if line.startswith(key + "="))
+    return line.split("=", 1)[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the service is root's, and a process of another user is patched")
+def test_the_rights_that_the_unit_leaves_are_enough(store):
+    program = libcare.program()
+    kept = ",".join("+" + word[4:].lower() for word in unit("livepatchd.service", "CapabilityBoundingSet").split())
+    other = Victim(program, user=65534, group=65534)
+    wrap = ["setpriv", "--bounding-set", f"-all,{kept}", "--no-new-privs"]
+    with other as v, watching(store, wrap=wrap) as event:
+        assert event.by == "events"
+        event("patched", v.pid)
+        assert v.ask("answer 1") == "new 1"
+
+
+def test_the_service_manager_is_told_when_it_is_ready(store):
+    import socket
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        path = lib.scratch_directory() / "notify"
+        s.bind(str(path))
+        s.settimeout(lib.PATIENCE)
+        with watching(store, env={"NOTIFY_SOCKET": str(path)}):
+            assert s.recv(100) == b"READY=1"
+
+
+def test_the_units_are_understood_by_the_service_manager(tmp_path):
+    for path in UNITS.iterdir():
+        text = path.read_text().replace("@bindir@/livepatch", str(lib.tool_path())).replace(
+            "@bindir@/libcare-server", str(libcare.path_of("libcare-server")))
+        (tmp_path / path.name).write_text(text)
+    try:
+        said = subprocess.run(["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())], capture_output=True,
+                              text=True)
+    except FileNotFoundError:
+        pytest.skip("systemd is not installed")
+    mine = [line for line in said.stderr.splitlines() if any(p.name in line for p in UNITS.iterdir())]
+    assert mine == [] and said.returncode == 0, said.stderr
