@@ -6,6 +6,7 @@
  *     first and last instruction.  So "which atom are we in" is asked per section.
  *   - gcc writes .cfi_startproc of a cold part before its label and .size of the hot part after it; clang writes .size
  *     before .cfi_endproc.  A function is `closed` by its .size, and still takes what belongs to its unwind table.
+ *   - gcc marks where a cold part is about to begin, and exception tables count from there.
  *   - alignment stands before the label that it is for, but loops inside of a function are aligned too: what is
  *     pending goes to the next atom if a label begins one, and to the present one otherwise.
  */
@@ -608,13 +609,23 @@ static struct place *place_of(struct builder *b, uint32_t section)
 	return &b->places.items[section];
 }
 
+/* A label that was pending is where it was: in front of what comes now. */
+static void adopt(struct builder *b, size_t atom, size_t statement)
+{
+	struct asm_file *f = b->f;
+	const struct statement *st = &f->statements.items[statement];
+	size_t symbol = st->label ? asm_symbol(f, st->text) : NONE;
+	lp_vec_push(&f->atoms.items[atom].statements, statement);
+	if (symbol != NONE)
+		f->symbols.items[symbol].atom = atom;
+}
+
 static void flush_pending(struct builder *b, struct place *p)
 {
 	if (p->atom == NONE || !p->pending.nr)
 		return;
-	struct atom *a = &b->f->atoms.items[p->atom];
 	for (size_t i = 0; i < p->pending.nr; i++)
-		lp_vec_push(&a->statements, p->pending.items[i]);
+		adopt(b, p->atom, p->pending.items[i]);
 	p->pending.nr = 0;
 }
 
@@ -627,11 +638,11 @@ static size_t new_atom(struct builder *b, uint32_t section, enum atom_kind kind,
 	a->section = section;
 	a->symbol = symbol;
 	a->parent = a->cold = a->pair = NONE;
-	for (size_t i = 0; i < p->pending.nr; i++)
-		lp_vec_push(&a->statements, p->pending.items[i]);
 	a->prefix = p->pending.nr;
-	p->pending.nr = 0;
 	p->atom = f->atoms.nr - 1;
+	for (size_t i = 0; i < p->pending.nr; i++)
+		adopt(b, p->atom, p->pending.items[i]);
+	p->pending.nr = 0;
 	return p->atom;
 }
 
@@ -698,6 +709,10 @@ static int place_label(struct builder *b, size_t index, struct lp_err *err)
 			       SPAN_FMT(st->text));
 	bool begins = symbol != NONE && (section->exec ? begins_code(b, p, &f->symbols.items[symbol])
 						       : begins_data(f, section, st->text));
+	if (section->exec && !begins && (p->atom == NONE || f->atoms.items[p->atom].closed)) {
+		lp_vec_push(&p->pending, index); /* .LCOLDB3: where the cold part begins that is about to begin */
+		return 0;
+	}
 	bool another_name = false;
 	if (begins && p->atom != NONE && !p->pending.nr) {
 		const struct atom *a = &f->atoms.items[p->atom];

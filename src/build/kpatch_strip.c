@@ -23,8 +23,9 @@ static bool keeps_content(const struct lp_ksection *s, bool eh_frame)
 	for (size_t i = 0; i < LP_ARRAY_SIZE(tables); i++)
 		if (!strcmp(s->name, tables[i]))
 			return true;
+	/* The relocations of .eh_frame make strip(1) keep the symbol of the exception handlers' personality. */
 	if (!strncmp(s->name, ".rela", 5))
-		return is_patch_section(s->name + 5);
+		return is_patch_section(s->name + 5) || (eh_frame && !strcmp(s->name, ".rela.eh_frame"));
 	return is_patch_section(s->name) || (eh_frame && !strcmp(s->name, ".eh_frame"));
 }
 

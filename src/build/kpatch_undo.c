@@ -428,6 +428,22 @@ static int add_meta(struct undo *u, const char *object)
 
 /* ---- unwind tables ---- */
 
+/* A library's function whose address is its PLT entry, in a program that is not position independent. */
+static uint32_t symbol_of_plt_entry(struct undo *u, uint64_t vaddr)
+{
+	for (size_t i = 1; i < lp_elf_symbol_count(u->b.patch, LP_SYMTAB); i++) {
+		struct lp_elf_sym s;
+		struct binding bound;
+		uint32_t symbol;
+		if (!lp_elf_symbol(u->b.patch, LP_SYMTAB, i, &s) || s.shndx != SHN_UNDEF || s.type != STT_FUNC ||
+		    s.value != vaddr)
+			continue;
+		if (!symbol_for(u, i, false, &symbol, &bound) && bound.kind == BOUND_ORIGINAL)
+			return symbol;
+	}
+	return 0;
+}
+
 /* An address of the patched program, as symbol and addend; 0 = not to be found in the original. */
 static uint32_t symbol_of_address(struct undo *u, uint64_t vaddr, int64_t *addend)
 {
@@ -446,7 +462,8 @@ static uint32_t symbol_of_address(struct undo *u, uint64_t vaddr, int64_t *adden
 				return section_symbol(u, original_section(u, k), &u->original_sym[k]);
 		}
 	}
-	return 0;
+	*addend = 0;
+	return symbol_of_plt_entry(u, vaddr);
 }
 
 static uint32_t type_for(const struct undo *u, const struct eh_pointer *p)

@@ -67,7 +67,21 @@ static void note_backup(backup_vec *all, const FTSENT *e)
 	b->empty = e->fts_statp->st_size == 0;
 }
 
-static int walk(const char *dir, backup_vec *all, struct lp_err *err)
+typedef void visitor(void *arg, const FTSENT *file);
+
+static void visit_backup(void *arg, const FTSENT *e)
+{
+	note_backup(arg, e);
+}
+
+static void visit_empty(void *arg, const FTSENT *e)
+{
+	unsigned long number;
+	if (!e->fts_statp->st_size && S_ISREG(e->fts_statp->st_mode) && !backup_suffix(e->fts_path, &number))
+		lp_buf_add(arg, e->fts_path, strlen(e->fts_path) + 1);
+}
+
+static int walk(const char *dir, visitor *visit, void *arg, struct lp_err *err)
 {
 	char *roots[] = {lp_strdup(dir), NULL};
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
@@ -78,10 +92,15 @@ static int walk(const char *dir, backup_vec *all, struct lp_err *err)
 	}
 	for (FTSENT *e; (e = fts_read(fts));)
 		if (e->fts_info == FTS_F || e->fts_info == FTS_DEFAULT)
-			note_backup(all, e);
+			visit(arg, e);
 	fts_close(fts);
 	lp_free(roots[0]);
 	return 0;
+}
+
+int backups_note_empty(const char *dir, struct lp_buf *out, struct lp_err *err)
+{
+	return walk(dir, visit_empty, out, err);
 }
 
 static void free_all(backup_vec *all)
@@ -93,16 +112,24 @@ static void free_all(backup_vec *all)
 	lp_vec_free(all);
 }
 
-/* patch(1) makes an empty backup without permissions of a file that was not there. */
-static bool was_absent(const struct backup *b)
+static bool is_noted(const struct lp_buf *empty, const char *path)
 {
-	struct stat st;
-	return b->empty && !lstat(b->backup, &st) && !(st.st_mode & 0777);
+	size_t n = strlen(path) + 1;
+	for (size_t at = 0; at < empty->len; at += strnlen((const char *)empty->data + at, empty->len - at) + 1)
+		if (empty->len - at >= n && !memcmp(empty->data + at, path, n))
+			return true;
+	return false;
 }
 
-static int put_back(const struct backup *b, struct lp_err *err)
+/* patch(1) makes an empty backup of a file that was not there. */
+static bool was_absent(const struct backup *b, const struct lp_buf *empty)
 {
-	if (was_absent(b)) {
+	return b->empty && !is_noted(empty, b->file);
+}
+
+static int put_back(const struct backup *b, const struct lp_buf *empty, struct lp_err *err)
+{
+	if (was_absent(b, empty)) {
 		if (unlink(b->file) < 0 && errno != ENOENT)
 			return lp_fail_sys(err, errno, "cannot remove %s", b->file);
 		unlink(b->backup);
@@ -114,15 +141,15 @@ static int put_back(const struct backup *b, struct lp_err *err)
 	return 0;
 }
 
-int backups_restore(const char *dir, size_t *count, struct lp_err *err)
+int backups_restore(const char *dir, const struct lp_buf *empty, size_t *count, struct lp_err *err)
 {
 	backup_vec all = {0};
-	int rc = walk(dir, &all, err);
+	int rc = walk(dir, visit_backup, &all, err);
 	*count = 0;
 	for (size_t i = 0; i < all.nr; i++) {
 		struct lp_err *first =
 			rc ? NULL : err; /* go on with the others; the first failure is the one that is told */
-		int one = put_back(&all.items[i], first);
+		int one = put_back(&all.items[i], empty, first);
 		rc = rc ? rc : one;
 		*count += !one;
 	}
@@ -130,12 +157,12 @@ int backups_restore(const char *dir, size_t *count, struct lp_err *err)
 	return rc;
 }
 
-int backups_added(const char *dir, struct lp_buf *out, struct lp_err *err)
+int backups_added(const char *dir, const struct lp_buf *empty, struct lp_buf *out, struct lp_err *err)
 {
 	backup_vec all = {0};
-	int rc = walk(dir, &all, err);
+	int rc = walk(dir, visit_backup, &all, err);
 	for (size_t i = 0; i < all.nr; i++) {
-		char *real = was_absent(&all.items[i]) ? realpath(all.items[i].file, NULL) : NULL;
+		char *real = was_absent(&all.items[i], empty) ? realpath(all.items[i].file, NULL) : NULL;
 		if (real)
 			lp_buf_printf(out, "%s%s", out->len ? ":" : "", real);
 		free(real);

@@ -26,7 +26,9 @@ extern char **environ;
 struct make {
 	const struct lp_patch_make_opts *o;
 	struct lp_err *err;
-	size_t made, changed;
+	struct lp_buf empty; /* names of files that are empty without any patch */
+	int lock;	     /* file in the tree that holds them, too, for whoever comes after a SIGKILL */
+	size_t made;
 };
 
 static void say(const struct make *m, enum lp_patch_make_line kind, const char *fmt, ...)
@@ -237,32 +239,40 @@ static const char *source_dir(const struct make *m)
 	return m->o->srcdir ? m->o->srcdir : ".";
 }
 
+static int note_empty(struct make *m)
+{
+	lp_buf_free(&m->empty);
+	int rc = backups_note_empty(source_dir(m), &m->empty, m->err);
+	if (!rc && (ftruncate(m->lock, 0) < 0 || lp_pwrite_full(m->lock, m->empty.data, m->empty.len, 0) < 0 ||
+		    fsync(m->lock) < 0))
+		rc = lp_fail_sys(m->err, errno, "cannot write to the tree");
+	return rc;
+}
+
 static int apply_patches(struct make *m)
 {
 	struct lp_buf added = {0};
-	int rc = 0;
+	int rc = note_empty(m);
 	for (size_t i = 0; i < m->o->nr_patches && !rc; i++)
 		rc = apply_patch(m, i);
 	if (!rc)
-		rc = backups_added(source_dir(m), &added, m->err);
+		rc = backups_added(source_dir(m), &m->empty, &added, m->err);
 	setenv("KPATCH_ADDED", lp_buf_cstr(&added), 1);
 	lp_buf_free(&added);
 	return rc;
 }
 
-static int restore(struct make *m, bool late, int rc)
+static int restore(struct make *m, bool late)
 {
 	struct lp_err err = {0};
 	size_t count;
-	int restored = backups_restore(source_dir(m), &count, &err);
+	int rc = backups_restore(source_dir(m), &m->empty, &count, &err);
 	if (late && count)
 		say(m, LP_MAKE_WARNING, "an earlier run was killed: %zu source file%s put back", count,
 		    count == 1 ? "" : "s");
-	if (restored < 0)
+	if (rc < 0)
 		say(m, LP_MAKE_WARNING, "%s", err.text);
-	if (restored < 0 && !rc && m->err)
-		*m->err = err;
-	return rc ? rc : restored;
+	return rc;
 }
 
 /* ---- the two builds ---- */
@@ -492,42 +502,54 @@ static int make_patches(struct make *m)
 
 /* ---- all ---- */
 
+#define LOCK_NAME ".lpmake.lock"
+#define JOURNAL_MAX (64u << 20)
+
 /* One at a time in a tree: the backups of two runs would be mixed up. */
 static int lock_tree(struct make *m)
 {
-	char *path = lp_sprintf("%s/.lpmake.lock", source_dir(m));
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-	if (fd < 0)
-		lp_fail_sys(m->err, errno, "cannot write %s", path);
-	else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		lp_fail(m->err, LP_ELOCKED, "another libcare-patch-make is at work in this tree");
-		lp_close(fd);
-		fd = -1;
-	}
+	char *path = lp_sprintf("%s/" LOCK_NAME, source_dir(m));
+	struct stat st;
+	int rc = 0;
+	m->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (m->lock < 0)
+		rc = lp_fail_sys(m->err, errno, "cannot write %s", path);
+	else if (flock(m->lock, LOCK_EX | LOCK_NB) < 0 || fstat(m->lock, &st) < 0 ||
+		 !st.st_nlink) /* or just let go of */
+		rc = lp_fail(m->err, LP_ELOCKED, "another libcare-patch-make is at work in this tree");
+	else
+		rc = lp_read_fd(m->lock, &m->empty, JOURNAL_MAX, m->err);
 	lp_free(path);
-	return fd;
+	return rc;
 }
 
-static void unlock_tree(struct make *m, int fd)
+static void unlock_tree(struct make *m, bool tidy)
 {
-	char *path = lp_sprintf("%s/.lpmake.lock", source_dir(m));
-	unlink(path);
-	lp_close(fd);
+	char *path = lp_sprintf("%s/" LOCK_NAME, source_dir(m));
+	if (tidy)
+		unlink(path);
+	lp_close(m->lock);
 	lp_free(path);
 }
 
 int lp_patch_make(const struct lp_patch_make_opts *o, struct lp_err *err)
 {
 	struct make m = {.o = o, .err = err};
-	int lock = lock_tree(&m);
-	if (lock < 0)
-		return -LP_ELOCKED;
-	int rc = restore(&m, true, 0);
-	set_environment(&m);
-	if (!rc && !o->update)
-		rc = restore(&m, false, build_both(&m));
+	int rc = lock_tree(&m), restored = rc;
+	if (!rc && (restored = restore(&m, true)) < 0)
+		rc = lp_fail(err, LP_EFILE, "what an earlier run has changed could not be put back");
+	if (!rc) {
+		set_environment(&m);
+		if (!o->update) {
+			rc = build_both(&m);
+			restored = restore(&m, false);
+			if (restored && !rc)
+				rc = lp_fail(err, LP_EFILE, "the sources could not all be put back");
+		}
+	}
 	if (!rc)
 		rc = make_patches(&m);
-	unlock_tree(&m, lock);
+	unlock_tree(&m, !restored);
+	lp_buf_free(&m.empty);
 	return rc;
 }

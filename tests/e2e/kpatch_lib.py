@@ -47,7 +47,7 @@ def sections(path):
     """name -> (type, address, flags) as readelf sees them."""
     text = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^\s*\[ *\d+\] (\S+)\s+(\S+)\s+([0-9a-f]+) [0-9a-f]+ [0-9a-f]+ [0-9a-f]+ ([ WAXMSILGTCx]*?)\s+\d+", text, re.M)
-    return {name: (kind, int(address, 16), flags) for name, kind, address, flags in found}
+    return {name: (kind, int(address, 16), flags.strip()) for name, kind, address, flags in found}
 
 
 def relocations(path, section):

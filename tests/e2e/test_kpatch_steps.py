@@ -69,3 +69,14 @@ def test_another_program_is_not_taken_for_the_original():
         kpatch_strip --strip merged again
         kpatch_strip --rel-fixup other again""", expect=1)
     assert "is of another size" in said or "bytes in the original and" in said
+
+
+@pytest.mark.parametrize("flags", ["-O0", "-O2", "-O2 -fno-pie -no-pie"])
+def test_exceptions_pass_through_patched_code(flags):
+    directory, _ = made("throwing.cc", cc="g++", flags=flags, libs="")
+    with lib.Victim(directory / "program") as victim:
+        assert [victim.ask() for _ in range(2)] == ["fine 10, 1 seen", "refusal: n is 2, 1 seen"]
+        lib.livepatch("apply", "-p", victim.pid, directory / "program.kpatch")
+        assert [victim.ask() for _ in range(2)] == ["patched refusal: n is 3, a multiple of three, 1 seen", "fine 40, 2 seen"]
+        lib.revert(victim.pid)
+        assert [victim.ask() for _ in range(2)] == ["fine 50, 3 seen", "refusal: n is 6, 3 seen"]
