@@ -187,8 +187,6 @@ static int place_dlopen(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)
 
 static int place_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
-	if (op->kind == LP_OP_OBJECT)
-		return lp_plan_place_kpatch(p, op, err);
 	if (op->kind != LP_OP_NEW && op->kind != LP_OP_LOAD && op->kind != LP_OP_DL)
 		return 0;
 	struct lp_mem *m = lp_vec_add(&p->mems);
@@ -760,6 +758,7 @@ int lp_plan_build(struct lp_plan *p, struct lp_err *err)
 	int rc = lp_ledger_open(&p->ledger, p->t, err);
 	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
 		rc = place_op(p, &p->ps->ops[i], err);
+	rc = rc ? rc : lp_plan_place_kpatches(p, err);
 	for (size_t i = 0; i < p->mems.nr && rc == 0; i++)
 		rc = link_mem(p, &p->mems.items[i], err);
 	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)

@@ -111,7 +111,7 @@ int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_plac
 		 struct lp_err *err);
 
 /* .kpatch objects (plan_kpatch.c): placing, linking, writes, and what was read of earlier ones. */
-int lp_plan_place_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_err *err);
+int lp_plan_place_kpatches(struct lp_plan *p, struct lp_err *err);
 int lp_plan_link_kpatch(struct lp_plan *p, struct lp_mem *m, struct lp_err *err);
 int lp_plan_apply_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_err *err);
 void lp_plan_forget_kept(struct lp_plan *p);

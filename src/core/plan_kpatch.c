@@ -75,10 +75,22 @@ static const struct lp_kpatch *source_of(struct lp_plan *p, struct lp_kept *kept
 	return kept->k;
 }
 
+/* In another object of this plan that has its place already. */
+static bool find_beside(const struct lp_plan *p, const char *name, lp_addr *addr, uint64_t *size)
+{
+	for (size_t i = 0; i < p->mems.nr; i++)
+		if (p->mems.items[i].relink &&
+		    lp_relink_symbol(p->mems.items[i].relink, p->mems.items[i].base, name, addr, size))
+			return true;
+	return false;
+}
+
 static int find_earlier(void *arg, const char *name, lp_addr *addr, uint64_t *size, struct lp_err *err)
 {
 	struct lp_plan *p = arg;
 	int rc = read_kept(p, err);
+	if (rc == 0 && find_beside(p, name, addr, size))
+		return 1;
 	for (size_t i = 0; rc == 0 && i < p->kept.nr; i++) {
 		const struct lp_kpatch *k = source_of(p, &p->kept.items[i]);
 		if (k && lp_relink_symbol_of(k, name, addr, size) == 1) {
@@ -178,7 +190,7 @@ static int place_source(struct lp_plan *p, const struct lp_mem *m, struct lp_err
 	return 0;
 }
 
-int lp_plan_place_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
+static int place_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
 	struct lp_relink_earlier earlier = {find_earlier, p};
 	struct lp_relink *relink;
@@ -193,6 +205,40 @@ int lp_plan_place_kpatch(struct lp_plan *p, const struct lp_op *op, struct lp_er
 	*lp_vec_add(&p->mems) = (struct lp_mem){.op = op, .relink = relink};
 	rc = place_code(p, &p->mems.items[i], err);
 	return rc ? rc : place_source(p, &p->mems.items[i], err);
+}
+
+static bool is_placed(const struct lp_plan *p, const struct lp_op *op)
+{
+	for (size_t i = 0; i < p->mems.nr; i++)
+		if (p->mems.items[i].op == op)
+			return true;
+	return false;
+}
+
+/*
+ * An object may use symbols that another of the same patchset brings, in
+ * whatever order they were named: what lacks a symbol waits until the others
+ * have their places.
+ */
+int lp_plan_place_kpatches(struct lp_plan *p, struct lp_err *err)
+{
+	for (size_t placed = 1; placed;) {
+		int lacking = 0;
+		placed = 0;
+		for (size_t i = 0; i < p->ps->nr; i++) {
+			const struct lp_op *op = &p->ps->ops[i];
+			if (op->kind != LP_OP_OBJECT || is_placed(p, op))
+				continue;
+			int rc = place_kpatch(p, op, err);
+			if (rc < 0 && rc != -LP_ENOSYM)
+				return rc;
+			placed += rc == 0;
+			lacking = rc ? rc : lacking;
+		}
+		if (!placed || !lacking)
+			return lacking;
+	}
+	return 0;
 }
 
 int lp_plan_link_kpatch(struct lp_plan *p, struct lp_mem *m, struct lp_err *err)

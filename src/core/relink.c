@@ -587,14 +587,36 @@ void lp_relink_source(const struct lp_relink *r, lp_addr base, uint8_t *bytes)
 			 r->hooks.items[i].function);
 }
 
+/* The next global symbol of that name that an own section defines. */
+static bool own_global(const struct lp_kpatch *k, const char *name, size_t *cursor, struct lp_elf_sym *out)
+{
+	while (lp_elf_symbol_by_name(k->elf, LP_SYMTAB, name, cursor, out)) {
+		const Elf64_Shdr *section = lp_elf_section(k->elf, out->shndx);
+		if (out->bind != STB_LOCAL && out->shndx != SHN_UNDEF && section &&
+		    lp_kpatch_is_own_section(k, out->shndx) && out->value <= section->sh_size)
+			return true;
+	}
+	return false;
+}
+
+bool lp_relink_symbol(const struct lp_relink *r, lp_addr base, const char *name, lp_addr *addr, uint64_t *size)
+{
+	size_t cursor = 0;
+	struct lp_elf_sym s;
+	if (!own_global(r->k, name, &cursor, &s))
+		return false;
+	*addr = base + r->body->places[s.shndx] + s.value;
+	*size = s.size;
+	return true;
+}
+
 int lp_relink_symbol_of(const struct lp_kpatch *kept, const char *name, lp_addr *addr, uint64_t *size)
 {
 	size_t cursor = 0;
 	struct lp_elf_sym s;
-	while (lp_elf_symbol_by_name(kept->elf, LP_SYMTAB, name, &cursor, &s)) {
+	while (own_global(kept, name, &cursor, &s)) {
 		const Elf64_Shdr *section = lp_elf_section(kept->elf, s.shndx);
-		if (s.bind == STB_LOCAL || s.shndx == SHN_UNDEF || !section ||
-		    !lp_kpatch_is_own_section(kept, s.shndx) || !section->sh_addr || s.value > section->sh_size)
+		if (!section->sh_addr)
 			continue;
 		*addr = section->sh_addr + s.value;
 		*size = s.size;

@@ -73,6 +73,8 @@ int lp_relink_link(struct lp_relink *r, lp_addr base, uint8_t *image, struct lp_
 /* The file, for the target to keep (kept.h), after lp_relink_link(). */
 void lp_relink_source(const struct lp_relink *r, lp_addr base, uint8_t *bytes);
 
+/* Where its global symbol `name` will be; false when it brings none. */
+bool lp_relink_symbol(const struct lp_relink *r, lp_addr base, const char *name, lp_addr *addr, uint64_t *size);
 /* Where symbol `name` of a patch lies whose file was kept like that: 1 = found, 0 = it has no such global symbol. */
 int lp_relink_symbol_of(const struct lp_kpatch *kept, const char *name, lp_addr *addr, uint64_t *size);
 

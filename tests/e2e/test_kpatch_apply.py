@@ -1,5 +1,8 @@
 """Applying .kpatch files: what a patch may refer to, what is checked, what list and info say, revert."""
+import os
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -352,3 +355,51 @@ def test_a_thread_that_stands_in_a_patched_function_is_unwound(pie):
         assert v.ask("inner 1") == "3"
         apply(v, hook, "--timeout", 1)
         assert v.ask("inner 1") == "4"
+
+
+SLOW_HOOK = """
+#include <time.h>
+extern int counter;
+int slow(void) { struct timespec t = {1, 500000000}; while (nanosleep(&t, &t)); counter = 4242; return 0; }
+int answer(int n, char *out, unsigned long size) { return 0; }
+"""
+
+
+def rooms(victim):
+    return [line for line in lib.maps(victim.pid) if "livepatch-room" in line]
+
+
+def test_a_hook_that_does_not_come_back_in_time_keeps_its_memory(pie):
+    fix = kpatchlib.make(SLOW_HOOK, pie, hooks=[("pre-apply", "slow")])
+    with Victim(pie) as v:
+        error = apply(v, fix, "--json", "--timeout", "0.2", expect=lib.REFUSED).error
+        assert error["code"] == "timeout" and "hook" in error["message"]
+        assert rooms(v) and lib.active_ids(v.pid) == []
+        assert counter(v) == 4242  # it is answered once the hook is over
+        assert v.ask("answer 1") == "old one"
+        lib.revert(v.pid, "--all", "--free")
+        assert not rooms(v)
+
+
+def children(pid):
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def in_nanosleep(victim):
+    """The number of the system call that the thread is in (x86-64)."""
+    return Path(f"/proc/{victim.pid}/syscall").read_text().split()[0] in ("35", "230")
+
+
+def test_a_livepatch_that_is_killed_while_a_hook_runs_takes_nothing_from_it(pie):
+    fix = kpatchlib.make(SLOW_HOOK, pie, hooks=[("pre-apply", "slow")])
+    with Victim(pie) as v:
+        with lib.livepatch_running("apply", "-p", v.pid, fix) as tool:
+            lib.wait_for(lambda: rooms(v), "the patch to be in memory")
+            lib.wait_for(lambda: in_nanosleep(v), "the hook to sleep")
+            for pid in [*children(tool.pid), tool.pid]:
+                os.kill(pid, signal.SIGKILL)
+        lib.livepatch("recover", "-p", v.pid, "--timeout", "0.2")
+        assert rooms(v)  # the hook is running in it
+        assert counter(v) == 4242 and v.ask("answer 1") == "old one"
+        lib.revert(v.pid, "--all", "--free", expect=None)
+        assert not rooms(v)

@@ -113,3 +113,17 @@ def test_shadow_variables_outlive_a_patch_and_are_shared_by_later_ones(built):
         assert v.ask("ask 5").split()[0] == "3001"
         lib.revert(v.pid, 3)
         assert v.ask("ask 5").split()[0] == "2004"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_program_uses_what_its_library_gets_in_the_same_transaction(built, order):
+    program, library = built
+    fixes = (kpatchlib.make("int fresh(int n); int own(int n) { return fresh(n) + 1; }", program, *PIC, id="x"),
+             kpatchlib.make("int fresh(int n) { return n * 7; } int lib_answer(int n) { return fresh(n); }", library, *PIC,
+                            id="x", exports=["fresh"]))
+    with Victim(program) as v:
+        assert apply(v, fixes[0], "--json", expect=lib.REFUSED).error["code"] == "no-symbol"
+        apply(v, *(fixes[i] for i in order))
+        assert v.ask("ask 3") == "21 22"
+        lib.revert(v.pid, 1)
+        assert v.ask("ask 3") == "10 -1"
