@@ -9,8 +9,6 @@
 #define TAIL_LINES 20
 #define VERSION_MAX 65536
 
-extern char **environ;
-
 static void add(lp_env_vec *argv, const char *word)
 {
 	lp_vec_push(argv, lp_strdup(word));

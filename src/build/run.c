@@ -16,8 +16,6 @@
 #define GRACE_TICKS 30	  /* between SIGTERM and SIGKILL */
 #define LOG_TAIL_MAX 1200 /* what fits into struct lp_err, which people read */
 
-extern char **environ;
-
 /* ---- starting ---- */
 
 static int redirect(posix_spawn_file_actions_t *files, const struct lp_run *r)

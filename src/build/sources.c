@@ -76,7 +76,6 @@ char *lp_guess_command(const char *tree, unsigned jobs)
 static int run_patch(const char *tree, const char *diff, unsigned strip, bool dry, const char *log,
 		     const struct lp_watch *watch, int *status, struct lp_err *err)
 {
-	extern char **environ;
 	char level[16];
 	snprintf(level, sizeof level, "-p%u", strip);
 	const char *argv[] = {"patch",

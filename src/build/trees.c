@@ -15,8 +15,6 @@
 
 #define TAIL_LINES 14
 
-extern char **environ;
-
 /* ---- running the user's command ---- */
 
 static const char *base_name(const char *path)

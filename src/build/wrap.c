@@ -28,8 +28,6 @@
 #include "build/record.h"
 #include "build/tree.h"
 
-extern char **environ;
-
 typedef LP_VEC(char *) argv_vec;
 
 struct job {
