@@ -16,7 +16,7 @@ import pytest
 
 import lib
 
-VERBS = ["apply", "list", "revert", "check", "info", "recover", "watch", "-i", "help"]
+VERBS = ["apply", "list", "revert", "check", "info", "recover", "watch", "build", "-i", "help"]
 NOBODY = 4194304  # pid_max at its highest: no process has this number
 
 
