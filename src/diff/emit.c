@@ -5,6 +5,7 @@
  */
 #include "diff/model.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +121,22 @@ static uint64_t append(struct out *o, enum out_section s, const void *bytes, uin
 	return at;
 }
 
+/* The largest patch: the format counts in 32 bits. */
+#define OUT_MAX (UINT64_C(1) << 30)
+
+static bool fits(struct out *o, const struct piece *p)
+{
+	uint64_t used = o->hooks.len;
+
+	for (int i = 0; i < OUT_COUNT; i++)
+		used += o->data[i].len;
+	if (used + lp_piece_size(p) <= OUT_MAX)
+		return true;
+	if (!o->rc)
+		o->rc = lp_fail(o->err, EFBIG, "the patch would be larger than 1 GiB with %s", p->name);
+	return false;
+}
+
 static void place_pieces(struct out *o)
 {
 	struct lp_diff *d = o->d;
@@ -128,6 +145,8 @@ static void place_pieces(struct out *o)
 		qsort(d->included.items, d->included.nr, sizeof *d->included.items, in_source_order);
 	for (size_t i = 0; i < d->included.nr; i++) {
 		struct piece *p = d->included.items[i];
+		if (!fits(o, p))
+			return;
 		p->out_section = home_of(p);
 		if (p->out_section != OUT_NONE) {
 			p->out_at = append(o, p->out_section, lp_piece_bytes(p), lp_piece_size(p), align_of(p));
@@ -304,6 +323,12 @@ static void fix_piece(struct out *o, struct piece *p)
 		struct fix f = fix_of(o, p, &p->refs.items[i], bytes, p->out_at + p->refs.items[i].at);
 		lp_vec_push(to, f);
 	}
+}
+
+static void fix_pieces(struct out *o)
+{
+	for (size_t i = 0; i < o->d->included.nr; i++)
+		fix_piece(o, o->d->included.items[i]);
 }
 
 /* ---- unwind tables ---- */
@@ -733,13 +758,14 @@ int lp_diff_emit(struct lp_diff *d, struct lp_buf *elf_out, struct lp_err *err)
 	o.used_sections = lp_alloc(nr * sizeof *o.used_sections);
 	o.original_index = lp_alloc(nr * sizeof *o.original_index);
 	place_pieces(&o);
-	place_fragments(&o);
-	for (size_t i = 0; i < d->included.nr; i++)
-		fix_piece(&o, d->included.items[i]);
-	put_unwind(&o);
-	put_records(&o);
-	put_old(&o);
-	lp_diff_meta(d, &o.meta);
+	if (!o.rc) {
+		place_fragments(&o);
+		fix_pieces(&o);
+		put_unwind(&o);
+		put_records(&o);
+		put_old(&o);
+		lp_diff_meta(d, &o.meta);
+	}
 	if (!o.rc)
 		o.rc = write_out(&o, elf_out);
 	free_out(&o);

@@ -11,6 +11,25 @@
 
 /* ---- sections ---- */
 
+/* Beyond these a file is not what a compiler makes, and sums of its numbers might overflow. */
+#define SECTION_MAX (UINT64_C(1) << 30)
+#define NUMBER_MAX (INT64_C(1) << 48)
+
+static int refuse_sizes(const struct object *o, struct lp_err *err)
+{
+	for (size_t i = 0; i < o->nr_sections; i++)
+		if (o->sections[i].size > SECTION_MAX)
+			return lp_fail(err, LP_EELF, "%s (%s): section %s has %" PRIu64 " bytes", o->unit->name,
+				       o->which, o->sections[i].name, o->sections[i].size);
+	for (size_t i = 0; i < o->nr_symbols; i++) {
+		const struct symbol *s = &o->symbols[i];
+		if (s->shndx != SHN_ABS && (s->value > (uint64_t)NUMBER_MAX || s->size > SECTION_MAX))
+			return lp_fail(err, LP_EELF, "%s (%s): symbol %s lies outside of all", o->unit->name, o->which,
+				       s->name);
+	}
+	return 0;
+}
+
 static void read_sections(struct object *o)
 {
 	o->nr_sections = lp_elf_section_count(o->elf);
@@ -334,6 +353,9 @@ static int add_ref(struct object *o, uint32_t section, const Elf64_Rela *raw, st
 			       o->which, (unsigned)ELF64_R_TYPE(raw->r_info), s->name);
 	if (raw->r_offset > s->size || howto->width > s->size - raw->r_offset)
 		return lp_fail(err, LP_EELF, "%s (%s): relocation outside of %s", o->unit->name, o->which, s->name);
+	if (raw->r_addend > NUMBER_MAX || raw->r_addend < -NUMBER_MAX)
+		return lp_fail(err, LP_EELF, "%s (%s): addend out of all proportion in %s", o->unit->name, o->which,
+			       s->name);
 	if (howto->formula == LP_RELOC_NONE)
 		return 0;
 	struct piece *p = lp_diff_piece_at(o, section, (int64_t)raw->r_offset);
@@ -406,10 +428,8 @@ static bool is_merged(const struct piece *p)
 static void aim(struct object *o, struct ref *r)
 {
 	const struct symbol *s = r->sym;
-	int64_t rest;
+	int64_t rest = r->addend + r->bias;
 
-	if (__builtin_add_overflow(r->addend, r->bias, &rest))
-		rest = 0;
 	if (!s || s->shndx == SHN_UNDEF || s->shndx == SHN_ABS) {
 		r->off = rest;
 		return;
@@ -522,6 +542,9 @@ int lp_diff_read_object(struct object **out, const struct lp_diff_unit *unit, si
 	}
 	if (!rc) {
 		read_symbols(o);
+		rc = refuse_sizes(o, err);
+	}
+	if (!rc) {
 		read_pieces(o);
 		rc = read_all_relocs(o, err);
 	}

@@ -393,5 +393,8 @@ int main(int argc, char **argv)
 	}
 	if (!nr)
 		return 1;
+	for (int i = 0; i < n; i++)
+		free(found[i]);
+	free(found);
 	return _cmocka_run_group_tests("diff cases", tests, nr, NULL, NULL);
 }
