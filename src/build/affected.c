@@ -366,7 +366,7 @@ static void add_compile(struct lp_build *b, compile_vec *list, const struct lp_r
 
 static int compile_list(struct lp_build *b, compile_vec *list, struct lp_err *err)
 {
-	struct lp_compile_how how = {.map = b->map, .epoch = b->epoch, .jobs = b->jobs};
+	struct lp_compile_how how = {.map = b->map, .include = b->include, .epoch = b->epoch, .jobs = b->jobs};
 	int rc = list->nr ? lp_compile_all(list->items, list->nr, &how, &b->watch, err) : 0;
 	for (size_t i = 0; i < list->nr; i++)
 		lp_free(list->items[i].log);

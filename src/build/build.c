@@ -217,6 +217,7 @@ void lp_build_free(struct lp_build *b)
 	lp_free(b->tree);
 	lp_free(b->work);
 	lp_free(b->map);
+	lp_free(b->include);
 	lp_free(b->epoch);
 	lp_free(b->compiler);
 	lp_free(b->kept);

@@ -48,6 +48,8 @@ struct lp_build_opts {
 	size_t nr_targets;
 	const char *const *allow; /* lp_diff_input.allow */
 	size_t nr_allow;
+	const char *const *line_functions; /* lp_diff_input.line_functions */
+	size_t nr_line_functions;
 	unsigned jobs;				  /* compilers at a time; 0 = one for each processor */
 	bool clean;				  /* forget what the cache holds of this tree */
 	bool keep;				  /* keep the changed tree and the objects, too */

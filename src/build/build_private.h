@@ -59,10 +59,11 @@ struct lp_build {
 	unsigned jobs;
 
 	struct lp_cache cache;
-	char *tree;  /* where trees build: <cache>/here/tree/NAME */
-	char *work;  /* objects of ours */
-	char *map;   /* TREE=SRCDIR */
-	char *epoch; /* SOURCE_DATE_EPOCH of what is compiled twice */
+	char *tree;    /* where trees build: <cache>/here/tree/NAME */
+	char *work;    /* objects of ours */
+	char *map;     /* TREE=SRCDIR */
+	char *include; /* the directory with livepatch-patch.h */
+	char *epoch;   /* SOURCE_DATE_EPOCH of what is compiled twice */
 
 	LP_VEC(struct lp_tree_rename) renames; /* compilers, to their links */
 

@@ -70,6 +70,10 @@ void lp_compile_command(lp_env_vec *argv, const struct lp_compile *c, const stru
 	add_flags(argv, c->record);
 	for (size_t i = 0; source && i < LP_ARRAY_SIZE(sections); i++)
 		add(argv, sections[i]);
+	if (source && how->include) {
+		add(argv, "-idirafter");
+		add(argv, how->include);
+	}
 	add(argv, "-c");
 	add(argv, c->record->units.items[c->unit].source);
 	add(argv, "-o");

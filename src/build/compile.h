@@ -15,8 +15,9 @@ struct lp_compile {
 };
 
 struct lp_compile_how {
-	const char *map;   /* FROM=TO, or NULL: the prefix map of the recorded build */
-	const char *epoch; /* SOURCE_DATE_EPOCH where the record has none: __DATE__ is then the same on both sides */
+	const char *map;     /* FROM=TO, or NULL: the prefix map of the recorded build */
+	const char *include; /* searched last for headers; NULL = none */
+	const char *epoch;   /* SOURCE_DATE_EPOCH where the record has none: __DATE__ is then the same on both sides */
 	unsigned jobs;
 };
 

@@ -116,6 +116,8 @@ static int run_differ(struct lp_build *b, struct lp_changed_binary *c, struct lp
 		.compiler = b->compiler,
 		.allow = b->opts.allow,
 		.nr_allow = b->opts.nr_allow,
+		.line_functions = b->opts.line_functions,
+		.nr_line_functions = b->opts.nr_line_functions,
 	};
 	int rc = lp_diff_make(&c->diff, &in, err);
 	lp_free(units);

@@ -13,6 +13,7 @@
 #include "build/wrap.h"
 #include "patch/kpatch.h"
 
+#define PATCH_HEADER "livepatch-patch.h"
 #define CACHE_LAYOUT "livepatch build cache 1"
 
 static const char *base_name(const char *path)
@@ -298,6 +299,26 @@ static void link_named(const struct lp_build *b, const char *variable)
 	lp_free(program);
 }
 
+/* What a fix may include, in a directory of its own: beside the wrapper where that was built, in the prefix's include when
+ * installed. */
+static int place_header(struct lp_build *b, struct lp_err *err)
+{
+	static const char *const places[] = {PATCH_HEADER, "../../include/" PATCH_HEADER};
+	int rc = -ENOENT;
+	b->include = lp_sprintf("%s/include", b->cache.bin);
+	char *to = lp_sprintf("%s/" PATCH_HEADER, b->include), *dir = lp_strdup(b->wrapper);
+	strrchr(dir, '/')[1] = 0;
+	if (lp_make_dirs(b->include, err) == 0)
+		for (size_t i = 0; i < LP_ARRAY_SIZE(places) && rc < 0; i++) {
+			char *from = lp_sprintf("%s%s", dir, places[i]);
+			rc = lp_copy_file(from, to, err);
+			lp_free(from);
+		}
+	lp_free(dir);
+	lp_free(to);
+	return rc < 0 ? lp_fail(err, LP_EFILE, PATCH_HEADER " is not installed beside " LP_WRAP_PROGRAM) : 0;
+}
+
 int lp_build_make_links(struct lp_build *b, struct lp_err *err)
 {
 	static const char *const variables[] = {"CC", "CXX", "LD"};
@@ -309,5 +330,5 @@ int lp_build_make_links(struct lp_build *b, struct lp_err *err)
 	for (size_t i = 0; i < LP_ARRAY_SIZE(variables); i++)
 		link_named(b, variables[i]);
 	each_compiler(link_one_compiler, b);
-	return 0;
+	return place_header(b, err);
 }

@@ -65,6 +65,7 @@ static void build_environment(const struct lp_build *b, lp_env_vec *env, bool ch
 	if (changed) {
 		lp_env_set(env, LP_WRAP_SECTIONS, "1");
 		lp_env_set(env, LP_WRAP_EPOCH, b->epoch);
+		lp_env_set(env, LP_WRAP_INCLUDE, b->include);
 	}
 	lp_env_end(env);
 }

@@ -103,8 +103,13 @@ static void add_prefix_map(argv_vec *argv)
 static void add_section_flags(argv_vec *argv)
 {
 	static const char *const flags[] = {LP_SECTION_FLAGS};
+	const char *include = getenv(LP_WRAP_INCLUDE);
 	for (size_t i = 0; i < LP_ARRAY_SIZE(flags); i++)
 		add(argv, flags[i]);
+	if (include) {
+		add(argv, "-idirafter");
+		add(argv, include);
+	}
 }
 
 static void free_argv(argv_vec *argv)

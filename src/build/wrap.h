@@ -10,6 +10,7 @@
  *     LP_WRAP_RECORDS   where records go
  *     LP_WRAP_MAP       FROM=TO for -ffile-prefix-map, so that nothing compiled names the private copy
  *     LP_WRAP_SECTIONS  set: compile with one section per function and datum (the build of the changed tree)
+ *     LP_WRAP_INCLUDE   with LP_WRAP_SECTIONS: a directory with livepatch-patch.h, searched last
  *     LP_WRAP_EPOCH     the SOURCE_DATE_EPOCH of compilers, where there is none
  *     LP_WRAP_INNER     set by the wrapper: a driver runs its own linker; not recorded again
  *
@@ -23,6 +24,7 @@
 #define LP_WRAP_RECORDS "LIVEPATCH_CC_RECORDS"
 #define LP_WRAP_MAP "LIVEPATCH_CC_MAP"
 #define LP_WRAP_SECTIONS "LIVEPATCH_CC_SECTIONS"
+#define LP_WRAP_INCLUDE "LIVEPATCH_CC_INCLUDE"
 #define LP_WRAP_EPOCH "LIVEPATCH_CC_EPOCH"
 #define LP_WRAP_INNER "LIVEPATCH_CC_INNER"
 #define LP_WRAP_GUARD "--guard"

@@ -150,6 +150,8 @@ int verb_build(const struct args *a, struct lp_err *err)
 		.nr_targets = a->values[OPT_TARGET].nr,
 		.allow = a->values[OPT_ALLOW].items,
 		.nr_allow = a->values[OPT_ALLOW].nr,
+		.line_functions = a->values[OPT_LINE_FUNCTION].items,
+		.nr_line_functions = a->values[OPT_LINE_FUNCTION].nr,
 		.clean = a->on[OPT_CLEAN],
 		.keep = a->on[OPT_KEEP],
 		.interrupted = &interrupted,
