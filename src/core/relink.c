@@ -362,6 +362,26 @@ static int explain(const struct placing *p, const struct lp_kpatch_rela *rela, i
 			      lp_relink_symbol_name(p->r, rela->sym, name, sizeof name));
 }
 
+/* A compiler that makes a program takes a library's variable to be in reach: the linker would make a copy of it. */
+static bool wants_copy(const struct placing *p, const struct lp_reloc_howto *h, const struct lp_kpatch_rela *rela)
+{
+	const struct lp_relink_symbol *s = &p->b->symbols[rela->sym];
+	struct lp_elf_sym elf;
+	return h->formula == LP_RELOC_PC && s->kind == LP_RELINK_OUTSIDE &&
+	       lp_elf_symbol(p->r->k->elf, LP_SYMTAB, rela->sym, &elf) && elf.type == STT_OBJECT;
+}
+
+static int refuse_copy(const struct placing *p, const struct lp_kpatch_rela *rela, struct lp_err *err)
+{
+	char name[256];
+	return lp_fail(
+		err, LP_ERANGE,
+		"%s is a variable of a library, of which the program has no copy, and it lies too far away for the "
+		"way that the patch refers to it: compile the patch with -mno-direct-extern-access (gcc), "
+		"-fno-direct-access-external-data (clang) or -fPIC",
+		lp_relink_symbol_name(p->r, rela->sym, name, sizeof name));
+}
+
 static int apply_reloc(const struct placing *p, const struct lp_kpatch_rela *rela, uint8_t *bytes, lp_addr place,
 		       struct lp_err *err)
 {
@@ -379,6 +399,8 @@ static int apply_reloc(const struct placing *p, const struct lp_kpatch_rela *rel
 				(uint64_t)rela->addend - place;
 			rc = p->r->t->isa->reloc_store(h, bytes, value, err);
 		}
+		if (rc == -LP_ERANGE && wants_copy(p, h, rela))
+			rc = refuse_copy(p, rela, err);
 	}
 	return rc ? explain(p, rela, rc, err) : 0;
 }
@@ -392,7 +414,7 @@ static int apply_relocs(const struct placing *p, struct lp_err *err)
 		uint64_t at = p->b->places[rela.section];
 		if (at != NO_PLACE)
 			rc = apply_reloc(p, &rela, p->image + at + rela.offset, p->base + at + rela.offset, err);
-		else if (rela.section == p->r->k->hooks)
+		else if (p->r->k->hooks && rela.section == p->r->k->hooks)
 			rc = apply_reloc(p, &rela, p->hooks + rela.offset, 0, err);
 	}
 	return rc;

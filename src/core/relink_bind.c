@@ -294,7 +294,7 @@ int lp_relink_bind(struct lp_relink *r, struct lp_err *err)
 	struct lp_kpatch_rela rela;
 	int rc = 0;
 	while (rc == 0 && lp_kpatch_rela_next(r->k, &it, &rela))
-		if (lp_kpatch_is_own_section(r->k, rela.section) || rela.section == r->k->hooks)
+		if (lp_kpatch_is_own_section(r->k, rela.section) || (r->k->hooks && rela.section == r->k->hooks))
 			rc = bind_rela(r, &rela, err);
 	return rc;
 }

@@ -227,10 +227,11 @@ static int section_bytes(struct lp_kpatch *k, const char *name, size_t *index, c
 
 /* ---- relocations ---- */
 
+/* Section 0 is none, whatever its header says. */
 static bool is_table(const struct lp_kpatch *k, size_t i)
 {
 	const Elf64_Shdr *s = lp_elf_section(k->elf, i);
-	return s->sh_type == SHT_RELA;
+	return i && s->sh_type == SHT_RELA;
 }
 
 bool lp_kpatch_rela_next(const struct lp_kpatch *k, struct lp_kpatch_rela_iter *it, struct lp_kpatch_rela *out)
@@ -262,7 +263,7 @@ static int check_table(struct lp_kpatch *k, size_t i, struct lp_err *err)
 		return lp_fail(err, LP_EKPATCH, "%s: %s lies outside of the file", k->path, name);
 	if (s->sh_size % sizeof(Elf64_Rela) || (s->sh_entsize && s->sh_entsize != sizeof(Elf64_Rela)))
 		return lp_fail(err, LP_EKPATCH, "%s: %s is not a table of relocations", k->path, name);
-	if (s->sh_size && (!changed || !lp_elf_section_data(k->elf, changed, &len)))
+	if (s->sh_size && (!s->sh_info || !changed || !lp_elf_section_data(k->elf, changed, &len)))
 		return lp_fail(err, LP_EKPATCH, "%s: %s belongs to no section that has bytes", k->path, name);
 	if (s->sh_size && (!symbols || symbols->sh_type != SHT_SYMTAB))
 		return lp_fail(err, LP_EKPATCH, "%s: %s names no symbol table", k->path, name);

@@ -403,3 +403,12 @@ def test_a_livepatch_that_is_killed_while_a_hook_runs_takes_nothing_from_it(pie)
         assert counter(v) == 4242 and v.ask("answer 1") == "old one"
         lib.revert(v.pid, "--all", "--free", expect=None)
         assert not rooms(v)
+
+
+def test_a_library_s_variable_that_is_out_of_reach_is_named_with_the_remedy(pie):
+    source = "#include <stdio.h>\nint answer(int n, char *out, size_t size) { fflush(stderr); return snprintf(out, size, \"x\"); }"
+    with Victim(pie) as v:
+        error = refused(v, kpatchlib.make(source, pie))
+        assert error["code"] == "range" and "stderr" in error["message"] and "-mno-direct-extern-access" in error["message"]
+        apply(v, kpatchlib.make(source, pie, "-O2", "-fPIE", "-ffunction-sections", "-mno-direct-extern-access"))
+        assert v.ask("answer 1") == "x"

@@ -150,6 +150,8 @@ FILES = {
     "rela-of-nobits": lie(".rela.kpatch.info", info=1),
     "rela-of-nothing": lie(".rela.kpatch.info", info=99),
     "rela-of-itself": lie(".rela.kpatch.info", info=6),
+    "rela-of-section-0": lie(".rela.kpatch.info", info=0),
+    "rela-in-section-0": lie("", type=RELA, data=rela(BIG, 4), link=10, info=4),
     "rela-without-symbols": lie(".rela.kpatch.info", link=2),
     "rela-offset-huge": lie(".rela.kpatch.info", data=rela(BIG, 4)),
     "rela-at-the-end": lie(".rela.kpatch.info", data=rela(96, 4)),

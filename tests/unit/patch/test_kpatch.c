@@ -125,6 +125,7 @@ static const struct {
 	{"rela-size-huge", "outside"},
 	{"rela-of-nobits", "no section that has bytes"},
 	{"rela-of-nothing", "no section that has bytes"},
+	{"rela-of-section-0", "no section that has bytes"},
 	{"rela-without-symbols", "no symbol table"},
 	{"rela-offset-huge", "a relocation at offset"},
 	{"rela-at-the-end", "a relocation at offset"},
