@@ -151,7 +151,7 @@ static bool same_type(const struct ref *b, const struct ref *a)
 
 static bool same_global(const struct ref *b, const struct ref *a)
 {
-	int64_t off_b, off_a;
+	int64_t off_b = 0, off_a = 0;
 	const char *name_b = global_name(b, &off_b), *name_a = global_name(a, &off_a);
 
 	return name_b && name_a && off_b == off_a && !strcmp(name_b, name_a);
