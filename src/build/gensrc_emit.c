@@ -388,6 +388,25 @@ static void put_old(struct emitter *e)
 	lp_free(ends);
 }
 
+static bool has_section(const struct asm_file *f, const char *name)
+{
+	for (size_t i = 0; i < f->sections.nr; i++)
+		if (span_is(f->sections.items[i].name, name))
+			return true;
+	return false;
+}
+
+/* A file that is all new must say, too, that it needs no executable stack. */
+static void put_stack_note(struct emitter *e)
+{
+	static const char name[] = ".note.GNU-stack";
+	for (size_t i = 0; i < e->f->sections.nr; i++) {
+		const struct section *s = &e->f->sections.items[i];
+		if (span_is(s->name, name) && !has_section(e->c->old, name))
+			put_section(e, name, s->exec ? "x" : "", (struct span){"", 0});
+	}
+}
+
 int asm_emit(struct comparison *c, struct lp_buf *out, struct lp_gensrc_summary *sum)
 {
 	struct emitter e = {.c = c, .f = c->new, .out = out};
@@ -396,6 +415,7 @@ int asm_emit(struct comparison *c, struct lp_buf *out, struct lp_gensrc_summary 
 	put_variables(&e);
 	put_anonymous(&e);
 	put_aliases(&e);
+	put_stack_note(&e);
 	lp_vec_free(&e.queue);
 	if (sum)
 		*sum = e.sum;

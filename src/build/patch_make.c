@@ -51,7 +51,7 @@ static int stopped(const struct make *m)
 		       : 0;
 }
 
-/* ---- children: in our process group, so that the terminal's signals reach them ---- */
+/* ---- children ---- */
 
 struct child {
 	const char *argv[ARGS_MAX];
@@ -59,6 +59,7 @@ struct child {
 	const char *input; /* file for standard input, NULL = ours */
 	const char *dir;   /* NULL = here */
 	bool both;	   /* standard error goes where standard output goes */
+	bool group; /* a process group of its own: what it starts is ended with it, and it does not read the terminal */
 };
 
 static void arg(struct child *c, const char *word)
@@ -67,15 +68,15 @@ static void arg(struct child *c, const char *word)
 		c->argv[c->nr++] = word;
 }
 
-static int wait_for(struct make *m, pid_t pid)
+static int wait_for(struct make *m, pid_t pid, bool group)
 {
 	int status;
 	bool told = false;
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return lp_fail_sys(m->err, errno, "cannot wait for a child");
-		if (stopped(m) && !told) /* a signal to us alone: nobody told the child */
-			kill(pid, SIGTERM);
+		if (stopped(m) && !told) /* the signal may have been for us alone */
+			kill(group ? -pid : pid, SIGTERM);
 		told = true;
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -85,6 +86,7 @@ static int wait_for(struct make *m, pid_t pid)
 static int run(struct make *m, const struct child *c)
 {
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
 	pid_t pid;
 	posix_spawn_file_actions_init(&actions);
 	if (c->input)
@@ -93,11 +95,15 @@ static int run(struct make *m, const struct child *c)
 		posix_spawn_file_actions_adddup2(&actions, 1, 2);
 	if (c->dir)
 		posix_spawn_file_actions_addchdir_np(&actions, c->dir);
-	int error = posix_spawnp(&pid, c->argv[0], &actions, NULL, (char *const *)c->argv, environ);
+	posix_spawnattr_init(&attributes);
+	if (c->group)
+		posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+	int error = posix_spawnp(&pid, c->argv[0], &actions, &attributes, (char *const *)c->argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attributes);
 	if (error)
 		return lp_fail_sys(m->err, error, "cannot run %s", c->argv[0]);
-	int status = wait_for(m, pid);
+	int status = wait_for(m, pid, c->group);
 	int rc = stopped(m);
 	return rc ? rc : status;
 }
@@ -107,7 +113,7 @@ static int run(struct make *m, const struct child *c)
 static int run_make(struct make *m, const char *goal, const char *assignment)
 {
 	char *jobs = m->o->jobs ? lp_sprintf("-j%s", m->o->jobs) : NULL;
-	struct child c = {.both = true};
+	struct child c = {.both = true, .group = true};
 	arg(&c, "make");
 	if (!access("lpmakefile", F_OK)) {
 		arg(&c, "-f");
@@ -119,7 +125,8 @@ static int run_make(struct make *m, const char *goal, const char *assignment)
 	int rc = run(m, &c);
 	lp_free(jobs);
 	if (rc > 0)
-		return lp_fail(m->err, LP_EREMOTE, "make %s failed with status %d", goal ? goal : "", rc);
+		return lp_fail(m->err, LP_EREMOTE, "make%s%s failed with status %d", goal ? " " : "", goal ? goal : "",
+			       rc);
 	return rc;
 }
 

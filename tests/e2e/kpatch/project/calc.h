@@ -1,0 +1,2 @@
+int calc_add(int a, int b);
+int calc_uses(void);

@@ -1,0 +1,206 @@
+"""libcare-patch-make on a program with a library, and when something goes wrong: the sources are as they were, whatever happens."""
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import lib
+import pytest
+from kpatch_lib import EXAMPLES, build_id, elf_of, environment, example, sections, shell, tools
+
+PROJECT = EXAMPLES / "project"
+ORIGINAL, PATCHED = "line {} says 3 ({})", "line {} tells 103, {} ({})"
+
+
+def project():
+    directory = lib.scratch_directory() / "project"
+    shutil.copytree(PROJECT, directory)
+    return directory
+
+
+def make(directory, *args, expect=0, **env):
+    return shell(directory, " ".join(["libcare-patch-make", *map(str, args)]), expect=expect, **env)
+
+
+def patch_for(directory, name):
+    return directory / "patchroot" / f"{build_id(directory / 'lpmake' / name)}.kpatch"
+
+
+def sources(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.suffix in (".c", ".h", ".patch", ".rej", ".orig")}
+
+
+def untouched(directory, original=PROJECT):
+    return sources(directory) == sources(original) and not list(directory.glob("*lpmake.lock*")) + list(
+        directory.rglob("*.lpmakeorig"))
+
+
+@pytest.fixture(scope="module")
+def built():
+    directory = project()
+    return directory, make(directory, "-c", "-i", "fix-of-two", "-j", "2", "fix.patch")
+
+
+def test_a_program_and_its_library_are_patched_together(built):
+    directory, _ = built
+    with lib.Victim(directory / "lpmake" / "program") as victim:
+        assert victim.ask() == ORIGINAL.format(11, 1)
+        lib.livepatch("apply", "-p", victim.pid, patch_for(directory, "program"), patch_for(directory, "libcalc.so"))
+        assert victim.ask() == PATCHED.format(12, "and added", 2)
+        assert victim.ask() == PATCHED.format(13, "and added again", 3)
+        lib.revert(victim.pid)
+        assert victim.ask() == ORIGINAL.format(14, 4)
+
+
+def test_nothing_is_left_in_the_sources(built):
+    directory, _ = built
+    assert untouched(directory)
+    assert not (directory / "text_added.c").exists()
+
+
+def test_an_unchanged_file_adds_nothing_to_the_patch(built):
+    directory, _ = built
+    assert "kpatch" not in (directory / ".kpatch_main.s").read_text()
+    assert ".kpatch.data" in sections(elf_of(patch_for(directory, "program")))
+    assert ".kpatch.data" not in sections(elf_of(patch_for(directory, "libcalc.so")))
+
+
+def test_update_makes_the_patches_again_without_a_build(built):
+    directory, said = built
+    patch_for(directory, "program").unlink()
+    again = make(directory, "--update", "-i", "other")
+    assert "BUILDING" not in again and "MAKING PATCHES" in again
+    assert b'"id":"other"' in patch_for(directory, "program").read_bytes()
+
+
+def test_the_next_make_does_not_take_what_was_built_from_the_patch(built):
+    directory, _ = built
+    shell(directory, "make CC=gcc")
+    assert b"tells" not in (directory / "program").read_bytes()
+
+
+def test_a_patch_that_does_not_apply_is_an_error_and_leaves_nothing():
+    directory = project()
+    (directory / "fix.patch").write_text((PROJECT / "fix.patch").read_text().replace("return a + b;", "return a - b;"))
+    said = make(directory, "-i", "1", "fix.patch", expect=1)
+    assert "fix.patch does not apply" in said
+    (directory / "fix.patch").write_bytes((PROJECT / "fix.patch").read_bytes())
+    assert untouched(directory)
+
+
+def test_code_that_does_not_compile_is_an_error_and_leaves_nothing():
+    directory = project()
+    patch = (PROJECT / "fix.patch").read_text().replace("return a + b + 100;", "return a + b + nonsense;")
+    (directory / "fix.patch").write_text(patch)
+    said = make(directory, "-i", "1", "fix.patch", expect=1)
+    assert "nonsense" in said and "make failed with status 2" in said
+    shutil.copy(PROJECT / "fix.patch", directory)
+    assert untouched(directory)
+
+
+def test_a_changed_initial_value_is_refused_by_name():
+    directory = project()
+    (directory / "state.patch").write_text("--- a/text.c\n+++ b/text.c\n@@ -5 +5 @@\n-static int lines = 10;\n+static int lines = 20;\n")
+    said = make(directory, "-i", "1", "state.patch", expect=1)
+    assert "Variable lines was removed or changed? Patch requires adoptation" in said
+    (directory / "state.patch").unlink()
+    assert untouched(directory)
+
+
+def test_a_binary_without_a_build_id_is_named():
+    directory = project()
+    said = make(directory, "-i", "1", "fix.patch", expect=1, LDFLAGS="-Wl,--build-id=none")
+    assert f"{directory}/lpmake/program has no build-id" in said
+
+
+def test_a_build_id_can_be_given():
+    directory = project()
+    given = "0123456789abcdef0123456789abcdef01234567"
+    make(directory, "-i", "1", "-b", given, "fix.patch")
+    assert [path.name for path in (directory / "patchroot").glob("*.kpatch")] == [f"{given}.kpatch"]
+
+
+def test_directories_are_where_the_environment_says():
+    directory = project()
+    elsewhere = lib.scratch_directory()
+    make(directory, "-i", "1", "fix.patch", LPMAKE_ORIGINAL_DIR=f"{elsewhere}/a", LPMAKE_PATCHED_DIR=f"{elsewhere}/b",
+         LPMAKE_PATCHROOT=f"{elsewhere}/c")
+    assert (elsewhere / "c" / f"{build_id(elsewhere / 'a' / 'program')}.kpatch").exists()
+    assert not (directory / "lpmake").exists() and not (directory / "patchroot").exists()
+
+
+@pytest.mark.parametrize("args", [["fix.patch"], ["-i", "''", "fix.patch"], ["-i", "two\\ words", "fix.patch"]])
+def test_an_id_is_needed_and_must_be_one(args):
+    assert "Invalid patch-id!" in make(project(), *args, expect=1)
+
+
+def test_a_makefile_with_spaces_where_tabs_belong_is_makes_to_complain_about():
+    directory = example("foo.c", "bar.c", "makefile")
+    (directory / "makefile").write_text((EXAMPLES / "makefile").read_text().replace("\t", "    "))
+    shell(directory, "diff -up foo.c bar.c > foo.patch || :")
+    said = make(directory, "-i", "0001", "foo.patch", expect=1)
+    assert "missing separator" in said and "make failed with status 2" in said
+    assert (directory / "foo.c").read_bytes() == (EXAMPLES / "foo.c").read_bytes()
+
+
+# ---- interrupted where the sources are changed
+
+HOOK = """
+[ "$KPATCH_STAGE" = patched ] || exit 0
+echo > reached
+exec cat hold
+"""
+
+
+class Held:
+    """libcare-patch-make, stopped by the makefile while the patched code is being built."""
+
+    def __init__(self, directory):
+        (directory / "hook.sh").write_text(HOOK)
+        os.mkfifo(directory / "hold")
+        self.process = subprocess.Popen([tools() / "libcare-patch-make", "-i", "1", "fix.patch"], cwd=directory,
+                                        env=environment(BUILD_HOOK="sh hook.sh"), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0)
+        lib.wait_for((directory / "reached").exists, "the build of the patched code")
+        assert b"tells" in (directory / "text.c").read_bytes()
+
+    def end(self, signum, everybody):
+        makes = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        os.kill(self.process.pid, signum)
+        for make in makes if everybody else []:
+            with suppress(ProcessLookupError):
+                os.killpg(int(make), signum)
+        output, _ = self.process.communicate(timeout=lib.PATIENCE)
+        return self.process.returncode, output
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("everybody", [True, False])
+def test_a_signal_puts_the_sources_back(signum, everybody):
+    directory = project()
+    status, said = Held(directory).end(signum, everybody)
+    assert status == 128 + signum
+    assert "interrupted by signal" in said
+    assert untouched(directory)
+
+
+def test_after_a_kill_the_next_run_puts_the_sources_back_first():
+    directory = project()
+    (directory / "empty.h").write_text("")
+    Held(directory).end(signal.SIGKILL, everybody=True)
+    assert (directory / "text_added.c").exists()
+    said = make(directory, "-i", "1", "fix.patch")
+    assert "an earlier run was killed: 4 source files put back" in said
+    assert patch_for(directory, "program").exists()
+    (directory / "empty.h").unlink()
+    assert untouched(directory)
+
+
+def test_two_runs_in_one_tree_do_not_mix():
+    directory = project()
+    held = Held(directory)
+    assert "another libcare-patch-make is at work" in make(directory, "-i", "1", "fix.patch", expect=1)
+    held.end(signal.SIGTERM, everybody=True)
+    assert untouched(directory)
