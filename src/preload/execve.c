@@ -47,8 +47,6 @@
 #define DEFAULT_SOCKET "/var/run/libcare.sock"
 #define PUBLIC __attribute__((visibility("default")))
 
-extern char **environ;
-
 /* The search along PATH is the C library's.  dlsym() takes locks and memory: once, early. */
 static int (*real_execvpe)(const char *, char *const[], char *const[]);
 

@@ -15,21 +15,18 @@
 #define ACK_MS 500
 #define QUEUE_BYTES (4 << 20) /* some ten thousand events that we were too slow for */
 
-struct message {
-	struct nlmsghdr nl;
-	struct cn_msg cn;
-	uint32_t payload[32];
-} __attribute__((aligned(NLMSG_ALIGNTO)));
-
 static int subscribe(int fd)
 {
-	struct message m = {.cn = {.id = {CN_IDX_PROC, CN_VAL_PROC}, .len = sizeof(uint32_t)}};
-	m.nl.nlmsg_len = NLMSG_LENGTH(sizeof m.cn + sizeof(uint32_t));
-	m.nl.nlmsg_type = NLMSG_DONE;
-	m.nl.nlmsg_pid = (uint32_t)getpid();
-	uint32_t op = PROC_CN_MCAST_LISTEN;
-	memcpy((char *)&m.cn + sizeof m.cn, &op, sizeof op);
-	return send(fd, &m, m.nl.nlmsg_len, 0) < 0 ? -errno : 0;
+	const uint32_t op = PROC_CN_MCAST_LISTEN;
+	const struct cn_msg cn = {.id = {CN_IDX_PROC, CN_VAL_PROC}, .len = sizeof op};
+	const struct nlmsghdr nl = {.nlmsg_len = NLMSG_LENGTH(sizeof cn + sizeof op),
+				    .nlmsg_type = NLMSG_DONE,
+				    .nlmsg_pid = (uint32_t)getpid()};
+	char message[NLMSG_LENGTH(sizeof cn + sizeof op)] = {0};
+	memcpy(message, &nl, sizeof nl);
+	memcpy(message + NLMSG_HDRLEN, &cn, sizeof cn);
+	memcpy(message + NLMSG_HDRLEN + sizeof cn, &op, sizeof op);
+	return send(fd, message, sizeof message, 0) < 0 ? -errno : 0;
 }
 
 /* The event in one netlink message, copied out because nothing aligns it; false when it is something else. */

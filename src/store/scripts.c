@@ -12,8 +12,6 @@
 
 #include "base/fdio.h"
 
-extern char **environ;
-
 static int reap(pid_t child)
 {
 	int status = 0;

@@ -200,7 +200,7 @@ static int serve_late(const struct server *s, int fd, pid_t pid)
 
 static bool number(const char *text, int *out)
 {
-	uint64_t n;
+	uint64_t n = 0;
 	if (!text || (strcmp(text, "0") != 0 && !parse_decimal(text, INT32_MAX, &n)))
 		return false;
 	*out = text[0] == '0' ? 0 : (int)n;
