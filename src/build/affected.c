@@ -359,9 +359,14 @@ typedef LP_VEC(struct lp_compile) compile_vec;
 static void add_compile(struct lp_build *b, compile_vec *list, const struct lp_record *r, size_t unit, const char *what,
 			size_t index, char **object)
 {
+	lp_free(*object);
 	*object = lp_sprintf("%s/%s-%zu.o", b->work, what, index);
 	char *log = lp_sprintf("%s/%s-%zu.log", b->work, what, index);
-	lp_vec_push(list, ((struct lp_compile){.record = r, .unit = unit, .object = *object, .log = log}));
+	lp_vec_push(list, ((struct lp_compile){.record = r,
+					       .unit = unit,
+					       .indirect = b->units.items[index].indirect,
+					       .object = *object,
+					       .log = log}));
 }
 
 static int compile_list(struct lp_build *b, compile_vec *list, struct lp_err *err)
@@ -372,6 +377,40 @@ static int compile_list(struct lp_build *b, compile_vec *list, struct lp_err *er
 		lp_free(list->items[i].log);
 	lp_vec_free(list);
 	return rc;
+}
+
+static bool refers_far(struct lp_build *b, size_t unit)
+{
+	struct lp_elf *e = NULL;
+	bool far = false;
+	if (!b->units.items[unit].after_file || lp_elf_open(&e, b->units.items[unit].after_file, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < b->binaries.nr && !far; i++) {
+		const struct lp_changed_binary *c = &b->binaries.items[i];
+		for (size_t k = 0; k < c->uses.nr && !far; k++)
+			far = c->uses.items[k].unit == unit && lp_build_refers_far(e, c->original);
+	}
+	lp_elf_close(e);
+	return far;
+}
+
+/* Once more, through the GOT, while the changed tree is still in its place. */
+static int compile_far(struct lp_build *b, struct lp_err *err)
+{
+	compile_vec list = {0};
+	char *scratch = lp_sprintf("%s/indirect.log", b->work);
+	for (size_t i = 0; i < b->units.nr; i++) {
+		struct lp_affected *a = &b->units.items[i];
+		if (!a->after || a->is_removed || !refers_far(b, i))
+			continue;
+		a->indirect = lp_compiler_indirect(a->after, scratch, &b->watch);
+		if (!a->indirect)
+			continue;
+		add_compile(b, &list, a->after, a->after_unit, "after", i, &a->after_file);
+		a->compile_before = a->linked && a->linked->record;
+	}
+	lp_free(scratch);
+	return compile_list(b, &list, err);
 }
 
 int lp_build_compile_after(struct lp_build *b, struct lp_err *err)
@@ -391,7 +430,8 @@ int lp_build_compile_after(struct lp_build *b, struct lp_err *err)
 			rc = save_raw(b, &b->after, a->linked, "after", i, &a->after_file, err);
 	}
 	int compiled = compile_list(b, &list, err);
-	return rc < 0 ? rc : compiled;
+	rc = rc < 0 ? rc : compiled;
+	return rc < 0 ? rc : compile_far(b, err);
 }
 
 int lp_build_compile_before(struct lp_build *b, struct lp_err *err)

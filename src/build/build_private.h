@@ -18,6 +18,7 @@ struct lp_affected {
 	const struct lp_record *after; /* its compilation in the changed tree; NULL: none was recorded */
 	size_t after_unit;
 	bool compile_before, compile_after; /* with section flags, into a file of ours */
+	const char *indirect;		    /* not NULL: it refers to data too far away: indirect.c */
 	bool is_removed;
 	char *before_file, *after_file; /* the two objects, once they are there; NULL = none */
 	struct lp_elf *before_elf, *after_elf;
@@ -89,6 +90,9 @@ int lp_build_make_links(struct lp_build *b, struct lp_err *err); /* cache.bin */
 int lp_build_original(struct lp_build *b, struct lp_err *err);
 int lp_build_apply(struct lp_build *b, struct lp_err *err);
 int lp_build_changed(struct lp_build *b, struct lp_err *err);
+
+/* indirect.c: does the object refer to what only libraries define, in a way that does not reach them? */
+bool lp_build_refers_far(const struct lp_elf *object, struct lp_elf *original);
 
 /* affected.c: which units, in which binaries; their objects */
 int lp_build_find_targets(struct lp_build *b, struct lp_err *err);

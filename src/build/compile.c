@@ -74,6 +74,8 @@ void lp_compile_command(lp_env_vec *argv, const struct lp_compile *c, const stru
 		add(argv, "-idirafter");
 		add(argv, how->include);
 	}
+	if (source && c->indirect)
+		add(argv, c->indirect);
 	add(argv, "-c");
 	add(argv, c->record->units.items[c->unit].source);
 	add(argv, "-o");
@@ -155,6 +157,18 @@ int lp_compile_all(const struct lp_compile *units, size_t nr, const struct lp_co
 	lp_free(prepared);
 	lp_free(runs);
 	return rc;
+}
+
+const char *lp_compiler_indirect(const struct lp_record *r, const char *scratch, const struct lp_watch *watch)
+{
+	static const char *const words[] = {"-mno-direct-extern-access", "-fno-direct-access-external-data"};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(words); i++) {
+		const char *argv[] = {r->compiler, words[i], "-Werror", "-fsyntax-only", "-x", "c", "/dev/null", NULL};
+		struct lp_run run = {.argv = argv, .log = scratch};
+		if (lp_run_all(&run, 1, 1, watch, NULL) == 0 && run.status == 0)
+			return words[i];
+	}
+	return NULL;
 }
 
 char *lp_compiler_version(const struct lp_record *r, const char *scratch, const struct lp_watch *watch)

@@ -10,6 +10,7 @@
 struct lp_compile {
 	const struct lp_record *record;
 	size_t unit;
+	const char *indirect; /* one more word, lp_compiler_indirect()'s; NULL = none */
 	char *object; /* where it goes */
 	char *log;
 };
@@ -28,6 +29,8 @@ int lp_compile_all(const struct lp_compile *units, size_t nr, const struct lp_co
 		   const struct lp_watch *watch, struct lp_err *err);
 /* Would compiling it so give what the build already made?  True for assembler, and when the command has the flags itself. */
 bool lp_compile_is_needless(const struct lp_record *r, size_t unit);
+/* The option that sends references to other objects' data through the GOT; NULL when this compiler has none. */
+const char *lp_compiler_indirect(const struct lp_record *r, const char *scratch, const struct lp_watch *watch);
 /* First line of what the unit's compiler says about its version; NULL when it says nothing. */
 char *lp_compiler_version(const struct lp_record *r, const char *scratch, const struct lp_watch *watch);
 
