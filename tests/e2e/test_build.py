@@ -95,6 +95,16 @@ def test_a_new_file_is_compiled_and_linked_into_the_patch(two_files):
         assert victim.ask() == "original 1 500105"
 
 
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_data_of_a_library_that_the_original_does_not_use_is_reached(compiler):
+    project = Project("two-files", command=f"make CC={compiler}").build()
+    with running(project) as victim:
+        apply(victim, only_patch(project.patch(
+            ("work.c", "#include \"work.h\"\n", "#include \"work.h\"\nextern char *program_invocation_short_name;\n"),
+            ("work.c", '"original"', "program_invocation_short_name"))))
+        assert victim.ask() == "prog 1 115"
+
+
 def test_a_member_of_a_static_library_is_found_by_its_bytes_when_two_have_one_name(livepatch):
     project = Project("static-library").build()
     with running(project) as victim:
