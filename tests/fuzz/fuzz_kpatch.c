@@ -1,7 +1,7 @@
 /*
  * The reader of .kpatch files: any bytes give a patch or a sentence; what it
- * promises about a patch (patch/kpatch.c, top) holds; and what a builder writes
- * is read back the same.
+ * promises about a patch (patch/kpatch.c, top) holds; what a builder writes is
+ * read back the same; and placed near an image, it is code and data of its room.
  */
 #include "fuzz.h"
 
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/vec.h"
+#include "core/relink.h"
 #include "patch/kpatch.h"
 #include "patch/patch.h"
 
@@ -94,6 +95,97 @@ static void check_round_trip(const struct lp_kpatch *k)
 	lp_buf_free(&out);
 }
 
+/* ---- placing it near an image that is all made up ---- */
+
+#define BIAS UINT64_C(0x7f0000000000)
+#define BASE UINT64_C(0x7f0000800000)
+
+static struct lp_image image;
+
+/* One segment of code at 0x400000, and the build-id that the corpus is for. */
+static void make_image(void)
+{
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Phdr segments[3];
+		uint32_t note[3];
+		uint8_t owner[4], id[20];
+	} file = {
+		.header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+			   .e_type = ET_DYN,
+			   .e_machine = EM_X86_64,
+			   .e_version = EV_CURRENT,
+			   .e_ehsize = sizeof(Elf64_Ehdr),
+			   .e_phentsize = sizeof(Elf64_Phdr),
+			   .e_phnum = 3},
+		.segments = {{.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = 0x400000, .p_memsz = 0x10000},
+			     {.p_type = PT_NOTE, .p_filesz = 36, .p_memsz = 36, .p_align = 4},
+			     {.p_type = PT_TLS, .p_vaddr = 0x401000, .p_memsz = 0x100, .p_align = 8}},
+		.note = {4, 20, NT_GNU_BUILD_ID},
+		.owner = "GNU",
+	};
+	struct lp_build_id id;
+	file.header.e_phoff = (uint64_t)((uint8_t *)file.segments - (uint8_t *)&file);
+	file.segments[1].p_offset = (uint64_t)((uint8_t *)file.note - (uint8_t *)&file);
+	require(lp_build_id_parse("0123456789abcdef0123456789abcdef01234567", &id));
+	memcpy(file.id, id.bytes, sizeof file.id);
+	image = (struct lp_image){.name = "prog", .path = "/prog", .bias = BIAS};
+	require(lp_elf_from_bytes(&image.elf, &file, sizeof file, "prog", NULL) == 0);
+}
+
+static int images(struct lp_target *t, const struct lp_image **out, size_t *nr, struct lp_err *err)
+{
+	*out = &image;
+	*nr = 1;
+	return 0;
+}
+
+static int tls_offset(struct lp_target *t, size_t at, uint64_t value, int64_t *out, struct lp_err *err)
+{
+	*out = -(int64_t)value;
+	return 0;
+}
+
+static int no_symbol(void *arg, const char *name, lp_addr *addr, uint64_t *size, struct lp_err *err)
+{
+	return 0;
+}
+
+static const struct lp_target_ops ops = {.images = images, .tls_offset = tls_offset};
+
+static void check_contents(const struct lp_relink *r)
+{
+	struct lp_range room = {BASE, BASE + lp_relink_span(r)};
+	for (size_t i = 0; i < r->functions.nr; i++) {
+		const struct lp_relink_function *f = &r->functions.items[i];
+		require(f->new_body.start >= room.start && f->new_body.end <= room.end && f->name);
+	}
+	for (size_t i = 0; i < r->hooks.nr; i++)
+		require(lp_range_has(room, r->hooks.items[i].function));
+}
+
+static void check_placing(const struct lp_kpatch *k)
+{
+	struct lp_target t = {.ops = &ops, .isa = lp_isa_of(EM_X86_64), .label = (char *)"it"};
+	struct lp_relink_earlier earlier = {.find = no_symbol};
+	struct lp_relink *r;
+	struct lp_err err = {0};
+	if (!t.isa || lp_relink_open(&r, k, &t, &earlier, &err) < 0)
+		return;
+	struct lp_room_request room;
+	uint8_t *bytes = lp_alloc(lp_relink_span(r)), *source = lp_alloc(k->len);
+	lp_relink_room(r, BASE, &room);
+	if (lp_relink_link(r, BASE, bytes, &err) == 0) {
+		check_contents(r);
+		lp_relink_source(r, BASE, source);
+		touch(source, k->len);
+	}
+	touch(bytes, lp_relink_span(r));
+	lp_free(bytes);
+	lp_free(source);
+	lp_relink_close(r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct lp_kpatch *k;
@@ -107,6 +199,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_relocations(k);
 	check_tables(k);
 	check_round_trip(k);
+	if (!image.elf)
+		make_image();
+	check_placing(k);
 	lp_kpatch_free(k);
 	return 0;
 }

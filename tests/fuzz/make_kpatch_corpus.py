@@ -44,6 +44,8 @@ class Patch:
             ".symtab": [SYMTAB, 0, 0, self.symtab, None, 11, 5, 8, 24],
             ".strtab": [STRTAB, 0, 0, self.strings, None, 0, 0, 1, 0],
             ".shstrtab": [STRTAB, 0, 0, b"", None, 0, 0, 1, 0],
+            ".rela.livepatch.hooks": [RELA, 0, 0, struct.pack("<QQq", 8, 2 << 32 | 1, 0), None, 10, 9, 8, 24],
+            ".rela.kpatch.data": [RELA, 0, 0, b"", None, 10, 5, 8, 24],
         }
         self.header = {"id": b"CVE-1", "build_id": b"0123456789abcdef0123456789abcdef01234567", "offset": 504, "total": None,
                        "phnum": 0, "type": 1, "shnum": None, "libcare": False}
@@ -70,7 +72,7 @@ class Patch:
         image += bytes(-len(image) % 8)
         h = self.header
         image[:64] = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", h["type"], 62, 1, 0, 0, len(image), 0, 64, 56, h["phnum"],
-                                 64, len(self.rows) if h["shnum"] is None else h["shnum"], len(self.rows) - 1)
+                                 64, len(self.rows) if h["shnum"] is None else h["shnum"], list(self.rows).index(".shstrtab"))
         return bytes(image) + headers
 
     def file(self):
@@ -184,6 +186,18 @@ FILES = {
     "hook-unknown": lie(".livepatch.hooks", data=struct.pack("<QQ", 9, 0)),
     "hooks-odd": lie(".livepatch.hooks", data=bytes(17)),
 }
+
+
+for kind in range(52):  # every type, with something in it, something undefined and weak, and something thread-local
+    p = Patch()
+    p.set(".kpatch.data", data=bytes(64))
+    p.symtab = p.symtab[:24 * 5] + struct.pack("<IBBHQQ", 3, 0x22, 0, 0, 0, 0) + struct.pack("<IBBHQQ", 1, 6, 0, 1, 4, 4)
+    p.set(".symtab", data=p.symtab)
+    p.set(".rela.kpatch.data", data=rela(0, 2, kind) + rela(16, 5, kind, -4) + rela(32, 6, kind, -4) + rela(48, 0, kind))
+    FILES[f"type-{kind}"] = p.file()
+    for symbol_index, word in ((2, "own"), (5, "undefined"), (6, "tls")):
+        p.set(".rela.kpatch.data", data=rela(8, symbol_index, kind, -4))
+        FILES[f"type-{kind}-{word}"] = p.file()
 
 
 def main():
