@@ -43,6 +43,7 @@
 
 #include "base/bits.h"
 #include "base/log.h"
+#include "core/functions.h"
 
 #define CHUNK (1u << 20)
 #define MEMO 8192			/* entries; a power of two */
@@ -55,6 +56,7 @@
 #define FRAME_MAX (UINT64_C(8) << 10)	/* how far a pointer to a local points up, nearly always */
 #define CLUSTER_GAP (UINT64_C(64) << 20)
 #define CLUSTERS 6
+#define OWNERS_MAX 8
 #define PLACES_MAX 4 /* return addresses above a kept stack pointer that may be the one to resume at */
 #define FRAMES_MAX 256
 #define BLOCK 256		  /* bytes that a control block keeps registers in, around the stack pointer */
@@ -108,7 +110,7 @@ static const struct lp_range *at_or_below(const struct lp_range *ranges, size_t 
 }
 
 /* Lengths of a call on x86 are 2 to 7; where instructions have one length, no other decodes. */
-static bool follows_call(struct lp_parked *k, lp_addr v)
+static bool is_behind_call(struct lp_parked *k, lp_addr v)
 {
 	uint8_t code[8];
 	struct lp_insn in;
@@ -118,6 +120,13 @@ static bool follows_call(struct lp_parked *k, lp_addr v)
 		if (k->t->isa->insn(code + sizeof code - n, n, v - n, &in) && in.len == n && in.is_call)
 			return true;
 	return false;
+}
+
+/* A function pointer may have a call before it too: of the function before, which ends in one that does not return. */
+static bool follows_call(struct lp_parked *k, lp_addr v)
+{
+	struct lp_range f;
+	return is_behind_call(k, v) && !(lp_function_around(k->t, v, &f) && f.start == v);
 }
 
 static bool is_return(struct lp_parked *k, uint64_t word)
@@ -330,8 +339,10 @@ static void consider(struct lp_parked *k, lp_addr at, lp_addr sp, bool disguised
 	c.has_pc = is_return(k, kept(k, &c, pc_place(k, disguised)));
 	if (disguised && !c.has_pc)
 		return;
-	if (!c.has_pc && !count_returns(k, (struct lp_range){sp, sp + RESUME_REACH}, a->range))
+	unsigned nr = c.has_pc ? 0 : count_returns(k, (struct lp_range){sp, sp + RESUME_REACH}, a->range);
+	if (!c.has_pc && !nr)
 		return;
+	c.is_lone = nr == 1;
 	c.on_stack = !disguised && count_returns(k, (struct lp_range){at - RESUME_REACH / 2, at + RESUME_REACH / 2},
 						 home->range) >= 2;
 	if (c.on_stack && home == a && sp > at && sp - at < FRAME_MAX)
@@ -378,6 +389,50 @@ static void find_contexts(struct lp_parked *k, lp_addr at, size_t len)
 		if (may_be_sp(k, v))
 			consider(k, at + i, v, true);
 	}
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const lp_addr *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+static size_t count_equal(const lp_addr *sorted, size_t nr, lp_addr v)
+{
+	size_t lo = 0, hi = nr;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (sorted[mid] < v)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (hi = lo; hi < nr && sorted[hi] == v && hi - lo <= OWNERS_MAX;)
+		hi++;
+	return hi - lo;
+}
+
+/*
+ * A number may look like a return address, and then every pointer to just
+ * below it like the stack pointer of something suspended.  Where one return
+ * address is all there is, and many say that it is theirs, it is a number.
+ */
+static void drop_numbers(struct lp_parked *k)
+{
+	LP_VEC(lp_addr) sps = {0};
+	size_t left = 0;
+	for (size_t i = 0; i < k->contexts.nr; i++)
+		if (k->contexts.items[i].is_lone)
+			lp_vec_push(&sps, kept(k, &k->contexts.items[i], LP_CONTEXT_NEAR));
+	if (sps.nr)
+		qsort(sps.items, sps.nr, sizeof *sps.items, by_number);
+	for (size_t i = 0; i < k->contexts.nr; i++) {
+		const struct lp_context *c = &k->contexts.items[i];
+		if (!c->is_lone || count_equal(sps.items, sps.nr, kept(k, c, LP_CONTEXT_NEAR)) <= OWNERS_MAX)
+			k->contexts.items[left++] = *c;
+	}
+	k->contexts.nr = left;
+	lp_vec_free(&sps);
 }
 
 /* ---- the search ---- */
@@ -430,6 +485,7 @@ void lp_parked_search(struct lp_parked *k)
 	if (k->pages.nr)
 		each_chunk(k, find_contexts);
 	drop_registers(k);
+	drop_numbers(k);
 	reserve(k);
 	k->at_ns = now_ns();
 	k->cost_ns = k->at_ns - began;
@@ -645,6 +701,7 @@ struct walk {
 	struct lp_frame frames[FRAMES_MAX];
 	size_t nr;
 	bool whole;	   /* it came to an end */
+	lp_addr missed;	   /* ... or went on outside of the stack */
 	lp_addr resume_at; /* the word that it starts from; 0 = beside the stack pointer */
 	enum quality quality;
 };
@@ -655,12 +712,20 @@ static bool is_code(const struct lp_parked *k, lp_addr v)
 	return r && v < r->end;
 }
 
+/* `shift`: the stack is walked as if it lay that much higher, and frames are told as they lie. */
 static enum quality walk_from(struct lp_parked *k, const struct lp_context *c, lp_addr pc, lp_addr sp, lp_addr fp,
-			      struct walk *w)
+			      uint64_t shift, struct walk *w)
 {
-	struct lp_suspended s = {.pc = pc, .sp = sp, .fp = fp, .stack = c->stack, .bytes = c->bytes};
+	struct lp_suspended s = {.pc = pc,
+				 .sp = sp + shift,
+				 .fp = fp,
+				 .stack = {c->stack.start + shift, c->stack.end + shift},
+				 .bytes = c->bytes};
 	int rc = k->t->ops->unwind_suspended(k->t, &s, w->frames, FRAMES_MAX, &w->nr, NULL);
 	w->whole = rc >= 0;
+	w->missed = s.missed;
+	for (size_t i = 0; i < w->nr; i++)
+		w->frames[i].sp -= shift;
 	if (w->nr < 2)
 		return rc == -ENOENT ? TABLELESS : BOGUS;
 	const struct lp_frame *next = &w->frames[1];
@@ -673,15 +738,14 @@ static bool walk_with(struct lp_parked *k, const struct lp_context *c, lp_addr p
 {
 	if (fp && (fp % 8 || fp < sp || fp >= c->stack.end))
 		return false;
-	enum quality q = walk_from(k, c, pc, sp, fp, w);
+	enum quality q = walk_from(k, c, pc, sp, fp, 0, w);
 	w->quality = q > w->quality ? q : w->quality;
 	return q == GOOD;
 }
 
 /* The frame pointer is among the registers that were saved: beside the stack pointer or below the return address. */
-static bool walk_at(struct lp_parked *k, const struct lp_context *c, lp_addr pc, lp_addr sp, struct walk *w)
+static bool walk_in_place(struct lp_parked *k, const struct lp_context *c, lp_addr pc, lp_addr sp, struct walk *w)
 {
-	w->quality = BOGUS;
 	if (walk_with(k, c, pc, sp, 0, w))
 		return true;
 	for (int i = 0; i <= 2 * LP_CONTEXT_NEAR; i++)
@@ -693,6 +757,35 @@ static bool walk_at(struct lp_parked *k, const struct lp_context *c, lp_addr pc,
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Some switchers run all coroutines on one stack and copy the frames of those
+ * that wait away; saved frame pointers then lead to where the frames ran, which
+ * is told beside the address of the copy.
+ */
+static void walk_as_copy(struct lp_parked *k, const struct lp_context *c, lp_addr pc, lp_addr sp, struct walk *w)
+{
+	struct walk *other = lp_alloc(sizeof *other);
+	for (int i = 0; i <= 2 * LP_CONTEXT_NEAR; i++) {
+		lp_addr ran_at = c->near[i];
+		const struct lp_parked_area *a = area_of(k, ran_at);
+		if (ran_at % 8 || !a || !a->is_stack || lp_range_has(a->range, c->sp))
+			continue;
+		other->quality = walk_from(k, c, pc, sp, 0, ran_at - c->sp, other);
+		other->resume_at = w->resume_at;
+		if (other->quality > w->quality || (other->quality == GOOD && other->nr > w->nr))
+			*w = *other;
+	}
+	lp_free(other);
+}
+
+static void walk_at(struct lp_parked *k, const struct lp_context *c, lp_addr pc, lp_addr sp, struct walk *w)
+{
+	w->quality = BOGUS;
+	w->whole = false;
+	if (!walk_in_place(k, c, pc, sp, w) || !w->whole)
+		walk_as_copy(k, c, pc, sp, w);
 }
 
 /*
@@ -740,6 +833,8 @@ static enum lp_verdict verdict_of(struct lp_parked *k, const struct lp_context *
 	const struct lp_frame *f = w->frames;
 	if (w->quality != GOOD)
 		return w->quality == TABLELESS || c->disguised ? LP_UNSETTLED : LP_IDLE;
+	if (w->resume_at && c->at >= c->sp && c->at < w->resume_at)
+		return LP_IDLE; /* a list's link in freed memory: no stack pointer is kept below what it leads to */
 	if (slot == w->resume_at)
 		return LP_GUILTY;
 	for (size_t i = 1; i < w->nr; i++) {
@@ -751,7 +846,10 @@ static enum lp_verdict verdict_of(struct lp_parked *k, const struct lp_context *
 			return f[i].pc == (lp_get64(c->bytes + (slot - c->sp)) & k->t->isa->code_bits) ? LP_GUILTY
 												       : LP_IDLE;
 	}
-	return w->whole || slot - f[w->nr - 1].sp > LONE ? LP_IDLE : LP_UNSETTLED;
+	if (w->whole || slot - f[w->nr - 1].sp > LONE)
+		return LP_IDLE;
+	/* a copy of frames that ran elsewhere, and no word of where beside it: left over */
+	return w->missed && area_of(k, w->missed) != area_of(k, c->sp) ? LP_IDLE : LP_UNSETTLED;
 }
 
 /*

@@ -27,6 +27,7 @@ struct lp_context {
 	bool disguised;	     /* by setjmp() */
 	bool has_pc;	     /* the code address is kept beside it */
 	bool on_stack;	     /* it lies among return addresses: true only as long as that stack is in use itself */
+	bool is_lone;	     /* one return address is all that speaks for it */
 	/* as of the last look */
 	bool live;
 	uint64_t near[2 * LP_CONTEXT_NEAR + 1]; /* the word itself in the middle; what may not be read is 0 */

@@ -81,6 +81,7 @@ struct lp_suspended {
 	lp_addr pc, sp, fp;    /* fp (frame pointer) 0 = not known */
 	struct lp_range stack; /* all of it is in `bytes` */
 	const uint8_t *bytes;
+	lp_addr missed; /* out: where the walk would have gone on, outside of the copy; 0 = nowhere */
 };
 struct lp_frame {
 	lp_addr pc, sp;
@@ -163,7 +164,7 @@ struct lp_target_ops {
 			  struct lp_err *err);
 	/* frames[0] is where s stands; reads no other stack.  Returns the count when the walk came to its end, negative
 	 * when it broke off (-ENOENT: at once, for want of an unwind table); *nr is the count in either case. */
-	int (*unwind_suspended)(struct lp_target *t, const struct lp_suspended *s, struct lp_frame *frames, size_t max,
+	int (*unwind_suspended)(struct lp_target *t, struct lp_suspended *s, struct lp_frame *frames, size_t max,
 				size_t *nr, struct lp_err *err);
 	bool (*jmpbuf)(struct lp_target *t, struct lp_jmpbuf *out); /* false: nothing is disguised, or not known how */
 };

@@ -188,6 +188,7 @@ struct lp_walk_from {
 	lp_addr pc, sp, fp;    /* fp (frame pointer) 0 = not known */
 	struct lp_range stack; /* what `bytes` is a copy of */
 	const uint8_t *bytes;
+	lp_addr missed; /* out: where it would have gone on, outside of the copy; 0 = nowhere */
 };
 struct lp_walk_frame {
 	lp_addr pc, sp;
@@ -195,8 +196,8 @@ struct lp_walk_frame {
 /* As lp_unwind(), from there: frames[0] is pc and sp themselves, each next one where the one before returns to.  Reads no
  * other stack.  Returns the count, or negative when the walk breaks off (-ENOENT: at once, for want of an unwind table);
  * `nr` counts what was found in either case. */
-int lp_unwind_from(struct lp_proc *p, const struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max,
-		   size_t *nr, struct lp_err *err);
+int lp_unwind_from(struct lp_proc *p, struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max, size_t *nr,
+		   struct lp_err *err);
 
 /* How the C library disguises the stack pointer and code address that setjmp() stores: rotated right by `rotate`, the
  * word is the address exclusive-or `key`.  False when that is not known. */

@@ -51,6 +51,7 @@ struct lp_walk {
 	size_t stack_len;
 	const struct lp_stopped *thread; /* one of the two */
 	const struct lp_walk_from *from;
+	lp_addr missed; /* a word that it wanted and that could not be read: what looks like its end is none */
 };
 
 /* Where a stub is, or could be. */
@@ -102,7 +103,7 @@ struct lp_proc {
 
 	Dwfl *dwfl;
 	LP_VEC(struct lp_known_code) known; /* code without an image that can be unwound all the same */
-	const struct lp_walk *unwinding;
+	struct lp_walk *unwinding;
 };
 
 /* ---- attach.c ---- */

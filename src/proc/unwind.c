@@ -90,14 +90,16 @@ static bool copied(const struct lp_walk *w, Dwarf_Addr at)
 static bool read_word(Dwfl *dwfl, Dwarf_Addr at, Dwarf_Word *out, void *arg)
 {
 	struct lp_proc *p = arg;
-	const struct lp_walk *w = p->unwinding;
+	struct lp_walk *w = p->unwinding;
 	if (copied(w, at)) {
 		*out = lp_get64(w->stack_bytes + (at - w->stack.start));
 		return true;
 	}
-	if ((!p->paused || w->from) && lp_stack_bounds(p, at))
-		return false;
-	return lp_mem_read(p, at, out, sizeof *out, NULL) == 0;
+	bool may = (p->paused && !w->from) || !lp_stack_bounds(p, at);
+	if (may && lp_mem_read(p, at, out, sizeof *out, NULL) == 0)
+		return true;
+	w->missed = at;
+	return false;
 }
 
 static bool set_thread_registers(Dwfl_Thread *thread, const struct lp_stopped *t)
@@ -171,7 +173,7 @@ static int take_frame(Dwfl_Frame *frame, void *arg)
 	return DWARF_CB_OK;
 }
 
-static int walk(struct lp_proc *p, const struct lp_walk *w, struct frames *f)
+static int walk(struct lp_proc *p, struct lp_walk *w, struct frames *f)
 {
 	p->unwinding = w;
 	int rc = dwfl_getthread_frames(p->dwfl, w->thread ? w->thread->tid : p->pid, take_frame, f);
@@ -193,7 +195,8 @@ int lp_unwind(struct lp_proc *p, int tid, lp_addr *frames, size_t max, struct lp
 	if (rc < 0)
 		return rc;
 	struct frames f = {lp_alloc(max * sizeof *f.at), 0, max};
-	rc = walk(p, &(struct lp_walk){t->stack, t->stack_bytes, t->stack_len, t, NULL}, &f);
+	struct lp_walk w = {.stack = t->stack, .stack_bytes = t->stack_bytes, .stack_len = t->stack_len, .thread = t};
+	rc = walk(p, &w, &f);
 	for (size_t i = 0; i < f.nr; i++)
 		frames[i] = f.at[i].pc;
 	lp_free(f.at);
@@ -220,25 +223,28 @@ static bool has_table(struct lp_proc *p, lp_addr pc)
 	return true;
 }
 
-int lp_unwind_from(struct lp_proc *p, const struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max,
-		   size_t *nr, struct lp_err *err)
+int lp_unwind_from(struct lp_proc *p, struct lp_walk_from *from, struct lp_walk_frame *frames, size_t max, size_t *nr,
+		   struct lp_err *err)
 {
 	*nr = 0;
 	int rc = lp_unwind_prepare(p, err);
 	if (rc < 0)
 		return rc;
 	struct frames f = {frames, 0, max};
-	rc = walk(
-		p,
-		&(struct lp_walk){from->stack, from->bytes, (size_t)(from->stack.end - from->stack.start), NULL, from},
-		&f);
+	struct lp_walk w = {.stack = from->stack,
+			    .stack_bytes = from->bytes,
+			    .stack_len = (size_t)(from->stack.end - from->stack.start),
+			    .from = from};
+	rc = walk(p, &w, &f);
 	*nr = f.nr;
-	if (rc == DWARF_CB_OK)
+	from->missed = w.missed;
+	/* libdw takes a return address that it cannot read for the end of the stack. */
+	if (rc == DWARF_CB_OK && !w.missed)
 		return (int)f.nr;
 	if (f.nr < 2 && !has_table(p, from->pc))
 		return lp_fail(err, ENOENT, "there is no unwind table for the code at " LP_ADDR, from->pc);
 	return lp_fail(err, LP_EBUSY, "the stack at " LP_ADDR " cannot be unwound beyond frame %zu: %s", from->sp, f.nr,
-		       why_not(rc));
+		       rc == DWARF_CB_OK ? "it goes on in other memory" : why_not(rc));
 }
 
 void lp_unwind_forget(struct lp_proc *p)

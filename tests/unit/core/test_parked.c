@@ -36,6 +36,7 @@ static struct lp_thread thread;
 static struct lp_frame frames[8];
 static size_t nr_frames;
 static bool breaks_off, tableless;
+static lp_addr missed;
 static bool heap_is_gone;
 static struct lp_jmpbuf disguise;
 
@@ -92,12 +93,13 @@ static int model_own_memory(struct lp_target *t, void (*found)(void *, const str
 	return 0;
 }
 
-static int model_unwind(struct lp_target *t, const struct lp_suspended *s, struct lp_frame *out, size_t max, size_t *nr,
+static int model_unwind(struct lp_target *t, struct lp_suspended *s, struct lp_frame *out, size_t max, size_t *nr,
 			struct lp_err *err)
 {
 	out[0] = (struct lp_frame){s->pc, s->sp};
 	memcpy(out + 1, frames, nr_frames * sizeof *frames);
 	*nr = nr_frames + 1;
+	s->missed = missed;
 	return tableless ? -ENOENT : breaks_off ? -LP_EBUSY : (int)*nr;
 }
 
@@ -133,6 +135,7 @@ static struct fake *model(struct lp_parked *k)
 	f->threads = &thread;
 	f->nr_threads = 1;
 	nr_frames = 0;
+	missed = 0;
 	breaks_off = tableless = heap_is_gone = false;
 	disguise = (struct lp_jmpbuf){0};
 	*k = (struct lp_parked){.t = &f->target};
@@ -383,6 +386,23 @@ static void code_without_unwind_tables_leaves_it_unsettled(void **state)
 	end(f, &k);
 }
 
+static void frames_that_were_copied_away_by_nobody_known_are_remains(void **state)
+{
+	struct lp_parked k;
+	struct fake *f = model(&k);
+	suspend(HEAP + 0x40);
+	frames[0] = (struct lp_frame){BEHIND_OTHER, RESUME + 0x20};
+	nr_frames = 1;
+	breaks_off = true;
+	missed = HEAP + 0x800; /* where they ran; this is not it */
+	assert_int_equal(judge(&k), LP_IDLE);
+	missed = STACK + 0x800;
+	lp_parked_free(&k);
+	k = (struct lp_parked){.t = &f->target};
+	assert_int_equal(judge(&k), LP_UNSETTLED);
+	end(f, &k);
+}
+
 static void a_walk_that_leads_out_of_the_code_at_once_began_at_the_wrong_place(void **state)
 {
 	struct lp_parked k;
@@ -447,6 +467,7 @@ int main(void)
 		cmocka_unit_test(a_word_that_the_walk_steps_over_is_stale),
 		cmocka_unit_test(a_word_above_the_end_of_the_walk_is_another_stacks),
 		cmocka_unit_test(code_without_unwind_tables_leaves_it_unsettled),
+		cmocka_unit_test(frames_that_were_copied_away_by_nobody_known_are_remains),
 		cmocka_unit_test(a_walk_that_leads_out_of_the_code_at_once_began_at_the_wrong_place),
 		cmocka_unit_test(a_register_kept_beside_the_stack_pointer_is_no_other_context),
 		cmocka_unit_test(a_walk_that_meets_a_thread_is_that_threads_past),
