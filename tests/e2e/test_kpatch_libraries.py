@@ -58,6 +58,30 @@ int lib_answer(int n)
         assert v.ask("ask 1") == "8 -3" and [b - a for a, b in zip(before, state(v))] == [21, 201, 2001, 0, 0]
 
 
+TLS = """
+extern __thread int lib_tls __attribute__((visibility("hidden"))), lib_tls_static __attribute__((visibility("hidden")));
+int lib_answer(int n) { return lib_tls += n, lib_tls_static += n; }
+"""
+
+
+@pytest.mark.parametrize("model", ["global-dynamic", "local-dynamic"])
+def test_thread_local_variables_of_a_library_are_reached_in_both_dynamic_models(built, model):
+    program, library = built
+    fix = kpatchlib.make(TLS, library, *PIC, f"-ftls-model={model}")
+    with Victim(program) as v:
+        before = state(v)
+        apply(v, fix)
+        assert v.ask("ask 5").split()[0] == str(before[1] + 5)
+        assert state(v)[:2] == [before[0] + 5, before[1] + 5]
+
+
+def test_a_static_model_that_nothing_in_the_process_uses_is_refused(built):
+    program, library = built
+    with Victim(program) as v:
+        error = apply(v, kpatchlib.make(TLS, library, *PIC, "-ftls-model=initial-exec"), "--json", expect=lib.REFUSED).error
+        assert error["code"] == "reloc" and "thread pointer" in error["message"]
+
+
 @pytest.fixture
 def fixes(built):
     program, library = built
