@@ -28,7 +28,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz demo bench lint format cross install clean help
+.PHONY: build setup test unit sweep fuzz demo bench replay lint format cross install clean help
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA)
@@ -65,6 +65,11 @@ bench: ## measure the pause, the cost of a patched call, ten thousand patches
 	@scripts/setup build bench
 	@$(MAKE) --no-print-directory MODE=rel build
 	@bench/run build/rel
+
+replay: ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
+	@scripts/setup build bench
+	@$(MAKE) --no-print-directory MODE=rel build
+	@bench/cve-replay --work build/replay --out bench/results build/rel
 
 lint: ## formatting, clang-tidy, layers, headers alone, forbidden words, shell scripts
 	@scripts/setup build lint

@@ -1,11 +1,24 @@
 """The replay, from the command line."""
 import argparse
+import sys
 from pathlib import Path
 
-from . import make, redis
+from . import live, make, redis, report
 from .source import Package
 
-DESCRIPTION = """For each security patch of the package's series: build the program before it, make a live patch of the diff."""
+DESCRIPTION = """Replay the security fixes of a Debian source package as live patches of a server under load.
+
+For each security patch of the package's series, in order:
+
+  make  build the program as it was before the patch, with the package's own build; have `livepatch build` make a live patch
+        of the diff for that very program, once with nothing kept, once with the original kept
+  live  run the regression tests that the fix brings against a server of the unpatched program; start another one, put load
+        on it, apply the live patch, run the tests again, revert and re-apply it a few times under load, run the tests
+        after the last revert
+
+A fix that cannot be applied to a process may have an adapted form in bench/cve_replay/adapted, which is made and used when
+`livepatch build` refuses the original.  The result is a table and a JSON file in --out.
+"""
 
 
 def numbers(text):
@@ -14,11 +27,14 @@ def numbers(text):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=DESCRIPTION)
-    parser.add_argument("--work", type=Path, required=True, help="directory for the sources, builds and patches")
-    parser.add_argument("--only", type=numbers, action="append", help="the Nth security patches (N or N-M)")
-    parser.add_argument("--stage", choices=("make", "live", "all"), default="all")
-    parser.add_argument("build", type=Path)
+    parser = argparse.ArgumentParser(prog="cve-replay", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True,
+                        help="directory for sources, builds and patches; what is there is used again")
+    parser.add_argument("--only", type=numbers, action="append", metavar="N[-M]", help="only these of the security patches")
+    parser.add_argument("--stage", choices=("make", "live", "report", "all"), default="all", help="only this half")
+    parser.add_argument("--out", type=Path, help="directory for the table and the JSON file")
+    parser.add_argument("build", type=Path, help="Meson build directory of livepatch")
     return parser.parse_args()
 
 
@@ -32,3 +48,8 @@ def main():
     adapted = {int(p.name[:2]): p for p in sorted(redis.ADAPTED.glob("*.diff"))}
     if options.stage in ("make", "all"):
         make.make_all(package, work, tool, redis, wanted, adapted)
+    if options.stage in ("live", "all"):
+        live.play_all(package, work, tool, redis, wanted)
+    if options.out:
+        print(report.write(package, work, options.out, redis, live.ROUNDS))
+    sys.exit(0)
