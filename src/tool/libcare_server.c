@@ -42,9 +42,10 @@
 
 #define CONNECTIONS_MAX 128
 #define CHILDREN_MAX 32
-#define REQUEST_MS 5000 /* from connecting to the end of the request */
-#define EXEC_MS 5000	/* from "I am watching" to the exec */
-#define ENTRY_MS 10000	/* from the exec to the entry point: loading, constructors */
+#define CHILDREN_OF_USER_MAX 8 /* of a user who may only ask for his own programs */
+#define REQUEST_MS 5000	       /* from connecting to the end of the request */
+#define EXEC_MS 5000	       /* from "I am watching" to the exec */
+#define ENTRY_MS 10000	       /* from the exec to the entry point: loading, constructors */
 #define ENTRY_PATIENCE_MS 200
 #define LATE_MS 2000 /* how long objects are waited for when the program cannot be held */
 #define LATE_STEP_MS 5
@@ -60,6 +61,7 @@ struct connection {
 struct child {
 	pid_t pid;
 	bool program; /* started by run */
+	uid_t uid;    /* who asked */
 };
 
 struct server {
@@ -245,7 +247,7 @@ static int serve(const struct server *s, int fd, struct lp_wire_words *w)
 	return status;
 }
 
-static pid_t fork_child(struct server *s, bool program)
+static pid_t fork_child(struct server *s, bool program, uid_t uid)
 {
 	pid_t parent = getpid();
 	out_flush();
@@ -260,7 +262,7 @@ static pid_t fork_child(struct server *s, bool program)
 		lp_close(s->listener);
 		lp_close(s->signals);
 	} else if (pid > 0) {
-		lp_vec_push(&s->children, ((struct child){pid, program}));
+		lp_vec_push(&s->children, ((struct child){pid, program, uid}));
 	}
 	return pid;
 }
@@ -273,9 +275,9 @@ static void close_others(struct server *s, int fd)
 			lp_close(s->connections[i].fd);
 }
 
-static void delegate(struct server *s, int fd, struct lp_wire_words *w)
+static void delegate(struct server *s, int fd, uid_t uid, struct lp_wire_words *w)
 {
-	pid_t pid = fork_child(s, false);
+	pid_t pid = fork_child(s, false, uid);
 	if (pid == 0) {
 		close_others(s, fd);
 		if (!is_start(w)) /* a program that waits goes on when we die: the sooner the better */
@@ -327,7 +329,7 @@ static void run(struct server *s, int client, struct lp_wire_words *w)
 	}
 	struct timeval patience = {ENTRY_MS / 1000, 0};
 	setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	pid_t pid = fork_child(s, true);
+	pid_t pid = fork_child(s, true, geteuid());
 	if (pid == 0) {
 		close_others(s, -1);
 		lp_close(ends[0]);
@@ -340,7 +342,7 @@ static void run(struct server *s, int client, struct lp_wire_words *w)
 		snprintf(descriptor, sizeof descriptor, "%d", ends[1]);
 		char word[] = "execve";
 		struct lp_wire_words start = {.nr = 3, .items = {word, number_text, descriptor}};
-		delegate(s, ends[0], &start);
+		delegate(s, ends[0], geteuid(), &start);
 		snprintf(text, sizeof text, "%d\n", (int)pid);
 		answer(client, w, EXIT_DONE, text);
 	} else {
@@ -398,20 +400,29 @@ static void stop(struct server *s, int client, const struct lp_wire_words *w)
 	s->stop = true;
 }
 
+static size_t workers_of(const struct server *s, uid_t uid)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s->children.nr; i++)
+		n += !s->children.items[i].program && s->children.items[i].uid == uid;
+	return n;
+}
+
 /* Root and our own user may ask for everything; anybody who is let in by the socket's mode may have his own process
  * patched as it starts. */
-static bool may(const struct connection *c, const struct lp_wire_words *w)
+static bool may(const struct server *s, const struct connection *c, const struct lp_wire_words *w)
 {
 	int pid;
 	if (c->peer.uid == 0 || c->peer.uid == geteuid())
 		return true;
-	return is_start(w) && w->nr >= 2 && number(w->items[1], &pid) && pid == c->peer.pid;
+	return workers_of(s, c->peer.uid) < CHILDREN_OF_USER_MAX && is_start(w) && w->nr >= 2 &&
+	       number(w->items[1], &pid) && pid == c->peer.pid;
 }
 
 static void carry_out(struct server *s, const struct connection *c, struct lp_wire_words *w)
 {
 	const char *command = w->items[0];
-	if (!may(c, w))
+	if (!may(s, c, w))
 		answer(c->fd, w, EXIT_REFUSED, "libcare-server: you may not ask for that\n");
 	else if (strcmp(command, "storage") == 0)
 		set_storage(s, c->fd, w);
@@ -422,7 +433,7 @@ static void carry_out(struct server *s, const struct connection *c, struct lp_wi
 	else if (strcmp(command, "stop") == 0)
 		stop(s, c->fd, w);
 	else
-		delegate(s, c->fd, w);
+		delegate(s, c->fd, c->peer.uid, w);
 }
 
 static void hang_up(struct connection *c)
@@ -454,12 +465,18 @@ static void take(struct connection *c)
 	}
 }
 
+/* When there is none, that of the one who has kept us waiting the longest; NULL when all wait for us. */
 static struct connection *free_connection(struct server *s)
 {
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		if (s->connections[i].fd < 0)
-			return &s->connections[i];
-	return NULL;
+	struct connection *oldest = NULL;
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		struct connection *c = &s->connections[i];
+		if (c->fd < 0)
+			return c;
+		if (!c->complete && (!oldest || c->deadline < oldest->deadline))
+			oldest = c;
+	}
+	return oldest;
 }
 
 static void greet(struct server *s)
@@ -469,6 +486,8 @@ static void greet(struct server *s)
 	int fd = c ? accept4(s->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
 	if (fd < 0)
 		return;
+	if (c->fd >= 0)
+		hang_up(c);
 	c->fd = fd;
 	c->request.len = 0;
 	c->complete = false;

@@ -111,12 +111,12 @@ class Server:
 
     def connection(self):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        s.settimeout(lib.PATIENCE)
         try:
             s.connect("\0" + self.socket[1:] if self.socket.startswith("@") else self.socket)
         except OSError:
             s.close()
             raise
+        s.settimeout(lib.PATIENCE)
         return s
 
     def ask(self, *words, **kwargs):
