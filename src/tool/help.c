@@ -31,8 +31,9 @@ static void print_option(const struct option_row *o)
 		snprintf(letter, sizeof letter, "-%c,", o->letter);
 	int used = snprintf(NULL, 0, "  %s --%s%s%s", letter, o->word, o->argument ? " " : "",
 			    o->argument ? o->argument : "");
-	out_printf("  %s --%s%s%s%*s", letter, o->word, o->argument ? " " : "", o->argument ? o->argument : "",
-		   HELP_INDENT > used ? HELP_INDENT - used : 1, "");
+	bool fits = used < HELP_INDENT;
+	out_printf("  %s --%s%s%s%s%*s", letter, o->word, o->argument ? " " : "", o->argument ? o->argument : "",
+		   fits ? "" : "\n", fits ? HELP_INDENT - used : HELP_INDENT, "");
 	print_wrapped(o->sentence);
 }
 
