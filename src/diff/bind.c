@@ -222,7 +222,7 @@ static void complete(const struct piece *p, const struct symbol *s, struct origi
 		o->type = s->type == STT_GNU_IFUNC ? STT_GNU_IFUNC : STT_FUNC;
 	else
 		o->type = STT_OBJECT;
-	if (!o->size)
+	if (!o->size && p->kind != PIECE_CODE)
 		o->size = s->size ? s->size : p->end - s->value;
 }
 

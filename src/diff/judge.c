@@ -38,8 +38,31 @@ static void judge_variable(struct lp_diff *d, const struct piece *p)
 			       "the initialiser of variable %s changed: %s", p->name, p->why);
 }
 
+/* What ran when the program started, and what the dynamic linker asked once. */
+static void judge_runs_once(struct lp_diff *d, const struct piece *list)
+{
+	bool at_end = !strncmp(list->name, ".fini", 5) || !strncmp(list->name, ".dtors", 6);
+
+	for (size_t i = 0; i < list->refs.nr && !at_end; i++) {
+		const struct piece *p = list->refs.items[i].to;
+		if (p && p->kind == PIECE_CODE && p->twin && p->changed && !lp_diff_is_initialiser(p->name))
+			lp_diff_refuse(d, REFUSE_INIT, p->name, unit_name(p), "constructor %s changed: %s", p->name,
+				       p->why);
+	}
+}
+
+static bool is_resolver(const struct piece *p)
+{
+	return p->kind == PIECE_CODE && p->sym && p->sym->type == STT_GNU_IFUNC;
+}
+
 static void judge_twin(struct lp_diff *d, const struct piece *p)
 {
+	if (p->kind == PIECE_INIT)
+		judge_runs_once(d, p);
+	if (is_resolver(p) && p->changed)
+		lp_diff_refuse(d, REFUSE_RESOLVER, p->name, unit_name(p), "the resolver of %s changed: %s", p->name,
+			       p->why);
 	if (holds_values(p) && p->kind != p->twin->kind)
 		lp_diff_refuse(d, REFUSE_DATA_KIND, p->name, unit_name(p), "%s is %s, and was %s", p->name,
 			       kind_text(p->kind), kind_text(p->twin->kind));
@@ -59,7 +82,7 @@ static void judge_twin(struct lp_diff *d, const struct piece *p)
 
 static bool in_linker_set(const struct piece *p)
 {
-	return p->section && lp_diff_is_linker_set(p->obj->sections[p->section].name);
+	return p->section && p->kind != PIECE_CODE && lp_diff_is_linker_set(p->obj->sections[p->section].name);
 }
 
 static void judge_new(struct lp_diff *d, const struct piece *p)
@@ -67,6 +90,9 @@ static void judge_new(struct lp_diff *d, const struct piece *p)
 	if (p->kind == PIECE_INIT)
 		lp_diff_refuse(d, REFUSE_INIT, p->name, unit_name(p),
 			       "%s has static initialisation (%s) that it did not have", unit_name(p), p->name);
+	else if (is_resolver(p))
+		lp_diff_refuse(d, REFUSE_RESOLVER, p->name, unit_name(p), "%s is a new function with a resolver",
+			       p->name);
 	else if (in_linker_set(p))
 		lp_diff_refuse(d, REFUSE_LINKER_SET, p->name, unit_name(p), "%s is a new member of the linker set %s",
 			       p->name, p->obj->sections[p->section].name);
@@ -162,7 +188,7 @@ static bool is_wanted_by(struct lp_elf *e, const char *name)
 	struct lp_elf_sym s;
 
 	for (size_t at = 0; lp_elf_symbol_by_name(e, LP_SYMTAB, name, &at, &s);)
-		if (s.shndx == SHN_UNDEF && s.bind != STB_LOCAL)
+		if (s.bind != STB_LOCAL) /* undefined, or a copy of its own of what is inline */
 			return true;
 	return false;
 }

@@ -145,7 +145,8 @@ static bool replace(struct lp_diff *d, struct piece *p)
 		refuse_place(d, p, state);
 		if (state != ORIGIN_FOUND)
 			continue;
-		r.origin.size = size_of_entry(p->twin, old);
+		if (!r.origin.size) /* as linked it may be shorter: branches within one section are */
+			r.origin.size = size_of_entry(p->twin, old);
 		lp_vec_push(&d->replaced, r);
 		any = true;
 	}
