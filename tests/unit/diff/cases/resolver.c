@@ -1,6 +1,8 @@
 // flags: -O1
 // compiler: gcc
 // expect: function-changed chosen
+// expect: function-new two
+// expect: function-removed one
 // refuse: changed-resolver chosen
 // The function that the dynamic linker asks has the names of the asked and of the answer.
 static int one(int x)
