@@ -787,15 +787,15 @@ static int refuse_anchors(struct comparison *c)
 
 /* ---- functions ---- */
 
+/* The mark is in a comment, so it is looked for in the lines from the first statement to the last. */
 static bool adapted(const struct asm_file *f, const struct atom *a)
 {
 	static const char mark[] = "KPGENSRC_ADAPTED";
-	for (size_t i = 0; i < a->statements.nr; i++) {
-		size_t line = statement_of(f, a, i)->line;
-		for (size_t l = line ? line - 1 : 0; l <= line + 1 && l < f->lines.nr; l++)
-			if (memmem(f->lines.items[l].s, f->lines.items[l].n, mark, sizeof mark - 1))
-				return true;
-	}
+	if (!a->statements.nr)
+		return false;
+	for (size_t l = statement_of(f, a, 0)->line; l <= statement_of(f, a, a->statements.nr - 1)->line; l++)
+		if (memmem(f->lines.items[l].s, f->lines.items[l].n, mark, sizeof mark - 1))
+			return true;
 	return false;
 }
 

@@ -178,6 +178,8 @@ static void put_section_of(struct emitter *e, const struct section *s)
 	struct span none = {"", 0};
 	if (s->exec)
 		put_section(e, ".kpatch.text", "ax", s->group);
+	else if (span_is(s->name, ".livepatch.hooks"))
+		put_section(e, ".livepatch.hooks", "aw", none);
 	else if (s->write)
 		put_section(e, ".kpatch.data", "aw", none);
 	else if (span_starts(s->name, ".gcc_except_table"))

@@ -42,6 +42,8 @@ static uint64_t flags_of(const char *name, const Elf64_Shdr *s)
 	for (size_t i = 0; i < LP_ARRAY_SIZE(constant); i++)
 		if (!strcmp(name, constant[i]))
 			return SHF_ALLOC;
+	if (!strncmp(name, ".livepatch", 10)) /* for us alone */
+		return 0;
 	return s->sh_flags & (SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR);
 }
 
