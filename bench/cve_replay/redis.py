@@ -26,6 +26,13 @@ NOT_RUN = (
 )
 
 
+# What a reader of the table would ask.
+NOTES = {
+    "CVE-2025-27151": "the code is part of the program, but only runs when it is started as redis-check-aof: no server shows it",
+    "CVE-2026-81934": "src/tls.c is empty in a build without BUILD_TLS=yes",
+}
+
+
 def needs_clean_build(diff):
     """redis's makefiles build the libraries below deps once and do not look at them again."""
     return "+++ b/deps/" in diff or "/deps/lua/src/" in diff

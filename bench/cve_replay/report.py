@@ -103,11 +103,12 @@ HEAD = ("| # | fix | live patch | functions | s, cold | s, warm | before | patch
         "| pause, µs: median / most | verdict |")
 
 
-def notes(entries):
+def notes(entries, known):
     """What the table has no room for."""
     lines = []
     for e in entries:
         live = e.get("live") or {}
+        lines += [f"- {e['number']}: {known[c]}" for c in e["cves"] if c in known]
         for refusal in e.get("refusals", []):
             lines.append(f"- {e['number']}: `livepatch build` refuses: {refusal.get('code')} {refusal.get('name', '')}: "
                          f"{refusal.get('message', '')}")
@@ -164,7 +165,7 @@ def write(package, work, out, profile, rounds):
     m = about["machine"]
     lines = [f"# The security fixes of {about['package']} {about['version']} as live patches", "", summary(entries), "",
              HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *map(row, entries), "",
-             LEGEND.format(whole=statistics.median(wholes) if wholes else 0, rounds=rounds), "", *notes(entries), "",
+             LEGEND.format(whole=statistics.median(wholes) if wholes else 0, rounds=rounds), "", *notes(entries, profile.NOTES), "",
              f"Made with `bench/cve-replay`, {about['date']}; `{about['build']}`; {m['compiler']}; Linux {m['kernel']}, "
              f"{m['cpus']} CPUs ({m['cpu']})."]
     (out / f"{name}.md").write_text("\n".join(lines) + "\n")
