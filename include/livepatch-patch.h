@@ -67,8 +67,8 @@ struct livepatch_hook {
 	int (*function)(void);
 };
 
-#define LIVEPATCH_HOOK_2_(number, fn, unique)                                                                          \
-	static const struct livepatch_hook livepatch_hook_##unique##_##fn                                              \
+#define LIVEPATCH_HOOK_2_(number, fn, unique)                             \
+	static const struct livepatch_hook livepatch_hook_##unique##_##fn \
 		__attribute__((section(".livepatch.hooks"), used, aligned(8))) = {number, fn}
 #define LIVEPATCH_HOOK_(number, fn, unique) LIVEPATCH_HOOK_2_(number, fn, unique)
 
@@ -79,8 +79,8 @@ struct livepatch_hook {
 
 /* ---- shadow variables ---- */
 
-#define LIVEPATCH_SHADOW_ID(a, b, c, d, n)                                                                             \
-	((uint64_t)(uint8_t)(a) << 56 | (uint64_t)(uint8_t)(b) << 48 | (uint64_t)(uint8_t)(c) << 40 |                  \
+#define LIVEPATCH_SHADOW_ID(a, b, c, d, n)                                                            \
+	((uint64_t)(uint8_t)(a) << 56 | (uint64_t)(uint8_t)(b) << 48 | (uint64_t)(uint8_t)(c) << 40 | \
 	 (uint64_t)(uint8_t)(d) << 32 | (uint32_t)(n))
 
 #define LIVEPATCH_SHADOW_BUCKETS 4096u

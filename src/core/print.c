@@ -25,13 +25,10 @@ const char *lp_write_kind_name(enum lp_write_kind k)
 
 const char *lp_room_kind_name(enum lp_room_kind k)
 {
-	static const char *const names[] = {[LP_ROOM_OBJECT] = "object",
-					    [LP_ROOM_FILE] = "file",
-					    [LP_ROOM_MEMORY] = "memory",
-					    [LP_ROOM_ISLANDS] = "islands",
-					    [LP_ROOM_HANDLE] = "dlopen",
-					    [LP_ROOM_PATCH] = "patch",
-					    [LP_ROOM_SOURCE] = "source"};
+	static const char *const names[] = {
+		[LP_ROOM_OBJECT] = "object",   [LP_ROOM_FILE] = "file",	    [LP_ROOM_MEMORY] = "memory",
+		[LP_ROOM_ISLANDS] = "islands", [LP_ROOM_HANDLE] = "dlopen", [LP_ROOM_PATCH] = "patch",
+		[LP_ROOM_SOURCE] = "source"};
 	return (unsigned)k < LP_ARRAY_SIZE(names) ? names[k] : "unknown";
 }
 

@@ -506,7 +506,8 @@ static int take_meta(struct lp_kpatch *k, json_t *meta, struct lp_err *err)
 		return lp_fail(err, LP_EVERSION, "%s: .livepatch.meta is of version %lld, and this livepatch knows 1",
 			       k->path, (long long)json_integer_value(version));
 	/* A store writes the level of what it holds into the header. */
-	if (!k->level && json_is_integer(level) && json_integer_value(level) >= 0 && json_integer_value(level) <= UINT32_MAX)
+	if (!k->level && json_is_integer(level) && json_integer_value(level) >= 0 &&
+	    json_integer_value(level) <= UINT32_MAX)
 		k->level = (uint32_t)json_integer_value(level);
 	int rc = meta_id(k, meta, err);
 	rc = rc ? rc : meta_build_id(k, meta, err);

@@ -31,14 +31,13 @@ int lp_kpatch_check_id(const char *id, struct lp_err *err)
 void lp_kpatch_short_id(const char *id, char out[8])
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
-	memset(out, 0, SHORT_ID + 1);
-	if (strlen(id) <= SHORT_ID) {
-		memcpy(out, id, strlen(id));
-		return;
-	}
 	for (const char *c = id; *c; c++)
 		h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-	snprintf(out, SHORT_ID + 1, "%07x", (unsigned)(h & 0xfffffff));
+	memset(out, 0, SHORT_ID + 1); /* of a short id, the rest of the field is zeros */
+	if (strlen(id) <= SHORT_ID)
+		snprintf(out, SHORT_ID + 1, "%s", id);
+	else
+		snprintf(out, SHORT_ID + 1, "%07x", (unsigned)(h & 0xfffffff));
 }
 
 static void put_text(uint8_t *at, const char *text, size_t max)

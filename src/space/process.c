@@ -589,8 +589,8 @@ _Static_assert(sizeof(struct lp_frame) == sizeof(struct lp_walk_frame) &&
 		       offsetof(struct lp_frame, sp) == offsetof(struct lp_walk_frame, sp),
 	       "the same two words");
 
-static int process_unwind_suspended(struct lp_target *t, struct lp_suspended *s, struct lp_frame *frames,
-				    size_t max, size_t *nr, struct lp_err *err)
+static int process_unwind_suspended(struct lp_target *t, struct lp_suspended *s, struct lp_frame *frames, size_t max,
+				    size_t *nr, struct lp_err *err)
 {
 	struct lp_walk_from from = {.pc = s->pc, .sp = s->sp, .fp = s->fp, .stack = s->stack, .bytes = s->bytes};
 	int rc = lp_unwind_from(proc_of(t), &from, (struct lp_walk_frame *)frames, max, nr, err);

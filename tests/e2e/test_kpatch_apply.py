@@ -412,3 +412,22 @@ def test_a_library_s_variable_that_is_out_of_reach_is_named_with_the_remedy(pie)
         assert error["code"] == "range" and "stderr" in error["message"] and "-mno-direct-extern-access" in error["message"]
         apply(v, kpatchlib.make(source, pie, "-O2", "-fPIE", "-ffunction-sections", "-mno-direct-extern-access"))
         assert v.ask("answer 1") == "x"
+
+
+USES_HEADER = """
+#include <livepatch-patch.h>
+static int hook(void) { return 0; }
+LIVEPATCH_PRE_APPLY(hook);
+LIVEPATCH_POST_APPLY(hook);
+int *field(void *object);
+int *field(void *object) { return (int *)livepatch_shadow_get_or_attach(object, LIVEPATCH_SHADOW_ID('a', 'b', 'c', 'd', 1), 4); }
+"""
+
+
+@pytest.mark.parametrize("compiler, suffix, flags", [("cc", ".c", ["-std=c99"]), ("cc", ".c", ["-std=gnu17"]),
+                                                     ("c++", ".cc", ["-std=c++11"]), ("c++", ".cc", ["-std=c++20"])])
+def test_the_header_for_authors_is_clean_and_makes_hook_records(compiler, suffix, flags):
+    object = kpatchlib.compile_object(USES_HEADER, "-O2", "-fPIC", "-Wextra", "-Werror", *flags, compiler=compiler,
+                                      suffix=suffix)
+    section = next(s for s in kpatchlib.Elf(object).sections if s.name == ".livepatch.hooks")
+    assert sorted(section.data[i] for i in range(0, len(section.data), 16)) == [1, 2] and len(section.data) == 32
