@@ -344,6 +344,43 @@ static void wait_a_little(unsigned *ms)
 		*ms *= 2;
 }
 
+/*
+ * A coroutine that was suspended for the first time after the search was not
+ * looked at.  What act() did keeps everybody from entering the watches anew, so
+ * that a search now finds all there are.  To take the change back would not
+ * undo that both ran: it is told, and the coroutine finishes in what it began.
+ */
+static void look_back(struct lp_quiesce *q, struct lp_quiesce_stats *stats)
+{
+	lp_addr frames[FRAMES_MAX];
+	int nr;
+	struct lp_err err = {0};
+	lp_parked_search(&q->parked);
+	if (!q->parked.contexts.nr || q->t->ops->pause(q->t, &err) < 0)
+		return;
+	q->suspects.nr = 0;
+	look_at_contexts(q);
+	struct lp_pause_stats pause;
+	q->t->ops->resume(q->t, &pause);
+	for (size_t i = 0; i < q->suspects.nr && !stats->late; i++) {
+		if (judge(q, &q->suspects.items[i], frames, &nr) != LP_GUILTY)
+			continue;
+		stats->late = true;
+		busy(q, &q->suspects.items[i], frames, nr, &err);
+		lp_warn("it was suspended while the change was being made, and finishes in the code that it began in: "
+			"%s",
+			err.text);
+	}
+}
+
+static bool has_coroutines(const struct lp_quiesce *q)
+{
+	for (size_t i = 0; i < q->parked.contexts.nr; i++)
+		if (q->parked.contexts.items[i].live)
+			return true;
+	return false;
+}
+
 static bool has_frames_to_mind(const struct lp_quiesce *q)
 {
 	for (size_t i = 0; i < q->watches.nr; i++)
@@ -396,6 +433,8 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 		if (interrupted(q))
 			return lp_fail(err, LP_EINTERRUPTED, "interrupted; nothing was changed");
 		int rc = one_pause(q, stale_rounds > STALE_ROUNDS, act, arg, stats, err);
+		if (rc == 0 && has_coroutines(q))
+			look_back(q, stats);
 		if (rc != -LP_EBUSY)
 			return rc;
 		bool only_stale = false;

@@ -64,6 +64,7 @@ struct lp_quiesce_stats {
 	uint64_t pause_ns; /* of the pause in which act() succeeded */
 	unsigned nr_tries;
 	size_t nr_threads;
+	bool late; /* act() was done, and a coroutine is suspended in a watch all the same: it was told in the log */
 };
 
 void lp_quiesce_watch(struct lp_quiesce *q, struct lp_range range, enum lp_watch_kind kind, const char *symbol);

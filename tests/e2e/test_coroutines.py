@@ -145,6 +145,20 @@ for line in sys.stdin:
         lib.apply(v.pid, text, "--timeout", "5")
 
 
+@pytest.mark.parametrize("flags", [(), ("-fno-omit-frame-pointer",)], ids=["", "frame pointers"])
+def test_the_stack_of_a_thread_that_has_ended_is_no_obstacle(flags):
+    """The C library keeps such stacks for later, with all that was on them."""
+    with Victim(lib.compiled("e2e_busy.c", flags=flags)) as victim:
+        for _ in range(3):
+            assert victim.ask("enter") == "inside"
+        for _ in range(3):
+            assert victim.ask("leave") == "outside"
+        lib.wait_for(lambda: len(lib.threads(victim.pid)) == 1, "the threads to end")
+        text = f"dl foo {lib.shared_object('e2e_busy_patch.c')}\njmp busy_outer $foo:new_outer"
+        lib.apply(victim.pid, text, "--timeout", "0")
+        assert victim.ask("call") == "1000"
+
+
 def test_memory_that_the_program_has_not_touched_stays_untouched():
     """Reading a page that is not there makes one: the search asks first."""
     source = lib.source_file("""

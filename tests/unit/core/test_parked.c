@@ -2,7 +2,7 @@
  * Where suspended coroutines keep their stack pointers, and what only looks
  * like it.
  */
-#include "core/parked.h"
+#include "core/quiesce.h"
 #include "fake.h"
 
 #include "base/bits.h"
@@ -450,9 +450,76 @@ static void a_walk_that_meets_a_thread_is_that_threads_past(void **state)
 	end(f, &k);
 }
 
+/* ---- as the quiesce uses it ---- */
+
+static void suspend_harmlessly(void)
+{
+	put(HEAP + 0x40, SP);
+	put(RESUME, BEHIND_OTHER);
+}
+
+static void suspend_in_the_function(void)
+{
+	suspend(HEAP + 0x400);
+	frames[0] = (struct lp_frame){BEHIND_OTHER, RESUME + 0x20};
+	frames[1] = (struct lp_frame){BEHIND_CALL, SLOT + 8};
+	nr_frames = 2;
+}
+
+static int do_nothing(void *arg, struct lp_err *err)
+{
+	return 0;
+}
+
+static int suspend_meanwhile(void *arg, struct lp_err *err)
+{
+	suspend_in_the_function();
+	return 0;
+}
+
+static int quiesce(struct fake *f, int (*act)(void *, struct lp_err *), struct lp_quiesce_stats *stats,
+		   struct lp_err *err)
+{
+	struct lp_quiesce q = {.t = &f->target};
+	lp_quiesce_watch(&q, (struct lp_range){BEHIND_CALL - 0x20, BEHIND_CALL + 0x20}, LP_WATCH_BODY, "func_J");
+	int rc = lp_quiesce_run(&q, act, NULL, stats, err);
+	lp_quiesce_free(&q);
+	return rc;
+}
+
+static void a_suspended_coroutine_is_in_the_way(void **state)
+{
+	struct lp_parked k;
+	struct lp_quiesce_stats stats;
+	struct lp_err err = {0};
+	struct fake *f = model(&k);
+	suspend_harmlessly();
+	assert_int_equal(quiesce(f, do_nothing, &stats, &err), 0);
+	assert_false(stats.late);
+	suspend_in_the_function();
+	assert_int_equal(quiesce(f, do_nothing, &stats, &err), -LP_EBUSY);
+	assert_non_null(strstr(err.text, "a suspended coroutine will return into func_J"));
+	assert_string_equal(err.function, "func_J");
+	end(f, &k);
+}
+
+static void a_coroutine_that_was_first_suspended_after_the_search_is_told_of(void **state)
+{
+	struct lp_parked k;
+	struct lp_quiesce_stats stats;
+	struct lp_err err = {0};
+	struct fake *f = model(&k);
+	suspend_harmlessly();
+	assert_int_equal(quiesce(f, suspend_meanwhile, &stats, &err), 0);
+	assert_true(stats.late);
+	end(f, &k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_suspended_coroutine_is_in_the_way),
+		cmocka_unit_test(a_coroutine_that_was_first_suspended_after_the_search_is_told_of),
 		cmocka_unit_test(a_stack_pointer_kept_in_the_heap_is_a_context),
 		cmocka_unit_test(a_word_that_no_call_stands_before_is_no_return_address),
 		cmocka_unit_test(a_pointer_to_a_stack_with_no_way_to_resume_is_none),
