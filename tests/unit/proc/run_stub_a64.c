@@ -19,6 +19,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -721,6 +722,51 @@ static void a_thread_local_variable_is_where_the_offset_says(void)
 	expect(arch->tls_offset(&(Elf64_Phdr){0}, 0) == 16);
 }
 
+/* ---- a program's entry ---- */
+
+static void lay_hold(int fd)
+{
+	const struct lp_stub_text *t = arch->hold_stub;
+	memcpy(code, t->code, t->len);
+	lp_put64(code + t->tail_at, landing);
+	lp_put32(code + t->tail_at + 8, (uint32_t)fd);
+	__builtin___clear_cache((char *)code, (char *)code + t->len);
+}
+
+static void a_program_says_that_it_is_at_its_entry_waits_and_begins_as_ever(void)
+{
+	int ends[2];
+	char byte = 0;
+	expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	expect(write(ends[0], "x", 1) == 1); /* the answer lies there before it is asked for */
+	lay_hold(ends[1]);
+	struct lp_tregs r = interrupted(0), enter = r;
+	enter.words[PC] = (uintptr_t)code;
+	go(&enter);
+	expect(landed.words[PC] == landing);
+	expect(landed.words[SP] == r.words[SP]);
+	expect(landed.words[0] == r.words[0]); /* what the program gives to atexit() */
+	for (unsigned i = AROUND / 2; i < AROUND; i++)
+		expect(stack[stack_at - (uintptr_t)stack - AROUND / 2 + i] == (uint8_t)(i * 3 + 1));
+	expect(recv(ends[0], &byte, 1, MSG_DONTWAIT) == 1);
+	expect(recv(ends[0], &byte, 1, MSG_DONTWAIT) == 0); /* closed */
+	expect(close(ends[1]) < 0);
+	close(ends[0]);
+}
+
+static void a_program_whose_watcher_is_gone_begins_at_once(void)
+{
+	int ends[2];
+	expect(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	close(ends[0]);
+	lay_hold(ends[1]);
+	struct lp_tregs enter = interrupted(0);
+	enter.words[PC] = (uintptr_t)code;
+	go(&enter); /* no SIGPIPE either */
+	expect(landed.words[PC] == landing);
+	expect(close(ends[1]) < 0);
+}
+
 #define TEST(name)          \
 	{                   \
 #name, name \
@@ -753,6 +799,8 @@ int main(void)
 		TEST(a_thread_that_owes_its_program_an_eintr_may_not_make_calls),
 		TEST(a_guarded_control_stack_or_a_filter_forbids_functions),
 		TEST(a_thread_local_variable_is_where_the_offset_says),
+		TEST(a_program_says_that_it_is_at_its_entry_waits_and_begins_as_ever),
+		TEST(a_program_whose_watcher_is_gone_begins_at_once),
 	};
 	const size_t nr = sizeof tests / sizeof tests[0];
 	int failed = 0;
