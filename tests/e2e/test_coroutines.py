@@ -1,6 +1,7 @@
 """Suspended coroutines: frames on stacks that no thread stands on."""
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,26 @@ for line in sys.stdin:
         assert error["code"] == "busy" and "gr_outer" in error["function"], error
         assert v.ask("leave") == "ok"
         lib.apply(v.pid, text, "--timeout", "5")
+
+
+@pytest.mark.parametrize("stacks", [(), ("protected",)], ids=["plain", "protected"])
+def test_fibers_of_boost_context_are_found(stacks):
+    if not Path("/usr/include/boost/context/fiber.hpp").exists():
+        pytest.skip("libboost-context-dev is not installed")
+    program = lib.scratch_directory() / "boost_fiber"
+    subprocess.run(["g++", "-O2", "-g", lib.SOURCES / "e2e_boost_fiber.cc", "-o", program, "-lboost_context"], check=True)
+    new = lib.source_file("int bc_new(void *back);\nint bc_new(void *back) { return 1000; }\n", "fiber_patch.c")
+    text = f"dl foo {lib.shared_object(str(new))}\njmp %s $foo:bc_new"
+    with Victim(program, *stacks) as victim:
+        for _ in range(3):
+            assert victim.ask("enter") == "8"
+        for function in ("bc_outer", "bc_middle"):
+            error = lib.refusal(victim.pid, text % function, "--timeout", "0")
+            assert error["code"] == "busy" and function in error["function"]
+            assert "bc_middle" in error["message"] and "bc_outer" in error["message"], error["message"]
+        assert victim.ask("leave") == "8"
+        lib.apply(victim.pid, text % "bc_outer", "--timeout", "0")
+        assert victim.ask("call") == "1000"
 
 
 @pytest.mark.parametrize("flags", [(), ("-fno-omit-frame-pointer",)], ids=["", "frame pointers"])
