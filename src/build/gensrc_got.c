@@ -57,11 +57,16 @@ static bool split(struct span st, struct instruction *in)
 	return true;
 }
 
+static bool in_symbol(char c)
+{
+	return c == '_' || c == '.' || c == '$' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+	       (c >= 'A' && c <= 'Z');
+}
+
 static size_t symbol_length(struct span a)
 {
 	size_t n = 0;
-	while (n < a.n && (memchr("_.$", a.s[n], 3) || (a.s[n] >= '0' && a.s[n] <= '9') ||
-			   (a.s[n] >= 'a' && a.s[n] <= 'z') || (a.s[n] >= 'A' && a.s[n] <= 'Z')))
+	while (n < a.n && in_symbol(a.s[n]))
 		n++;
 	return n;
 }

@@ -1,5 +1,6 @@
 #include "build/libcare_cc.h"
 #include "build/ccargs.h"
+#include "elf/elf.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 struct job {
 	const struct lp_libcare_cc_env *env;
@@ -302,7 +301,7 @@ static int make_assembly(struct job *j, const struct lp_ccargs_input *in, const 
 
 /* ---- the three kinds of work ---- */
 
-static int copy_assembly(struct job *j, const char *from, const char *to)
+static int copy_file(struct job *j, const char *from, const char *to)
 {
 	lp_words argv = {0};
 	add_word(&argv, "cp");
@@ -325,7 +324,7 @@ static int compile_one(struct job *j, const struct lp_ccargs_input *in)
 	char *object = j->args.output ? lp_strdup(j->args.output) : default_output(j, in->path), *assembly = NULL;
 	int rc = make_assembly(j, in, object, &assembly);
 	if (!rc && j->args.does == LP_CC_ASSEMBLY)
-		rc = copy_assembly(j, assembly, object);
+		rc = copy_file(j, assembly, object);
 	else if (!rc)
 		rc = assemble(j, assembly, object);
 	lp_free(assembly);
@@ -384,6 +383,119 @@ static int compile_and_link(struct job *j)
 	return rc;
 }
 
+/* ---- for a comparison of objects ---- */
+
+static const char *stage_name(const struct job *j)
+{
+	return j->env->stage == LP_STAGE_ORIGINAL ? "original" : "patched";
+}
+
+static char *kept_name(const struct job *j, const char *object, const char *source, const char *suffix)
+{
+	char *end = lp_sprintf(".%s.%s", stage_name(j), suffix);
+	char *name = assembly_name(j, object, source, end);
+	lp_free(end);
+	return name;
+}
+
+/* One source with the command's own words, and its object kept. */
+static int compile_and_keep(struct job *j, const struct lp_ccargs_input *in)
+{
+	char *object = j->args.output ? lp_strdup(j->args.output) : default_output(j, in->path);
+	char *kept = kept_name(j, object, in->path, "o");
+	lp_words argv = {0};
+	add_word(&argv, j->env->compiler);
+	add_common(j, &argv, false);
+	add_word(&argv, "-c");
+	add_word(&argv, in->path);
+	add_word(&argv, "-o");
+	add_word(&argv, object);
+	int rc = run(j, &argv);
+	if (!rc)
+		rc = copy_file(j, object, kept);
+	lp_free(kept);
+	lp_free(object);
+	return rc;
+}
+
+static int compile_and_keep_each(struct job *j)
+{
+	int rc = 0;
+	for (size_t i = 0; i < j->args.inputs.nr && !rc; i++)
+		if (taken_apart(j, &j->args.inputs.items[i]))
+			rc = compile_and_keep(j, &j->args.inputs.items[i]);
+	return rc;
+}
+
+/* For the command that links in one go: straight to the object that is kept, and linked. */
+static int compile_to(struct job *j, const struct lp_ccargs_input *in, const char *object)
+{
+	lp_words argv = {0};
+	add_word(&argv, j->env->compiler);
+	add_common(j, &argv, true);
+	add_dependency_names(j, &argv, j->args.output ? j->args.output : "a.out");
+	add_word(&argv, "-c");
+	add_word(&argv, in->path);
+	add_word(&argv, "-o");
+	add_word(&argv, object);
+	return run(j, &argv);
+}
+
+/* Which binary the map is of, and where its names begin. */
+static int note_link(struct job *j, const char *output, const char *path)
+{
+	char hex[2 * LP_BUILD_ID_MAX + 1], *cwd = getcwd(NULL, 0);
+	struct lp_build_id id = {.len = 0};
+	struct lp_elf *e;
+	if (!lp_elf_open(&e, output, NULL)) { /* a linker script, or nothing at all: not a binary to be patched */
+		lp_elf_build_id(e, &id);
+		lp_elf_close(e);
+	}
+	lp_build_id_hex(&id, hex);
+	FILE *f = fopen(path, "we");
+	bool good = f && fprintf(f, "%s\n%s\n", hex, cwd ? cwd : "/") > 0;
+	if (f && fclose(f))
+		good = false;
+	free(cwd);
+	return good ? 0 : lp_fail_sys(j->err, errno, "cannot write %s", path);
+}
+
+static int link_and_keep(struct job *j)
+{
+	const char *output = j->args.output ? j->args.output : "a.out";
+	char *map = kept_name(j, output, output, "map"), *note = kept_name(j, output, output, "link");
+	lp_words argv = {0};
+	int rc = 0;
+	add_word(&argv, j->env->compiler);
+	for (size_t i = 0, span, next = 0; i < j->args.words.nr && !rc; i += span) {
+		span = lp_ccargs_span(&j->args, i);
+		const struct lp_ccargs_input *in = next < j->args.inputs.nr && j->args.inputs.items[next].word == i
+							   ? &j->args.inputs.items[next++]
+							   : NULL;
+		if (in && taken_apart(j, in)) {
+			char *object = kept_name(j, output, in->path, "o");
+			rc = compile_to(j, in, object);
+			lp_vec_push(&argv, object);
+			continue;
+		}
+		if (lp_ccargs_dependency_span(&j->args, i))
+			continue;
+		for (size_t k = i; k < i + span && k < j->args.words.nr; k++)
+			add_word(&argv, j->args.words.items[k]);
+	}
+	if (!j->args.map)
+		lp_vec_push(&argv, lp_sprintf("-Wl,-Map=%s", map));
+	if (!rc)
+		rc = run(j, &argv);
+	else
+		lp_words_free(&argv);
+	if (!rc && !j->args.map)
+		rc = note_link(j, output, note);
+	lp_free(map);
+	lp_free(note);
+	return rc;
+}
+
 /* ---- which ---- */
 
 static bool is_probe(char *const *argv)
@@ -419,13 +531,18 @@ static int choose(struct job *j, char *const *argv)
 	const struct lp_ccargs *a = &j->args;
 	bool no_output = a->output && !strcmp(a->output, "/dev/null");
 	bool compiles = a->does == LP_CC_COMPILE || a->does == LP_CC_ASSEMBLY;
+	bool links = a->does == LP_CC_COMPILE_LINK || (a->does == LP_CC_LINK && a->inputs.nr && !a->relocatable);
+	if (j->env->objects && links && !a->odd && !no_output)
+		return link_and_keep(j);
 	if (a->odd || no_output || !any_source(j))
-		return pass_through(j, argv, false);
+		return pass_through(j, argv, j->env->objects);
 	if (a->lto)
 		return lp_fail(j->err, LP_EDIFF,
 			       "link-time optimisation leaves no assembly to compare: build without -flto");
 	if (compiles && a->output && a->inputs.nr != 1)
-		return pass_through(j, argv, false); /* the compiler has a sentence for that */
+		return pass_through(j, argv, true); /* the compiler has a sentence for that */
+	if (j->env->objects)
+		return a->does == LP_CC_COMPILE ? compile_and_keep_each(j) : pass_through(j, argv, true);
 	if (compiles)
 		return compile_each(j);
 	return a->does == LP_CC_COMPILE_LINK ? compile_and_link(j) : pass_through(j, argv, false);

@@ -4,6 +4,9 @@
  *     struct lp_libcare_cc_env env; ... from the environment ...
  *     rc = lp_libcare_cc(&env, argv, err);     // >= 0: the exit status; < 0: nothing was compiled
  *
+ * For a comparison of objects (patch_objects.h), the objects of both stages are kept instead, as .kpatch_NAME.STAGE.o, and of each
+ * link .kpatch_OUTPUT.STAGE.map, the linker's map, and .kpatch_OUTPUT.STAGE.link: build-id and working directory, one a line.
+ *
  * Stage *original*: of each source the assembly is kept beside the object, as .kpatch_NAME.original.s.  Stage *patched*: the
  * assembly of the changed source goes to .kpatch_NAME.patched.s, kpatch_gensrc merges both, and the merged file is what the object
  * is made of.  Stage *configure*, and everything that is not the compilation of a source: the real compiler.
@@ -29,6 +32,7 @@ struct lp_libcare_cc_env {
 	lp_words remove, append; /* words of compiler commands */
 	lp_words filter, patch;	 /* options of kpatch_gensrc: for the original, for the merge */
 	bool with_assembly;	 /* assembler sources are taken apart, too */
+	bool objects;		 /* nothing is merged: objects and maps are kept for a comparison of objects */
 	void (*told)(void *arg, const char *line); /* commands that are run; may be NULL */
 	void *arg;
 };

@@ -1,6 +1,7 @@
 #include "build/patch_make.h"
 #include "build/kpatch_strip.h"
 #include "build/patch_backup.h"
+#include "build/patch_objects.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,15 +20,15 @@
 #include "base/fdio.h"
 #include "base/vec.h"
 
-extern char **environ;
-
 #define ARGS_MAX 16
+#define PREFIX ".kpatch_"
 
 struct make {
 	const struct lp_patch_make_opts *o;
 	struct lp_err *err;
-	struct lp_buf empty; /* names of files that are empty without any patch */
-	int lock;	     /* file in the tree that holds them, too, for whoever comes after a SIGKILL */
+	struct lp_buf empty;		  /* names of files that are empty without any patch */
+	int lock;			  /* file in the tree that holds them, too, for whoever comes after a SIGKILL */
+	struct lp_patch_objects *objects; /* NULL with `assembly` */
 	size_t made;
 };
 
@@ -303,6 +304,13 @@ static void set_environment(const struct make *m)
 	unsetenv("MAKEFLAGS");
 	unsetenv("MFLAGS");
 	unsetenv("KPATCH_ADDED");
+	unsetenv("KPATCH_OBJECTS");
+	unsetenv("KPATCH_ASM_DIR");
+	if (!m->o->assembly) { /* nothing is left out of the compiler's words: what is built is what is built without us */
+		setenv("KPATCH_OBJECTS", "1", 1);
+		setenv("KPCC_REMOVE_ARGS", "", 0);
+		setenv("KPATCH_PREFIX", PREFIX, 1);
+	}
 	lp_free(cc);
 	lp_free(cxx);
 }
@@ -344,8 +352,11 @@ static int build_both(struct make *m)
 		rc = build(m, "original", "ORIGINAL", "ORIGINAL", m->o->original_dir);
 	if (!rc)
 		rc = apply_patches(m);
+	if (!rc && !m->o->assembly)
+		rc = lp_patch_objects_forget(".", PREFIX, m->err);
 	if (!rc) {
-		setenv("KPCC_APPEND_ARGS", "-Wl,-q", 1);
+		if (m->o->assembly)
+			setenv("KPCC_APPEND_ARGS", "-Wl,-q", 1);
 		rc = build(m, "patched", "PATCHED", "PATCHED", m->o->patched_dir);
 	}
 	return rc;
@@ -435,6 +446,48 @@ static int step_make(struct make *m, const char *stripped, const struct lp_build
 	return rc ? lp_err_context(m->err, rc, "Failed to make patch") : 0;
 }
 
+/* From what was linked with the patch in it. */
+static int make_from_linked(struct make *m, struct lp_elf *original, struct lp_elf *patched,
+			    const struct lp_build_id *id, const char *patched_path, const char *out)
+{
+	char *stripped = lp_sprintf("%s.stripped", patched_path);
+	int rc = step_strip(m, patched, stripped);
+	if (!rc)
+		rc = step(m, original, stripped, fixup, "Failed to do relocation fixup");
+	if (!rc)
+		rc = strip_unneeded(m, stripped);
+	if (!rc)
+		rc = step(m, original, stripped, undo, "Failed to undo the link");
+	if (!rc)
+		rc = step_make(m, stripped, id, out);
+	lp_free(stripped);
+	return rc ? rc : 1;
+}
+
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* From the objects of both builds; 0 = none of them changed. */
+static int make_from_objects(struct make *m, struct lp_elf *original, struct lp_elf *patched,
+			     const struct lp_build_id *id, const char *path, const char *patched_path, const char *out)
+{
+	struct lp_buf bytes = {0};
+	char *object = lp_sprintf("%s.stripped", patched_path); /* for whoever wants to look at it */
+	int rc = lp_patch_objects_make(m->objects, original, patched, base_of(path), m->o->id, tell_fixup, m, &bytes,
+				       m->err);
+	int made = rc;
+	if (rc == 1)
+		rc = write_file(object, &bytes, m->err);
+	if (!rc && made == 1)
+		rc = step_make(m, object, id, out);
+	lp_buf_free(&bytes);
+	lp_free(object);
+	return rc ? rc : made;
+}
+
 static int make_patch(struct make *m, struct lp_elf *original, struct lp_elf *patched, const char *path,
 		      const char *patched_path)
 {
@@ -448,23 +501,39 @@ static int make_patch(struct make *m, struct lp_elf *original, struct lp_elf *pa
 			       "%s has no build-id, by which its processes could be known: link it with -Wl,--build-id",
 			       path);
 	lp_build_id_hex(&id, hex);
-	char *stripped = lp_sprintf("%s.stripped", patched_path),
-	     *out = lp_sprintf("%s/%s.kpatch", m->o->patch_root, hex);
-	int rc = step_strip(m, patched, stripped);
-	if (!rc)
-		rc = step(m, original, stripped, fixup, "Failed to do relocation fixup");
-	if (!rc)
-		rc = strip_unneeded(m, stripped);
-	if (!rc)
-		rc = step(m, original, stripped, undo, "Failed to undo the link");
-	if (!rc)
-		rc = step_make(m, stripped, &id, out);
-	if (!rc)
+	char *out = lp_sprintf("%s/%s.kpatch", m->o->patch_root, hex);
+	int rc = m->o->assembly ? make_from_linked(m, original, patched, &id, patched_path, out)
+				: make_from_objects(m, original, patched, &id, path, patched_path, out);
+	if (rc == 1) {
 		say(m, LP_MAKE_PLAIN, "patch for %s is in %s", path, out);
-	m->made += !rc;
-	lp_free(stripped);
+		m->made++;
+	}
 	lp_free(out);
-	return rc;
+	return rc < 0 ? rc : 0;
+}
+
+static bool same_contents(const char *a, const char *b)
+{
+	struct lp_buf x = {0}, y = {0};
+	bool same = !lp_read_file(a, &x, LP_ELF_FILE_MAX, NULL) && !lp_read_file(b, &y, LP_ELF_FILE_MAX, NULL) &&
+		    x.len == y.len && !memcmp(x.data, y.data, x.len);
+	lp_buf_free(&x);
+	lp_buf_free(&y);
+	return same;
+}
+
+/* Is there anything to be done for this binary? */
+static bool is_patched(struct make *m, const struct lp_elf *original, const struct lp_elf *patched, const char *path,
+		       const char *patched_path)
+{
+	if (m->o->assembly)
+		return lp_kpatch_is_linked(patched);
+	if (same_contents(path, patched_path))
+		return false;
+	if (lp_patch_objects_know(m->objects, original, base_of(path)))
+		return true;
+	say(m, LP_MAKE_WARNING, "%s changed, and no patch is made: it was not linked by $(CC)", path);
+	return false;
 }
 
 static int consider(struct make *m, const char *path)
@@ -475,7 +544,7 @@ static int consider(struct make *m, const char *path)
 	int rc = 0;
 	/* What is no ELF file, or was not installed again, has nothing to be patched. */
 	if (!lp_elf_open(&original, path, NULL) && !lp_elf_open(&patched, patched_path, NULL) &&
-	    lp_kpatch_is_linked(patched))
+	    is_patched(m, original, patched, path, patched_path))
 		rc = make_patch(m, original, patched, path, patched_path);
 	lp_elf_close(original);
 	lp_elf_close(patched);
@@ -494,6 +563,8 @@ static int make_patches(struct make *m)
 	int rc = make_directory(m->o->patch_root, m->err);
 	say(m, LP_MAKE_STAGE, "MAKING PATCHES");
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+	if (!rc && !m->o->assembly)
+		rc = lp_patch_objects_scan(&m->objects, ".", PREFIX, m->err);
 	if (!fts && !rc)
 		rc = lp_fail_sys(m->err, errno, "cannot read %s", m->o->original_dir);
 	for (FTSENT *e; fts && !rc && (e = fts_read(fts));)
@@ -557,6 +628,7 @@ int lp_patch_make(const struct lp_patch_make_opts *o, struct lp_err *err)
 	if (!rc)
 		rc = make_patches(&m);
 	unlock_tree(&m, !restored);
+	lp_patch_objects_free(m.objects);
 	lp_buf_free(&m.empty);
 	return rc;
 }

@@ -84,6 +84,7 @@ int main(int argc, char **argv)
 	env.prefix = env.prefix ? env.prefix : ".kpatch_";
 	env.added = getenv("KPATCH_ADDED");
 	env.with_assembly = getenv("KPATCH_GENSRC_ASM");
+	env.objects = getenv("KPATCH_OBJECTS");
 	env.told = debug && strtoul(debug, NULL, 10) ? tell : NULL;
 	words_from(&env.remove, "KPCC_REMOVE_ARGS", "-g");
 	words_from(&env.append, "KPCC_APPEND_ARGS", "");

@@ -36,6 +36,7 @@ static void usage(FILE *to)
 		    "  -i --id       the id of the patch\n"
 		    "  -b --buildid  name this build-id instead of the binaries' own\n"
 		    "  -j --jobs     run so many jobs of make at once\n"
+		    "     --assembly compare assembly, and take the patch out of what was linked with it\n"
 		    "\n"
 		    "The makefile is lpmakefile when there is one.  Binaries go to lpmake (LPMAKE_ORIGINAL_DIR) and\n"
 		    ".lpmaketmp/patched (LPMAKE_PATCHED_DIR), patches to patchroot (LPMAKE_PATCHROOT).\n");
@@ -104,9 +105,11 @@ static char *directory(const char *variable, const char *otherwise)
 static bool parse(struct lp_patch_make_opts *o, int argc, char **argv, bool *help)
 {
 	static const struct option words[] = {
-		{"help", 0, NULL, 'h'},	   {"update", 0, NULL, 'u'},  {"clean", 0, NULL, 'c'},
-		{"srcdir", 1, NULL, 's'},  {"destdir", 1, NULL, 'd'}, {"id", 1, NULL, 'i'},
-		{"buildid", 1, NULL, 'b'}, {"jobs", 1, NULL, 'j'},    {0},
+		{"help", 0, NULL, 'h'},	    {"update", 0, NULL, 'u'},
+		{"clean", 0, NULL, 'c'},    {"srcdir", 1, NULL, 's'},
+		{"destdir", 1, NULL, 'd'},  {"id", 1, NULL, 'i'},
+		{"buildid", 1, NULL, 'b'},  {"jobs", 1, NULL, 'j'},
+		{"assembly", 0, NULL, 'A'}, {0},
 	};
 	for (int c; (c = getopt_long(argc, argv, "hucs:d:i:b:j:", words, NULL)) != -1;) {
 		switch (c) {
@@ -130,6 +133,9 @@ static bool parse(struct lp_patch_make_opts *o, int argc, char **argv, bool *hel
 			break;
 		case 'b':
 			o->build_id = optarg;
+			break;
+		case 'A':
+			o->assembly = true;
 			break;
 		case 'j':
 			o->jobs = optarg;

@@ -37,14 +37,16 @@ def untouched(directory, original=PROJECT):
         directory.rglob("*.lpmakeorig"))
 
 
-@pytest.fixture(scope="module")
-def built():
+@pytest.fixture(scope="module", params=["objects", "assembly"])
+def built(request):
+    """By both ways of comparing."""
     directory = project()
-    return directory, make(directory, "-c", "-i", "fix-of-two", "-j", "2", "fix.patch")
+    way = ["--assembly"] if request.param == "assembly" else []
+    return directory, way, make(directory, *way, "-c", "-i", "fix-of-two", "-j", "2", "fix.patch")
 
 
 def test_a_program_and_its_library_are_patched_together(built):
-    directory, _ = built
+    directory, *_ = built
     with lib.Victim(directory / "lpmake" / "program") as victim:
         assert victim.ask() == ORIGINAL.format(11, 1)
         lib.livepatch("apply", "-p", victim.pid, patch_for(directory, "program"), patch_for(directory, "libcalc.so"))
@@ -54,29 +56,37 @@ def test_a_program_and_its_library_are_patched_together(built):
         assert victim.ask() == ORIGINAL.format(14, 4)
 
 
+def test_what_is_installed_is_what_make_makes_without_us():
+    """So that a patch fits what a distribution has built with the same commands."""
+    directory = project()
+    shell(directory, "make CC=gcc install DESTDIR=$PWD/plain && make clean")
+    make(directory, "-i", "1", "fix.patch")
+    for name in ("program", "libcalc.so"):
+        assert build_id(directory / "lpmake" / name) == build_id(directory / "plain" / name)
+
+
 def test_nothing_is_left_in_the_sources(built):
-    directory, _ = built
+    directory, *_ = built
     assert untouched(directory)
     assert not (directory / "text_added.c").exists()
 
 
-def test_an_unchanged_file_adds_nothing_to_the_patch(built):
-    directory, _ = built
-    assert "kpatch" not in (directory / ".kpatch_main.s").read_text()
+def test_each_patch_has_what_its_own_binary_needs(built):
+    directory, *_ = built
     assert ".kpatch.data" in sections(elf_of(patch_for(directory, "program")))
     assert ".kpatch.data" not in sections(elf_of(patch_for(directory, "libcalc.so")))
 
 
 def test_update_makes_the_patches_again_without_a_build(built):
-    directory, said = built
+    directory, way, _ = built
     patch_for(directory, "program").unlink()
-    again = make(directory, "--update", "-i", "other")
+    again = make(directory, *way, "--update", "-i", "other")
     assert "BUILDING" not in again and "MAKING PATCHES" in again
     assert b'"id":"other"' in patch_for(directory, "program").read_bytes()
 
 
 def test_the_next_make_does_not_take_what_was_built_from_the_patch(built):
-    directory, _ = built
+    directory, *_ = built
     shell(directory, "make CC=gcc")
     assert b"tells" not in (directory / "program").read_bytes()
 
@@ -100,11 +110,15 @@ def test_code_that_does_not_compile_is_an_error_and_leaves_nothing():
     assert untouched(directory)
 
 
-def test_a_changed_initial_value_is_refused_by_name():
+@pytest.mark.parametrize("way, text", [
+    ([], "lines"),
+    (["--assembly"], "Variable lines was removed or changed? Patch requires adoptation"),
+])
+def test_a_changed_initial_value_is_refused_by_name(way, text):
     directory = project()
     (directory / "state.patch").write_text("--- a/text.c\n+++ b/text.c\n@@ -5 +5 @@\n-static int lines = 10;\n+static int lines = 20;\n")
-    said = make(directory, "-i", "1", "state.patch", expect=1)
-    assert "Variable lines was removed or changed? Patch requires adoptation" in said
+    said = make(directory, *way, "-i", "1", "state.patch", expect=1)
+    assert text in said
     (directory / "state.patch").unlink()
     assert untouched(directory)
 
