@@ -27,6 +27,7 @@ struct fix {
 	uint32_t section;     /* enum out_section of the target, OUT_NONE: origin or import */
 	uint64_t value;	      /* in that section */
 	bool exact;	      /* a symbol must stand at the very place: its address goes into a GOT slot */
+	bool shared;	      /* to a variable that may be another patch's: by its name (is_shared) */
 };
 
 typedef LP_VEC(struct fix) fix_vec;
@@ -264,6 +265,13 @@ static void aim_at_origin(struct out *o, struct fix *f)
 	f->section = (uint32_t)(OUT_COUNT + section);
 }
 
+/* docs/format-kpatch.md, "Symbols": a new weak variable gives way to that of an earlier patch. */
+static bool is_shared(const struct piece *p)
+{
+	return !p->twin && p->out_section == OUT_DATA && p->entries.nr == 1 && p->entries.items[0]->bind == STB_WEAK &&
+	       p->entries.items[0]->type == STT_OBJECT && (!p->section || p->entries.items[0]->value == p->start);
+}
+
 static void aim_at_patch(struct out *o, const struct ref *r, struct fix *f, int64_t *meant)
 {
 	struct piece *p = f->target.piece;
@@ -281,7 +289,8 @@ static void aim_at_patch(struct out *o, const struct ref *r, struct fix *f, int6
 		return;
 	} else {
 		f->section = p->out_section;
-		*meant = (int64_t)p->out_at + f->target.off;
+		f->shared = is_shared(p);
+		*meant = (f->shared ? 0 : (int64_t)p->out_at) + f->target.off;
 	}
 }
 
@@ -304,7 +313,7 @@ static struct fix fix_of(struct out *o, const struct piece *from, const struct r
 		aim_at_origin(o, &f);
 	else if (f.target.kind == TARGET_NONE)
 		fail(o, from->name, "refers to what was refused");
-	if (f.exact && f.section != OUT_NONE) {
+	if (f.exact && f.section != OUT_NONE && !f.shared) {
 		f.value += (uint64_t)meant;
 		f.addend = -r->bias;
 	} else {
@@ -617,11 +626,39 @@ static uint8_t symbol_type(const struct piece *p, const struct symbol *s)
 	return s->type;
 }
 
+static uint32_t made_symbol(struct out *o, const struct lp_elf_symbol *s)
+{
+	for (size_t i = 0; i < o->made.nr; i++) {
+		const struct made_symbol *m = &o->made.items[i];
+		if (m->section == s->shndx && m->value == s->value && m->type == s->type && !strcmp(m->name, s->name))
+			return m->handle;
+	}
+	uint32_t handle = lp_elf_writer_symbol(o->w, s);
+	lp_vec_push(&o->made, ((struct made_symbol){handle, s->shndx, s->value, s->type, s->name}));
+	return handle;
+}
+
+static uint32_t shared_symbol(struct out *o, const struct piece *p)
+{
+	return made_symbol(o, &(struct lp_elf_symbol){
+				      .name = p->entries.items[0]->name,
+				      .bind = STB_WEAK,
+				      .type = STT_OBJECT,
+				      .shndx = o->index[p->out_section],
+				      .value = p->out_at,
+				      .size = p->entries.items[0]->size,
+			      });
+}
+
 /* For debuggers and profilers; and new globals for later patches. */
 static void write_names(struct out *o, const struct piece *p)
 {
 	if (p->out_section == OUT_NONE)
 		return;
+	if (is_shared(p)) {
+		shared_symbol(o, p);
+		return;
+	}
 	for (size_t i = 0; i < p->entries.nr; i++) {
 		const struct symbol *s = p->entries.items[i];
 		bool is_new = !p->twin && s->bind != STB_LOCAL && !p->by_content;
@@ -644,18 +681,6 @@ static void write_symbols(struct out *o)
 				o->w, &(struct lp_elf_symbol){.type = STT_SECTION, .shndx = o->index[i]});
 	for (size_t i = 0; i < o->d->included.nr; i++)
 		write_names(o, o->d->included.items[i]);
-}
-
-static uint32_t made_symbol(struct out *o, const struct lp_elf_symbol *s)
-{
-	for (size_t i = 0; i < o->made.nr; i++) {
-		const struct made_symbol *m = &o->made.items[i];
-		if (m->section == s->shndx && m->value == s->value && m->type == s->type && !strcmp(m->name, s->name))
-			return m->handle;
-	}
-	uint32_t handle = lp_elf_writer_symbol(o->w, s);
-	lp_vec_push(&o->made, ((struct made_symbol){handle, s->shndx, s->value, s->type, s->name}));
-	return handle;
 }
 
 static const char *versioned(struct out *o, const struct target *t)
@@ -681,6 +706,8 @@ static uint32_t symbol_for(struct out *o, const struct fix *f)
 					      .value = f->value,
 					      .size = t->origin.size,
 				      });
+	if (f->shared)
+		return shared_symbol(o, t->piece);
 	if (!f->exact)
 		return o->section_symbol[f->section];
 	return made_symbol(o, &(struct lp_elf_symbol){
