@@ -4,7 +4,7 @@ from buildlib import Project
 from lib import Victim
 
 SHADOW = ("int *count = (int *)livepatch_shadow_get_or_attach(&state, 1, sizeof *count);\n"
-          "\treturn %d + (count ? *count += 1 : 0);")
+          "\tint old = step(n) + work_scale(n);\n\treturn %d + (old & 0) + (count ? *count += 1 : 0);")
 
 
 def edits(number):
