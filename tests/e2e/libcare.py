@@ -152,8 +152,8 @@ class Lines:
     def __init__(self, fd):
         self.fd, self.buffer = fd, b""
 
-    def next(self):
-        deadline = time.monotonic() + lib.PATIENCE
+    def next(self, patience=lib.PATIENCE):
+        deadline = time.monotonic() + patience
         with selectors.DefaultSelector() as selector:
             selector.register(self.fd, selectors.EVENT_READ)
             while b"\n" not in self.buffer:

@@ -1,5 +1,6 @@
 """libcare-ctl: its commands, texts and exit statuses; the stores that it reads."""
 import os
+import random
 import re
 import subprocess
 
@@ -268,6 +269,69 @@ def test_fifty_patches_on_one_process_in_any_sound_order(program):
         assert ctl("info", "-p", v.pid).out == ""
 
 
+FUNCTIONS = 10
+
+
+@pytest.fixture(scope="module")
+def many():
+    """A program of ten functions that can be patched one by one."""
+    functions = "\n".join(f"PATCHED int f{i}(void) {{ return {i}; }}" for i in range(FUNCTIONS))
+    calls = ", ".join(f"f{i}()" for i in range(FUNCTIONS))
+    source = lib.source_file(f"""
+#include "e2e_serve.h"
+{functions}
+static void request(char *line) {{ say("{' '.join(['%d'] * FUNCTIONS)}", {calls}); }}
+int main(void) {{ serve(request); }}
+""", "many.c")
+    return lib.compiled(str(source))
+
+
+def test_fifty_patches_of_ten_functions_are_reverted_in_any_sound_order(many):
+    """Five on each function; taken out at random, always the newest of a function, and put back in between."""
+    chance = random.Random(4)
+    stacks = [[i] for i in range(FUNCTIONS)]  # what each function says, the newest last
+    order = [i for i in range(FUNCTIONS) for _ in range(5)]
+    chance.shuffle(order)
+    directory = lib.scratch_directory()
+
+    def push(v, i, value):
+        patch = kpatchlib.make(f"int f{i}(void) {{ return {value}; }}", many, id=f"p{value}")
+        patch = patch.rename(directory / f"{value}.kpatch")
+        ctl("patch", "-p", v.pid, patch)
+        stacks[i].append(value)
+
+    def pop(v, i):
+        ctl("unpatch", "-p", v.pid, "-i", f"p{stacks[i].pop()}")
+
+    def says(v):
+        return [int(word) for word in v.ask().split()] == [stack[-1] for stack in stacks]
+
+    with Victim(many) as v:
+        for n, i in enumerate(order):
+            push(v, i, 100 + n)
+        assert says(v) and len(lib.active_ids(v.pid)) == 50
+        for n in range(60):
+            higher = [i for i in range(FUNCTIONS) if len(stacks[i]) > 1]
+            if n % 6 == 5:
+                push(v, chance.randrange(FUNCTIONS), 1000 + n)
+            elif higher:
+                pop(v, chance.choice(higher))
+            assert says(v), n
+        for i in range(FUNCTIONS):
+            while len(stacks[i]) > 1:
+                pop(v, i)
+        assert says(v) and ctl("info", "-p", v.pid).out == ""
+
+
+def test_a_patch_in_the_format_of_libcare(program):
+    with Victim(program) as v:
+        patch = libcare.answering("new", program, libcare=True, meta=False)
+        assert "1 patch hunk(s)" in ctl("patch", "-p", v.pid, patch).out
+        assert v.ask("answer 1") == "new 1"
+        ctl("unpatch", "-p", v.pid)
+        assert v.ask("answer 1") == "old one"
+
+
 def test_patches_of_different_functions_go_in_any_order(program):
     tiny = kpatchlib.make("int tiny(void) { return 2; }", program, id="tiny")
     with Victim(program) as v:
@@ -494,8 +558,8 @@ def test_a_worker_that_is_killed_is_told_of_and_leaves_nothing(program):
         worker, = map(int, open(f"/proc/{process.pid}/task/{process.pid}/children").read().split())
         sleeper = int(open(f"/proc/{worker}/task/{worker}/children").read())
         os.kill(worker, 9)
-        out, err = process.communicate(timeout=lib.PATIENCE)
         os.kill(sleeper, 9)
+        _, err = process.communicate(timeout=lib.PATIENCE)
         assert process.returncode == FAILED
         assert f"the worker on process {v.pid} was lost (Killed); nothing of its work was left unfinished" in err
         assert v.ask("answer 1") == "old one"

@@ -415,6 +415,59 @@ def test_a_server_that_is_killed_lets_the_program_go_on():
         assert process.returncode == 0
 
 
+def test_a_server_that_hangs_keeps_a_program_no_longer_than_ten_seconds():
+    program = early()
+    with Server(early_store(program)) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        # The library's constructor waits in vain, and not for ever.
+        process, lines = started([program, "x"], server)
+        assert lines.next() == "old 1 x 3 args 2"
+        end(process)
+        server.process.send_signal(signal.SIGCONT)
+
+
+def test_a_library_is_patched_before_main():
+    library = lib.shared_object(str(lib.source_file("int limit(void) { return 100; }", "limit.c")), "-O2", name="liblimit.so")
+    source = lib.source_file("""
+#include "e2e_serve.h"
+int limit(void);
+static void request(char *line) { say("%d", limit()); }
+int main(void) { say("first %d", limit()); serve(request); }
+""", "limit_user.c")
+    user = lib.compiled(str(source), flags=("-Wl,--no-as-needed", str(library), f"-Wl,-rpath,{library.parent}"))
+    store = libcare.store()
+    libcare.put(store, libcare.kpatchlib.make("int limit(void) { return 200; }", library, id="limit"))
+    with Server(store) as server:
+        process, lines = started(["sh", "-c", f"exec {user}"], server)
+        assert lines.next() == "first 200", server.text()
+        end(process)
+
+
+THROWER = """
+#include <cstdio>
+#include <cstring>
+#include <unistd.h>
+extern "C" __attribute__((noipa)) int check(int n) { if (n == 99) throw n; return n; }
+extern "C" __attribute__((noipa)) int guarded(int n) { try { return check(n); } catch (int e) { return -e; } }
+int main() { std::printf("%d\\n", guarded(5)); }
+"""
+
+
+def test_a_program_whose_patch_throws_is_patched_before_main():
+    """Unwind tables are registered by a call in the program, which waits at its entry for that."""
+    source = lib.source_file(THROWER.replace("\\\\", "\\"), "thrower.cc")
+    program = lib.scratch_directory() / "thrower"
+    subprocess.run(["c++", "-O2", "-o", program, source], check=True)
+    patch = libcare.kpatchlib.make('extern "C" int check(int n) { if (n == 5) throw 7; return n; }', program, "-O2", "-fPIE",
+                                   "-ffunction-sections", compiler="c++", suffix=".cc", id="throw", replaces=["check"])
+    store = libcare.store()
+    libcare.put(store, patch)
+    with Server(store) as server:
+        process, lines = started(["sh", "-c", f"exec {program}"], server)
+        assert lines.next() == "-7", server.text()
+        end(process)
+
+
 def test_a_program_of_another_kind_is_let_go(program, store):
     """Nothing in the store fits: it runs as it is."""
     with Server(store) as server:
