@@ -107,11 +107,16 @@ static bool is_in_section(const struct object *o, const struct symbol *s)
 	       s->size <= o->sections[s->shndx].size - s->value;
 }
 
-/* A name by which a piece may go: not that of a section, a file, or a mark of the assembler's. */
+/* "$d", "$x.12": where code and data begin in a section (AAELF64 5.5.4); nobody's name. */
+static bool is_mark(const struct symbol *s)
+{
+	return s->bind == STB_LOCAL && s->name[0] == '$' && s->name[1] && (!s->name[2] || s->name[2] == '.');
+}
+
+/* A name by which a piece may go: not that of a section or a file. */
 static bool names_something(const struct symbol *s)
 {
-	return *s->name && s->type != STT_SECTION && s->type != STT_FILE &&
-	       !(s->bind == STB_LOCAL && s->type == STT_NOTYPE && s->name[0] == '$');
+	return *s->name && s->type != STT_SECTION && s->type != STT_FILE && !is_mark(s);
 }
 
 /* ---- pieces ---- */

@@ -52,9 +52,13 @@ static bool is_cxx(const char *source)
 
 static const char *driver(const char *compiler, const char *source)
 {
-	if (!is_cxx(source))
-		return compiler;
-	return !strcmp(compiler, "gcc") ? "g++" : "clang++";
+	static const char *const pairs[][2] = {
+		{"gcc", "g++"}, {"clang", "clang++"}, {"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"}};
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(pairs) && is_cxx(source); i++)
+		if (!strcmp(compiler, pairs[i][0]))
+			return pairs[i][1];
+	return compiler;
 }
 
 bool have_compiler(const char *compiler, const char *source)

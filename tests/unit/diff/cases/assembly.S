@@ -1,4 +1,5 @@
 // flags: -O2
+// compiler: gcc | clang
 // link: program | no-pie
 // expect: function-changed twice
 // bound: local_helper

@@ -1,5 +1,6 @@
 // A short jump cannot be stretched: what lies between its ends stays together, and is replaced together.
 // flags: -O2
+// compiler: gcc | clang
 // link: program | no-pie
 // expect: function-changed local_helper
 // record: twice

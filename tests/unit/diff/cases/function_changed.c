@@ -1,4 +1,4 @@
-// flags: -O2 | -O0 | -O1 | -O3 | -Os | -O2 -fcf-protection | -O2 -g
+// flags: -O2 | -O0 | -O1 | -O3 | -Os | -O2 -g
 // link: program | no-pie | static
 // expect: function-changed answer
 // record: answer
