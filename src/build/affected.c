@@ -5,7 +5,8 @@
  *  - it was compiled from a file that the diffs changed (build systems that do not track every dependency),
  *  - its object, made by something that was not seen, has other bytes in the changed tree.
  *
- * Whether it did change is for the differ to find out.
+ * A unit that was compiled again by the same command from the same bytes is not affected: build systems do more than they
+ * must.  Whether an affected one did change is for the differ to find out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -169,7 +170,7 @@ static bool is_affected(struct lp_build *b, struct lp_linked *o, struct lp_affec
 	if (!o->record)
 		return bytes_differ(b, o);
 	if (lp_model_find_unit(&b->after, o->record, o->unit, &a->after, &a->after_unit))
-		return true;
+		return !lp_same_compilation(&b->before, o->record, o->unit, &b->after, a->after, a->after_unit);
 	if (!lp_model_depends(&b->before, o->record, o->unit, b->changes.items, b->changes.nr) &&
 	    !(o->record->unseen && bytes_differ(b, o)))
 		return false;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/log.h"
 #include "build/build_private.h"
 #include "patch/kpatch.h"
 
@@ -273,12 +274,32 @@ static int settle_drafts(struct lp_build *b, bool keep, struct lp_err *err)
 	return rc;
 }
 
+/* What the user built in his tree is most likely what runs. */
+static void warn_of_other_build(const struct lp_build *b, const struct lp_changed_binary *c)
+{
+	struct lp_build_id ours, theirs = {0};
+	struct lp_elf *elf = NULL;
+	char *path = lp_sprintf("%s/%s", b->srcdir, c->name);
+	if (access(path, R_OK) == 0 && lp_elf_open(&elf, path, NULL) == 0) {
+		lp_elf_build_id(elf, &theirs);
+		lp_elf_build_id(c->original, &ours);
+		if (theirs.len && !lp_build_id_equal(&ours, &theirs))
+			lp_warn("%s is another build of %s than ours and has another build-id; if it is the one that "
+				"runs, name it with --target",
+				path, c->name);
+	}
+	lp_elf_close(elf);
+	lp_free(path);
+}
+
 static void list_patches(struct lp_build *b)
 {
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
 		if (!c->diff || lp_diff_empty(c->diff))
 			continue;
+		if (!c->target)
+			warn_of_other_build(b, c);
 		struct lp_build_patch *p = lp_vec_add(&b->patches);
 		*p = (struct lp_build_patch){.binary = c->name,
 					     .target = c->target,

@@ -1,6 +1,7 @@
 #include "build/model.h"
 
 #include <ctype.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "build/compdb.h"
 #include "build/linkmap.h"
+#include "build/tree.h"
 
 #define MAP_MAX (1u << 30)
 #define DEPS_MAX (64u << 20)
@@ -69,6 +71,12 @@ bool lp_model_find_unit(const struct lp_model *m, const struct lp_record *like, 
 			}
 	return false;
 }
+
+/* Whether a file is the same in two trees. */
+struct comparison {
+	char *path;
+	bool same;
+};
 
 struct candidate {
 	const struct lp_record *record;
@@ -236,12 +244,19 @@ static bool has_placed(const struct lp_linked *o, const char *section)
 	return false;
 }
 
-static struct lp_linked *find_twin(const struct lp_link *l, const char *file, const char *member, unsigned twin)
+static bool is_twin(const struct lp_linked *o, const char *file, const char *member, unsigned twin)
 {
-	for (size_t i = l->objects.nr; i-- > 0;) {
-		struct lp_linked *o = &l->objects.items[i];
-		if (o->twin == twin && strcmp(o->file, file) == 0 && same_text(o->member, member))
-			return o;
+	return o->twin == twin && strcmp(o->file, file) == 0 && same_text(o->member, member);
+}
+
+static struct lp_linked *find_twin(struct lp_link *l, const char *file, const char *member, unsigned twin)
+{
+	for (size_t n = 0; n < l->objects.nr; n++) {
+		size_t i = (l->last + n) % l->objects.nr;
+		if (is_twin(&l->objects.items[i], file, member, twin)) {
+			l->last = i;
+			return &l->objects.items[i];
+		}
 	}
 	return NULL;
 }
@@ -527,8 +542,16 @@ static void free_link(struct lp_link *l)
 	lp_vec_free(&l->objects);
 }
 
+static void free_comparison(void *node)
+{
+	struct comparison *c = node;
+	lp_free(c->path);
+	lp_free(c);
+}
+
 void lp_model_free(struct lp_model *m)
 {
+	tdestroy(m->compared, free_comparison);
 	for (size_t i = 0; i < m->links.nr; i++)
 		free_link(&m->links.items[i]);
 	lp_vec_free(&m->links);
@@ -583,6 +606,89 @@ static bool deps_name(const char *text, const char *cwd, char *const *paths, siz
 		lp_buf_free(&word);
 	}
 	return found;
+}
+
+/* ---- the same from both trees ---- */
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct comparison *)a)->path, ((const struct comparison *)b)->path);
+}
+
+/* Files outside of the trees are the same by nature. */
+static bool same_in_both(struct lp_model *before, struct lp_model *after, const char *path)
+{
+	struct comparison key = {.path = (char *)path};
+	if (!is_inside(before, path))
+		return true;
+	struct comparison *const *known = tfind(&key, &after->compared, by_path);
+	if (known)
+		return (*known)->same;
+	char *left = lp_model_path(before, path), *right = lp_model_path(after, path);
+	struct comparison *c = lp_alloc(sizeof *c);
+	*c = (struct comparison){.path = lp_strdup(path), .same = lp_same_content(left, right)};
+	tsearch(c, &after->compared, by_path);
+	lp_free(left);
+	lp_free(right);
+	return c->same;
+}
+
+static bool same_words(const struct lp_record *a, const struct lp_record *b)
+{
+	if (a->words.nr != b->words.nr)
+		return false;
+	for (size_t i = 0; i < a->words.nr; i++)
+		if (strcmp(a->words.items[i], b->words.items[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The target, "foo.o:", is no file that was read. */
+static bool is_target(const char *word)
+{
+	size_t len = strlen(word);
+	return len && word[len - 1] == ':';
+}
+
+static bool same_dependencies(struct lp_model *before, struct lp_model *after, const char *text, const char *cwd)
+{
+	struct lp_buf word = {0};
+	bool same = true;
+	while (same && (text = next_dependency(text, &word))) {
+		char *path = lp_path_join(cwd, lp_buf_cstr(&word));
+		same = is_target(lp_buf_cstr(&word)) || same_in_both(before, after, path);
+		lp_free(path);
+		lp_buf_free(&word);
+	}
+	lp_buf_free(&word);
+	return same;
+}
+
+/* Assembler takes in files (.incbin) of which no list of dependencies tells; so may assembler inside C. */
+static bool takes_in_files(const struct lp_model *m, const struct lp_record *r, size_t unit)
+{
+	struct lp_buf text = {0};
+	char *at_here = lp_path_join(r->cwd, r->units.items[unit].source), *path = lp_model_path(m, at_here);
+	bool takes = lp_read_file(path, &text, DEPS_MAX, NULL) < 0 || memmem(lp_buf_cstr(&text), text.len, "incbin", 6);
+	lp_buf_free(&text);
+	lp_free(at_here);
+	lp_free(path);
+	return takes;
+}
+
+bool lp_same_compilation(struct lp_model *before, const struct lp_record *a, size_t unit_a, struct lp_model *after,
+			 const struct lp_record *b, size_t unit_b)
+{
+	struct lp_buf text = {0};
+	if (strcmp(a->cwd, b->cwd) != 0 || strcmp(a->compiler, b->compiler) != 0 || !same_words(a, b) ||
+	    strcmp(a->units.items[unit_a].source, b->units.items[unit_b].source) != 0)
+		return false;
+	char *file = lp_model_unit_file(after, b, unit_b, ".d");
+	bool same = lp_read_file(file, &text, DEPS_MAX, NULL) == 0 && text.len &&
+		    same_dependencies(before, after, lp_buf_cstr(&text), b->cwd) && !takes_in_files(after, b, unit_b);
+	lp_free(file);
+	lp_buf_free(&text);
+	return same;
 }
 
 bool lp_model_depends(const struct lp_model *m, const struct lp_record *r, size_t unit, char *const *paths, size_t nr)

@@ -33,6 +33,7 @@ struct lp_link {
 	const struct lp_record *record;
 	const char *output; /* absolute, as at here/ */
 	LP_VEC(struct lp_linked) objects;
+	size_t last; /* where the object of the last row of the map is; the next row is likely the next one's */
 };
 
 struct lp_model_archive {
@@ -46,6 +47,7 @@ struct lp_model {
 	lp_record_vec records;
 	LP_VEC(struct lp_link) links; /* in the order in which they were made; one for each output */
 	LP_VEC(struct lp_model_archive) archives;
+	void *compared; /* files, to whether they are the same in another tree (tsearch) */
 	size_t nr_units;
 	bool lto; /* something was compiled for link-time optimisation */
 };
@@ -73,6 +75,10 @@ struct lp_linked *lp_link_find(const struct lp_link *l, const char *file, const 
 
 /* The bytes of an object as it was linked: the copy beside the record, else the file or the member. */
 int lp_model_object(struct lp_model *m, const struct lp_linked *o, struct lp_buf *out, struct lp_err *err);
+
+/* Was a unit compiled by the same command from the same bytes in both trees?  Unknown dependencies: no. */
+bool lp_same_compilation(struct lp_model *before, const struct lp_record *a, size_t unit_a, struct lp_model *after,
+			 const struct lp_record *b, size_t unit_b);
 
 /* Do the sources that a unit was made of include one of these (absolute, sorted) paths?  Unknown dependencies: only its source. */
 bool lp_model_depends(const struct lp_model *m, const struct lp_record *r, size_t unit, char *const *paths, size_t nr);

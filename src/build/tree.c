@@ -534,6 +534,29 @@ void lp_paths_free(lp_path_vec *paths)
 	lp_vec_free(paths);
 }
 
+int lp_tree_age(const char *root, struct lp_err *err)
+{
+	FTSENT *e;
+	FTS *walk = walk_open(root, false, err);
+	int rc = walk ? 0 : -EIO;
+	while (rc == 0 && (e = fts_read(walk)))
+		if (e->fts_info == FTS_F && is_made_by_compiler(e->fts_path, e->fts_name) &&
+		    (rc = set_age(e->fts_path)) < 0)
+			rc = lp_fail_sys(err, rc, "cannot set the time of %s", e->fts_path);
+	if (walk)
+		fts_close(walk);
+	return rc;
+}
+
+bool lp_same_content(const char *a, const char *b)
+{
+	struct stat one, other;
+	struct lp_hash x, y;
+	if (stat(a, &one) < 0 || stat(b, &other) < 0 || one.st_size != other.st_size)
+		return false;
+	return lp_hash_file(&x, a) == 0 && lp_hash_file(&y, b) == 0 && memcmp(&x, &y, sizeof x) == 0;
+}
+
 int lp_make_dirs(const char *path, struct lp_err *err)
 {
 	char *copy = lp_strdup(path);

@@ -59,6 +59,11 @@ typedef LP_VEC(char *) lp_path_vec;
 int lp_tree_changes(lp_path_vec *out, const char *before, const char *after, struct lp_err *err);
 void lp_paths_free(lp_path_vec *paths);
 
+/* Gives what compilers made in a tree a time long ago, so that it is made anew. */
+int lp_tree_age(const char *root, struct lp_err *err);
+/* Have two files the same bytes?  false when one cannot be read. */
+bool lp_same_content(const char *a, const char *b);
+
 /* Like mkdir -p, with mode 0700 for what is made. */
 int lp_make_dirs(const char *path, struct lp_err *err);
 

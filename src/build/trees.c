@@ -203,6 +203,26 @@ static int find_changes(struct lp_build *b, const char *original, struct lp_err 
 	return rc;
 }
 
+/* A list of sources or flags: make does not build anew what was built with other flags. */
+static bool is_for_make(const char *path)
+{
+	static const char *const names[] = {"Makefile",	   "makefile",	  "GNUmakefile",
+					    "Makefile.in", "Makefile.am", "configure"};
+	const char *name = base_name(path), *suffix = strrchr(name, '.');
+	for (size_t i = 0; i < LP_ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return suffix && (strcmp(suffix, ".mk") == 0 || strcmp(suffix, ".mak") == 0);
+}
+
+static int age_if_flags_changed(struct lp_build *b, struct lp_err *err)
+{
+	for (size_t i = 0; i < b->changes.nr; i++)
+		if (is_for_make(b->changes.items[i]))
+			return lp_tree_age(b->tree, err);
+	return 0;
+}
+
 int lp_build_apply(struct lp_build *b, struct lp_err *err)
 {
 	struct lp_tree_copy how = {0};
@@ -218,6 +238,8 @@ int lp_build_apply(struct lp_build *b, struct lp_err *err)
 		rc = apply_diffs(b, err);
 	if (rc == 0)
 		rc = find_changes(b, original, err);
+	if (rc == 0)
+		rc = age_if_flags_changed(b, err);
 	lp_free(original);
 	if (rc == 0)
 		lp_build_end(b, "%zu of %zu files changed", b->changes.nr, how.nr_files);

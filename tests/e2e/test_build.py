@@ -181,6 +181,32 @@ def test_a_cmake_project_that_was_never_configured_is():
 
 # ---- what is made, and what is not
 
+def test_what_is_compiled_again_from_the_same_bytes_is_not_compared(two_files):
+    project = Project("two-files", command="make -B", cache=two_files.cache)
+    answer = project.patch(TWO_FILES_FIX)
+    assert only_patch(answer)["units"] == 1, "make -B compiles both"
+
+
+def test_other_flags_in_a_makefile_are_a_change(two_files):
+    """make itself would not compile anything again for that."""
+    text = (two_files.path / "work.c").read_text()
+    project = Project("two-files", cache=two_files.cache)
+    project.write(work_c=text.replace('"original"', 'NAME'), Makefile=(project.path / "Makefile").read_text().replace(
+        "-Wall", "-Wall -DNAME='\"original\"'")).build()
+    with running(project) as victim:
+        patch = only_patch(project.patch(("Makefile", '"original"', '"patched"')))
+        assert names(patch, "function-changed") == {"work_name"}
+        apply(victim, patch)
+        assert victim.ask().startswith("patched ")
+
+
+def test_a_tree_whose_own_binary_is_another_build_is_told_of(two_files):
+    project = Project("two-files", command="make CFLAGS='-O1 -I.'", cache=two_files.cache).build()
+    project.command = "make CFLAGS='-O2 -I.'"
+    result = project.livepatch("-o", project.path.parent / "z.kpatch", project.diff(TWO_FILES_FIX))
+    assert "--target" in result.err and str(project.path / "prog") in result.err
+
+
 def test_the_second_diff_finds_the_original_in_the_cache(two_files):
     two_files.patch(TWO_FILES_FIX)
     assert two_files.patch(("work.c", '"busy"', '"very busy"'))["cached"] is True
