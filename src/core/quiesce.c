@@ -423,13 +423,13 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 	if (q->watches.nr)
 		qsort(q->watches.items, q->watches.nr, sizeof *q->watches.items, by_start);
 	*stats = (struct lp_quiesce_stats){0};
+	bool minds_frames = has_frames_to_mind(q);
+	if (minds_frames)
+		search_parked(q);
+	/* The first search is no waiting: in a large memory it takes longer than people are willing to wait for a function. */
 	uint64_t deadline = now_ms() + q->timeout_ms, told = now_ms() + 500;
 	unsigned wait_ms = 1, stale_rounds = 0;
-	bool minds_frames = has_frames_to_mind(q), search = minds_frames;
 	for (;;) {
-		if (search)
-			search_parked(q);
-		search = false;
 		if (interrupted(q))
 			return lp_fail(err, LP_EINTERRUPTED, "interrupted; nothing was changed");
 		int rc = one_pause(q, stale_rounds > STALE_ROUNDS, act, arg, stats, err);
@@ -458,7 +458,8 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 			told += 1000;
 		}
 		wait_a_little(&wait_ms);
-		search = minds_frames;
+		if (minds_frames)
+			search_parked(q);
 	}
 }
 
