@@ -100,8 +100,12 @@ static const char *objection(struct lp_loan *l)
 {
 	struct lp_err why = {0};
 	lp_addr frames[FRAMES_MAX];
-	if (lp_exec_is_held(l->p, l->p->arch->pc(&l->found)))
-		return has_linker(l->p) ? NULL : "its program is static and has not begun: its library is not ready";
+	if (lp_exec_is_held(l->p, l->p->arch->pc(&l->found))) {
+		if (has_linker(l->p))
+			return NULL;
+		l->refusal = LP_ENOTHREAD; /* it waits for us: nothing is gained by waiting for it */
+		return "its program is static and has not begun: its library is not ready";
+	}
 	if (lp_look_at(l->p, l->tid, &why) < 0)
 		return "its stack cannot be read";
 	int nr = lp_unwind(l->p, l->tid, frames, FRAMES_MAX, &why);

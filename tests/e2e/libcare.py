@@ -98,8 +98,13 @@ class Server:
         self.socket = name or f"{self.directory.name}/socket"
         self.log = open(f"{self.directory.name}/log", "w+")
         self.process = subprocess.Popen([path_of("libcare-server"), *args, self.socket, str(storage)],
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, process_group=0)
         lib.wait_for(self.answers, "the server to listen")
+
+    def kill(self):
+        """With all its children."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def answers(self):
         assert self.process.poll() is None, self.text()

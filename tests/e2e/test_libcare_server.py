@@ -1,5 +1,6 @@
 """libcare-server and libcare-client: the protocol, who may ask, programs that are patched before main()."""
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -413,6 +414,28 @@ def test_a_server_that_is_killed_lets_the_program_go_on():
         assert lines.next() == "ready"
         end(process)
         assert process.returncode == 0
+
+
+@pytest.mark.parametrize("link", ["pie", "static"])
+def test_a_server_that_is_killed_at_any_instant_lets_the_program_go_on(link):
+    """Later and later in what it does for one program: asked, seized, exec, held, patched."""
+    program = early(link=link)
+    store = early_store(program)
+    said = set()
+    for step in range(40):
+        with Server(store) as server:
+            process, lines = started(["sh", "-c", f"exec {program} x"], server)
+            with selectors.DefaultSelector() as selector:  # some milliseconds more each time, or until it has begun
+                selector.register(process.stdout, selectors.EVENT_READ)
+                selector.select(step / 200)
+            server.kill()
+            first = lines.next()
+            said.add(first)
+            assert first in ("old 1 x 3 args 2", "new 1 x 3 args 2"), step
+            assert lines.next() == "ready"
+            end(process)
+            assert process.returncode == 0
+    assert len(said) == 2, "it was never killed early, or never late"
 
 
 def test_a_server_that_hangs_keeps_a_program_no_longer_than_ten_seconds():
