@@ -96,11 +96,11 @@ static void read_wanted(struct wanted *w, const char *path)
 	}
 	lp_buf_free(&text);
 	if (!w->flags.nr)
-		take(&w->flags, "-O2|-O0", "-O2|-O0" + 7, true);
+		take(&w->flags, "-O2|-O0", &"-O2|-O0"[7], true);
 	if (!w->compilers.nr)
 		take(&w->compilers, every_compiler, every_compiler + strlen(every_compiler), true);
 	if (!w->links.nr)
-		take(&w->links, "program", "program" + 7, true);
+		take(&w->links, "program", &"program"[7], true);
 }
 
 static void free_wanted(struct wanted *w)
