@@ -4,13 +4,13 @@
 // expect: function-changed high
 // expect: constant-changed limits
 // why: low limits
-static const int limits[] = {1, 10, 100, 1000,
+static const int limits[] = {1,	    10, 100, 1000,
 #ifdef AFTER
 			     10001, 5,
 #else
 			     10000, 6,
 #endif
-			     7, 8, 9};
+			     7,	    8,	9};
 
 __attribute__((noinline, noipa)) int low(int i)
 {

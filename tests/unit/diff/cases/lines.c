@@ -4,9 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #ifdef AFTER
-
-
-
+#line 1000
 #endif
 __attribute__((noinline, noipa)) int checked(int x)
 {

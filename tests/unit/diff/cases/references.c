@@ -1,5 +1,5 @@
 // Everything that exists is bound, nothing copied.
-// link: program | no-pie 
+// link: program | no-pie
 // expect: function-changed change_me
 // bound: state
 // bound: shared_state

@@ -11,12 +11,24 @@ int visit(int x)
 {
 	static int seen;
 	switch (x) {
-	case 0: puts("a"); break;
-	case 1: puts("b"); break;
-	case 2: puts("c"); break;
-	case 3: puts("d"); break;
-	case 4: puts("e"); break;
-	case 5: puts("f"); break;
+	case 0:
+		puts("a");
+		break;
+	case 1:
+		puts("b");
+		break;
+	case 2:
+		puts("c");
+		break;
+	case 3:
+		puts("d");
+		break;
+	case 4:
+		puts("e");
+		break;
+	case 5:
+		puts("f");
+		break;
 	}
 	calls++;
 	return seen++ + (int)strlen(names[x % 3]);

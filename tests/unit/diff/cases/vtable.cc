@@ -8,7 +8,9 @@ struct A {
 #endif
 	virtual int two();
 };
-A::~A() {}
+A::~A()
+{
+}
 int A::one()
 {
 	return 1;

@@ -6,7 +6,9 @@ struct A {
 	virtual int one();
 	virtual int two();
 };
-A::~A() {}
+A::~A()
+{
+}
 int A::one()
 {
 #ifdef AFTER
