@@ -80,3 +80,32 @@ def test_exceptions_pass_through_patched_code(flags):
         assert [victim.ask() for _ in range(2)] == ["patched refusal: n is 3, a multiple of three, 1 seen", "fine 40, 2 seen"]
         lib.revert(victim.pid)
         assert [victim.ask() for _ in range(2)] == ["fine 50, 3 seen", "refusal: n is 6, 3 seen"]
+
+
+SHARED = """
+{cc} {flags} -fPIC -fsemantic-interposition -S {source} -o before.s
+{cc} {flags} -fPIC -fsemantic-interposition -DPATCHED -S {source} -o after.s
+kpatch_gensrc -i before.s -i after.s -o merged.s
+{cc} -shared -o libthing.so before.s
+{cc} -shared -o merged.so merged.s -Wl,-q
+kpatch_strip --strip merged.so patch
+kpatch_strip --rel-fixup libthing.so patch
+strip --strip-unneeded patch
+kpatch_strip --undo-link libthing.so patch
+kpatch_make -b $(readelf -n libthing.so | sed -n 's/.*Build ID: //p') -i lib patch -o libthing.kpatch
+{cc} {flags} -DPROGRAM {source} -o program -L. -lthing -Wl,-rpath,'$ORIGIN' -pthread
+"""
+
+
+@pytest.mark.parametrize("cc", COMPILERS)
+@pytest.mark.parametrize("flags", ["-O2", "-O0", "-O2 -ftls-model=initial-exec", "-O2 -fno-plt", "-O2 -fvisibility=hidden"])
+def test_a_library_keeps_its_threads_variables_and_what_the_program_overrides(cc, flags):
+    """thing.c: thread-local variables in the models of libraries, a variable that the program has a copy of, an overridden function."""
+    directory = lib.scratch_directory()
+    shell(directory, SHARED.format(cc=cc, flags=flags, source=EXAMPLES / "thing.c"))
+    with lib.Victim(directory / "program") as victim:
+        assert victim.ask() == "main 11 other 21 shared 5 hook program"
+        lib.livepatch("apply", "-p", victim.pid, directory / "libthing.kpatch")
+        assert victim.ask() == "main 111 other 121 shared 6 hook program, patched"
+        lib.revert(victim.pid)
+        assert victim.ask() == "main 112 other 122 shared 6 hook program"
