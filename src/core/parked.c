@@ -542,23 +542,34 @@ static void reread(struct lp_parked *k, const uint32_t *which, size_t nr)
 	}
 }
 
-/* Does a thread stand on the stack that sp points to, at home, so that whatever is there is the thread's matter? */
-static bool is_a_threads(const struct lp_parked *k, const struct lp_thread *threads, size_t nr, lp_addr sp)
+static int by_start(const void *a, const void *b)
 {
-	const struct lp_parked_area *a = area_of(k, sp);
-	for (size_t i = 0; i < nr; i++) {
-		const struct lp_thread *th = &threads[i];
-		if (!th->stack_is_whole)
-			continue;
-		if (sp >= th->sp && sp < th->stack.end)
-			return true;
-		if (a && a->is_stack && lp_range_has(a->range, th->sp) && sp < th->sp)
-			return true;
-	}
-	return false;
+	const struct lp_range *x = a, *y = b;
+	return (x->start > y->start) - (x->start < y->start);
 }
 
-static void place(struct lp_parked *k, struct lp_context *c, const struct lp_thread *threads, size_t nr)
+/* The stacks that threads stand on at home: with what is below the stack pointer, where that is known to be free. */
+static void note_homes(struct lp_parked *k, const struct lp_thread *threads, size_t nr)
+{
+	k->homes.nr = 0;
+	for (size_t i = 0; i < nr; i++) {
+		const struct lp_parked_area *a = area_of(k, threads[i].sp);
+		lp_addr start = a && a->is_stack ? a->range.start : threads[i].sp;
+		if (threads[i].stack_is_whole && start < threads[i].stack.end)
+			lp_vec_push(&k->homes, ((struct lp_range){start, threads[i].stack.end}));
+	}
+	if (k->homes.nr)
+		qsort(k->homes.items, k->homes.nr, sizeof *k->homes.items, by_start);
+}
+
+/* Does a thread stand on the stack that sp points to, at home, so that whatever is there is the thread's matter? */
+static bool is_a_threads(const struct lp_parked *k, lp_addr sp)
+{
+	const struct lp_range *r = at_or_below(k->homes.items, k->homes.nr, sp);
+	return r && sp < r->end;
+}
+
+static void place(struct lp_parked *k, struct lp_context *c)
 {
 	c->bytes = NULL;
 	if (!c->live)
@@ -567,7 +578,7 @@ static void place(struct lp_parked *k, struct lp_context *c, const struct lp_thr
 	c->sp = kept(k, c, LP_CONTEXT_NEAR);
 	c->pc = near_text(k, pc & k->t->isa->code_bits) ? pc & k->t->isa->code_bits : 0;
 	c->stack = (struct lp_range){c->sp, c->sp % 8 ? 0 : stack_end(k, c->sp)};
-	c->live = c->stack.end && (!c->disguised || c->pc) && !is_a_threads(k, threads, nr, c->sp);
+	c->live = c->stack.end && (!c->disguised || c->pc) && !is_a_threads(k, c->sp);
 }
 
 static bool on_live_thread(const struct lp_thread *threads, size_t nr, lp_addr at)
@@ -576,12 +587,6 @@ static bool on_live_thread(const struct lp_thread *threads, size_t nr, lp_addr a
 		if (at >= threads[i].sp && at < threads[i].stack.end)
 			return true;
 	return false;
-}
-
-static int by_start(const void *a, const void *b)
-{
-	const struct lp_range *x = a, *y = b;
-	return (x->start > y->start) - (x->start < y->start);
 }
 
 /* The stacks of live contexts, ascending, none overlapping; k->spans was made large enough. */
@@ -663,14 +668,14 @@ static void copy_stacks(struct lp_parked *k)
  * Most words that point to the stack of a thread which is at home do so for
  * good: what a coroutine was resumed from, locals.  They are not asked again.
  */
-static void reread_all(struct lp_parked *k, const struct lp_thread *threads, size_t nr)
+static void reread_all(struct lp_parked *k)
 {
 	uint32_t which[BATCH];
 	size_t n = 0;
 	for (size_t i = 0; i < k->contexts.nr; i++) {
 		struct lp_context *c = &k->contexts.items[i];
 		c->live = false;
-		if (!is_a_threads(k, threads, nr, kept(k, c, LP_CONTEXT_NEAR)))
+		if (!is_a_threads(k, kept(k, c, LP_CONTEXT_NEAR)))
 			which[n++] = (uint32_t)i;
 		if (n == BATCH || i + 1 == k->contexts.nr)
 			reread(k, which, n);
@@ -682,9 +687,10 @@ void lp_parked_look(struct lp_parked *k)
 {
 	size_t nr;
 	const struct lp_thread *threads = k->t->ops->threads(k->t, &nr);
-	reread_all(k, threads, nr);
+	note_homes(k, threads, nr);
+	reread_all(k);
 	for (size_t i = 0; i < k->contexts.nr; i++)
-		place(k, &k->contexts.items[i], threads, nr);
+		place(k, &k->contexts.items[i]);
 	spread(k, threads, nr);
 	copy_stacks(k);
 }
@@ -936,6 +942,7 @@ void lp_parked_free(struct lp_parked *k)
 	lp_vec_free(&k->areas);
 	lp_vec_free(&k->runs);
 	lp_vec_free(&k->pages);
+	lp_vec_free(&k->homes);
 	lp_free(k->seen);
 	lp_free(k->memo);
 	lp_free(k->chunk);

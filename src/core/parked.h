@@ -51,8 +51,9 @@ struct lp_parked {
 	LP_VEC(struct lp_range) text;	  /* executable, merged */
 	LP_VEC(struct lp_range) clusters; /* the same, coarser: the first question asked of each word */
 	LP_VEC(struct lp_parked_area) areas;
-	LP_VEC(struct lp_range) runs; /* touched pages of the areas */
-	LP_VEC(lp_addr) pages;	      /* those with return addresses, ascending */
+	LP_VEC(struct lp_range) runs;  /* touched pages of the areas */
+	LP_VEC(lp_addr) pages;	       /* those with return addresses, ascending */
+	LP_VEC(struct lp_range) homes; /* stacks that threads stand on, as of the last look */
 	struct lp_jmpbuf jmpbuf;
 	bool has_jmpbuf;
 	uint8_t *seen; /* 64 Ki bits: hashes of `pages` and of those before them */
