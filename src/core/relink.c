@@ -5,6 +5,7 @@
  *
  *     code, r-x        the own sections that are executable
  *                      islands: jumps to functions that may be out of reach
+ *                      stubs for loads of variables that may be out of reach (isa->far_load)
  *                      stubs: LP_IFUNC_STUB_MAX bytes for each IFUNC without known value (link.c says why)
  *     constants, r--   the own sections that are neither executable nor writable, .kpatch.info among them
  *                      the GOT: slots that the code reaches things through
@@ -91,7 +92,8 @@ static int lay_out(struct lp_relink *r, struct lp_err *err)
 	uint64_t at = 0;
 	int rc = place_sections(r, CODE, &at, err);
 	b->islands_at = lp_align_up(at, LP_RELINK_ISLAND);
-	b->stubs_at = b->islands_at + b->islands.nr * LP_RELINK_ISLAND;
+	b->loads_at = b->islands_at + b->islands.nr * LP_RELINK_ISLAND;
+	b->stubs_at = b->loads_at + b->nr_loads * LP_FAR_LOAD_MAX;
 	at = b->code_end = lp_align_up(b->stubs_at + b->resolvers.nr * LP_IFUNC_STUB_MAX, LP_PAGE);
 	rc = rc ? rc : place_sections(r, CONSTANTS, &at, err);
 	b->got_at = lp_align_up(at, sizeof(uint64_t));
@@ -382,6 +384,37 @@ static int refuse_copy(const struct placing *p, const struct lp_kpatch_rela *rel
 		lp_relink_symbol_name(p->r, rela->sym, name, sizeof name));
 }
 
+/* Where instructions can be read from up to a place in a section: its function, if it has a name. */
+static struct lp_range code_around(const struct lp_kpatch *k, size_t section, uint64_t at)
+{
+	struct lp_elf_sym s;
+	uint64_t size = lp_elf_section(k->elf, section)->sh_size;
+	for (size_t i = 1; i < lp_elf_symbol_count(k->elf, LP_SYMTAB); i++)
+		if (lp_elf_symbol(k->elf, LP_SYMTAB, i, &s) && s.shndx == section && s.type == STT_FUNC &&
+		    at >= s.value && at - s.value < s.size && s.size <= size - s.value)
+			return (struct lp_range){s.value, s.value + s.size};
+	return (struct lp_range){0, size};
+}
+
+static bool load_from_afar(const struct placing *p, const struct lp_kpatch_rela *rela)
+{
+	const struct lp_relink_symbol *s = &p->b->symbols[rela->sym];
+	struct lp_range around = code_around(p->r->k, rela->section, rela->offset);
+	uint64_t stub = p->b->loads_at + p->b->loads_used * LP_FAR_LOAD_MAX;
+	uint64_t code = p->b->places[rela->section] + around.start;
+	if (!p->r->t->isa->far_load || !s->slots[LP_SLOT_ADDRESS] || p->b->loads_used == p->b->nr_loads)
+		return false;
+	/* The displacement counts from behind itself, where the instruction ends. */
+	int64_t offset = rela->addend + 4;
+	if (!lp_fits_signed(offset, 32) ||
+	    !p->r->t->isa->far_load(p->image + code, around.end - around.start, p->base + code,
+				    rela->offset - around.start, (int32_t)offset, slot_address(p, s, LP_SLOT_ADDRESS),
+				    p->image + stub, p->base + stub))
+		return false;
+	p->b->loads_used++;
+	return true;
+}
+
 static int apply_reloc(const struct placing *p, const struct lp_kpatch_rela *rela, uint8_t *bytes, lp_addr place,
 		       struct lp_err *err)
 {
@@ -400,7 +433,7 @@ static int apply_reloc(const struct placing *p, const struct lp_kpatch_rela *rel
 			rc = p->r->t->isa->reloc_store(h, bytes, value, err);
 		}
 		if (rc == -LP_ERANGE && wants_copy(p, h, rela))
-			rc = refuse_copy(p, rela, err);
+			rc = load_from_afar(p, rela) ? 0 : refuse_copy(p, rela, err);
 	}
 	return rc ? explain(p, rela, rc, err) : 0;
 }
@@ -582,6 +615,7 @@ int lp_relink_link(struct lp_relink *r, lp_addr base, uint8_t *image, struct lp_
 	struct placing p = {r, r->body, base, image, copy_hooks(r)};
 	int rc = 0;
 	memset(image, 0, r->body->end);
+	r->body->loads_used = 0;
 	copy_sections(&p);
 	place_islands(&p);
 	rc = place_stubs(&p, err);

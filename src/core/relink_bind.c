@@ -50,6 +50,17 @@ static void need_island(struct lp_relink *r, uint32_t sym, const struct lp_elf_s
 	s->island = (uint32_t)r->body->islands.nr;
 }
 
+/* A load of a library's variable, of which there may be no copy in reach. */
+static void need_load(struct lp_relink *r, const struct lp_kpatch_rela *rela, const struct lp_elf_sym *elf)
+{
+	const struct lp_relink_symbol *s = &r->body->symbols[rela->sym];
+	if (s->kind != LP_RELINK_OUTSIDE || !s->value || elf->type != STT_OBJECT || !r->t->isa->far_load ||
+	    !(lp_elf_section(r->k->elf, rela->section)->sh_flags & SHF_EXECINSTR))
+		return;
+	need_slot(r, rela->sym, LP_SLOT_ADDRESS);
+	r->body->nr_loads++;
+}
+
 static uint64_t stub_for(struct lp_relink *r, lp_addr resolver)
 {
 	for (size_t i = 0; i < r->body->resolvers.nr; i++)
@@ -213,6 +224,7 @@ static int note_needs(struct lp_relink *r, const struct lp_reloc_howto *h, const
 	case LP_RELOC_PC:
 	case LP_RELOC_PLT:
 		need_island(r, rela->sym, elf);
+		need_load(r, rela, elf);
 		return 0;
 	case LP_RELOC_GOTPC:
 	case LP_RELOC_GOTPAGE:

@@ -48,8 +48,10 @@ struct lp_relink_body {
 	LP_VEC(struct lp_relink_slot) got;
 	uint32_t nr_words; /* of the GOT */
 
+	size_t nr_loads, loads_used; /* stubs for loads that may be out of reach */
+
 	/* Offsets in the room. */
-	uint64_t islands_at, stubs_at, code_end, got_at, constants_end, pointers_at, end;
+	uint64_t islands_at, loads_at, stubs_at, code_end, got_at, constants_end, pointers_at, end;
 	struct lp_relink_earlier earlier;
 };
 

@@ -22,6 +22,7 @@
 #define LP_JUMP_MAX 16	 /* bytes of the longest piece that entry_bytes() writes */
 #define LP_ISLAND_MAX 24 /* bytes of the longest island */
 #define LP_IFUNC_STUB_MAX 512
+#define LP_FAR_LOAD_MAX 32
 
 /*
  * What is known about the code that a jump shall be put on.  Where an earlier
@@ -210,7 +211,7 @@ struct lp_insn {
 	bool is_padding;    /* has no effect and a form that assemblers fill gaps with */
 	bool falls_through; /* execution may go on behind it */
 	bool is_call;	    /* direct or not */
-	uint8_t pc_at;	    /* a relocation of the field at offset f is relative to f; the instruction counts from here: what it
+	uint8_t pc_at; /* a relocation of the field at offset f is relative to f; the instruction counts from here: what it
 			       means is S + A + (pc_at - f) */
 	/* A distance that the instruction holds: of a direct branch, or of an address relative to the pc. */
 	bool has_target;
@@ -250,6 +251,16 @@ struct lp_isa {
 	 * stores its result in the slot and jumps there.  slot must be 8-byte aligned and within +-2 GiB (x86-64) or
 	 * +-4 GiB; else 0 is returned.  Resolvers that look at their arguments (aarch64: hwcap) get none. */
 	size_t (*ifunc_stub)(uint8_t *out, lp_addr at, lp_addr slot, lp_addr resolver, lp_addr *initial);
+
+	/*
+	 * Makes an instruction that loads a variable pc-relatively take it from anywhere.  code[0, len) stands at `at`
+	 * and begins where a function does; `field` is the offset of the instruction's displacement, and `offset` that
+	 * of what is loaded from the address in the 8-byte `slot`.  The instruction becomes a jump to `stub`, code at
+	 * stub_at (at most LP_FAR_LOAD_MAX bytes, returns length), which comes back behind it.  0, and code as it was,
+	 * when it is no such load, or stub or slot are out of reach themselves.  NULL: this ISA has no need of it.
+	 */
+	size_t (*far_load)(uint8_t *code, size_t len, lp_addr at, size_t field, int32_t offset, lp_addr slot,
+			   uint8_t *stub, lp_addr stub_at);
 
 	const struct lp_reloc_howto *(*howto)(uint32_t type); /* NULL = unknown type */
 	/* Store `value` (formula already applied, P subtracted where the formula says so) at `place`

@@ -18,6 +18,7 @@ const struct lp_isa lp_isa_x64 = {
 	.entry_bytes = lp_x64_entry_bytes,
 	.island = lp_x64_island,
 	.ifunc_stub = lp_x64_ifunc_stub,
+	.far_load = lp_x64_far_load,
 	.howto = lp_x64_howto,
 	.reloc_store = lp_x64_reloc_store,
 	.disasm = lp_x64_disasm,

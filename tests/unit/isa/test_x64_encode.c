@@ -315,6 +315,89 @@ static void an_ifunc_stub_keeps_the_upper_halves_of_ymm_registers(void **state)
 	check_ifunc(0);
 }
 
+/* ---- loads from afar ---- */
+
+/* mov 0(%rip), %reg; ret */
+static size_t load(uint8_t *code, unsigned reg, bool wide)
+{
+	size_t n = 0;
+
+	if (wide || reg > 7)
+		code[n++] = (uint8_t)(0x40 | (wide ? 8 : 0) | (reg > 7 ? 4 : 0));
+	code[n++] = 0x8b;
+	code[n++] = (uint8_t)((reg & 7) << 3 | 5);
+	lp_put32(code + n, 0);
+	code[n + 4] = 0xc3;
+	return n;
+}
+
+static void a_load_from_afar_is_a_jump_to_two_loads_and_a_jump_back(void **state)
+{
+	static const char *const regs[] = {"rax", "rcx", "rdx", "rbx", "",    "rbp", "rsi", "rdi",
+					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15"};
+	for (unsigned reg = 0; reg < 16; reg++) {
+		uint8_t code[16], stub[LP_FAR_LOAD_MAX];
+		char first[64], text[96];
+		if (reg == 4) /* rsp */
+			continue;
+		size_t field = load(code, reg, true), len = field + 5;
+		size_t n = isa->far_load(code, len, 0x401000, field, 0x10, 0x402000, stub, 0x401800);
+		assert_in_range(n, 1, LP_FAR_LOAD_MAX);
+		isa->disasm(code, len, 0x401000, text, sizeof text);
+		assert_non_null(strstr(text, "jmp"));
+		assert_non_null(strstr(text, "401800"));
+		size_t at = isa->disasm(stub, n, 0x401800, text, sizeof text);
+		snprintf(first, sizeof first, "%s", regs[reg]);
+		assert_non_null(strstr(text, first));
+		assert_non_null(strstr(text, "402000"));
+		at += isa->disasm(stub + at, n - at, 0x401800 + at, text, sizeof text);
+		assert_non_null(strstr(text, first));
+		assert_non_null(strstr(text, "10"));
+		at += isa->disasm(stub + at, n - at, 0x401800 + at, text, sizeof text);
+		assert_non_null(strstr(text, "jmp"));
+		assert_non_null(strstr(text, "401007"));
+		assert_int_equal(at, n);
+	}
+}
+
+static void a_load_from_afar_loads_both_widths(void **state)
+{
+	static uint64_t variable[2] = {1, UINT64_C(0x1122334455667788)};
+	for (int wide = 0; wide < 2; wide++) {
+		uint8_t *code = map_code();
+		uint64_t (*run)(void);
+		size_t field = load(code, 0, wide);
+		lp_put64(code + 512, (uintptr_t)variable);
+		assert_true(isa->far_load(code, field + 5, (uintptr_t)code, field, 8, (uintptr_t)code + 512, code + 256,
+					  (uintptr_t)code + 256));
+		memcpy(&run, &code, sizeof run);
+		assert_int_equal(run(), wide ? variable[1] : (uint32_t)variable[1]);
+		munmap(code, LP_PAGE);
+	}
+}
+
+static void what_is_no_load_stays_as_it_is(void **state)
+{
+	static const uint8_t others[][10] = {
+		{0x48, 0x89, 0x05, 0, 0, 0, 0, 0xc3},	    /* a store */
+		{0x48, 0x03, 0x05, 0, 0, 0, 0, 0xc3},	    /* add */
+		{0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xc3},	    /* lea */
+		{0x48, 0x83, 0x3d, 0, 0, 0, 0, 0x01, 0xc3}, /* cmp with an immediate behind the field */
+		{0x66, 0x8b, 0x05, 0, 0, 0, 0, 0xc3},	    /* 16 bits */
+		{0x48, 0x8b, 0x80, 0, 0, 0, 0, 0xc3},	    /* not pc-relative */
+	};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(others); i++) {
+		uint8_t code[10], stub[LP_FAR_LOAD_MAX];
+		memcpy(code, others[i], sizeof code);
+		assert_int_equal(isa->far_load(code, sizeof code, 0x1000, 3, 0, 0x2000, stub, 0x1800), 0);
+		assert_memory_equal(code, others[i], sizeof code);
+	}
+	uint8_t code[16], stub[LP_FAR_LOAD_MAX];
+	size_t field = load(code, 0, true);
+	assert_int_equal(isa->far_load(code, field + 5, 0x1000, field, 0, UINT64_C(1) << 40, stub, 0x1800), 0);
+	assert_int_equal(isa->far_load(code, field + 5, 0x1000, field + 1, 0, 0x2000, stub, 0x1800), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +407,9 @@ int main(void)
 		cmocka_unit_test(an_ifunc_slot_out_of_reach_or_crooked_is_refused),
 		cmocka_unit_test(an_ifunc_stub_resolves_once_and_keeps_every_argument),
 		cmocka_unit_test(an_ifunc_stub_keeps_the_upper_halves_of_ymm_registers),
+		cmocka_unit_test(a_load_from_afar_is_a_jump_to_two_loads_and_a_jump_back),
+		cmocka_unit_test(a_load_from_afar_loads_both_widths),
+		cmocka_unit_test(what_is_no_load_stays_as_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
