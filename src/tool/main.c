@@ -60,11 +60,31 @@ static int finish(const struct args *a, int status)
 												 : status;
 }
 
+static bool is_called(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	return strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
+/* livepatchd STORE is livepatch watch STORE. */
+static char **daemon_argv(int argc, char **argv)
+{
+	static char watch[] = "watch";
+	char **out = lp_alloc(sizeof *out * ((size_t)argc + 2));
+	out[0] = argv[0];
+	out[1] = watch;
+	for (int i = 1; i < argc; i++)
+		out[i + 1] = argv[i];
+	return out;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a;
 	struct lp_err err = {0};
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 0 && is_called(argv[0], "livepatchd"))
+		argv = daemon_argv(argc++, argv);
 	int rc = args_parse(&a, argc, argv, &err);
 	out_setup(a.on[OPT_VERBOSE], a.on[OPT_DEBUG], a.on[OPT_QUIET]);
 	if (rc == 0)

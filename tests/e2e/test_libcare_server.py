@@ -342,6 +342,17 @@ def test_a_program_that_was_started_without_the_library_asks_by_itself():
         os.close(read)
 
 
+def test_a_program_that_a_child_of_vfork_executes():
+    """Python's subprocess does; the child shares its parent's memory until then."""
+    program = early()
+    with Server(early_store(program)) as server:
+        process, lines = started(["/usr/bin/python3", "-c",
+                                  f"import subprocess; print(subprocess.run(['{program}', 'x'], stdin=subprocess.DEVNULL, "
+                                  "capture_output=True, text=True).stdout, flush=True)"], server)
+        assert lines.next() == "new 1 x 3 args 2", server.text()
+        process.wait()
+
+
 @pytest.mark.parametrize("how", ["execv", "execve", "execvp", "execl", "execlp", "execle", "fexecve", "execveat"])
 def test_every_way_to_execute(how):
     program = early()

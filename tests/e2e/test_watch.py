@@ -216,6 +216,16 @@ def test_what_watching_costs(program, store, how):
         assert int(fields[11]) + int(fields[12]) < 100 * os.sysconf("SC_CLK_TCK") // 100
 
 
+def test_livepatchd_is_the_watch_by_another_name(program, store):
+    daemon = lib.scratch_directory() / "livepatchd"
+    daemon.symlink_to(lib.tool_path())
+    with Victim(program) as v:
+        said = subprocess.run([daemon, store, "--once"], capture_output=True, text=True)
+        assert said.returncode == DONE and f"process {v.pid} (e2e_kpatch): 0001 applied" in said.stdout
+        assert v.ask("answer 1") == "new 1"
+    assert subprocess.run([daemon], capture_output=True).returncode == USAGE
+
+
 # ---- as a service
 
 UNITS = lib.TOP / "packaging" / "systemd"
