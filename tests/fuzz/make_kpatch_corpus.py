@@ -200,6 +200,13 @@ for kind in range(52):  # every type, with something in it, something undefined 
         FILES[f"type-{kind}-{word}"] = p.file()
 
 
+p = Patch()  # mov puts(%rip), %eax; ret
+p.set(".kpatch.text", data=b"\x8b\x05\0\0\0\0\xc3")
+p.set(".symtab", data=p.symtab[:24 * 5] + struct.pack("<IBBHQQ", 3, 0x11, 0, 0, 0, 0))
+p.set(".rela.kpatch.data", info=2, data=rela(2, 5, 2, -4))
+FILES["load-from-afar"] = p.file()
+
+
 def main():
     corpus = Path(__file__).resolve().parent / "corpus" / "kpatch"
     if sys.argv[1:] == ["--check"]:
