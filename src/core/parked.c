@@ -635,12 +635,27 @@ static void spread(struct lp_parked *k, const struct lp_thread *threads, size_t 
 	}
 }
 
+/* It was made for what was to be expected; coroutines that have gone deeper since cost page faults in the pause. */
+static void ensure_arena(struct lp_parked *k)
+{
+	size_t total = 0;
+	for (size_t i = 0; i < k->contexts.nr; i++)
+		if (k->contexts.items[i].live)
+			total += (size_t)(k->contexts.items[i].stack.end - k->contexts.items[i].sp);
+	if (total <= k->arena_size)
+		return;
+	lp_free(k->arena);
+	k->arena = lp_alloc(total);
+	k->arena_size = total;
+}
+
 static void copy_stacks(struct lp_parked *k)
 {
 	struct lp_range ranges[BATCH];
 	void *data[BATCH];
 	bool ok[BATCH];
 	size_t used = 0;
+	ensure_arena(k);
 	for (size_t i = 0; i < k->contexts.nr;) {
 		struct lp_context *of[BATCH];
 		size_t n = 0;
@@ -649,10 +664,6 @@ static void copy_stacks(struct lp_parked *k)
 			size_t len = (size_t)(c->stack.end - c->sp);
 			if (!c->live)
 				continue;
-			if (len > k->arena_size - used) { /* grown beyond what was to be expected: look at less of it */
-				len = lp_align_down(k->arena_size - used, 8);
-				c->stack.end = c->sp + len;
-			}
 			of[n] = c;
 			ranges[n] = c->stack;
 			data[n++] = k->arena + used;
