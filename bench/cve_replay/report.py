@@ -20,22 +20,17 @@ def read(path):
 
 
 def refusals_of(made):
-    """Unlike functions, several refusals with one code say the same: one of each, with the culprit."""
+    return [r for patch in made["answer"].get("patches", []) for r in patch.get("refusals", [])]
+
+
+def in_short(made):
+    """What a live patch is made of, and what it took; the paths of this run's working directory interest nobody."""
     answer = made["answer"]
-    found = {}
-    for patch in answer.get("patches", []):
-        for refusal in patch.get("refusals", []):
-            found.setdefault(refusal.get("code"), refusal)
-    return list(found.values())
-
-
-def without_paths(made):
-    """The paths of this run's working directory interest nobody."""
-    answer = json.loads(json.dumps(made["answer"]))
-    for patch in answer.get("patches", []):
-        for key in ("target", "path"):
-            patch.pop(key, None)
-    return {**made, "answer": answer}
+    result = {"status": made["status"], "seconds": made["seconds"], "cached": answer.get("cached"),
+              "stages": answer.get("seconds")}
+    if made["status"] == 0:
+        result["patches"] = [{k: v for k, v in p.items() if k not in ("target", "path")} for p in answer.get("patches", [])]
+    return result
 
 
 def entry(fix, work):
@@ -46,12 +41,12 @@ def entry(fix, work):
         return None
     kind, sentence = outcome(built["warm"])
     result = {"number": fix.number, "patch": fix.name, "cves": fix.cves, "sources": fix.sources, "outcome": kind,
-              "sentence": sentence, "program_build": built["before"], "cold": without_paths(built["cold"]),
-              "warm": without_paths(built["warm"])}
+              "sentence": sentence, "load": built["load"], "program_build": built["before"],
+              "cold": {k: v for k, v in in_short(built["cold"]).items() if k != "patches"}, "warm": in_short(built["warm"])}
     if kind == "refused":
         result["refusals"] = refusals_of(built["warm"])
     if "adapted" in built:
-        result["adapted"] = {**without_paths(built["adapted"]), "outcome": outcome(built["adapted"])[0]}
+        result["adapted"] = {**in_short(built["adapted"]), "outcome": outcome(built["adapted"])[0]}
     if live:
         result["live"] = live
     return result
@@ -85,9 +80,9 @@ def seen(live, key, tests):
 def row(e):
     live = e.get("live") or {}
     names = set(live.get("before", {}))
-    functions = live.get("functions") or [f for p in e["warm"]["answer"].get("patches", []) for f in changed_functions(p)]
+    functions = live.get("functions") or [f for p in e["warm"].get("patches", []) for f in changed_functions(p)]
     cells = [str(e["number"]), ", ".join(e["cves"]) or e["patch"], made_cell(e), str(len(functions) or "-"),
-             f"{e['cold']['seconds']:.0f}", f"{e['warm']['seconds']:.1f}"]
+             f"{e['cold']['seconds']:.0f}", f"{e['warm']['seconds']:.1f}" if e["warm"]["cached"] else "-"]
     if live and "trouble" not in live:
         pauses = live["pauses_ns"]
         marks = "" if live["tells_old_from_new"] else " *"
@@ -110,8 +105,8 @@ def notes(entries, known):
         live = e.get("live") or {}
         lines += [f"- {e['number']}: {known[c]}" for c in e["cves"] if c in known]
         for refusal in e.get("refusals", []):
-            lines.append(f"- {e['number']}: `livepatch build` refuses: {refusal.get('code')} {refusal.get('name', '')}: "
-                         f"{refusal.get('message', '')}")
+            lines.append(f"- {e['number']}: `livepatch build` refuses: `{refusal['code']}`: {refusal['sentence']}; "
+                         f"{refusal['remedy']}")
         if e["outcome"] == "refused" and not e["refusals"]:
             lines.append(f"- {e['number']}: {e['sentence']}")
         for reason in live.get("wrong", []):
@@ -157,6 +152,7 @@ patched and reverted {rounds} times more.  failed: wrong or error replies, and l
 def write(package, work, out, profile, rounds):
     entries = [e for e in (entry(f, work) for f in package.fixes) if e]
     wholes = [e["program_build"]["seconds"] for e in entries if e["program_build"]["whole"]]
+    loads = [e["load"] for e in entries]
     about = {"package": profile.PACKAGE, "version": package.version, "build": profile.BUILD,
              "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), "machine": machine()}
     out.mkdir(parents=True, exist_ok=True)
@@ -167,6 +163,6 @@ def write(package, work, out, profile, rounds):
              HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *map(row, entries), "",
              LEGEND.format(whole=statistics.median(wholes) if wholes else 0, rounds=rounds), "", *notes(entries, profile.NOTES), "",
              f"Made with `bench/cve-replay`, {about['date']}; `{about['build']}`; {m['compiler']}; Linux {m['kernel']}, "
-             f"{m['cpus']} CPUs ({m['cpu']})."]
+             f"{m['cpus']} CPUs ({m['cpu']}), load average {min(loads):.0f} to {max(loads):.0f} when the builds began."]
     (out / f"{name}.md").write_text("\n".join(lines) + "\n")
     return "\n".join(lines)
