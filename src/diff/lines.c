@@ -1,23 +1,28 @@
 /*
  * Does a function differ from its twin only in line numbers?
  *
- * A line inserted above moves every __LINE__ below.  Such a number is loaded into an argument's register shortly before a
- * call of a function that lines.def knows.  The same instruction with another number, in front of any other call, is a change.
+ * A line inserted above moves every __LINE__ below.  Such a number is the last one loaded into its argument's register before
+ * the call of a function that lines.def knows to take a line there.  The same instruction with another number, for another
+ * argument or in front of any other call, is a change.
  */
 #include "diff/model.h"
 
 #include <string.h>
 
 #define LOOK_AHEAD 40	       /* instructions between the number and the call */
+#define PUSHED 6	       /* lp_insn.argument of what lies on the stack */
 #define LINE_MAX_EVER 10000000 /* no source is longer */
 
-static const char *const line_functions[] = {
-#define LINE(name) name,
+static const struct {
+	const char *name;
+	unsigned argument;
+} line_functions[] = {
+#define LINE(name, argument) {name, argument},
 #include "diff/lines.def"
 #undef LINE
 };
 
-/* f.constprop.0 and f.part.0 take what f takes. */
+/* f.constprop.0 and f.part.0 take what f takes, in the same place as far as anybody can tell. */
 static bool is_named(const char *name, const char *base)
 {
 	size_t len = strlen(base);
@@ -25,10 +30,11 @@ static bool is_named(const char *name, const char *base)
 	return !strncmp(name, base, len) && (!name[len] || name[len] == '.');
 }
 
-static bool tells_lines(const struct lp_diff *d, const char *name)
+/* The user's functions are given by name alone: any number may be the line. */
+static bool tells_lines(const struct lp_diff *d, const char *name, unsigned argument)
 {
 	for (size_t i = 0; i < LP_ARRAY_SIZE(line_functions); i++)
-		if (is_named(name, line_functions[i]))
+		if (line_functions[i].argument == argument && is_named(name, line_functions[i].name))
 			return true;
 	for (size_t i = 0; i < d->in.nr_line_functions; i++)
 		if (is_named(name, d->in.line_functions[i]))
@@ -51,8 +57,33 @@ static const char *name_of(const struct ref *r)
 	return r->sym ? r->sym->name : "";
 }
 
-/* Is the next call from `at` on one that takes a line? */
-static bool line_is_taken(const struct lp_diff *d, const struct piece *p, uint64_t at)
+static bool calls_line_function(const struct lp_diff *d, const struct piece *p, uint64_t at, const struct lp_insn *insn,
+				unsigned argument)
+{
+	const struct ref *r = ref_within(p, at, at + insn->len);
+
+	return r && tells_lines(d, name_of(r), argument);
+}
+
+/*
+ * Compilers that save space load the arguments above a conditional jump that leads to the call itself, past nothing that could
+ * load others.
+ */
+static bool may_jump_to_call(const struct lp_diff *d, const struct piece *p, const struct lp_insn *jump,
+			     unsigned argument)
+{
+	uint64_t size = lp_piece_size(p);
+	struct lp_insn insn;
+
+	if (!jump->falls_through || jump->is_call || !jump->has_target || !jump->target_is_code || jump->target >= size)
+		return false;
+	if (!d->isa->insn(lp_piece_bytes(p) + jump->target, size - jump->target, jump->target, &insn))
+		return false;
+	return insn.is_call && calls_line_function(d, p, jump->target, &insn, argument);
+}
+
+/* Is the number that was loaded before `at` the line that the next call takes? */
+static bool line_is_taken(const struct lp_diff *d, const struct piece *p, uint64_t at, unsigned argument)
 {
 	const uint8_t *code = lp_piece_bytes(p);
 	uint64_t size = lp_piece_size(p);
@@ -61,10 +92,14 @@ static bool line_is_taken(const struct lp_diff *d, const struct piece *p, uint64
 	for (unsigned n = 0; n < LOOK_AHEAD && at < size; n++, at += insn.len) {
 		if (!d->isa->insn(code + at, size - at, at, &insn))
 			return false;
-		const struct ref *r = ref_within(p, at, at + insn.len);
-		bool leaves = insn.is_call || (!insn.falls_through && r); /* a call in tail position is a jump */
+		bool leaves = insn.is_call || /* a call in tail position is a jump */
+			      (!insn.falls_through && ref_within(p, at, at + insn.len));
 		if (leaves)
-			return r && tells_lines(d, name_of(r));
+			return calls_line_function(d, p, at, &insn, argument);
+		if (may_jump_to_call(d, p, &insn, argument))
+			return true;
+		if (insn.loads_argument && insn.argument == argument && argument < PUSHED)
+			return false;
 		if (!insn.falls_through) {
 			if (!insn.has_target || !insn.target_is_code || insn.target >= size)
 				return false;
@@ -89,7 +124,7 @@ static bool same_but_line(const struct lp_diff *d, const struct piece *b, const 
 	if (memcmp(p, q, x->imm_at) ||
 	    memcmp(p + x->imm_at + x->imm_len, q + x->imm_at + x->imm_len, x->len - x->imm_at - x->imm_len))
 		return false;
-	return line_is_taken(d, b, at + x->len) && line_is_taken(d, a, at + y->len);
+	return line_is_taken(d, b, at + x->len, x->argument) && line_is_taken(d, a, at + y->len, y->argument);
 }
 
 /* Refs are known to be equal: the bytes that they cover do not count. */
