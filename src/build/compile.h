@@ -11,7 +11,7 @@ struct lp_compile {
 	const struct lp_record *record;
 	size_t unit;
 	const char *indirect; /* one more word, lp_compiler_indirect()'s; NULL = none */
-	char *object; /* where it goes */
+	char *object;	      /* where it goes */
 	char *log;
 };
 
