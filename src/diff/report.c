@@ -88,11 +88,11 @@ int lp_diff_refused(const struct lp_diff *d, struct lp_err *err)
 		return 0;
 	const struct lp_diff_refusal *first = &d->refusals.items[0];
 	int rc = lp_fail(err, LP_EDIFF, "%s: %s: %s", first->unit, first->code, first->sentence);
-	lp_err_append(err, "  instead: %s", first->remedy);
+	lp_err_append(err, "\n  instead: %s", first->remedy);
 	for (size_t i = 1; i < d->refusals.nr; i++) {
 		const struct lp_diff_refusal *r = &d->refusals.items[i];
-		lp_err_append(err, "%s: %s: %s", r->unit, r->code, r->sentence);
-		lp_err_append(err, "  instead: %s", r->remedy);
+		lp_err_append(err, "\n%s: %s: %s", r->unit, r->code, r->sentence);
+		lp_err_append(err, "\n  instead: %s", r->remedy);
 	}
 	if (err)
 		snprintf(err->function, sizeof err->function, "%s", first->culprit);
