@@ -113,13 +113,27 @@ static bool has_entry(const struct piece *p, const char *name)
 	return false;
 }
 
+/* The compiler folded them before, and keeps them apart now. */
+static void check_split(struct lp_diff *d, const struct replacement *r)
+{
+	struct object *after = r->piece->obj;
+
+	for (size_t i = 0; i < r->before->entries.nr; i++) {
+		const struct symbol *s = r->before->entries.items[i];
+		const struct piece *p = lp_diff_code_named(after, s->name, strlen(s->name));
+		if (p && p != r->piece && strcmp(s->name, r->entry->name))
+			lp_diff_refuse(d, REFUSE_SHARED_CODE, r->piece->name, after->unit->name,
+				       "%s and %s are one function in the original", r->piece->name, s->name);
+	}
+}
+
 static void check_shared(struct lp_diff *d, const struct replacement *r)
 {
 	struct lp_elf_sym s;
 
 	for (size_t i = 0; lp_elf_symbol(d->in.original, LP_SYMTAB, i, &s); i++)
 		if (s.type == STT_FUNC && s.value == r->origin.addr && s.shndx != SHN_UNDEF && *s.name &&
-		    strcmp(s.name, r->origin.name) && !has_entry(r->piece->twin, s.name))
+		    strcmp(s.name, r->origin.name) && !has_entry(r->before, s.name))
 			lp_diff_refuse(d, REFUSE_SHARED_CODE, r->piece->name, r->piece->obj->unit->name,
 				       "%s and %s are one function in the original", r->piece->name, s.name);
 }
@@ -130,6 +144,7 @@ void lp_diff_check_original(struct lp_diff *d)
 		struct replacement *r = &d->replaced.items[i];
 		check_origin(d, &r->origin, r->piece->obj->unit->name);
 		check_shared(d, r);
+		check_split(d, r);
 	}
 	for (size_t i = 0; !d->same_build && i < d->included.nr; i++) {
 		const struct piece *p = d->included.items[i];

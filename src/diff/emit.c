@@ -444,7 +444,9 @@ static int replacement_order(const void *a, const void *b)
 
 	if (x->piece != y->piece)
 		return in_source_order(&x->piece, &y->piece);
-	return x->entry->value < y->entry->value ? -1 : x->entry->value > y->entry->value;
+	if (x->entry->value != y->entry->value)
+		return x->entry->value < y->entry->value ? -1 : 1;
+	return x->origin.addr < y->origin.addr ? -1 : x->origin.addr > y->origin.addr;
 }
 
 static uint64_t size_from(const struct piece *p, const struct symbol *s)
@@ -492,7 +494,7 @@ typedef LP_VEC(struct old_entry) old_vec;
 /* Separate parts of replaced functions: nobody may be in there either. */
 static void add_parts(struct out *o, const struct replacement *r, uint32_t record, old_vec *v)
 {
-	const struct piece *twin = r->piece->twin;
+	const struct piece *twin = r->before;
 
 	for (size_t i = 0; i < twin->obj->pieces.nr; i++) {
 		const struct piece *p = twin->obj->pieces.items[i];

@@ -113,9 +113,16 @@ static void judge_removed(struct lp_diff *d, const struct piece *p)
 			       unit_name(p));
 }
 
+static bool has_merged(const struct lp_diff *d, const struct piece *p)
+{
+	const struct object *after = d->units.items[p->obj->unit_index].after;
+
+	return p->kind == PIECE_CODE && after && lp_diff_code_named(after, p->name, strlen(p->name));
+}
+
 static void tell_removed(struct lp_diff *d, const struct piece *p)
 {
-	bool known = p->sym && (p->sym->bind == STB_LOCAL || !lp_diff_global(d, p->name));
+	bool known = p->sym && !has_merged(d, p) && (p->sym->bind == STB_LOCAL || !lp_diff_global(d, p->name));
 	struct lp_diff_change *c;
 
 	if (!known || p->parent || (p->kind != PIECE_CODE && p->kind != PIECE_DATA))

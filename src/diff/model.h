@@ -166,6 +166,7 @@ struct target {
 struct replacement {
 	struct piece *piece;	    /* in after */
 	const struct symbol *entry; /* ... */
+	const struct piece *before; /* whose code it replaces: the twin, or one that was merged into this */
 	struct origin origin;
 };
 
@@ -209,6 +210,8 @@ static inline uint64_t lp_piece_size(const struct piece *p)
 }
 /* The piece around an offset of a section, the nearest when it is outside of all; NULL when there are none. */
 struct piece *lp_diff_piece_at(const struct object *o, uint32_t section, int64_t at);
+/* The code that has an entry of that name (its first `len` bytes); NULL when there is none. */
+struct piece *lp_diff_code_named(const struct object *o, const char *name, size_t len);
 /* The string or literal at anchor: its length, 0 when malformed. */
 uint64_t lp_diff_fragment_size(const struct piece *p, int64_t anchor);
 

@@ -506,7 +506,7 @@ static void mark_targets(struct object *o)
 
 /* ---- parts ---- */
 
-static struct piece *code_named(const struct object *o, const char *name, size_t len)
+struct piece *lp_diff_code_named(const struct object *o, const char *name, size_t len)
 {
 	for (size_t i = 0; i < o->pieces.nr; i++) {
 		struct piece *p = o->pieces.items[i];
@@ -522,7 +522,7 @@ static void find_parents(struct object *o)
 	for (size_t i = 0; i < o->pieces.nr; i++) {
 		struct piece *p = o->pieces.items[i];
 		size_t len = p->kind == PIECE_CODE && p->sym ? lp_diff_part_of(p->name) : 0;
-		struct piece *parent = len ? code_named(o, p->name, len) : NULL;
+		struct piece *parent = len ? lp_diff_code_named(o, p->name, len) : NULL;
 		if (parent != p)
 			p->parent = parent;
 	}

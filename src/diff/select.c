@@ -138,7 +138,7 @@ static bool replace(struct lp_diff *d, struct piece *p)
 
 	for (size_t i = 0; i < p->entries.nr; i++) {
 		const struct symbol *s = p->entries.items[i], *old = same_entry(p->twin, p, i);
-		struct replacement r = {.piece = p, .entry = s};
+		struct replacement r = {.piece = p, .entry = s, .before = p->twin};
 		if (!is_entry_point(s) || listed_before(p, i) || !old)
 			continue;
 		enum origin_state state = lp_diff_origin_of(d, p->twin, old, &r.origin);
@@ -178,37 +178,82 @@ static void select_changed(struct lp_diff *d, struct object *o)
 	}
 }
 
+/* ---- merged functions ---- */
+
+static const struct symbol *entry_called(const struct piece *p, const char *name)
+{
+	for (size_t i = 0; i < p->entries.nr; i++)
+		if (!strcmp(p->entries.items[i]->name, name))
+			return p->entries.items[i];
+	return NULL;
+}
+
+/*
+ * Compilers make one function of two with equal code, and give it both names.  When that is so in `after` alone, one of
+ * the two has lost its twin, and may well have changed all the same.
+ */
+static void select_merged(struct lp_diff *d, struct unit *u, const struct piece *p)
+{
+	struct piece *q = lp_diff_code_named(u->after, p->name, strlen(p->name));
+	struct replacement r = {.piece = q, .before = p};
+	char *why;
+
+	if (!q || lp_diff_same(d, p, q, &why))
+		return;
+	r.entry = entry_called(q, p->name);
+	if (lp_diff_origin_of(d, p, NULL, &r.origin) != ORIGIN_FOUND) {
+		lp_free(why);
+		return;
+	}
+	if (!r.origin.size)
+		r.origin.size = lp_piece_size(p);
+	lp_vec_push(&d->replaced, r);
+	include(d, q, why);
+}
+
+static void select_all_merged(struct lp_diff *d, struct unit *u)
+{
+	for (size_t i = 0; u->before && u->after && i < u->before->pieces.nr; i++) {
+		const struct piece *p = u->before->pieces.items[i];
+		if (p->kind == PIECE_CODE && !p->twin && p->sym && !p->parent)
+			select_merged(d, u, p);
+	}
+}
+
 /* ---- telling ---- */
 
-static bool is_replaced(const struct lp_diff *d, const struct piece *p, struct origin *out)
+/* One line for each function of before that the piece replaces; false when there is none. */
+static bool tell_replaced(struct lp_diff *d, const struct piece *p)
 {
-	for (size_t i = 0; i < d->replaced.nr; i++)
-		if (d->replaced.items[i].piece == p) {
-			*out = d->replaced.items[i].origin;
-			return true;
-		}
-	return false;
+	const struct piece *last = NULL;
+
+	for (size_t i = 0; i < d->replaced.nr; i++) {
+		const struct replacement *r = &d->replaced.items[i];
+		if (r->piece != p || r->before == last)
+			continue;
+		struct lp_diff_change *c = lp_diff_tell(d, LP_DIFF_FUNCTION_CHANGED, p, p->why);
+		if (r->before != p->twin)
+			c->name = r->entry->name;
+		c->old_addr = r->origin.addr;
+		c->old_size = r->origin.size;
+		last = r->before;
+	}
+	return last;
 }
 
 static void tell(struct lp_diff *d, const struct piece *p)
 {
-	struct origin origin;
-	struct lp_diff_change *c;
-
 	if (p->by_content || p->parent || p->kind == PIECE_LSDA)
 		return;
 	if (p->kind == PIECE_HOOKS) {
 		lp_diff_tell(d, LP_DIFF_HOOK, p, "asked for in the new source");
 	} else if (p->kind == PIECE_CODE) {
-		bool replaced = is_replaced(d, p, &origin);
-		c = lp_diff_tell(d, replaced ? LP_DIFF_FUNCTION_CHANGED : LP_DIFF_FUNCTION_NEW, p, p->why);
-		if (replaced) {
-			c->old_addr = origin.addr;
-			c->old_size = origin.size;
-		}
+		if (!tell_replaced(d, p))
+			lp_diff_tell(d, LP_DIFF_FUNCTION_NEW, p, p->why);
 	} else {
 		bool constant = p->kind == PIECE_CONST && p->twin;
-		c = lp_diff_tell(d, constant ? LP_DIFF_CONST_CHANGED : LP_DIFF_DATA_NEW, p, p->why);
+		struct lp_diff_change *c =
+			lp_diff_tell(d, constant ? LP_DIFF_CONST_CHANGED : LP_DIFF_DATA_NEW, p, p->why);
 		c->old_size = constant ? lp_piece_size(p->twin) : 0;
 	}
 }
@@ -228,6 +273,8 @@ void lp_diff_select(struct lp_diff *d)
 	for (size_t i = 0; i < d->units.nr; i++)
 		if (d->units.items[i].after)
 			select_changed(d, d->units.items[i].after);
+	for (size_t i = 0; i < d->units.nr; i++)
+		select_all_merged(d, &d->units.items[i]);
 	close_over_refs(d);
 	tell_all(d);
 }

@@ -6,9 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #ifdef AFTER
-
-
-
+#line 200
 #endif
 __attribute__((noinline, noipa)) void *CRYPTO_malloc(size_t size, const char *file, int line)
 {
