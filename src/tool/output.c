@@ -185,17 +185,16 @@ static void progress_erase(void)
 	out.line_in_place = false;
 }
 
-/* A line begins with the program's name and `lead`; with nothing when lead is NULL. */
-static const char ERROR[] = "";
+enum lead { LEAD_NOTHING, LEAD_PROGRAM, LEAD_ERROR }; /* how a line begins: with the program's name, which may be red */
 
-static void err_lines(const char *lead, const char *text)
+static void err_lines(enum lead lead, const char *kind, const char *text)
 {
 	struct lp_buf line = {0};
+	bool red = lead == LEAD_ERROR && out.colour_stderr;
 	out_flush();
 	progress_erase();
-	if (lead)
-		lp_buf_printf(&line, lead == ERROR && out.colour_stderr ? "\033[31m%s:\033[0m %s" : "%s: %s", out.program,
-			      lead == ERROR ? "" : lead);
+	if (lead != LEAD_NOTHING)
+		lp_buf_printf(&line, red ? "\033[31m%s:\033[0m %s" : "%s: %s", out.program, kind);
 	text_clean(&line, text, strlen(text));
 	lp_buf_str(&line, "\n");
 	write_all(STDERR_FILENO, line.data, line.len);
@@ -204,12 +203,15 @@ static void err_lines(const char *lead, const char *text)
 
 void note(const char *fmt, ...)
 {
-	char text[2048];
+	char *text;
 	va_list ap;
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	int n = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	err_lines("", text);
+	if (n < 0)
+		abort(); /* as base/vec.h: out of memory */
+	err_lines(LEAD_PROGRAM, "", text);
+	free(text);
 }
 
 /* "fix.lp:3:5: ..." stands at the start of its line, where editors look for it. */
@@ -230,9 +232,9 @@ void note_error(const struct lp_err *err)
 {
 	const char *text = err->text[0] ? err->text : lp_strerror(err->code);
 	if (is_located(text))
-		err_lines(NULL, text);
+		err_lines(LEAD_NOTHING, "", text);
 	else
-		err_lines(ERROR, text);
+		err_lines(LEAD_ERROR, "", text);
 }
 
 /* The library's progress: always with -v; else only when a person sits there who has begun to wonder. */
@@ -242,11 +244,11 @@ static void on_log(enum lp_log_level level, const char *line, void *arg)
 	if (level == LP_LOG_INFO && !out.verbose && !impatient)
 		return;
 	if (level == LP_LOG_DEBUG)
-		err_lines("debug: ", line);
+		err_lines(LEAD_PROGRAM, "debug: ", line);
 	else if (level == LP_LOG_INFO)
-		err_lines("", line);
+		err_lines(LEAD_PROGRAM, "", line);
 	else
-		err_lines("warning: ", line);
+		err_lines(LEAD_PROGRAM, "warning: ", line);
 }
 
 void progress_line(const char *text, bool ended)

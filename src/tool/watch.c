@@ -164,7 +164,8 @@ static bool may_pass(int rc)
 /* What may be right a second later, when the loader has done its work. */
 static bool is_half_loaded(int rc)
 {
-	return rc == -LP_ENOTLOADED || rc == -LP_ENOSYM || rc == -LP_ERELOC || rc == -LP_ECHANGED || rc == -LP_EUNMAPPED;
+	return rc == -LP_ENOTLOADED || rc == -LP_ENOSYM || rc == -LP_ERELOC || rc == -LP_ECHANGED ||
+	       rc == -LP_EUNMAPPED;
 }
 
 static bool is_gone(int rc)
