@@ -109,3 +109,15 @@ def test_a_library_keeps_its_threads_variables_and_what_the_program_overrides(cc
         assert victim.ask() == "main 111 other 121 shared 6 hook program, patched"
         lib.revert(victim.pid)
         assert victim.ask() == "main 112 other 122 shared 6 hook program"
+
+
+def test_hooks_and_shadow_variables_travel_with_a_patch_made_by_hand():
+    include = lib.TOP / "include"
+    directory, _ = made("hooked.c", flags=f"-O2 -I{include}", libs="")
+    with lib.Victim(directory / "program") as victim:
+        assert victim.ask() == "limit 10, 0 extra"
+        lib.livepatch("apply", "-p", victim.pid, directory / "program.kpatch")
+        assert victim.ask() == "limit 20, 1 extra"
+        assert victim.ask() == "limit 20, 2 extra"
+        lib.revert(victim.pid)
+        assert victim.ask() == "limit 10, 0 extra"
