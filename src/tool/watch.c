@@ -273,6 +273,39 @@ static void hand_out(struct watch *w)
 		look_at(w, e, j);
 }
 
+/* ---- the store's changes ---- */
+
+#define CHANGES (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_ONLYDIR)
+
+static void watch_below(int fd, const char *top)
+{
+	lp_name_vec names = {0};
+	lp_store_directories(top, &names);
+	for (size_t i = 0; i < names.nr; i++) {
+		inotify_add_watch(fd, names.items[i], CHANGES);
+		lp_free(names.items[i]);
+	}
+	lp_vec_free(&names);
+}
+
+/* Adding a watch that is there changes nothing, so new directories are covered by doing all of it again. */
+static void watch_store(struct watch *w)
+{
+	if (w->inotify < 0 || !lp_store_is_directory(w->store))
+		return;
+	inotify_add_watch(w->inotify, lp_store_path(w->store), CHANGES);
+	watch_below(w->inotify, lp_store_path(w->store));
+}
+
+static void on_store_event(struct watch *w)
+{
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	while (read(w->inotify, buffer, sizeof buffer) > 0)
+		;
+	watch_store(w);
+	w->store_changed = now_ms();
+}
+
 /* ---- everybody ---- */
 
 static int64_t age_ms(const struct lp_seen *s)
@@ -315,7 +348,7 @@ static void reopen_store(struct watch *w)
 	struct lp_err err = {0};
 	w->store_changed = 0;
 	w->store_bad = false;
-	int rc = lp_store_open(&store, lp_store_path(w->store), &err);
+	int rc = lp_store_open(&store, w->args->operands[0], &err); /* which may lead elsewhere by now */
 	if (rc == 0) {
 		lp_store_close(w->store);
 		w->store = store;
@@ -336,8 +369,9 @@ static void periodic(struct watch *w)
 		reopen_store(w);
 	if (now >= w->next_round)
 		round_over_proc(w);
-	if (now >= w->next_look) {
-		lp_roster_look_again(w->roster, now);
+	if (now >= w->next_look) { /* also for a store that was away, or a link that was turned */
+		reopen_store(w);
+		watch_store(w);
 		w->next_look = now + LOOK_MS;
 	}
 }
@@ -349,39 +383,6 @@ static void on_event(enum lp_event_of what, pid_t pid, void *arg)
 		lp_roster_gone(w->roster, pid);
 	else if (pid > 1 && pid != getpid())
 		lp_roster_begin(w->roster, pid, now_ms());
-}
-
-/* ---- the store's changes ---- */
-
-#define CHANGES (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_ONLYDIR)
-
-static void watch_below(int fd, const char *top)
-{
-	lp_name_vec names = {0};
-	lp_store_directories(top, &names);
-	for (size_t i = 0; i < names.nr; i++) {
-		inotify_add_watch(fd, names.items[i], CHANGES);
-		lp_free(names.items[i]);
-	}
-	lp_vec_free(&names);
-}
-
-/* Adding a watch that is there changes nothing, so new directories are covered by doing all of it again. */
-static void watch_store(struct watch *w)
-{
-	if (w->inotify < 0 || !lp_store_is_directory(w->store))
-		return;
-	inotify_add_watch(w->inotify, lp_store_path(w->store), CHANGES);
-	watch_below(w->inotify, lp_store_path(w->store));
-}
-
-static void on_store_event(struct watch *w)
-{
-	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	while (read(w->inotify, buffer, sizeof buffer) > 0)
-		;
-	watch_store(w);
-	w->store_changed = now_ms();
 }
 
 /* ---- the loop ---- */

@@ -194,6 +194,18 @@ def test_a_refusal_for_good_is_not_tried_again_until_the_store_changes(program, 
             assert v.ask("answer 1") == "new 1"
 
 
+def test_a_store_that_others_may_write_is_not_used_until_it_is_right_again(program, store, how):
+    with watching(store, *how) as event:
+        errors = libcare.Lines(event.process.stderr.fileno())
+        store.chmod(0o777)
+        assert "may be written by others" in errors.next()
+        with Victim(program) as v:
+            assert v.ask("answer 1") == "old one"
+            store.chmod(0o755)
+            event("patched", v.pid)
+            assert v.ask("answer 1") == "new 1"
+
+
 def test_a_child_of_fork_has_its_parents_patch_and_no_second_one(store, how):
     program = lib.compiled("e2e_fork.c")
     store = libcare.store()
