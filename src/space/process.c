@@ -442,34 +442,34 @@ static bool is_room(const struct lp_map *m)
 	return strncmp(m->path, prefix, sizeof prefix - 1) == 0;
 }
 
-/* Where the room begins that maps[last] ends. */
-static lp_addr room_start(const struct lp_maps *maps, size_t last)
+static bool continues(const struct lp_map *before, const struct lp_map *m)
 {
-	size_t i = last;
-	while (i && maps->items[i - 1].range.end == maps->items[i].range.start &&
-	       strcmp(maps->items[i - 1].path, maps->items[last].path) == 0)
-		i--;
-	return maps->items[i].range.start;
+	return before->range.end == m->range.start && strcmp(before->path, m->path) == 0;
 }
 
 /* The target can write there: a trailer is believed as far as it speaks of its own room. */
-static void add_known(struct process *s, size_t last, const struct lp_room_trailer *t, lp_known_vec *out)
+static void add_known(struct process *s, struct lp_range room, lp_known_vec *out)
 {
-	struct lp_range room = {room_start(&s->maps, last), s->maps.items[last].range.end};
-	if (t->magic == LP_ROOM_TRAILER_MAGIC && lp_range_has(room, t->eh_frame) && t->len <= room.end - t->eh_frame)
-		lp_vec_push(out, ((struct lp_known_code){room, {t->eh_frame, t->eh_frame + t->len}}));
+	struct lp_room_trailer t;
+	if (lp_mem_read(s->p, room.end - sizeof t, &t, sizeof t, NULL) == 0 && t.magic == LP_ROOM_TRAILER_MAGIC &&
+	    lp_range_has(room, t.eh_frame) && t.len <= room.end - t.eh_frame)
+		lp_vec_push(out, ((struct lp_known_code){room, {t.eh_frame, t.eh_frame + t.len}}));
 }
 
-/* Cheap while there are no patches with tables, and when nothing has changed; everything slow comes with the first unwinding. */
+/* Rooms that begin with code and end with data.  Everything slow comes with the first unwinding. */
 static void know_rooms(struct process *s)
 {
 	lp_known_vec known = {0};
+	const struct lp_map *first = NULL, *m = NULL;
 	for (size_t i = 0; know_maps(s, NULL) == 0 && i < s->maps.nr; i++) {
-		const struct lp_map *m = &s->maps.items[i];
-		struct lp_room_trailer t;
-		if (is_room(m) && (m->prot & LP_MAP_WRITE) &&
-		    lp_mem_read(s->p, m->range.end - sizeof t, &t, sizeof t, NULL) == 0)
-			add_known(s, i, &t, &known);
+		const struct lp_map *before = m;
+		m = &s->maps.items[i];
+		if (!is_room(m))
+			continue;
+		if (!before || !continues(before, m))
+			first = m;
+		if ((m->prot & LP_MAP_WRITE) && (first->prot & LP_MAP_EXEC))
+			add_known(s, (struct lp_range){first->range.start, m->range.end}, &known);
 	}
 	lp_unwind_know(s->p, known.items, known.nr);
 	lp_vec_free(&known);
