@@ -152,6 +152,8 @@ static json_t *info_json(const struct info *i)
 	json_object_set_new(answer, "modules", modules_json(i));
 	json_object_set_new(answer, "threads", threads_json(i));
 	json_object_set_new(answer, "active_patches", json_integer((json_int_t)i->nr_active));
+	json_object_set_new(answer, "patches", json_listing(&i->listing));
+	json_object_set_new(answer, "foreign", json_foreign(&i->foreign));
 	json_object_set_new(answer, "patch_bytes", json_integer((json_int_t)i->patch_bytes));
 	json_object_set_new(answer, "kept_bytes", json_integer((json_int_t)i->kept_bytes));
 	json_object_set_new(answer, "ledger", i->listing.ledger ? json_addr(i->listing.ledger) : json_null());

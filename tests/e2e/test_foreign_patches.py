@@ -24,6 +24,7 @@ def test_a_patch_of_libcareplus_is_listed(program):
             "functions": 1, "standing": 1}
         assert "applied by LibcarePlus: patch id 0001 for e2e_foreign" in lib.livepatch("list", "-p", v.pid).out
         assert "by LibcarePlus, id 0001" in lib.livepatch("info", "-p", v.pid).out
+        assert lib.livepatch("info", "-p", v.pid, "--json").json["foreign"] == [found]
 
 
 def test_a_program_without_them_lists_none(program):
