@@ -31,6 +31,8 @@ static bool keeps_content(const struct lp_ksection *s, bool eh_frame)
 
 static int check_records(struct lp_ksection *info, struct lp_err *err)
 {
+	if (!info->data)
+		return lp_fail(err, LP_EKPATCH, ".kpatch.info has no contents");
 	if (info->header.sh_size % LP_KPATCH_RECORD_SIZE)
 		return lp_fail(err, LP_EKPATCH, ".kpatch.info has %llu bytes, which is not a whole number of records",
 			       (unsigned long long)info->header.sh_size);

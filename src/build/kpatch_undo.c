@@ -47,6 +47,14 @@ static uint64_t flags_of(const char *name, const Elf64_Shdr *s)
 	return s->sh_flags & (SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR);
 }
 
+/* What a section may ask for: a power of two, and nothing that would fill memory with padding. */
+#define ALIGN_MAX (UINT64_C(1) << 21)
+
+static bool is_alignment(uint64_t align)
+{
+	return align <= ALIGN_MAX && !(align & (align - 1));
+}
+
 static int add_own(struct undo *u, size_t i)
 {
 	const Elf64_Shdr *s = lp_elf_section(u->b.patch, i);
@@ -56,9 +64,13 @@ static int add_own(struct undo *u, size_t i)
 	if (s->sh_type == SHT_NOBITS || (!data && s->sh_size))
 		return lp_fail(u->err, LP_EELF, "%s: section %s of the patch has no contents", lp_elf_name(u->b.patch),
 			       name);
+	if (!is_alignment(s->sh_addralign))
+		return lp_fail(u->err, LP_EELF, "%s: section %s has an alignment of %llu", lp_elf_name(u->b.patch),
+			       name, (unsigned long long)s->sh_addralign);
 	struct lp_buf copy = {0};
 	lp_buf_add(&copy, data, len);
-	for (size_t r = 0; r < u->records.nr && !strcmp(name, ".kpatch.info"); r++)
+	for (size_t r = 0; (r + 1) * LP_KPATCH_RECORD_SIZE <= len && r < u->records.nr && !strcmp(name, ".kpatch.info");
+	     r++)
 		memcpy(copy.data + r * LP_KPATCH_RECORD_SIZE + 32, &u->records.items[r].daddr, 8); /* vaddr */
 	bool data_section = !strcmp(name, ".kpatch.data");
 	u->own[i] = lp_elf_writer_section(
@@ -99,7 +111,7 @@ static uint32_t original_section(struct undo *u, size_t i)
 				      .type = SHT_NOBITS,
 				      .flags = s->sh_flags & (SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR | SHF_TLS),
 				      .addr = s->sh_addr,
-				      .align = s->sh_addralign,
+				      .align = is_alignment(s->sh_addralign) ? s->sh_addralign : 1,
 				      .size = s->sh_size,
 			      });
 	return u->originals[i];
