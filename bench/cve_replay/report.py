@@ -163,6 +163,8 @@ def write(package, work, out, profile, rounds):
              HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *map(row, entries), "",
              LEGEND.format(whole=statistics.median(wholes) if wholes else 0, rounds=rounds), "", *notes(entries, profile.NOTES), "",
              f"Made with `bench/cve-replay`, {about['date']}; `{about['build']}`; {m['compiler']}; Linux {m['kernel']}, "
-             f"{m['cpus']} CPUs ({m['cpu']}), load average {min(loads):.0f} to {max(loads):.0f} when the builds began."]
+             f"{m['cpus']} CPUs ({m['cpu']}), load average {min(loads):.0f} to {max(loads):.0f} when the builds began"
+             + (": other work kept the machine busy, and all times are larger than they had to be." if min(loads) > m["cpus"]
+                else ".")]
     (out / f"{name}.md").write_text("\n".join(lines) + "\n")
     return "\n".join(lines)
