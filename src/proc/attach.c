@@ -207,8 +207,13 @@ int lp_proc_open(struct lp_proc **out, pid_t pid, struct lp_err *err)
 	if (pid <= 0)
 		return lp_fail(err, LP_EGONE, "%d is not a process number", (int)pid);
 	struct lp_proc *p = lp_alloc(sizeof *p);
-	*p = (struct lp_proc){
-		.pid = pid, .anchor = pid, .task_fd = -1, .mem_fd = -1, .pid_fd = -1, .pagemap_fd = -1, .arch = &lp_arch_host};
+	*p = (struct lp_proc){.pid = pid,
+			      .anchor = pid,
+			      .task_fd = -1,
+			      .mem_fd = -1,
+			      .pid_fd = -1,
+			      .pagemap_fd = -1,
+			      .arch = &lp_arch_host};
 	lp_task_comm(pid, p->comm, sizeof p->comm);
 
 	int rc = refuse_ourselves(pid, err);

@@ -245,8 +245,7 @@ static int parse_seconds(const char *option, const char *text, unsigned *out, st
 		for (p++; isdigit((unsigned char)*p) && scale > 1; p++)
 			ms += (uint64_t)(*p - '0') * (scale /= 10);
 	if (!has_digits || *p || p[-1] == '.')
-		return lp_fail(err, LP_EUSAGE, "--%s \"%s\": seconds are expected, such as 5 or 0.25", option,
-			       text);
+		return lp_fail(err, LP_EUSAGE, "--%s \"%s\": seconds are expected, such as 5 or 0.25", option, text);
 	if (ms > TIMEOUT_MAX_MS)
 		return lp_fail(err, LP_EUSAGE, "--%s \"%s\": a day is the most", option, text);
 	*out = (unsigned)ms;

@@ -63,7 +63,7 @@ struct args {
 	bool on[OPT_COUNT];
 	const char *value[OPT_COUNT];
 	LP_VEC(const char *) values[OPT_COUNT]; /* of those that may be given several times */
-	pid_t pid; /* 0 = none given */
+	pid_t pid;				/* 0 = none given */
 	const char *exe;
 	unsigned timeout_ms, poll_ms;
 	char **operands;

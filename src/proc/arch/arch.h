@@ -15,7 +15,7 @@
 
 #include "proc/proc.h"
 
-#define LP_BLOCK_MAX 768  /* bytes of a borrowed thread's block, red zone not counted */
+#define LP_BLOCK_MAX 768		  /* bytes of a borrowed thread's block, red zone not counted */
 #define LP_RECORDS_MAX (LP_CALLS_MAX + 2) /* the wait behind the calls, and the text */
 #define LP_RECORD_WORDS 7 /* of a call in the block: number, six arguments; the number becomes the result */
 #define LP_DWARF_REGS_MAX 40

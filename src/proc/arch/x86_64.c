@@ -64,8 +64,7 @@ enum {
 #define SKIP (RECORDS + RED_ZONE) /* from above the resume pc to the interrupted sp */
 
 _Static_assert(BLOCK <= LP_BLOCK_MAX, "the block fits");
-_Static_assert(LP_RECORD_WORDS == 7 && SKIP == 0x240 && SKIP + 8 == 0x248,
-	       "the stub's immediates");
+_Static_assert(LP_RECORD_WORDS == 7 && SKIP == 0x240 && SKIP + 8 == 0x248, "the stub's immediates");
 
 /* rbx record, ebp calls left, r12 first result, r13 the mark that stands for it, r14d 0 until the first call is done */
 #define STUB_LOOP                                                                 \
@@ -431,8 +430,7 @@ static void call(lp_addr stub_at, const struct lp_tregs *go_on, const struct lp_
 
 const struct lp_arch lp_arch_host = {
 	.machine = EM_X86_64,
-	.sysno = {SYS_mmap, SYS_munmap, SYS_mprotect, SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_prctl,
-		  SYS_ppoll},
+	.sysno = {SYS_mmap, SYS_munmap, SYS_mprotect, SYS_memfd_create, SYS_ftruncate, SYS_close, SYS_prctl, SYS_ppoll},
 	.nr_rt_sigreturn = SYS_rt_sigreturn,
 	.nr_regs = NR_REGS,
 	.red_zone = RED_ZONE,

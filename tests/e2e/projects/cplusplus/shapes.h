@@ -9,7 +9,9 @@ struct shape {
 
 struct square : shape {
 	int side;
-	explicit square(int s) : side(s) {}
+	explicit square(int s) : side(s)
+	{
+	}
 	int area() const override;
 };
 
