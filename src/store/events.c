@@ -91,7 +91,7 @@ static int wait_for_ack(int fd)
 	char buffer[8192] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	while (poll(&p, 1, ACK_MS) == 1) {
-		size_t len;
+		size_t len = 0;
 		struct proc_event e;
 		int rc = receive(fd, buffer, sizeof buffer, &len);
 		if (rc < 0)

@@ -93,7 +93,7 @@ static int bind_and_listen(int fd, const char *name, const struct sockaddr_un *a
 int lp_wire_listen(const char *name, struct lp_err *err)
 {
 	struct sockaddr_un a;
-	socklen_t len;
+	socklen_t len = 0;
 	if (name[0] == '&')
 		return inherited(name, err);
 	int rc = address_of(name, &a, &len, err);
@@ -117,7 +117,7 @@ void lp_wire_unlink(const char *name)
 int lp_wire_connect(const char *name, struct lp_err *err)
 {
 	struct sockaddr_un a;
-	socklen_t len;
+	socklen_t len = 0;
 	int rc = address_of(name, &a, &len, err);
 	if (rc < 0)
 		return rc;
