@@ -148,8 +148,9 @@ def shared_object(source, *flags, name=None):
 
 
 def source_file(text, name):
-    """A generated source, for programs that no one wants to read."""
-    path = _scratch / name
+    """A generated source, for programs that no one wants to read; the same text is the same file."""
+    path = _scratch / hashlib.sha256(text.encode()).hexdigest()[:16] / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
