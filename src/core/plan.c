@@ -716,6 +716,14 @@ static int plan_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *err
 		return lp_plan_apply_kpatch(p, op, err);
 	case LP_OP_UNDO:
 		return lp_plan_undo_foreign(p, op, err);
+	case LP_OP_INLINE:
+	case LP_OP_INSERT:
+	case LP_OP_FUNC:
+	case LP_OP_NOP:
+	case LP_OP_BRANCH:
+	case LP_OP_REDIRECT:
+		return lp_at_where(err, lp_fail(err, LP_EUSAGE, "instructions at addresses are for the library"),
+				   &op->where);
 	}
 	return -EINVAL;
 }

@@ -226,6 +226,39 @@ struct lp_insn {
 	int64_t imm;
 };
 
+/* ---- moving instructions to another place ---- */
+
+#define LP_MOVE_MAX 32	  /* instructions that can be moved at once */
+#define LP_MOVED_MAX 1024 /* bytes of what they become, the jump back included */
+
+struct lp_move_request {
+	lp_addr from;	     /* of the first instruction */
+	const uint8_t *code; /* bytes at `from` */
+	size_t code_len;     /* how many may be looked at */
+	size_t need;	     /* whole instructions are taken until at least this many bytes have left */
+	lp_addr to;	     /* where they are to stand */
+	size_t room;	     /* bytes there */
+	/* The function around `from`, as far as its bytes are known: looked through for branches to an instruction after
+	 * the first of those that leave.  size 0: not known, and not looked through. */
+	lp_addr function;
+	const uint8_t *function_code;
+	size_t function_size;
+	bool guarded; /* the page of `from` is a BTI page: what comes back into it must be a kind of branch that may */
+};
+
+struct lp_moved {
+	size_t taken; /* bytes that left */
+	size_t len; /* bytes that stand at `to`: the instructions, a jump to from + taken unless nothing falls through to
+			 there, literals */
+	uint8_t bytes[LP_MOVED_MAX];
+	/* Offsets of the moved instructions, in `from` and in `to`; the last pair is where execution goes on (taken, and
+	 * the jump back).  For threads that stand on one of them. */
+	struct {
+		uint16_t from, to;
+	} map[LP_MOVE_MAX + 1];
+	size_t nr_map;
+};
+
 struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
@@ -272,6 +305,15 @@ struct lp_isa {
 	size_t (*disasm)(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
 	/* Length of the instruction at code, 0 when it does not decode. */
 	size_t (*insn_length)(const uint8_t *code, size_t len, lp_addr at);
+
+	/*
+	 * Instructions that do at `to` what they do at `from`, registers, flags and memory alike, and go on behind them.
+	 * May change what the convention leaves to code between functions (x16, x17) where nothing is in it.
+	 * Refuses: -LP_EENCODING (no instruction, or one that cannot be moved), -LP_EBRANCHED (a branch into the middle),
+	 * -LP_EREACH (what it refers to is too far from `to`), -LP_ETOOSHORT (the function ends before `need`),
+	 * -LP_ERANGE (more than `room`, or than LP_MOVE_MAX instructions).  Pure.
+	 */
+	int (*relocate)(const struct lp_move_request *req, struct lp_moved *out, struct lp_err *err);
 
 	/* Bytes to struct lp_insn; false when they are no instruction. */
 	bool (*insn)(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);

@@ -49,6 +49,13 @@ enum lp_op_kind {
 	/* Below: not of the script language. */
 	LP_OP_OBJECT, /* a .kpatch file as a whole */
 	LP_OP_UNDO,   /* take back what another tool did; `mem` is the id of its patch, or its address */
+	/* Of the library's patch files (text, JSON): instructions at addresses. */
+	LP_OP_INLINE,	/* `value` in the place of the instructions at `at` */
+	LP_OP_INSERT,	/* `value` runs before the instruction at `at` */
+	LP_OP_FUNC,	/* `value` is a function in new memory, called $mem; no `mem`: nothing refers to it */
+	LP_OP_NOP,	/* nothing in the place of the instruction at `at` */
+	LP_OP_BRANCH,	/* a branch at `at` to `to` */
+	LP_OP_REDIRECT, /* calls of the function at `at` go to `to` */
 };
 
 struct lp_op {
@@ -67,6 +74,12 @@ struct lp_op {
 	bool allow_active;	  /* JMP --allow-active */
 	bool clobber;		  /* JMP --clobber: callers do not mind which registers the replacement changes */
 	struct lp_kpatch *kpatch; /* OBJECT: owned; patch/kpatch.h */
+	/* INLINE to REDIRECT: */
+	char *assembly; /* the instructions of `value` as text, which gives bytes where the address is known; or NULL */
+	char *desc;	/* "" = none */
+	char *file;	/* the object whose addresses `at` counts in, from its first byte; NULL = the target's own */
+	uint8_t *expect; /* the bytes that must be there before, expect_len of them; NULL = any */
+	size_t expect_len;
 };
 
 /* Made by the parse functions only: they keep bookkeeping behind it. */

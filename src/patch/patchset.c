@@ -113,6 +113,10 @@ void lp_op_free(struct lp_op *op)
 	lp_free(op->value);
 	lp_free(op->mem);
 	lp_free(op->path);
+	lp_free(op->assembly);
+	lp_free(op->desc);
+	lp_free(op->file);
+	lp_free(op->expect);
 	lp_kpatch_free(op->kpatch);
 }
 

@@ -1,0 +1,80 @@
+/*
+ * Our own process: change code that other threads are running.
+ *
+ *     struct lp_self_hook h = {.fn = ..., .replacement = ...};
+ *     rc = lp_self_prepare(&h, err);             // trampoline made, everything checked; nothing seen by anybody
+ *     ... more of them ...
+ *     rc = lp_self_commit(hooks, nr, err);       // all of them in one go, or none
+ *     rc = lp_self_remove(hooks, nr, err);
+ *     lp_self_release(&h);                       // of one that is not installed
+ *
+ *     rc = lp_self_poke(edits, nr, err);         // bytes for bytes, below the hooks
+ *
+ * How code is changed under running threads (core of it in poke.c): the first
+ * byte of each site becomes a breakpoint, all cores are synchronised
+ * (membarrier), the tails are written, synchronised, the first bytes are
+ * written.  A thread that runs into the breakpoint meanwhile is sent on by the
+ * SIGTRAP handler; one that was preempted between two of the instructions that
+ * disappear is moved by a real-time signal to their copies.  Memory is written
+ * through /proc/self/mem: no page is ever writable and executable.
+ *
+ * Threads.  One commit, remove or poke at a time (a lock of its own); may be
+ * called while any number of threads run.  Not from signal handlers.
+ * Signals.  SIGTRAP and one real-time signal are taken when they are first
+ * needed; whoever held SIGTRAP before gets the traps that are not ours.
+ */
+#ifndef LP_SELF_H
+#define LP_SELF_H
+
+#include "base/err.h"
+#include "isa/isa.h"
+
+/* The instruction set that this process runs. */
+const struct lp_isa *lp_self_isa(void);
+
+/* Where an instruction pointer inside of an edit is to go on. */
+struct lp_self_move {
+	lp_addr from, to;
+};
+
+/* One site.  Whole instructions before and after; old and new are equally long. */
+struct lp_self_edit {
+	lp_addr at;
+	size_t len;
+	const uint8_t *old_bytes, *new_bytes; /* old is compared first: -LP_ECHANGED */
+	const struct lp_self_move *moves;     /* for each instruction of old but the first that vanishes */
+	size_t nr_moves;
+};
+
+/*
+ * All edits in one go, or none.  -LP_EBUSY: a thread stands on an instruction
+ * that vanishes and has no move, or did not answer; -LP_ECHANGED, -LP_EUNMAPPED,
+ * -LP_ENOTCODE, -LP_EPERM (this kernel lets nobody write to code).
+ */
+int lp_self_poke(const struct lp_self_edit *edits, size_t nr, struct lp_err *err);
+
+/* Executable memory for code, within reach of a direct jump of `near` when reach is set; filled once, never writable and
+ * executable at once.  NULL address and -LP_EREACH when there is none. */
+int lp_self_code_alloc(lp_addr near, bool reach, size_t size, lp_addr *out, struct lp_err *err);
+int lp_self_code_fill(lp_addr at, const void *bytes, size_t len, struct lp_err *err);
+/* Reused only when no thread can be in it any more (quarantine). */
+void lp_self_code_free(lp_addr at, size_t size);
+
+struct lp_self_hook {
+	lp_addr fn;
+	lp_addr replacement;
+	lp_addr original;	   /* out, by prepare: calls what fn was */
+	struct lp_self_site *site; /* private */
+};
+
+int lp_self_prepare(struct lp_self_hook *h, struct lp_err *err);
+int lp_self_commit(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *err);
+int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *err);
+/* An installed hook's new replacement; one store. */
+int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
+void lp_self_release(struct lp_self_hook *h);
+
+/* The function around `at` by the unwind tables of the loaded objects, or by their symbols; false when neither says. */
+bool lp_self_function(lp_addr at, struct lp_range *out);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * The memory that a LivePatchSystem changes, whichever it is: a buffer of the
+ * caller's, this process, another one.
+ *
+ *     rc = lp_code_open_buffer(&space, memory, size, base, err);      // or _self, _process
+ *     rc = space->ops->read(space, at, bytes, len, err);
+ *     rc = space->ops->room_make(space, near, size, &at, err);        // while everything runs: nothing refers to it yet
+ *     rc = space->ops->room_fill(space, at, code, len, err);
+ *     rc = space->ops->commit(space, edits, nr, flags, err);          // all edits, or none
+ *     rc = space->ops->undo(space, edits, nr, flags, err);            // likewise; any subset, of several commits
+ *     space->ops->close(space);
+ *
+ * Threads: the caller sees to it that commit and undo of one space do not
+ * overlap; read and room_* may be called at any time.  Whoever executes the
+ * memory meanwhile sees each instruction old or new.
+ */
+#ifndef LP_SPACE_CODE_H
+#define LP_SPACE_CODE_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "isa/isa.h"
+#include "patch/patch.h"
+
+enum {
+	LP_CODE_ALLOW_ACTIVE = 1u << 0, /* threads may stay in the functions that are replaced */
+};
+
+/* Bytes to be changed.  They were read from the space by whoever made the edit; another value there is -LP_ECHANGED. */
+struct lp_code_edit {
+	lp_addr at;
+	uint32_t len;
+	bool is_data; /* not code: no instruction pointer can be in it */
+	const uint8_t *old_bytes, *new_bytes;
+	/* The function that nobody enters any more (a jump on its first instruction): no thread may be inside, nor return
+	 * into it.  Empty: none. */
+	struct lp_range body;
+	/* Instructions that vanish from `at` and stand elsewhere: where a thread that is on one of them goes on. */
+	const struct lp_moved *moved;
+	lp_addr moved_to;
+	uint64_t token; /* set by commit, given back to undo; 0 before */
+};
+
+struct lp_code_space {
+	const struct lp_code_ops *ops;
+	const struct lp_isa *isa;
+	struct lp_range range; /* addresses that exist */
+};
+
+struct lp_code_ops {
+	const char *name; /* "buffer", "self", "process" */
+
+	int (*read)(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err);
+	int (*commit)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
+		      struct lp_err *err);
+	int (*undo)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err);
+
+	/* Memory for code; within reach of a direct jump from `near` unless near is 0.  -LP_ENOROOM, -LP_EREACH. */
+	int (*room_make)(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err);
+	int (*room_fill)(struct lp_code_space *s, lp_addr at, const void *bytes, size_t len, struct lp_err *err);
+	/* Nothing leads there any more; threads may still be in it. */
+	void (*room_drop)(struct lp_code_space *s, lp_addr at, size_t size);
+	/* Names more memory that room_make may use; NULL where the space maps its own. */
+	int (*room_add)(struct lp_code_space *s, lp_addr at, size_t size, struct lp_err *err);
+
+	/* A symbol (e->kind LP_ADDR_SYMBOL) or number in the space; *size 0 = not known.  A buffer has no symbols. */
+	int (*resolve)(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
+		       struct lp_err *err);
+	/* The function around `at`; false when not known. */
+	bool (*function)(struct lp_code_space *s, lp_addr at, struct lp_range *out);
+	/* A whole script (dl, jmp, set, ...) as one transaction of the core; NULL where the space has no core target.
+	 * *id is what unscript takes. */
+	int (*script)(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
+		      struct lp_err *err);
+	int (*unscript)(struct lp_code_space *s, uint64_t id, unsigned flags, struct lp_err *err);
+
+	void (*close)(struct lp_code_space *s);
+};
+
+/* AArch64 code in [base, base + size), which is `memory` here; all edits are of 4-byte words there, each one store. */
+int lp_code_open_buffer(struct lp_code_space **out, void *memory, size_t size, lp_addr base, struct lp_err *err);
+int lp_code_open_self(struct lp_code_space **out, struct lp_err *err);
+int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err);
+
+#endif
