@@ -39,7 +39,21 @@ struct lp_code_edit {
 	/* Instructions that vanish from `at` and stand elsewhere: where a thread that is on one of them goes on. */
 	const struct lp_moved *moved;
 	lp_addr moved_to;
-	uint64_t token; /* set by commit, given back to undo; 0 before */
+	uint64_t token;		       /* set by commit, given back to undo; 0 before */
+	struct lp_code_divert *divert; /* this edit is one of its; NULL = bytes for bytes */
+};
+
+/*
+ * Calls of the function at `from` go to `to`: what a space that knows functions
+ * (self, process) does itself.  Its edits are given to commit and undo like any
+ * others, all of them in the same call.  Their bytes are the divert's own;
+ * new_bytes are certain when commit has returned.
+ */
+struct lp_code_divert {
+	lp_addr from, to;
+	lp_addr original; /* calls what `from` was, from now on; 0 where the space has no such thing (process) */
+	struct lp_code_edit edits[2];
+	size_t nr;
 };
 
 struct lp_code_space {
@@ -61,6 +75,14 @@ struct lp_code_ops {
 	int (*room_fill)(struct lp_code_space *s, lp_addr at, const void *bytes, size_t len, struct lp_err *err);
 	/* Nothing leads there any more; threads may still be in it. */
 	void (*room_drop)(struct lp_code_space *s, lp_addr at, size_t size);
+	/* Everything checked and prepared, nothing seen by anybody.  NULL: the caller makes such edits himself (buffer). */
+	int (*divert_make)(struct lp_code_space *s, lp_addr from, lp_addr to, unsigned flags,
+			   struct lp_code_divert **out, struct lp_err *err);
+	/* A committed one leads elsewhere from now on, with no moment in between at which it does not lead anywhere. */
+	int (*divert_retarget)(struct lp_code_space *s, struct lp_code_divert *d, lp_addr to, unsigned flags,
+			       struct lp_err *err);
+	/* Of one that is not committed, or undone.  NULL is fine. */
+	void (*divert_free)(struct lp_code_space *s, struct lp_code_divert *d);
 	/* Names more memory that room_make may use; NULL where the space maps its own. */
 	int (*room_add)(struct lp_code_space *s, lp_addr at, size_t size, struct lp_err *err);
 
