@@ -102,6 +102,11 @@ struct lp_result {
 
 int lp_plan_apply(struct lp_plan *p, struct lp_result *out, struct lp_err *err);
 
+/* ---- names ---- */
+
+/* What an address expression that names no memory of a patch means in the target.  *size 0 = not known. */
+int lp_resolve_addr(struct lp_target *t, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size, struct lp_err *err);
+
 /* ---- what is there ---- */
 
 enum lp_entry_state { LP_PREPARED = 1, LP_APPLYING, LP_APPLIED, LP_REVERTING, LP_REVERTED };

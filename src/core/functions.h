@@ -1,5 +1,5 @@
 /*
- * Where functions begin and end.  Private to core/.
+ * Where functions begin and end.
  */
 #ifndef LP_CORE_FUNCTIONS_H
 #define LP_CORE_FUNCTIONS_H

@@ -603,6 +603,38 @@ static int set_in_room(struct lp_plan *p, const struct lp_place *at, const uint8
 	return 0;
 }
 
+static int check_expected(const struct lp_op *op, const struct lp_write *w, struct lp_err *err)
+{
+	size_t n = op->expect_len < w->len ? op->expect_len : w->len;
+	if (!op->expect || memcmp(w->old_bytes, op->expect, n) == 0)
+		return 0;
+	struct lp_buf is = {0}, want = {0};
+	lp_buf_hex(&is, w->old_bytes, n < 24 ? n : 24);
+	lp_buf_hex(&want, op->expect, n < 24 ? n : 24);
+	int rc = lp_fail(err, LP_ECHANGED, "memory at %s (" LP_ADDR ") is not what was expected: found %s, expected %s",
+			 w->symbol, w->at, lp_buf_cstr(&is), lp_buf_cstr(&want));
+	if (err)
+		err->addr = w->at;
+	lp_buf_free(&is);
+	lp_buf_free(&want);
+	return rc;
+}
+
+/* Bytes in the place of others; code when they can be executed. */
+static int plan_bytes(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, const uint8_t *value,
+		      size_t len, struct lp_err *err)
+{
+	unsigned prot = 0;
+	int rc = mapped(p, at->addr, len, &prot, err);
+	if (rc < 0)
+		return rc;
+	struct lp_write *w = lp_plan_add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA, at->addr,
+					       value, len, at->name);
+	w->body = op->body;
+	rc = lp_plan_finish_write(p, w, err);
+	return rc ? rc : check_expected(op, w, err);
+}
+
 static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
 {
 	struct lp_place at, to = {0};
@@ -641,15 +673,54 @@ static int plan_set(struct lp_plan *p, const struct lp_op *op, struct lp_err *er
 	/* Nothing is there yet: the target's loader has not been asked. */
 	if (at.mem != LP_NONE && p->provisional)
 		return 0;
-	unsigned prot = 0;
-	rc = mapped(p, at.addr, len, &prot, err);
-	if (rc == 0) {
-		struct lp_write *w = lp_plan_add_write(p, op, prot & LP_PROT_EXEC ? LP_WRITE_CODE : LP_WRITE_DATA,
-						       at.addr, value, len, at.name);
-		rc = lp_plan_finish_write(p, w, err);
-	}
+	rc = plan_bytes(p, op, &at, value, len, err);
 	if (rc == 0 && op->value_is_addr)
 		rc = depend_on_owner(p, to.addr, err);
+	return lp_at_where(err, rc, &op->where);
+}
+
+/* Instructions from the first to the last of these bytes, none of them cut. */
+static int check_whole(struct lp_plan *p, const struct lp_place *at, const uint8_t *bytes, size_t len,
+		       const char *which, struct lp_err *err)
+{
+	size_t done = 0, n = 1;
+	for (; n && done < len; done += n)
+		n = p->t->isa->insn_length(bytes + done, len - done, at->addr + done);
+	if (n)
+		return 0;
+	return lp_fail(err, LP_EENCODING, "%s bytes at %s (" LP_ADDR ") are not whole instructions: %zu of %zu are",
+		       which, at->name, at->addr, done, len);
+}
+
+/* Neither what goes nor what comes may leave half an instruction behind. */
+static int check_inline(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, struct lp_err *err)
+{
+	if (at->addr % p->t->isa->insn_align)
+		return lp_fail(err, LP_EMISALIGNED, "%s (" LP_ADDR ") is not the address of an instruction", at->name,
+			       at->addr);
+	unsigned prot = 0;
+	uint8_t *original = lp_alloc(op->value_len);
+	int rc = mapped(p, at->addr, op->value_len, &prot, err);
+	rc = rc ? rc : executable(p, at, err);
+	rc = rc ? rc : on_instruction(p, at, err);
+	rc = rc ? rc : lp_plan_read_original(p, at->addr, original, op->value_len, err);
+	rc = rc ? rc : check_whole(p, at, original, op->value_len, "the old", err);
+	rc = rc ? rc : check_whole(p, at, op->value, op->value_len, "the new", err);
+	lp_free(original);
+	return rc;
+}
+
+static int plan_inline(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
+{
+	struct lp_place at;
+	int rc = lp_resolve(p, &op->at, &at, err);
+	rc = rc ? rc : check_inline(p, op, &at, err);
+	rc = rc ? rc : plan_bytes(p, op, &at, op->value, op->value_len, err);
+	if (rc == 0) {
+		lp_buf_printf(&p->ops_text, "inline " LP_ADDR " ", at.addr);
+		lp_buf_hex(&p->ops_text, op->value, op->value_len);
+		lp_buf_str(&p->ops_text, "\n");
+	}
 	return lp_at_where(err, rc, &op->where);
 }
 
@@ -717,6 +788,7 @@ static int plan_op(struct lp_plan *p, const struct lp_op *op, struct lp_err *err
 	case LP_OP_UNDO:
 		return lp_plan_undo_foreign(p, op, err);
 	case LP_OP_INLINE:
+		return plan_inline(p, op, err);
 	case LP_OP_INSERT:
 	case LP_OP_FUNC:
 	case LP_OP_NOP:

@@ -297,6 +297,18 @@ int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place 
 	return lp_at_where(err, rc, &e->where);
 }
 
+int lp_resolve_addr(struct lp_target *t, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size, struct lp_err *err)
+{
+	struct lp_plan nothing = {.t = t};
+	struct lp_place place;
+	int rc = lp_resolve(&nothing, e, &place, err);
+	if (rc < 0)
+		return rc;
+	*at = place.addr;
+	*size = place.size;
+	return 0;
+}
+
 static int image_named(const struct lp_image *images, size_t nr, const char *name, size_t *image)
 {
 	for (size_t i = 0; i < nr; i++) {

@@ -78,8 +78,9 @@ struct lp_op {
 	char *assembly; /* the instructions of `value` as text, which gives bytes where the address is known; or NULL */
 	char *desc;	/* "" = none */
 	char *file;	/* the object whose addresses `at` counts in, from its first byte; NULL = the target's own */
-	uint8_t *expect; /* the bytes that must be there before, expect_len of them; NULL = any */
+	uint8_t *expect; /* the bytes that must be there before, expect_len of them; NULL = any.  SET too */
 	size_t expect_len;
+	struct lp_range body; /* of patchsets made by hand: INLINE, SET: code that no thread may be inside of then */
 };
 
 /* Made by the parse functions only: they keep bookkeeping behind it. */
@@ -148,6 +149,9 @@ int lp_patch_add_undo(struct lp_patchset **ps, const char *id, struct lp_err *er
 /* One line of the interactive prompt; `ps` may be NULL and is grown.  On error ps is as before. */
 int lp_patch_parse_line(struct lp_patchset **ps, const char *line, unsigned line_number, const char *name,
 			struct lp_err *err);
+/* A patchset by hand.  Ops own what they point to, made by lp_alloc() and its family, and give it up to the patchset. */
+struct lp_patchset *lp_patch_new(const char *name);
+void lp_patch_add_op(struct lp_patchset *ps, const struct lp_op *op);
 /* An address expression alone (for tools: "what is this symbol"). */
 int lp_patch_parse_addr(struct lp_addr_expr *out, const char *text, struct lp_err *err);
 void lp_addr_expr_free(struct lp_addr_expr *e);

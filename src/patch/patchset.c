@@ -34,6 +34,16 @@ void lp_draft_add(struct lp_draft *d, const struct lp_op *op)
 	ps->ops[ps->nr - 1] = *op;
 }
 
+struct lp_patchset *lp_patch_new(const char *name)
+{
+	return &lp_draft_new(name)->set;
+}
+
+void lp_patch_add_op(struct lp_patchset *ps, const struct lp_op *op)
+{
+	lp_draft_add(lp_draft_of(ps), op);
+}
+
 /* ---- memory names: a script may define one on each of a million lines ---- */
 
 /* FNV-1a. */
