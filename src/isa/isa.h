@@ -259,6 +259,13 @@ struct lp_moved {
 	size_t nr_map;
 };
 
+/* What the names in assembler text stand for; `names` itself may be NULL, then there are none. */
+struct lp_asm_names {
+	/* The address that `name` (len bytes, no NUL) stands for; false: unknown. */
+	bool (*lookup)(void *arg, const char *name, size_t len, lp_addr *out);
+	void *arg;
+};
+
 struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
@@ -314,6 +321,19 @@ struct lp_isa {
 	 * -LP_ERANGE (more than `room`, or than LP_MOVE_MAX instructions).  Pure.
 	 */
 	int (*relocate)(const struct lp_move_request *req, struct lp_moved *out, struct lp_err *err);
+
+	/* The len bytes begin with an instruction that the architecture defines; what a CPU lacks counts as defined. */
+	bool (*allocated)(const uint8_t *code, size_t len);
+
+	/*
+	 * Instructions from text to bytes at `at`: separated by ';' or newline, in the spelling of disasm() and its common
+	 * variants, `label:` in front, comments behind `//`.  A name where an address belongs is a label of the text or
+	 * what lookup() says.  *len receives the bytes, at most `cap`.  Refuses with the line and column of the culprit:
+	 * -LP_EPARSE, -LP_ERANGE (a number that does not fit, or more than `cap` bytes), -LP_ENOSYM.  NULL: there is no
+	 * assembler for this ISA.
+	 */
+	int (*assemble)(const char *text, lp_addr at, const struct lp_asm_names *names, uint8_t *out, size_t cap,
+			size_t *len, struct lp_err *err);
 
 	/* Bytes to struct lp_insn; false when they are no instruction. */
 	bool (*insn)(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);

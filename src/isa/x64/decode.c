@@ -78,3 +78,8 @@ size_t lp_x64_insn_length(const uint8_t *code, size_t len, lp_addr at)
 
 	return lp_x64_decode(code, len, at, &in) ? in.len : 0;
 }
+
+bool lp_x64_allocated(const uint8_t *code, size_t len)
+{
+	return lp_x64_insn_length(code, len, 0) != 0;
+}

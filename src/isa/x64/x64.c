@@ -23,6 +23,7 @@ const struct lp_isa lp_isa_x64 = {
 	.reloc_store = lp_x64_reloc_store,
 	.disasm = lp_x64_disasm,
 	.insn_length = lp_x64_insn_length,
+	.allocated = lp_x64_allocated,
 	.insn = lp_x64_insn,
 	.relax = lp_x64_relax,
 	.reloc_abs64 = R_X86_64_64,
