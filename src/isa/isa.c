@@ -16,6 +16,11 @@ const struct lp_isa *lp_isa_of(uint16_t elf_machine)
 	return NULL;
 }
 
+const struct lp_isa *lp_isa_of_guests(void)
+{
+	return &lp_isa_a64;
+}
+
 void lp_effects_free(struct lp_effects *e)
 {
 	lp_vec_free(&e->calls);

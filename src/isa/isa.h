@@ -243,13 +243,15 @@ struct lp_move_request {
 	lp_addr function;
 	const uint8_t *function_code;
 	size_t function_size;
-	bool guarded; /* the page of `from` is a BTI page: what comes back into it must be a kind of branch that may */
+	/* The page of `from` is a BTI page: what comes back into it must be a kind of branch that may.  x86-64: threads
+	 * have shadow stacks: a call must stay one, and returns to the copy. */
+	bool guarded;
 };
 
 struct lp_moved {
 	size_t taken; /* bytes that left */
-	size_t len; /* bytes that stand at `to`: the instructions, a jump to from + taken unless nothing falls through to
-			 there, literals */
+	size_t len; /* bytes that stand at `to`: the instructions, a jump to from + taken unless nothing gets there (nor
+		       from a call: the callee returns to where it always did), literals */
 	uint8_t bytes[LP_MOVED_MAX];
 	/* Offsets of the moved instructions, in `from` and in `to`; the last pair is where execution goes on (taken, and
 	 * the jump back).  For threads that stand on one of them. */
@@ -270,6 +272,7 @@ struct lp_isa {
 	const char *name; /* "x86_64", "aarch64" */
 	uint16_t elf_machine;
 	uint8_t insn_align; /* 1 or 4 */
+	uint8_t jump_len;   /* bytes of a direct jump */
 	uint64_t
 		code_bits; /* of a stored code pointer, those that are address: the others may carry a signature (PAC) */
 	uint64_t reach;	   /* |distance| a direct jump spans, counted from its own address: 2 GiB or 128 MiB,
@@ -335,6 +338,17 @@ struct lp_isa {
 	int (*assemble)(const char *text, lp_addr at, const struct lp_asm_names *names, uint8_t *out, size_t cap,
 			size_t *len, struct lp_err *err);
 
+	/* `len` bytes (a multiple of insn_align) of instructions that do nothing, as few as there can be. */
+	void (*nops)(uint8_t *out, size_t len);
+	/* The len bytes begin with an instruction that does nothing, whatever the CPU. */
+	bool (*is_nop)(const uint8_t *code, size_t len);
+	/*
+	 * Where a function ends that begins at code[0], by following its branches, and that means the same anywhere else:
+	 * code and the literals that it loads.  -LP_EREACH when it refers to anything beyond `len` or before its
+	 * beginning, -LP_EENCODING when it comes to what is no instruction.  NULL: nobody can tell.
+	 */
+	int (*extent)(const uint8_t *code, size_t len, lp_addr at, size_t *out, struct lp_err *err);
+
 	/* Bytes to struct lp_insn; false when they are no instruction. */
 	bool (*insn)(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);
 	/* The simplest relocation that means the same as `type` on the field at `field` of the section's bytes, which may
@@ -353,5 +367,7 @@ extern const struct lp_isa lp_isa_a64;
 
 /* By ELF e_machine (EM_X86_64, EM_AARCH64); NULL when unsupported. */
 const struct lp_isa *lp_isa_of(uint16_t elf_machine);
+/* The one of programs that run in an emulator's memory. */
+const struct lp_isa *lp_isa_of_guests(void);
 
 #endif

@@ -8,6 +8,7 @@ const struct lp_isa lp_isa_a64 = {
 	.name = "aarch64",
 	.elf_machine = EM_AARCH64,
 	.insn_align = A64_INSN,
+	.jump_len = A64_INSN,
 	.code_bits = (UINT64_C(1) << 48) - 1,
 	/* The jump may stand 4 bytes behind the entry that the caller counts from; a page of margin is plenty. */
 	.reach = (UINT64_C(1) << 27) - LP_PAGE,
@@ -21,6 +22,9 @@ const struct lp_isa lp_isa_a64 = {
 	.reloc_store = lp_a64_reloc_store,
 	.disasm = lp_a64_disasm,
 	.insn_length = lp_a64_insn_length,
+	.nops = lp_a64_nops,
+	.is_nop = lp_a64_is_nop,
+	.extent = lp_a64_extent,
 	.insn = lp_a64_insn,
 	.relax = lp_a64_relax,
 	.reloc_abs64 = R_AARCH64_ABS64,

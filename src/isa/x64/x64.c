@@ -9,6 +9,7 @@ const struct lp_isa lp_isa_x64 = {
 	.name = "x86_64",
 	.elf_machine = EM_X86_64,
 	.insn_align = 1,
+	.jump_len = X64_JMP32_LEN,
 	.code_bits = UINT64_MAX,
 	/* rel32 counts from the end of the jump, and a hole lies up to 128 bytes off: a page of margin covers both. */
 	.reach = (UINT64_C(1) << 31) - LP_PAGE,
@@ -24,6 +25,9 @@ const struct lp_isa lp_isa_x64 = {
 	.disasm = lp_x64_disasm,
 	.insn_length = lp_x64_insn_length,
 	.allocated = lp_x64_allocated,
+	.nops = lp_x64_nops,
+	.is_nop = lp_x64_is_nop,
+	.relocate = lp_x64_relocate,
 	.insn = lp_x64_insn,
 	.relax = lp_x64_relax,
 	.reloc_abs64 = R_X86_64_64,

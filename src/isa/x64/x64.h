@@ -34,6 +34,9 @@ int lp_x64_reloc_store(const struct lp_reloc_howto *h, uint8_t *place, uint64_t 
 size_t lp_x64_disasm(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
 size_t lp_x64_insn_length(const uint8_t *code, size_t len, lp_addr at);
 bool lp_x64_allocated(const uint8_t *code, size_t len);
+void lp_x64_nops(uint8_t *out, size_t len);
+bool lp_x64_is_nop(const uint8_t *code, size_t len);
+int lp_x64_relocate(const struct lp_move_request *req, struct lp_moved *out, struct lp_err *err);
 bool lp_x64_insn(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);
 size_t lp_x64_far_load(uint8_t *code, size_t len, lp_addr at, size_t field, int32_t offset, lp_addr slot, uint8_t *stub,
 		       lp_addr stub_at);
