@@ -1,0 +1,737 @@
+/*
+ * Another process as memory that a LivePatchSystem changes: the engine
+ * (core/), asked through patchsets that are made here.
+ *
+ * A commit is one patchset, one transaction of the engine, one entry in the
+ * ledger of the target: `livepatch list` shows it, `livepatch revert` undoes it.
+ * Edits become `inline` (code) and `set` (data) with the bytes that are expected
+ * before; a divert becomes `jmp`, with all that the engine knows about
+ * replacing functions.  Between calls the target is not traced.
+ *
+ * Undoing a part.  An entry of the ledger is undone as a whole or not at all.
+ * When some edits of a commit go and others stay, a new entry puts back what
+ * those that go had replaced, on top of the first.  The two are one *group*
+ * from then on: once its last edit goes, all entries of the group are reverted
+ * in one transaction, and nothing is left in the ledger.  Where an entry that
+ * is not ours, or not of the group, builds on one of them, the last edit goes
+ * by an entry on top as well, and the group is reverted when it can be.
+ *
+ * Rooms are mapped before anything refers to them and belong to no entry, as
+ * their name, "livepatch-room.0", says.  What was dropped is not used again: a
+ * thread, or a coroutine, may be in it for as long as it likes.
+ */
+#include "space/code.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/core.h"
+#include "core/functions.h"
+#include "space/space.h"
+
+#define PATIENCE_MS 5000 /* for functions in use, and for other livepatches */
+#define CHUNK (UINT64_C(64) << 10)
+#define CODE_ALIGN 16u
+#define ROOM_ID 0     /* no patch has this number */
+#define PLACE_TRIES 8 /* times an address that we chose may be taken by the program before we can have it */
+
+/* Entries of the ledger that go together. */
+struct group {
+	LP_VEC(uint64_t) ids;
+	size_t live; /* edits in it that stand */
+};
+
+/* A commit, by its entry; edits have that id as their token. */
+struct commit {
+	uint64_t id;
+	struct group *group;
+};
+
+struct chunk {
+	struct lp_range range;
+	lp_addr free;
+};
+
+struct process_code {
+	struct lp_code_space space;
+	struct lp_target *target;
+	pthread_mutex_t lock;
+	LP_VEC(struct commit) commits; /* by rising id */
+	LP_VEC(struct group *) groups;
+	LP_VEC(struct chunk) chunks;
+};
+
+struct divert {
+	struct lp_code_divert divert;
+	struct {
+		uint8_t old_bytes[LP_JUMP_MAX], new_bytes[LP_JUMP_MAX];
+	} bytes[2];
+};
+
+static struct process_code *code_of(struct lp_code_space *s)
+{
+	return (struct process_code *)s;
+}
+
+static struct divert *divert_of(struct lp_code_divert *d)
+{
+	return (struct divert *)d;
+}
+
+static struct lp_apply_opts opts_of(unsigned flags)
+{
+	return (struct lp_apply_opts){.timeout_ms = PATIENCE_MS, .allow_active = flags & LP_CODE_ALLOW_ACTIVE};
+}
+
+/* ---- what is asked of the engine ---- */
+
+static struct lp_patchset *new_patchset(void)
+{
+	char *name = lp_sprintf("livepatch.h (%s)", program_invocation_short_name);
+	struct lp_patchset *ps = lp_patch_new(name);
+	lp_free(name);
+	return ps;
+}
+
+static struct lp_addr_expr number(lp_addr at)
+{
+	return (struct lp_addr_expr){.kind = LP_ADDR_INT, .number = at};
+}
+
+static void add_bytes(struct lp_patchset *ps, enum lp_op_kind kind, const struct lp_code_edit *e, const uint8_t *before,
+		      const uint8_t *after, struct lp_range body)
+{
+	struct lp_op op = {.kind = kind,
+			   .at = number(e->at),
+			   .value = lp_memdup(after, e->len),
+			   .value_len = e->len,
+			   .type_name = "hex",
+			   .expect = lp_memdup(before, e->len),
+			   .expect_len = e->len,
+			   .body = body};
+	lp_patch_add_op(ps, &op);
+}
+
+static void add_jump(struct lp_patchset *ps, lp_addr from, lp_addr to)
+{
+	struct lp_op op = {.kind = LP_OP_JMP, .at = number(from), .to = number(to)};
+	lp_patch_add_op(ps, &op);
+}
+
+static void add_edit(struct lp_patchset *ps, const struct lp_code_edit *e)
+{
+	if (!e->divert)
+		add_bytes(ps, e->is_data ? LP_OP_SET : LP_OP_INLINE, e, e->old_bytes, e->new_bytes, e->body);
+	else if (e->at == e->divert->edits[0].at)
+		add_jump(ps, e->divert->from, e->divert->to);
+}
+
+/* What calls of a diverted function are in now must be left before they are in the old one again. */
+static void add_inverse(struct process_code *pc, struct lp_patchset *ps, const struct lp_code_edit *e)
+{
+	struct lp_range body = {0, 0};
+	if (e->divert)
+		lp_function_around(pc->target, e->divert->to, &body);
+	add_bytes(ps, LP_OP_SET, e, e->new_bytes, e->old_bytes, body);
+}
+
+/* What we know of the target's files may be of before it loaded another one. */
+static int make_plan(struct process_code *pc, const struct lp_patchset *ps, unsigned flags, struct lp_plan **plan,
+		     struct lp_err *err)
+{
+	struct lp_apply_opts opts = opts_of(flags);
+	if (lp_plan_make(plan, pc->target, ps, &opts, NULL) == 0)
+		return 0;
+	pc->target->ops->refresh(pc->target);
+	return lp_plan_make(plan, pc->target, ps, &opts, err);
+}
+
+static const struct lp_write *write_at(const struct lp_plan *plan, lp_addr at, size_t len)
+{
+	size_t nr;
+	const struct lp_write *writes = lp_plan_writes(plan, &nr);
+	for (size_t i = 0; i < nr; i++)
+		if (writes[i].at == at && writes[i].len == len)
+			return &writes[i];
+	return NULL;
+}
+
+/* ---- diverts ---- */
+
+static int describe_divert(struct divert *d, const struct lp_plan *plan, struct lp_err *err)
+{
+	size_t nr;
+	const struct lp_write *writes = lp_plan_writes(plan, &nr);
+	if (nr == 0 || nr > LP_ARRAY_SIZE(d->divert.edits))
+		return lp_fail(err, LP_EINTERNAL, "a jump on " LP_ADDR " takes %zu writes", d->divert.from, nr);
+	d->divert.nr = nr;
+	for (size_t i = 0; i < nr; i++) {
+		memcpy(d->bytes[i].old_bytes, writes[i].old_bytes, writes[i].len);
+		memcpy(d->bytes[i].new_bytes, writes[i].new_bytes, writes[i].len);
+		d->divert.edits[i] = (struct lp_code_edit){.at = writes[i].at,
+							   .len = (uint32_t)writes[i].len,
+							   .old_bytes = d->bytes[i].old_bytes,
+							   .new_bytes = d->bytes[i].new_bytes,
+							   .body = writes[i].body,
+							   .divert = &d->divert};
+	}
+	return 0;
+}
+
+static int process_divert_make(struct lp_code_space *s, lp_addr from, lp_addr to, unsigned flags,
+			       struct lp_code_divert **out, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	struct divert *d = lp_alloc(sizeof *d);
+	d->divert = (struct lp_code_divert){.from = from, .to = to};
+	struct lp_patchset *ps = new_patchset();
+	struct lp_plan *plan = NULL;
+	add_jump(ps, from, to);
+	pthread_mutex_lock(&pc->lock);
+	int rc = make_plan(pc, ps, flags, &plan, err);
+	rc = rc ? rc : describe_divert(d, plan, err);
+	pthread_mutex_unlock(&pc->lock);
+	lp_plan_free(plan);
+	lp_patchset_free(ps);
+	if (rc < 0) {
+		lp_free(d);
+		return rc;
+	}
+	*out = &d->divert;
+	return 0;
+}
+
+static void process_divert_free(struct lp_code_space *s, struct lp_code_divert *d)
+{
+	lp_free(d);
+}
+
+/* Somebody else may have been here since the divert was made. */
+static int check_divert(const struct lp_code_divert *d, const struct lp_plan *plan, struct lp_err *err)
+{
+	for (size_t i = 0; i < d->nr; i++) {
+		const struct lp_write *w = write_at(plan, d->edits[i].at, d->edits[i].len);
+		if (!w || memcmp(w->old_bytes, d->edits[i].old_bytes, w->len) != 0)
+			return lp_fail(err, LP_ECHANGED, "the code at " LP_ADDR " has changed since it was looked at",
+				       d->edits[i].at);
+	}
+	return 0;
+}
+
+static int check_diverts(const struct lp_code_edit *edits, size_t nr, const struct lp_plan *plan, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < nr && rc == 0; i++)
+		if (edits[i].divert)
+			rc = check_divert(edits[i].divert, plan, err);
+	return rc;
+}
+
+/* The plan was made anew when it was applied, and may lead over another island now. */
+static void learn_jump(struct lp_code_divert *d, const struct lp_plan *plan)
+{
+	for (size_t i = 0; i < d->nr; i++) {
+		const struct lp_write *w = write_at(plan, d->edits[i].at, d->edits[i].len);
+		if (w)
+			memcpy(divert_of(d)->bytes[i].new_bytes, w->new_bytes, w->len);
+	}
+}
+
+/* ---- groups ---- */
+
+static struct group *new_group(struct process_code *pc, uint64_t id, size_t live)
+{
+	struct group *g = lp_alloc(sizeof *g);
+	g->live = live;
+	lp_vec_push(&g->ids, id);
+	lp_vec_push(&pc->groups, g);
+	lp_vec_push(&pc->commits, ((struct commit){id, g}));
+	return g;
+}
+
+static struct group *group_of(struct process_code *pc, uint64_t token)
+{
+	size_t lo = 0, hi = pc->commits.nr;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (pc->commits.items[mid].id < token)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < pc->commits.nr && pc->commits.items[lo].id == token ? pc->commits.items[lo].group : NULL;
+}
+
+static void free_group(struct group *g)
+{
+	lp_vec_free(&g->ids);
+	lp_free(g);
+}
+
+static void leave_groups(struct process_code *pc, const struct group *g)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < pc->groups.nr; i++)
+		if (pc->groups.items[i] != g)
+			pc->groups.items[kept++] = pc->groups.items[i];
+	pc->groups.nr = kept;
+}
+
+static void remove_group(struct process_code *pc, struct group *g)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < pc->commits.nr; i++)
+		if (pc->commits.items[i].group != g)
+			pc->commits.items[kept++] = pc->commits.items[i];
+	pc->commits.nr = kept;
+	leave_groups(pc, g);
+	free_group(g);
+}
+
+static void merge_groups(struct process_code *pc, struct group *into, struct group *from)
+{
+	for (size_t i = 0; i < from->ids.nr; i++)
+		lp_vec_push(&into->ids, from->ids.items[i]);
+	into->live += from->live;
+	for (size_t i = 0; i < pc->commits.nr; i++)
+		if (pc->commits.items[i].group == from)
+			pc->commits.items[i].group = into;
+	leave_groups(pc, from);
+	free_group(from);
+}
+
+/* ---- commit ---- */
+
+static int apply_changes(struct process_code *pc, const struct lp_patchset *ps, struct lp_code_edit *edits, size_t nr,
+			 unsigned flags, uint64_t *id, struct lp_err *err)
+{
+	struct lp_plan *plan = NULL;
+	struct lp_result result;
+	int rc = make_plan(pc, ps, flags, &plan, err);
+	rc = rc ? rc : check_diverts(edits, nr, plan, err);
+	rc = rc ? rc : lp_plan_apply(plan, &result, err);
+	for (size_t i = 0; i < nr && rc == 0; i++)
+		if (edits[i].divert)
+			learn_jump(edits[i].divert, plan);
+	if (rc == 0)
+		*id = result.id;
+	lp_plan_free(plan);
+	return rc;
+}
+
+static void remember(struct process_code *pc, struct lp_code_edit *edits, size_t nr, uint64_t id)
+{
+	new_group(pc, id, nr);
+	for (size_t i = 0; i < nr; i++) {
+		edits[i].token = id;
+		for (size_t k = 0; edits[i].divert && k < edits[i].divert->nr; k++)
+			edits[i].divert->edits[k].token = id;
+	}
+}
+
+static int process_commit(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
+			  struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	uint64_t id = 0;
+	if (nr == 0)
+		return 0;
+	struct lp_patchset *ps = new_patchset();
+	for (size_t i = 0; i < nr; i++)
+		add_edit(ps, &edits[i]);
+	pthread_mutex_lock(&pc->lock);
+	int rc = apply_changes(pc, ps, edits, nr, flags, &id, err);
+	if (rc == 0)
+		remember(pc, edits, nr, id);
+	pthread_mutex_unlock(&pc->lock);
+	lp_patchset_free(ps);
+	return rc;
+}
+
+static int process_divert_retarget(struct lp_code_space *s, struct lp_code_divert *d, lp_addr to, unsigned flags,
+				   struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	uint64_t id = 0;
+	struct lp_patchset *ps = new_patchset();
+	add_jump(ps, d->from, to);
+	pthread_mutex_lock(&pc->lock);
+	struct lp_plan *plan = NULL;
+	struct lp_result result;
+	struct group *g = group_of(pc, d->edits[0].token);
+	int rc = g ? make_plan(pc, ps, flags, &plan, err)
+		   : lp_fail(err, LP_ENOPATCH, "calls of " LP_ADDR " do not go elsewhere", d->from);
+	rc = rc ? rc : lp_plan_apply(plan, &result, err);
+	if (rc == 0) {
+		learn_jump(d, plan);
+		d->to = to;
+		id = result.id;
+		lp_vec_push(&g->ids, id);
+	}
+	pthread_mutex_unlock(&pc->lock);
+	lp_plan_free(plan);
+	lp_patchset_free(ps);
+	return rc;
+}
+
+/* ---- undo ---- */
+
+/* How much of a group goes. */
+struct share {
+	struct group *group;
+	size_t going;
+};
+
+typedef LP_VEC(struct share) share_vec;
+
+static int find_shares(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, share_vec *shares,
+		       struct lp_err *err)
+{
+	for (size_t i = 0; i < nr; i++) {
+		struct group *g = group_of(pc, edits[i].token);
+		size_t k = 0;
+		if (!g)
+			return lp_fail(err, LP_ENOPATCH, "the change at " LP_ADDR " is not one of ours", edits[i].at);
+		while (k < shares->nr && shares->items[k].group != g)
+			k++;
+		if (k == shares->nr)
+			lp_vec_push(shares, ((struct share){.group = g}));
+		shares->items[k].going++;
+	}
+	return 0;
+}
+
+static bool all_whole(const share_vec *shares)
+{
+	for (size_t i = 0; i < shares->nr; i++)
+		if (shares->items[i].going < shares->items[i].group->live)
+			return false;
+	return true;
+}
+
+typedef LP_VEC(uint64_t) id_vec;
+
+static void ids_of(const share_vec *shares, id_vec *ids)
+{
+	for (size_t i = 0; i < shares->nr; i++)
+		for (size_t k = 0; k < shares->items[i].group->ids.nr; k++)
+			lp_vec_push(ids, shares->items[i].group->ids.items[k]);
+}
+
+/* Entries of which a `livepatch revert` of somebody else's has made nothing, or memory. */
+static int drop_reverted(struct process_code *pc, id_vec *ids, struct lp_err *err)
+{
+	struct lp_listing list;
+	int rc = lp_ledger_list(pc->target, &list, err);
+	if (rc < 0)
+		return rc;
+	size_t kept = 0;
+	for (size_t i = 0; i < ids->nr; i++)
+		for (size_t k = 0; k < list.nr; k++)
+			if (list.items[k].id == ids->items[i] && list.items[k].state == LP_APPLIED) {
+				ids->items[kept++] = ids->items[i];
+				break;
+			}
+	ids->nr = kept;
+	lp_listing_free(&list);
+	return 0;
+}
+
+static int holds_old(struct process_code *pc, const struct lp_code_edit *e, struct lp_err *err)
+{
+	uint8_t *now = lp_alloc(e->len);
+	int rc = pc->target->ops->read(pc->target, e->at, now, e->len, err);
+	if (rc == 0 && memcmp(now, e->old_bytes, e->len) != 0)
+		rc = lp_fail(err, LP_ECHANGED,
+			     "somebody else has taken back the change at " LP_ADDR
+			     ", and put something else there than what was there before",
+			     e->at);
+	lp_free(now);
+	return rc;
+}
+
+/* Somebody has undone some of it from outside: what is left is ours to undo, if the rest is as it should be. */
+static int revert_rest(struct process_code *pc, id_vec *ids, const struct lp_code_edit *edits, size_t nr,
+		       const struct lp_apply_opts *opts, struct lp_err *err)
+{
+	struct lp_result result;
+	pc->target->ops->refresh(pc->target);
+	int rc = drop_reverted(pc, ids, err);
+	if (rc == 0 && ids->nr)
+		rc = lp_revert(pc->target, ids->items, ids->nr, opts, &result, err);
+	for (size_t i = 0; i < nr && rc == 0; i++)
+		rc = holds_old(pc, &edits[i], err);
+	return rc;
+}
+
+/* Groups whose last edit could not go with their entries. */
+static void bury_dead(struct process_code *pc, const struct lp_apply_opts *opts)
+{
+	struct lp_result result;
+	for (size_t i = pc->groups.nr; i-- > 0;) {
+		struct group *g = pc->groups.items[i];
+		if (!g->live && lp_revert(pc->target, g->ids.items, g->ids.nr, opts, &result, NULL) == 0)
+			remove_group(pc, g);
+	}
+}
+
+static int undo_whole(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
+		      unsigned flags, struct lp_err *err)
+{
+	struct lp_apply_opts opts = opts_of(flags);
+	struct lp_result result;
+	id_vec ids = {0};
+	ids_of(shares, &ids);
+	int rc = lp_revert(pc->target, ids.items, ids.nr, &opts, &result, err);
+	if (rc == -LP_ENOPATCH)
+		rc = revert_rest(pc, &ids, edits, nr, &opts, err);
+	lp_vec_free(&ids);
+	for (size_t i = 0; i < shares->nr && rc == 0; i++)
+		remove_group(pc, shares->items[i].group);
+	if (rc == 0)
+		bury_dead(pc, &opts);
+	return rc;
+}
+
+static int undo_on_top(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
+		       unsigned flags, struct lp_err *err)
+{
+	struct lp_patchset *ps = new_patchset();
+	uint64_t id = 0;
+	for (size_t i = 0; i < nr; i++)
+		add_inverse(pc, ps, &edits[i]);
+	int rc = apply_changes(pc, ps, NULL, 0, flags, &id, err);
+	lp_patchset_free(ps);
+	if (rc < 0)
+		return rc;
+	struct group *g = shares->items[0].group;
+	for (size_t i = 1; i < shares->nr; i++)
+		merge_groups(pc, g, shares->items[i].group);
+	lp_vec_push(&g->ids, id);
+	g->live -= nr;
+	return 0;
+}
+
+static int process_undo(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
+			struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	share_vec shares = {0};
+	if (nr == 0)
+		return 0;
+	pthread_mutex_lock(&pc->lock);
+	int rc = find_shares(pc, edits, nr, &shares, err);
+	if (rc == 0) {
+		rc = all_whole(&shares) ? undo_whole(pc, edits, nr, &shares, flags, err) : -LP_EDEPENDED;
+		if (rc == -LP_EDEPENDED)
+			rc = undo_on_top(pc, edits, nr, &shares, flags, err);
+		if (rc == 0 && err)
+			*err = (struct lp_err){0};
+	}
+	pthread_mutex_unlock(&pc->lock);
+	lp_vec_free(&shares);
+	return rc;
+}
+
+/* ---- rooms ---- */
+
+static bool reaches(const struct lp_isa *isa, lp_addr near, struct lp_range room)
+{
+	uint64_t below = near > room.start ? near - room.start : 0, above = room.end > near ? room.end - near : 0;
+	return !near || (below < isa->reach && above < isa->reach);
+}
+
+static struct chunk *find_chunk(struct process_code *pc, lp_addr near, size_t size)
+{
+	for (size_t i = 0; i < pc->chunks.nr; i++) {
+		struct chunk *c = &pc->chunks.items[i];
+		if (c->range.end - c->free >= size && reaches(pc->space.isa, near, c->range))
+			return c;
+	}
+	return NULL;
+}
+
+static int map_chunk(struct process_code *pc, lp_addr near, uint64_t size, struct lp_range *out, struct lp_err *err)
+{
+	struct lp_target *t = pc->target;
+	struct lp_range wanted = {near, near ? near + LP_JUMP_MAX : 0};
+	int rc = -EEXIST;
+	for (int try = 0; rc == -EEXIST && try < PLACE_TRIES; try++) {
+		lp_addr at;
+		rc = t->ops->near_hole(t, wanted, near ? t->isa->reach : 0, size, NULL, 0, &at, err);
+		if (rc < 0)
+			return rc;
+		*out = (struct lp_range){at, at + size};
+		struct lp_room_request room = {.range = *out, .nr_pieces = 1};
+		room.pieces[0].range = *out;
+		room.pieces[0].prot = LP_PROT_READ | LP_PROT_EXEC;
+		rc = t->ops->make_rooms(t, ROOM_ID, &room, 1, err);
+	}
+	return rc;
+}
+
+static int make_chunk(struct process_code *pc, lp_addr near, size_t size, struct chunk **out, struct lp_err *err)
+{
+	struct lp_range range;
+	int rc = pc->target->ops->lock(pc->target, PATIENCE_MS, err);
+	if (rc < 0)
+		return rc;
+	rc = map_chunk(pc, near, lp_align_up(size > CHUNK ? size : CHUNK, LP_PAGE), &range, err);
+	pc->target->ops->unlock(pc->target);
+	if (rc < 0)
+		return rc;
+	*out = lp_vec_add(&pc->chunks);
+	**out = (struct chunk){range, range.start};
+	return 0;
+}
+
+static int process_room_make(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	if (size == 0 || size > LP_NEW_MAX)
+		return lp_fail(err, LP_ERANGE, "room of %zu bytes is not possible", size);
+	size = lp_align_up(size, CODE_ALIGN);
+	pthread_mutex_lock(&pc->lock);
+	struct chunk *c = find_chunk(pc, near, size);
+	int rc = c ? 0 : make_chunk(pc, near, size, &c, err);
+	if (rc == 0) {
+		*out = c->free;
+		c->free += size;
+	}
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+static bool is_room(const struct process_code *pc, lp_addr at, size_t len)
+{
+	for (size_t i = 0; i < pc->chunks.nr; i++) {
+		const struct chunk *c = &pc->chunks.items[i];
+		if (at >= c->range.start && at <= c->free && len <= c->free - at)
+			return true;
+	}
+	return false;
+}
+
+static int process_room_fill(struct lp_code_space *s, lp_addr at, const void *bytes, size_t len, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	int rc = is_room(pc, at, len) ? pc->target->ops->write(pc->target, at, bytes, len, err)
+				      : lp_fail(err, LP_EINTERNAL, LP_ADDR " is no room of ours", at);
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+/* The top of this file says why nothing is to be done. */
+static void process_room_drop(struct lp_code_space *s, lp_addr at, size_t size)
+{
+}
+
+/* ---- what is there ---- */
+
+static int process_read(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	int rc = pc->target->ops->read(pc->target, at, data, len, err);
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+static int process_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
+			   struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	int rc = lp_resolve_addr(pc->target, e, at, size, NULL);
+	if (rc < 0) {
+		pc->target->ops->refresh(pc->target);
+		rc = lp_resolve_addr(pc->target, e, at, size, err);
+	}
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+static bool process_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	bool known = lp_function_around(pc->target, at, out);
+	pthread_mutex_unlock(&pc->lock);
+	return known;
+}
+
+/* ---- scripts ---- */
+
+static int process_script(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
+			  struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	int rc = apply_changes(pc, ps, NULL, 0, flags, id, err);
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+static int process_unscript(struct lp_code_space *s, uint64_t id, unsigned flags, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	struct lp_apply_opts opts = opts_of(flags);
+	struct lp_result result;
+	pthread_mutex_lock(&pc->lock);
+	int rc = lp_revert(pc->target, &id, 1, &opts, &result, err);
+	if (rc == 0)
+		bury_dead(pc, &opts);
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
+/* ---- open, close ---- */
+
+static void process_close(struct lp_code_space *s)
+{
+	struct process_code *pc = code_of(s);
+	while (pc->groups.nr)
+		remove_group(pc, pc->groups.items[0]);
+	lp_vec_free(&pc->groups);
+	lp_vec_free(&pc->commits);
+	lp_vec_free(&pc->chunks);
+	lp_target_close(pc->target);
+	pthread_mutex_destroy(&pc->lock);
+	lp_free(pc);
+}
+
+static const struct lp_code_ops process_ops = {
+	.name = "process",
+	.read = process_read,
+	.commit = process_commit,
+	.undo = process_undo,
+	.room_make = process_room_make,
+	.room_fill = process_room_fill,
+	.room_drop = process_room_drop,
+	.divert_make = process_divert_make,
+	.divert_retarget = process_divert_retarget,
+	.divert_free = process_divert_free,
+	.resolve = process_resolve,
+	.function = process_function,
+	.script = process_script,
+	.unscript = process_unscript,
+	.close = process_close,
+};
+
+int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err)
+{
+	*out = NULL;
+	struct lp_target *t;
+	int rc = lp_target_open_process(&t, pid, NULL, err);
+	if (rc < 0)
+		return rc;
+	struct process_code *pc = lp_alloc(sizeof *pc);
+	pc->space = (struct lp_code_space){.ops = &process_ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}};
+	pc->target = t;
+	pthread_mutex_init(&pc->lock, NULL);
+	*out = &pc->space;
+	return 0;
+}
