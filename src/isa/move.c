@@ -101,7 +101,7 @@ static struct taking begin_taking(const struct lp_move_request *req)
 /* Execution does not get to t->offset in any way that can be seen: only padding may leave from there. */
 static bool is_past_end(const struct taking *t)
 {
-	return (t->dead && t->farthest <= t->offset) || (t->known && t->offset >= t->end);
+	return (t->dead && t->farthest < t->offset) || (t->known && t->offset >= t->end);
 }
 
 static void take(struct lp_mover *m, struct taking *t, const struct lp_insn *in)
@@ -129,6 +129,9 @@ static int take_next(struct lp_mover *m, struct taking *t, size_t *padding)
 		return past_end ? fail_too_short(m, t) : fail_no_insn(m, t->offset);
 	if (past_end && !in.is_padding)
 		return fail_too_short(m, t);
+	/* Padding that stops who runs into it: what a debugger writes over the instruction that it wants to stop at. */
+	if (!past_end && in.is_padding && !in.falls_through)
+		return lp_move_fail(m, LP_EENCODING, m->req->from + t->offset, "is a breakpoint");
 	if (m->nr_insns + *padding == LP_MOVE_MAX)
 		return lp_move_fail(m, LP_ERANGE, m->req->from + t->offset, "is one more than can be moved at once");
 	if (past_end) {

@@ -426,26 +426,16 @@ static int move_indirect_call(const struct moving *i)
 	return 0;
 }
 
-static int refuse(const struct moving *i)
-{
-	if (i->in.mnemonic == ZYDIS_MNEMONIC_INT3)
-		return fail(i, LP_EENCODING, "is a breakpoint");
-	if (i->in.meta.category == ZYDIS_CATEGORY_CALL && i->in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-		return fail(i, LP_EENCODING, "is a far call");
-	return 0;
-}
-
 static int move(struct lp_mover *m, const uint8_t *insn, size_t len, lp_addr at)
 {
 	struct moving i = {.m = m, .bytes = insn, .at = at};
 	ZydisDecoder decoder;
-	int rc;
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, insn, len, &i.in, i.operands)))
 		return fail(&i, LP_EENCODING, "is no instruction");
-	if ((rc = refuse(&i)))
-		return rc;
+	if (i.in.meta.category == ZYDIS_CATEGORY_CALL && i.in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return fail(&i, LP_EENCODING, "is a far call");
 	if (i.in.raw.imm[0].is_relative)
 		return move_branch(&i);
 	if (is_rip_relative(&i.in))
