@@ -211,9 +211,10 @@ static void memory_out_of_reach_goes_through_a_register_that_is_not_used(void **
 		       "rax\nlea rsp, "
 		       "[rsp+0x80]\n");
 	m = moved(MOVE(FAR, 5, 0x62, 0xc1, 0x7c, 0x48, 0x28, 0x0d, 0x00, 0x10, 0, 0));
-	assert_text_to(&m, FAR, m.map[1].to,
-		       "lea rsp, [rsp-0x80]\npush rax\nmov rax, 0x40200a\nvmovaps zmm17, [rax]\npop rax\nlea rsp, "
-		       "[rsp+0x80]\n");
+	assert_text_to(
+		&m, FAR, m.map[1].to,
+		"lea rsp, [rsp-0x80]\npush rax\nmov rax, 0x40200a\nvmovaps zmm17, zmmword ptr [rax]\npop rax\nlea rsp, "
+		"[rsp+0x80]\n");
 }
 
 static void what_uses_the_stack_pointer_cannot_go_through_the_stack(void **state)
