@@ -26,6 +26,8 @@
 struct lp_proc;
 
 int lp_proc_open(struct lp_proc **out, pid_t pid, struct lp_err *err);
+/* This process, to be looked at: memory, maps, images, the lock.  Nothing that would stop or borrow a thread works. */
+int lp_proc_open_own(struct lp_proc **out, struct lp_err *err);
 void lp_proc_close(struct lp_proc *p);
 pid_t lp_proc_pid(const struct lp_proc *p);
 const char *lp_proc_comm(const struct lp_proc *p);

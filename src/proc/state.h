@@ -71,6 +71,7 @@ struct lp_proc {
 	uint64_t start_time; /* of the anchor, in clock ticks since boot */
 	const struct lp_arch *arch;
 	struct lp_range vdso;
+	bool own; /* it is this process: to be looked at only */
 	bool locked;
 
 	LP_VEC(struct lp_site) sites;

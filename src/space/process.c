@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "proc/proc.h"
 
@@ -635,15 +636,84 @@ static const struct lp_target_ops process_ops = {
 	.jmpbuf = process_jmpbuf,
 };
 
+/* ---- ourselves: to be looked at ---- */
+
+static int only_looking(struct lp_target *t, struct lp_err *err)
+{
+	return lp_fail(err, LP_EPERM, "%s is this process itself, which nobody can stop from inside", t->label);
+}
+
+static int own_write(struct lp_target *t, lp_addr at, const void *data, size_t len, struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_make_rooms(struct lp_target *t, uint64_t id, const struct lp_room_request *rooms, size_t nr,
+			  struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_drop_rooms(struct lp_target *t, uint64_t id, const struct lp_range *ranges, size_t nr,
+			  struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_ledger_make(struct lp_target *t, unsigned index, uint64_t size, struct lp_range *out, struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_dlopen(struct lp_target *t, const char *path, unsigned timeout_ms, lp_addr *handle, size_t *image,
+		      struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_dlclose(struct lp_target *t, lp_addr handle, unsigned timeout_ms, struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static int own_pause(struct lp_target *t, struct lp_err *err)
+{
+	return only_looking(t, err);
+}
+
+static const struct lp_target_ops own_ops = {
+	.lock = process_lock,
+	.unlock = process_unlock,
+	.read = process_read,
+	.read_many = process_read_many,
+	.write = own_write,
+	.area = process_area,
+	.next_area = process_next_area,
+	.near_hole = process_near_hole,
+	.make_rooms = own_make_rooms,
+	.drop_rooms = own_drop_rooms,
+	.ledger_find = process_ledger_find,
+	.ledger_make = own_ledger_make,
+	.images = process_images,
+	.tls_offset = process_tls_offset,
+	.dlopen = own_dlopen,
+	.dlclose = own_dlclose,
+	.refresh = process_refresh,
+	.pause = own_pause,
+	.threads = process_threads,
+	.resume = process_resume,
+	.unwind = process_unwind,
+};
+
 /* ---- open, close ---- */
 
-int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_file, struct lp_err *err)
+static int open_target(struct lp_target **out, pid_t pid, bool own, const char *exe_file, struct lp_err *err)
 {
 	*out = NULL;
 	struct process *s = lp_alloc(sizeof *s);
-	s->target.ops = &process_ops;
+	s->target.ops = own ? &own_ops : &process_ops;
 	s->exe_file = lp_strdup(exe_file);
-	int rc = lp_proc_open(&s->p, pid, err);
+	int rc = own ? lp_proc_open_own(&s->p, err) : lp_proc_open(&s->p, pid, err);
 	if (rc == 0) {
 		s->target.label = lp_sprintf("process %d (%s)", (int)pid, lp_proc_comm(s->p));
 		s->target.isa = lp_isa_of(lp_proc_machine(s->p));
@@ -662,6 +732,16 @@ int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_fi
 	}
 	*out = &s->target;
 	return 0;
+}
+
+int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_file, struct lp_err *err)
+{
+	return open_target(out, pid, false, exe_file, err);
+}
+
+int lp_target_open_own(struct lp_target **out, struct lp_err *err)
+{
+	return open_target(out, getpid(), true, NULL, err);
 }
 
 void lp_target_close(struct lp_target *t)
