@@ -73,6 +73,9 @@ int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *
 /* An installed hook's new replacement; one store. */
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
 void lp_self_release(struct lp_self_hook *h);
+/* What installing it changes, in the order of its writing: 1 or 2 places, new_bytes as they are now or will be.  Valid until
+ * the hook is retargeted or released. */
+size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[2]);
 
 /* The function around `at` by the unwind tables of the loaded objects, or by their symbols; false when neither says. */
 bool lp_self_function(lp_addr at, struct lp_range *out);
