@@ -106,6 +106,8 @@ static const char *objection(struct lp_loan *l)
 		l->refusal = LP_ENOTHREAD; /* it waits for us: nothing is gained by waiting for it */
 		return "its program is static and has not begun: its library is not ready";
 	}
+	if (lp_range_has(l->p->vdso, l->p->arch->pc(&l->found)))
+		return "it is in the vDSO";
 	if (lp_look_at(l->p, l->tid, &why) < 0)
 		return "its stack cannot be read";
 	int nr = lp_unwind(l->p, l->tid, frames, FRAMES_MAX, &why);

@@ -29,10 +29,11 @@
  * again, be stopped: all its state is above its sp and in no register that the
  * kernel does not keep.
  *
- * A thread is left alone while it is in the vDSO (whose seqlock readers spin on
- * nothing, but whose getcpu() and getrandom() state must not be reentered),
- * while a signal is on its way to it (its call must then return EINTR), and
- * when there is no room below its stack pointer.  Then the next is tried.
+ * A thread is left alone while a signal is on its way to it (its call must
+ * then return EINTR), and when there is no room below its stack pointer.  Then
+ * the next is tried.  In the vDSO it can be borrowed: what must not be entered
+ * twice there are functions, which our calls are not, and a program that reads
+ * the clock all day is hardly found anywhere else.
  *
  * When not to use it: under a strict seccomp mode; for calls that sleep, since
  * the borrowed thread's own work waits meanwhile.
@@ -50,8 +51,8 @@
 #define CALLS_MS 2000	   /* for the calls to be made */
 #define DRAIN_MS 2000	   /* for threads that a dead livepatch left in the stub */
 #define WAIT_NS 200000000L /* how long the thread waits for us at most: what our death may cost it */
-#define SPIN_NS 100000	   /* a batch takes a tenth of that; then we sleep between looks */
-#define LOOK_NS 1000000	   /* ... and look closer at whether it waits by now */
+#define SPIN_NS 1000000	   /* a batch takes a fifth of that; then we sleep between looks, 2 ms each */
+#define LOOK_NS 2000000	   /* ... and look closer at whether it waits by now */
 #define HEADROOM LP_PAGE   /* below the block, for a signal handler's frame */
 
 struct batch {
@@ -142,6 +143,8 @@ static bool await(struct errand *e, const struct batch *b, uint64_t deadline, st
 		}
 		if (now - began > SPIN_NS)
 			lp_trace_nap(tries, 1);
+		else
+			sched_yield(); /* it may have been woken on this CPU */
 	}
 }
 

@@ -120,8 +120,6 @@ static bool plan_return(struct lp_loan *l)
 	lp_addr pc = arch->pc(&l->found);
 	if (!arch->native(&l->found))
 		return unfit(l, "it runs 32-bit code");
-	if (lp_range_has(l->p->vdso, pc))
-		return unfit(l, "it is in the vDSO");
 	const char *fragile = arch->fragile(l->tid, &l->found);
 	if (fragile)
 		return unfit(l, fragile);
