@@ -40,6 +40,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define LIVEPATCH_VERSION_MAJOR 0
 #define LIVEPATCH_VERSION_MINOR 1
@@ -269,6 +270,7 @@ void livepatch_set_debug(int on);
 #define livepatch_init_process(pid) (livepatch_set_debug(1), livepatch_init_process(pid))
 #endif
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

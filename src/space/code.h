@@ -60,6 +60,8 @@ struct lp_code_space {
 	const struct lp_code_ops *ops;
 	const struct lp_isa *isa;
 	struct lp_range range; /* addresses that exist */
+	bool is_own;	       /* addresses are pointers of this process */
+	bool concurrent;       /* commit, undo and exchange of different bytes may overlap in time */
 };
 
 struct lp_code_ops {
@@ -69,6 +71,10 @@ struct lp_code_ops {
 	int (*commit)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
 		      struct lp_err *err);
 	int (*undo)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err);
+	/* Undo of `undone` and commit of `edits`, which may be of the same bytes, as one: those see no moment in between.
+	 * An edit's old_bytes are those after the undo.  NULL: the space cannot, the caller does one after the other. */
+	int (*exchange)(struct lp_code_space *s, struct lp_code_edit *undone, size_t nr_undone,
+			struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err);
 
 	/* Memory for code; within reach of a direct jump from `near` unless near is 0.  -LP_ENOROOM, -LP_EREACH. */
 	int (*room_make)(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err);

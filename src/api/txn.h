@@ -1,0 +1,23 @@
+/* Private to api/: what transactions, planning and the table of a system do for each other. */
+#ifndef LP_API_TXN_H
+#define LP_API_TXN_H
+
+#include "api/system.h"
+
+/* Would a patch of [at, at + size) be alone there? */
+int lp_txn_check(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err);
+/* Memory as it will be when the patches that are to go are gone. */
+int lp_txn_read(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err);
+
+/* As lp_txn_take(), but 1 when there was a patch, and 0 when it is gone already. */
+int lp_txn_take_if(struct lp_txn *t, lp_addr at, struct lp_err *err);
+
+/* Counting, and names.  The patch's shards are held. */
+void lp_system_note_come(LivePatchSystem *s, const struct lp_patch *p);
+void lp_system_note_gone(LivePatchSystem *s, const struct lp_patch *p);
+uint64_t lp_system_next_generation(LivePatchSystem *s);
+
+/* Frees what the patch owns, room included. */
+void lp_patch_drop(LivePatchSystem *s, struct lp_patch *p);
+
+#endif
