@@ -91,6 +91,7 @@ struct lp_patchset {
 };
 
 #define LP_SCRIPT_MAX (64u << 20)      /* bytes of one script */
+#define LP_PATCH_FILE_MAX (256u << 20) /* bytes of a patch file, text or JSON */
 #define LP_NEW_MAX (UINT64_C(1) << 32) /* bytes of one `new` */
 
 /* ---- the language as tables: for messages, help and the prompt's completion ---- */
@@ -137,6 +138,14 @@ const struct lp_value_type *lp_value_types(size_t *nr);
 /* Bytes to patchset.  `name` is copied.  Memory names used before definition and defined twice are errors here. */
 int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
 /*
+ * The library's patch files (docs/format-patch-files.md): ops INLINE to REDIRECT.  Names used before definition and
+ * defined twice, and entries that patch the same bytes, are errors here.
+ */
+int lp_patch_parse_text(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+int lp_patch_parse_json(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+/* Text, JSON or script, told apart by content. */
+int lp_patch_parse(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+/*
  * A file: a .kpatch file when it begins like one, else a script.  `*ps` may hold a patchset, to which a .kpatch file is
  * added: several objects, one patchset, one transaction.  Scripts do not mix with anything (-LP_EUSAGE).
  */
@@ -159,6 +168,20 @@ void lp_addr_expr_free(struct lp_addr_expr *e);
 struct lp_buf;
 void lp_patch_dump(const struct lp_patchset *ps, struct lp_buf *out);
 void lp_addr_expr_print(const struct lp_addr_expr *e, struct lp_buf *out);
+/*
+ * The patchset as a patch file that parses to the same patchset, except for the places in it.  Refused (-LP_EUSAGE,
+ * nothing added) is what the format cannot say: text knows whole words at addresses and descriptions of one line;
+ * JSON all of INLINE to REDIRECT, in UTF-8.  `words`: code is instructions of 4 bytes each, and is shown as such.
+ */
+int lp_patch_write_text(const struct lp_patchset *ps, struct lp_buf *out, struct lp_err *err);
+int lp_patch_write_json(const struct lp_patchset *ps, bool words, struct lp_buf *out, struct lp_err *err);
+/*
+ * Puts a file in the place of the one at `path`, or of what a symbolic link there leads to: all of it or, on error and
+ * when the machine stops, the old one.  Mode and owner of the old one are kept.
+ */
+int lp_patch_save(const char *path, const struct lp_buf *content, struct lp_err *err);
+/* The same patch, wherever it was written. */
+bool lp_op_equal(const struct lp_op *a, const struct lp_op *b);
 void lp_patchset_free(struct lp_patchset *ps);
 
 #endif

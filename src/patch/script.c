@@ -15,7 +15,7 @@
  * Reading has two phases, so that one run shows all mistakes: each line for
  * itself, then the memory names, which must be defined once and before use.
  */
-#include "patch/script.h"
+#include "patch/entries.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,20 +29,6 @@ struct reader {
 };
 
 #define complain(r, column, ...) lp_complain(&(r)->complaints, (r)->line, column, __VA_ARGS__)
-
-/* " (did you mean `jmp`?)" or nothing; static names only. */
-struct hint {
-	char text[48];
-};
-
-static struct hint hint_at(struct lp_word w, const char *const *names, size_t nr)
-{
-	struct hint h = {""};
-	const char *name = lp_nearest(w, names, nr);
-	if (name)
-		snprintf(h.text, sizeof h.text, " (did you mean `%s`?)", name);
-	return h;
-}
 
 /* ---- one operand ---- */
 
@@ -145,36 +131,12 @@ static void read_text(struct reader *r, struct lp_op *op)
 	op->value_len = w.len + 1;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int add_hex_word(struct reader *r, struct lp_word w, struct lp_buf *bytes)
-{
-	for (size_t i = 0; i < w.len; i++)
-		if (hex_digit(w.text[i]) < 0)
-			return complain(r, w.column + (unsigned)i, "%s is not a hex digit",
-					lp_quote(lp_word_upto(lp_word_from(w, i), 1)).text);
-	if (w.len % 2)
-		return complain(r, w.column, "%s has an odd number of hex digits: a byte is written with two",
-				lp_quote(w).text);
-	for (size_t i = 0; i < w.len; i += 2) {
-		uint8_t byte = (uint8_t)(hex_digit(w.text[i]) << 4 | hex_digit(w.text[i + 1]));
-		lp_buf_add(bytes, &byte, 1);
-	}
-	return 0;
-}
-
 static int read_bytes(struct reader *r, struct lp_op *op)
 {
 	struct lp_buf bytes = {0};
 	int rc = 0;
 	while (rc == 0 && lp_lex_more(&r->lex))
-		rc = add_hex_word(r, lp_lex_word(&r->lex), &bytes);
+		rc = lp_hex_bytes(&bytes, lp_lex_word(&r->lex), r->line, &r->complaints);
 	op->value_len = bytes.len;
 	op->value = bytes.data;
 	return rc;
@@ -188,7 +150,7 @@ static int unknown_type(struct reader *r, struct lp_word w)
 	for (size_t i = 0; i < nr; i++)
 		names[i] = types[i].name;
 	return complain(r, w.column, "unknown type %s%s: int, int8, int16, int32, int64, str, hex or addr is expected",
-			lp_quote(w).text, hint_at(w, names, nr).text);
+			lp_quote(w).text, lp_hint(w, names, nr).text);
 }
 
 static int read_value(struct reader *r, struct lp_op *op)
@@ -273,7 +235,7 @@ static const struct lp_op_syntax *read_verb(struct reader *r)
 	for (size_t i = 0; i < nr; i++)
 		names[i] = all[i].name;
 	complain(r, w.column, "unknown instruction %s%s: set, new, load, dl, jmp or got is expected", lp_quote(w).text,
-		 hint_at(w, names, nr).text);
+		 lp_hint(w, names, nr).text);
 	return NULL;
 }
 
@@ -329,18 +291,12 @@ static int read_op(struct reader *r, struct lp_op *op)
 	return rc;
 }
 
-/* One CR before the newline belongs to the line end, also where the last newline is missing. */
-static const char *without_cr(const char *line, const char *end)
-{
-	return end > line && end[-1] == '\r' ? end - 1 : end;
-}
-
 /* 1 = *op holds an instruction, 0 = none on this line, negative = complained; *op may be half filled then. */
 static int read_line(struct reader *r, const char *line, const char *end, struct lp_op *op)
 {
 	*op = (struct lp_op){0};
-	end = without_cr(line, end);
-	r->lex = (struct lp_lex){line, line, end};
+	r->lex = lp_lex_line(line, end);
+	end = r->lex.end;
 	const char *nul = memchr(line, 0, (size_t)(end - line));
 	if (nul)
 		return complain(r, (unsigned)(nul - line) + 1, "a NUL byte: a script is a text file");
@@ -445,11 +401,6 @@ static void read_text_lines(struct reader *r, struct lp_draft *d, const char *te
 	}
 }
 
-static const char *skip_byte_order_mark(const char *text, const char *end)
-{
-	return end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
-}
-
 int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err)
 {
 	*out = NULL;
@@ -458,7 +409,7 @@ int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len
 	struct lp_draft *d = lp_draft_new(name);
 	struct reader r = {.file = d->set.name};
 	const char *end = text + len;
-	read_text_lines(&r, d, skip_byte_order_mark(text, end), end);
+	read_text_lines(&r, d, lp_lex_begin(text, end), end);
 	lp_complaints_next_phase(&r.complaints);
 	check_names(&r, d);
 	int rc = lp_complaints_report(&r.complaints, name, err);

@@ -40,6 +40,16 @@ char *lp_word_dup(struct lp_word w)
 
 /* ---- a line ---- */
 
+const char *lp_lex_begin(const char *text, const char *end)
+{
+	return end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+}
+
+struct lp_lex lp_lex_line(const char *line, const char *end)
+{
+	return (struct lp_lex){line, line, end > line && end[-1] == '\r' ? end - 1 : end};
+}
+
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -242,4 +252,13 @@ const char *lp_nearest(struct lp_word w, const char *const *names, size_t nr)
 		}
 	}
 	return best;
+}
+
+struct lp_hint lp_hint(struct lp_word w, const char *const *names, size_t nr)
+{
+	struct lp_hint h = {""};
+	const char *name = lp_nearest(w, names, nr);
+	if (name)
+		snprintf(h.text, sizeof h.text, " (did you mean `%s`?)", name);
+	return h;
 }

@@ -27,6 +27,11 @@ struct lp_lex {
 	const char *line, *at, *end;
 };
 
+/* Where the first line of a text begins: a byte order mark is not part of it. */
+const char *lp_lex_begin(const char *text, const char *end);
+/* The line in [line, end).  One CR before the newline belongs to the line end, also where the last newline is missing. */
+struct lp_lex lp_lex_line(const char *line, const char *end);
+
 /* Skips blanks.  False at the end of the line and at a comment. */
 bool lp_lex_more(struct lp_lex *l);
 /* The next run of bytes that are not blank; empty at the end of the line. */
@@ -88,5 +93,11 @@ struct lp_quoted lp_quote(struct lp_word w);
 
 /* The closest of `names` (at most a third of it mistyped), or NULL. */
 const char *lp_nearest(struct lp_word w, const char *const *names, size_t nr);
+
+/* " (did you mean `jmp`?)", or nothing. */
+struct lp_hint {
+	char text[48];
+};
+struct lp_hint lp_hint(struct lp_word w, const char *const *names, size_t nr);
 
 #endif
