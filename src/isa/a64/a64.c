@@ -25,6 +25,7 @@ const struct lp_isa lp_isa_a64 = {
 	.nops = lp_a64_nops,
 	.is_nop = lp_a64_is_nop,
 	.extent = lp_a64_extent,
+	.relocate = lp_a64_relocate,
 	.insn = lp_a64_insn,
 	.relax = lp_a64_relax,
 	.reloc_abs64 = R_AARCH64_ABS64,

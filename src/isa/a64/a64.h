@@ -20,6 +20,7 @@ size_t lp_a64_insn_length(const uint8_t *code, size_t len, lp_addr at);
 void lp_a64_nops(uint8_t *out, size_t len);
 bool lp_a64_is_nop(const uint8_t *code, size_t len);
 int lp_a64_extent(const uint8_t *code, size_t len, lp_addr at, size_t *out, struct lp_err *err);
+int lp_a64_relocate(const struct lp_move_request *req, struct lp_moved *out, struct lp_err *err);
 bool lp_a64_insn(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out);
 uint32_t lp_a64_relax(uint32_t type, uint8_t *bytes, size_t field, int64_t addend, bool near);
 
