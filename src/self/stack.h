@@ -1,0 +1,26 @@
+/*
+ * What lies on the stack of a thread that does not run: addresses of code that
+ * is about to vanish.
+ *
+ * A pc that the kernel saved before it entered a signal handler is recognised
+ * for certain; every other word may be a return address or just a number.
+ */
+#ifndef LP_SELF_STACK_H
+#define LP_SELF_STACK_H
+
+#include "base/addr.h"
+
+/* Frames of signal handlers farther from the stack pointer than this are not seen. */
+#define LP_STACK_SEEN (1u << 20)
+
+struct lp_stack_word {
+	lp_addr at;    /* where it lies */
+	lp_addr value; /* within `span` */
+	bool is_frame; /* a saved pc of the kernel's */
+};
+
+/* Not two at a time (it has one buffer); safe between stop and resume.  False: the stack did not end in sight. */
+bool lp_stack_scan(lp_addr sp, struct lp_range span, void (*found)(void *arg, const struct lp_stack_word *w),
+		   void *arg);
+
+#endif
