@@ -16,6 +16,9 @@
  * is not ours, or not of the group, builds on one of them, the last edit goes
  * by an entry on top as well, and the group is reverted when it can be.
  *
+ * An exchange is one entry too.  It lies on top of what it undoes, which is
+ * why they are one group from the start.
+ *
  * Rooms are mapped before anything refers to them and belong to no entry, as
  * their name, "livepatch-room.0", says.  What was dropped is not used again: a
  * thread, or a coroutine, may be in it for as long as it likes.
@@ -535,6 +538,100 @@ static int process_undo(struct lp_code_space *s, struct lp_code_edit *edits, siz
 	return rc;
 }
 
+/* ---- exchange ---- */
+
+static const struct lp_code_edit *same_place(const struct lp_code_edit *edits, size_t nr, const struct lp_code_edit *e)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (edits[i].at == e->at && edits[i].len == e->len)
+			return &edits[i];
+	return NULL;
+}
+
+/* The engine stacks changes of the same bytes, and no others. */
+static int check_stacking(const struct lp_code_edit *undone, size_t nr_undone, const struct lp_code_edit *e,
+			  struct lp_err *err)
+{
+	struct lp_range mine = {e->at, e->at + e->len};
+	for (size_t i = 0; i < nr_undone; i++) {
+		struct lp_range theirs = {undone[i].at, undone[i].at + undone[i].len};
+		if (lp_range_overlaps(mine, theirs) && (mine.start != theirs.start || mine.end != theirs.end))
+			return lp_fail(err, LP_EOVERLAP,
+				       "the change at " LP_ADDR " takes the place of one of other length at " LP_ADDR,
+				       e->at, undone[i].at);
+	}
+	return 0;
+}
+
+static void add_exchange(struct process_code *pc, struct lp_patchset *ps, const struct lp_code_edit *undone,
+			 size_t nr_undone, const struct lp_code_edit *edits, size_t nr)
+{
+	for (size_t i = 0; i < nr_undone; i++)
+		if (!same_place(edits, nr, &undone[i]))
+			add_inverse(pc, ps, &undone[i]);
+	for (size_t i = 0; i < nr; i++) {
+		struct lp_code_edit e = edits[i];
+		const struct lp_code_edit *before = same_place(undone, nr_undone, &e);
+		if (before)
+			e.old_bytes = before->new_bytes;
+		add_edit(ps, &e);
+	}
+}
+
+/* What a divert found was one that goes; what it will leave behind is what that one found. */
+static void inherit_old(const struct lp_code_edit *undone, size_t nr_undone, struct lp_code_edit *edits, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		const struct lp_code_edit *before = same_place(undone, nr_undone, &edits[i]);
+		struct lp_code_divert *d = edits[i].divert;
+		for (size_t k = 0; before && d && k < d->nr; k++)
+			if (d->edits[k].at == edits[i].at)
+				memcpy(divert_of(d)->bytes[k].old_bytes, before->old_bytes, before->len);
+	}
+}
+
+static void join_groups(struct process_code *pc, const share_vec *shares, struct group *g)
+{
+	for (size_t i = 0; i < shares->nr; i++) {
+		shares->items[i].group->live -= shares->items[i].going;
+		merge_groups(pc, g, shares->items[i].group);
+	}
+}
+
+static int exchange_in_one(struct process_code *pc, const struct lp_code_edit *undone, size_t nr_undone,
+			   struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err)
+{
+	struct lp_patchset *ps = new_patchset();
+	share_vec shares = {0};
+	uint64_t id = 0;
+	int rc = find_shares(pc, undone, nr_undone, &shares, err);
+	add_exchange(pc, ps, undone, nr_undone, edits, nr);
+	rc = rc ? rc : apply_changes(pc, ps, edits, nr, flags, &id, err);
+	if (rc == 0) {
+		inherit_old(undone, nr_undone, edits, nr);
+		remember(pc, edits, nr, id);
+		join_groups(pc, &shares, group_of(pc, id));
+	}
+	lp_vec_free(&shares);
+	lp_patchset_free(ps);
+	return rc;
+}
+
+static int process_exchange(struct lp_code_space *s, struct lp_code_edit *undone, size_t nr_undone,
+			    struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	int rc = 0;
+	for (size_t i = 0; i < nr && rc == 0; i++)
+		rc = check_stacking(undone, nr_undone, &edits[i], err);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&pc->lock);
+	rc = exchange_in_one(pc, undone, nr_undone, edits, nr, flags, err);
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
 /* ---- rooms ---- */
 
 static bool reaches(const struct lp_isa *isa, lp_addr near, struct lp_range room)
@@ -708,6 +805,7 @@ static const struct lp_code_ops process_ops = {
 	.read = process_read,
 	.commit = process_commit,
 	.undo = process_undo,
+	.exchange = process_exchange,
 	.room_make = process_room_make,
 	.room_fill = process_room_fill,
 	.room_drop = process_room_drop,

@@ -9,6 +9,13 @@
 
 #include "victim.h"
 
+/* What callers know of it is its name. */
+#ifdef __clang__
+#define ALONE __attribute__((noinline))
+#else
+#define ALONE __attribute__((noipa))
+#endif
+
 int nine(void);
 int add(int a, int b);
 int subtract(int a, int b);
@@ -30,29 +37,29 @@ __asm__(".text\n.p2align 4\n.globl nine\n.type nine,%function\n"
 static volatile int base = 100;
 volatile int kept = 100; /* by nobody read */
 
-__attribute__((noinline, noipa)) int add(int a, int b)
+ALONE int add(int a, int b)
 {
 	return base + a + b;
 }
 
-__attribute__((noinline, noipa)) int subtract(int a, int b)
+ALONE int subtract(int a, int b)
 {
 	return base + a - b;
 }
 
-__attribute__((noinline, noipa)) int twice(int a, int b)
+ALONE int twice(int a, int b)
 {
 	return base + 2 * (a + b);
 }
 
 /* Somebody is in here for as long as nothing comes. */
-__attribute__((noinline, noipa)) int linger(int fd)
+ALONE int linger(int fd)
 {
 	char byte;
 	return read(fd, &byte, 1) == 1 ? byte : -1;
 }
 
-__attribute__((noinline, noipa)) int count(void)
+ALONE int count(void)
 {
 	static int calls;
 	return __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);

@@ -267,6 +267,48 @@ static void what_a_stranger_changed_since_is_not_undone(void **state)
 	other->ops->close(other);
 }
 
+static int exchange(struct lp_code_edit *undone, size_t nr_undone, struct lp_code_edit *edits, size_t nr)
+{
+	last_error = (struct lp_err){0};
+	return space->ops->exchange(space, undone, nr_undone, edits, nr, 0, &last_error);
+}
+
+/* nine() is never nine in between, and add() never the old one: the victim's threads see to that themselves. */
+static void what_goes_and_what_comes_in_its_place_is_one_change(void **state)
+{
+	struct change first, second;
+	struct lp_code_divert *a = divert("add", "subtract");
+	struct lp_code_edit old[3] = {*change_nine(&first, 4), a->edits[0], a->edits[1]};
+	assert_ok(commit(old, 1 + a->nr));
+	struct lp_code_divert *b = divert("add", "twice");
+	struct lp_code_edit new[3] = {*change_nine(&second, 5), b->edits[0], b->edits[1]};
+	memcpy(second.old_bytes, first.old_bytes, LOAD_LEN);
+	assert_ok(exchange(old, 1 + a->nr, new, 1 + b->nr));
+	expect_answers(5, 124);
+	assert_int_equal(entries_applied(), 2);
+	assert_ok(undo(new, 1));
+	expect_answers(9, 124);
+	assert_ok(undo(new + 1, b->nr));
+	expect_answers(9, 112);
+	assert_int_equal(entries_applied(), 0);
+	space->ops->divert_free(space, a);
+	space->ops->divert_free(space, b);
+}
+
+static void what_goes_elsewhere_goes_in_the_same_change(void **state)
+{
+	struct change c;
+	struct lp_code_divert *d = divert("add", "subtract");
+	struct lp_code_edit edits[2] = {d->edits[0], d->edits[1]};
+	assert_ok(commit(edits, d->nr));
+	assert_ok(exchange(edits, d->nr, change_nine(&c, 3), 1));
+	expect_answers(3, 112);
+	assert_ok(undo(&c.edit, 1));
+	expect_answers(9, 112);
+	assert_int_equal(entries_applied(), 0);
+	space->ops->divert_free(space, d);
+}
+
 static void half_an_instruction_is_refused(void **state)
 {
 	struct change c;
@@ -433,6 +475,8 @@ int main(void)
 		cmocka_unit_test(changes_of_several_commits_go_as_one),
 		cmocka_unit_test(what_a_stranger_reverted_counts_as_undone),
 		cmocka_unit_test(what_a_stranger_changed_since_is_not_undone),
+		cmocka_unit_test(what_goes_and_what_comes_in_its_place_is_one_change),
+		cmocka_unit_test(what_goes_elsewhere_goes_in_the_same_change),
 		cmocka_unit_test(half_an_instruction_is_refused),
 		cmocka_unit_test(unmapped_memory_is_refused),
 		cmocka_unit_test(data_is_replaced_as_data),
