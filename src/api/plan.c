@@ -596,9 +596,10 @@ int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp
 		undo_plan(&p);
 	} else {
 		struct lp_patch patch = make_patch(&p);
-		if (at)
-			*at = patch.at;
+		lp_addr key = patch.at;
 		rc = lp_txn_put(t, &patch, err);
+		if (at && !rc)
+			*at = key;
 	}
 	lp_free(p.original);
 	lp_free(p.patched);

@@ -224,7 +224,7 @@ int livepatch_commit(LivePatchSystem *system)
 
 	if (!t)
 		return lp_leave(system, -LP_ETRANSACTION);
-	int rc = lp_txn_commit(t, err);
+	int rc = lp_txn_apply(t, err);
 	lp_free(t);
 	if (rc >= 0 && lp_debug_on())
 		lp_tell("commit: %d patches came or went", rc);

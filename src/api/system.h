@@ -129,7 +129,7 @@ struct lp_txn {
 
 void lp_txn_init(struct lp_txn *t, LivePatchSystem *system);
 /* All or nothing; the transaction is empty afterwards either way.  Returns how many patches came and went. */
-int lp_txn_commit(struct lp_txn *t, struct lp_err *err);
+int lp_txn_apply(struct lp_txn *t, struct lp_err *err);
 void lp_txn_abort(struct lp_txn *t);
 /* Where it stands now, and back to there. */
 size_t lp_txn_mark(const struct lp_txn *t);

@@ -575,7 +575,7 @@ static unsigned space_flags(LivePatchSystem *s)
 	return atomic_load(&s->flags) & LIVEPATCH_ALLOW_ACTIVE ? LP_CODE_ALLOW_ACTIVE : 0;
 }
 
-int lp_txn_commit(struct lp_txn *t, struct lp_err *err)
+int lp_txn_apply(struct lp_txn *t, struct lp_err *err)
 {
 	struct commit c = {.t = t, .flags = space_flags(t->system), .err = err};
 	struct lp_held held = lock_for(t);
@@ -618,6 +618,6 @@ int lp_txn_done(struct lp_txn_use *use, int rc, struct lp_err *err)
 	}
 	if (use->txn != &use->own)
 		return rc;
-	int done = lp_txn_commit(use->txn, err);
+	int done = lp_txn_apply(use->txn, err);
 	return done < 0 ? done : rc;
 }
