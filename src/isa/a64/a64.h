@@ -16,6 +16,9 @@ const struct lp_reloc_howto *lp_a64_howto(uint32_t type);
 int lp_a64_reloc_store(const struct lp_reloc_howto *h, uint8_t *place, uint64_t value, struct lp_err *err);
 
 size_t lp_a64_disasm(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
+bool lp_a64_allocated(const uint8_t *code, size_t len);
+int lp_a64_assemble(const char *text, lp_addr at, const struct lp_asm_names *names, uint8_t *out, size_t cap,
+		    size_t *len, struct lp_err *err);
 size_t lp_a64_insn_length(const uint8_t *code, size_t len, lp_addr at);
 void lp_a64_nops(uint8_t *out, size_t len);
 bool lp_a64_is_nop(const uint8_t *code, size_t len);
