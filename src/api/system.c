@@ -295,12 +295,17 @@ static void free_patch(struct lp_patch *p, void *arg)
 	lp_free(p->description);
 }
 
-void lp_system_free(LivePatchSystem *s)
+void lp_system_rest(LivePatchSystem *s)
 {
 	LivePatchSystem *it = s;
 
 	atomic_compare_exchange_strong(&shared, &it, NULL);
 	abort_open(s);
+}
+
+void lp_system_free(LivePatchSystem *s)
+{
+	lp_system_rest(s);
 	lp_table_each(s->table, free_patch, s);
 	lp_table_free(s->table);
 	for (size_t i = 0; i < s->file_names.nr; i++)

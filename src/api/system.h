@@ -73,7 +73,7 @@ struct LivePatchSystem {
 	uint64_t reloads, reload_errors;
 	char last_reload_error[512];
 
-	unsigned users; /* self.c: of the one system over this process */
+	unsigned users; /* hooks.c: of the one system over this process */
 	struct lp_files *files;
 	struct lp_watch *watch;
 };
@@ -81,6 +81,8 @@ struct LivePatchSystem {
 /* Takes the space over, also on error. */
 LivePatchSystem *lp_system_new(struct lp_code_space *space);
 void lp_system_free(LivePatchSystem *system);
+/* What ends with the last user of a system that stays. */
+void lp_system_rest(LivePatchSystem *system);
 
 /* ---- at the border of the library ---- */
 
@@ -163,7 +165,8 @@ struct lp_request {
 	lp_addr target;	  /* BRANCH, REDIRECT */
 	const void *code; /* REPLACE, INSERT, NEW_FUNC */
 	size_t size;
-	const void *expect; /* what must be there, `expect_size` bytes; NULL = anything */
+	const char *assembly; /* in place of code: its text */
+	const void *expect;   /* what must be there, `expect_size` bytes; NULL = anything */
 	size_t expect_size;
 	const char *name; /* NEW_FUNC; NULL = none */
 	const char *description;
@@ -173,6 +176,8 @@ struct lp_request {
 
 /* Checks it and puts it into the transaction; `*at` (NULL allowed) receives its key. */
 int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp_err *err);
+/* Is the patch, whose shard is held, what the request asks for? */
+bool lp_plan_is_there(struct lp_txn *t, const struct lp_request *r, const struct lp_patch *there);
 
 /* ---- patches of files ---- */
 

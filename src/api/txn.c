@@ -444,14 +444,25 @@ static void redo_edits(struct commit *c)
 		keep_tokens(c->gone.items, c->gone.nr, c->undone.items);
 }
 
-static int write_edits(struct commit *c)
+/* -LP_EOVERLAP: what comes covers other bytes than what goes in its place, which not every space does in one. */
+static int exchange_edits(struct commit *c)
 {
 	struct lp_code_space *s = c->t->system->space;
-	int rc;
 
-	if (s->ops->exchange && c->undone.nr && c->edits.nr)
-		return s->ops->exchange(s, c->undone.items, c->undone.nr, c->edits.items, c->edits.nr, c->flags,
-					c->err);
+	if (!s->ops->exchange || !c->undone.nr || !c->edits.nr)
+		return -LP_EOVERLAP;
+	int rc = s->ops->exchange(s, c->undone.items, c->undone.nr, c->edits.items, c->edits.nr, c->flags, c->err);
+	if (!rc)
+		keep_tokens(c->come.items, c->come.nr, c->edits.items);
+	return rc;
+}
+
+static int write_edits(struct commit *c)
+{
+	int rc = exchange_edits(c);
+
+	if (rc != -LP_EOVERLAP)
+		return rc;
 	rc = undo_edits(c);
 	if (rc)
 		return rc;

@@ -72,7 +72,8 @@ struct lp_code_ops {
 		      struct lp_err *err);
 	int (*undo)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err);
 	/* Undo of `undone` and commit of `edits`, which may be of the same bytes, as one: those see no moment in between.
-	 * An edit's old_bytes are those after the undo.  NULL: the space cannot, the caller does one after the other. */
+	 * An edit's old_bytes are those after the undo.  NULL, or -LP_EOVERLAP: the space cannot, the caller does one
+	 * after the other. */
 	int (*exchange)(struct lp_code_space *s, struct lp_code_edit *undone, size_t nr_undone,
 			struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err);
 
