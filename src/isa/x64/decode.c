@@ -31,6 +31,8 @@ static bool falls_through(const ZydisDecodedInstruction *in)
 	case ZYDIS_MNEMONIC_HLT:
 	case ZYDIS_MNEMONIC_INT3:
 		return false;
+	case ZYDIS_MNEMONIC_XABORT: /* a branch to Zydis; outside of a transaction it does nothing */
+		return true;
 	default:
 		return in->meta.category != ZYDIS_CATEGORY_UNCOND_BR && in->meta.category != ZYDIS_CATEGORY_RET;
 	}

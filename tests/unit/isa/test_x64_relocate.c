@@ -132,6 +132,15 @@ static void code_behind_a_return_leaves_when_a_branch_before_it_goes_there(void 
 	assert_map(&m, {0, 0}, {2, 2}, {4, 8}, {5, 9}, {6, 10});
 }
 
+static void an_abort_outside_of_a_transaction_goes_on(void **state)
+{
+	/* mov rdx,rdi; xabort $0xfd: how glibc leaves an elided lock */
+	struct lp_moved m = moved(in_function(MOVE(NEAR, 5, 0x48, 0x89, 0xfa, 0xc6, 0xf8, 0xfd, 0x53)));
+
+	assert_int_equal(m.taken, 6);
+	assert_text(&m, NEAR, "mov rdx, rdi\nxabort 0xfd\njmp 0x401006\n");
+}
+
 static void code_does_not_leave_past_the_functions_end(void **state)
 {
 	struct lp_move_request req = in_function(MOVE(NEAR, 5, 0x31, 0xc0, 0x53, 0x55, 0x57));
@@ -448,6 +457,7 @@ int main(void)
 		cmocka_unit_test(whole_instructions_leave_until_the_jump_fits),
 		cmocka_unit_test(behind_a_return_only_padding_may_leave),
 		cmocka_unit_test(code_behind_a_return_leaves_when_a_branch_before_it_goes_there),
+		cmocka_unit_test(an_abort_outside_of_a_transaction_goes_on),
 		cmocka_unit_test(code_does_not_leave_past_the_functions_end),
 		cmocka_unit_test(bytes_that_do_not_decode_are_refused),
 		cmocka_unit_test(there_are_limits_to_number_and_room),
