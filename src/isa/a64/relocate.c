@@ -202,11 +202,44 @@ static bool is_outside_function(const struct lp_move_request *req, lp_addr at)
 	return req->from - req->function < req->function_size && at - req->function >= req->function_size;
 }
 
-/* adr, adrp, movz, movn, ldr (literal): no register but the one that they write */
-static bool only_writes(uint32_t insn, unsigned reg)
+/* Fields that hold the number of a general register. */
+enum { D = 1, N = 2, A = 4, M = 8, ALL = D | N | A | M };
+
+/* The instructions that functions are full of; DDI 0487 C4.1.  Of any other, each field that could be read is. */
+static const struct shape {
+	uint32_t mask, match;
+	uint8_t reads;
+	bool writes_d; /* and leaves nothing of what it was */
+} shapes[] = {
+	{0xfc000000, 0x14000000, 0, false},	    /* b */
+	{0xff000000, 0x54000000, 0, false},	    /* b.cond */
+	{0x7c000000, 0x34000000, D, false},	    /* cbz, cbnz, tbz, tbnz */
+	{0x1f000000, 0x10000000, 0, true},	    /* adr, adrp */
+	{0xbf000000, 0x18000000, 0, true},	    /* ldr (literal) */
+	{0x3f000000, 0x1c000000, 0, false},	    /* ... of a vector register */
+	{0x5f800000, 0x12800000, 0, true},	    /* movn */
+	{0x7f800000, 0x52800000, 0, true},	    /* movz */
+	{0x7f800000, 0x72800000, D, false},	    /* movk */
+	{0x1f800000, 0x11000000, N, true},	    /* add, sub (immediate) */
+	{0x1f800000, 0x12000000, N, true},	    /* and, orr, eor (immediate) */
+	{0x1f800000, 0x13000000, D | N, false},	    /* sbfm, bfm, ubfm */
+	{0x1f200000, 0x0b000000, N | M, true},	    /* add, sub (shifted register) */
+	{0x1f000000, 0x0a000000, N | M, true},	    /* and, orr, eor (shifted register), mov */
+	{0x3e000000, 0x28000000, D | N | A, false}, /* stp, ldp */
+	{0x3e000000, 0x2c000000, N, false},	    /* ... of vector registers */
+	{0x3f000000, 0x39000000, D | N, false},	    /* str, ldr (unsigned offset) */
+	{0x3f000000, 0x3d000000, N, false},	    /* ... of a vector register */
+	{0x3f200000, 0x38000000, D | N, false},	    /* str, ldr (other offsets) */
+	{0x3f200000, 0x3c000000, N, false},	    /* ... of a vector register */
+};
+
+static struct shape shape_of(uint32_t insn)
 {
-	return (insn & 31) == reg && (is_adr(insn) || is_adrp(insn) || (insn & 0x7f800000) == 0x52800000 ||
-				      (insn & 0x7f800000) == 0x12800000 || (insn & 0xbf000000) == 0x18000000);
+	for (size_t i = 0; i < LP_ARRAY_SIZE(shapes); i++) {
+		if ((insn & shapes[i].mask) == shapes[i].match)
+			return shapes[i];
+	}
+	return (struct shape){.reads = ALL};
 }
 
 /* The hints that work on x16 and x17: signing (pacia1716 and its family) and chkfeat. */
@@ -217,16 +250,19 @@ static bool is_hint_of_ip(uint32_t insn)
 	return (hint >= 8 && hint < 16) || hint == 40;
 }
 
-/* Every field in which some instruction has a register: an immediate may look like one, which only costs a chance. */
 static bool may_read(uint32_t insn, unsigned reg)
 {
-	if (is_b(insn) || is_bl(insn) || is_b_cond(insn))
-		return false;
+	const uint8_t reads = shape_of(insn).reads;
+
 	if ((insn & 0xfffff01f) == A64_NOP)
 		return is_hint_of_ip(insn);
-	if (is_compare_branch(insn))
-		return (insn & 31) == reg;
-	return (insn & 31) == reg || (insn >> 5 & 31) == reg || (insn >> 10 & 31) == reg || (insn >> 16 & 31) == reg;
+	return ((reads & D) && (insn & 31) == reg) || ((reads & N) && (insn >> 5 & 31) == reg) ||
+	       ((reads & A) && (insn >> 10 & 31) == reg) || ((reads & M) && (insn >> 16 & 31) == reg);
+}
+
+static bool kills(uint32_t insn, unsigned reg)
+{
+	return shape_of(insn).writes_d && (insn & 31) == reg;
 }
 
 enum step { ON, LIVE, DEAD };
@@ -236,14 +272,16 @@ static enum step step(struct walk *w, lp_addr at, unsigned reg, lp_addr *next)
 	const uint8_t *bytes = bytes_at(w->req, at);
 	uint32_t insn;
 
+	if (is_outside_function(w->req, at))
+		return DEAD;
 	if (!bytes || w->steps++ == WALK_MAX)
-		return is_outside_function(w->req, at) ? DEAD : LIVE;
+		return LIVE;
 	insn = lp_get32(bytes);
-	if (only_writes(insn, reg) || is_bl(insn))
+	if (is_bl(insn))
 		return DEAD;
 	if (may_read(insn, reg))
 		return LIVE;
-	if (is_blr(insn) || (insn & 0xfffff000) == RET)
+	if (kills(insn, reg) || is_blr(insn) || (insn & 0xfffff000) == RET)
 		return DEAD;
 	*next = at + A64_INSN;
 	if (is_b(insn))
