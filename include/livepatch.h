@@ -164,6 +164,20 @@ int livepatch_abort(LivePatchSystem *system);
 /* ---- hooks in the calling process ---- */
 
 /*
+ * For the declaration of a function that shall be hooked and is called in its
+ * own file too: there the compiler knows its inside, inlines it, and computes
+ * its answer beforehand, unless it is told not to.  Not for static functions.
+ */
+#ifdef __has_attribute
+#if __has_attribute(noipa)
+#define LIVEPATCH_HOOKABLE __attribute__((noipa))
+#endif
+#endif
+#ifndef LIVEPATCH_HOOKABLE
+#define LIVEPATCH_HOOKABLE __attribute__((weak)) /* what might be another function at run time is not looked into */
+#endif
+
+/*
  * Calls of fn go to `replacement`; *original (NULL allowed) calls what fn was.
  * Safe while other threads run through fn.  Inside livepatch_begin() of the
  * livepatch_init_self() system hooks are part of that transaction, and
