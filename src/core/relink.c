@@ -405,8 +405,8 @@ static bool load_from_afar(const struct placing *p, const struct lp_kpatch_rela 
 	if (!p->r->t->isa->far_load || !s->slots[LP_SLOT_ADDRESS] || p->b->loads_used == p->b->nr_loads)
 		return false;
 	/* The displacement counts from behind itself, where the instruction ends. */
-	int64_t offset = rela->addend + 4;
-	if (!lp_fits_signed(offset, 32) ||
+	int64_t offset;
+	if (__builtin_add_overflow(rela->addend, 4, &offset) || !lp_fits_signed(offset, 32) ||
 	    !p->r->t->isa->far_load(p->image + code, around.end - around.start, p->base + code,
 				    rela->offset - around.start, (int32_t)offset, slot_address(p, s, LP_SLOT_ADDRESS),
 				    p->image + stub, p->base + stub))

@@ -11,12 +11,18 @@
  *     section (how many bytes the type touches there is for who applies it);
  *   - each symbol that a relocation uses lies in no section, in an own section
  *     or in one of the original, with a value inside of it or at its end;
+ *   - .kpatch.info is an own section;
+ *   - what the entries of .livepatch.old compare and ignore is together no
+ *     more than that section, so that comparing takes no longer than reading;
  *   - names are strings that end.
  */
 #include "patch/kpatch.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bits.h"
 #include "base/fdio.h"
@@ -81,6 +87,14 @@ static const struct lp_kpatch_layout *find_variant(struct lp_kpatch *k)
 	return NULL;
 }
 
+/* Lists have a line for it. */
+static bool is_line(const char *text)
+{
+	while ((unsigned char)*text >= 0x20 && *text != 0x7f)
+		text++;
+	return !*text;
+}
+
 /* A field of text; what has no end within it is malformed. */
 static int text_field(const struct lp_kpatch *k, uint32_t at, uint32_t size, const char *what, char **out,
 		      struct lp_err *err)
@@ -88,6 +102,8 @@ static int text_field(const struct lp_kpatch *k, uint32_t at, uint32_t size, con
 	const char *text = (const char *)k->bytes + at;
 	if (!memchr(text, 0, size))
 		return lp_fail(err, LP_EKPATCH, "%s: the %s in the header has no end", k->path, what);
+	if (!is_line(text))
+		return lp_fail(err, LP_EKPATCH, "%s: the %s in the header is not printable", k->path, what);
 	lp_free(*out);
 	*out = lp_strdup(text);
 	return 0;
@@ -320,6 +336,9 @@ static int read_records(struct lp_kpatch *k, struct lp_err *err)
 		return rc;
 	if (!k->info)
 		return lp_fail(err, LP_EKPATCH, "%s has no section .kpatch.info", k->path);
+	if (!lp_kpatch_is_own_section(k, k->info))
+		return lp_fail(err, LP_EKPATCH, "%s: the section .kpatch.info is of a type that is not loaded",
+			       k->path);
 	/* Relocated words of a record are zeros here; only a record without replacement is no record. */
 	for (; (k->nr_records + 1) * LP_KPATCH_RECORD_SIZE <= len; k->nr_records++) {
 		struct lp_kpatch_record r;
@@ -349,7 +368,16 @@ static int check_ignored(struct lp_kpatch *k, const struct lp_kpatch_old *o, str
 	return 0;
 }
 
-static int read_old(struct lp_kpatch *k, const uint8_t *section, size_t len, const uint8_t *e, struct lp_err *err)
+/* Takes `size` bytes out of what the entries may still be about. */
+static bool spend(uint64_t *left, uint64_t size)
+{
+	bool enough = size <= *left;
+	*left -= enough ? size : 0;
+	return enough;
+}
+
+static int read_old(struct lp_kpatch *k, const uint8_t *section, size_t len, const uint8_t *e, uint64_t *left,
+		    struct lp_err *err)
 {
 	uint64_t end;
 	uint32_t bytes = lp_get32(e + 16), ignore = lp_get32(e + 20);
@@ -361,6 +389,8 @@ static int read_old(struct lp_kpatch *k, const uint8_t *section, size_t len, con
 	if (!fits(bytes, o.len, len) || !fits(ignore, UINT64_C(8) * o.nr_ignore, len) ||
 	    __builtin_add_overflow(o.vaddr, o.len, &end) || (o.record != UINT32_MAX && o.record >= k->nr_records))
 		return lp_fail(err, LP_EKPATCH, "%s: an entry of .livepatch.old points outside", k->path);
+	if (!spend(left, o.len) || !spend(left, UINT64_C(8) * o.nr_ignore))
+		return lp_fail(err, LP_EKPATCH, "%s: entries of .livepatch.old share their bytes", k->path);
 	o.bytes = section + bytes;
 	o.ignore = section + ignore;
 	lp_vec_push(&k->olds, o);
@@ -379,8 +409,9 @@ static int read_olds(struct lp_kpatch *k, struct lp_err *err)
 	uint32_t nr = lp_get32(bytes + 4);
 	if (nr > (len - OLD_HEADER) / OLD_ENTRY)
 		return lp_fail(err, LP_EKPATCH, "%s: .livepatch.old is cut short", k->path);
+	uint64_t left = len - OLD_HEADER - (uint64_t)nr * OLD_ENTRY;
 	for (uint32_t i = 0; i < nr && rc == 0; i++)
-		rc = read_old(k, bytes, len, bytes + OLD_HEADER + (size_t)i * OLD_ENTRY, err);
+		rc = read_old(k, bytes, len, bytes + OLD_HEADER + (size_t)i * OLD_ENTRY, &left, err);
 	return rc;
 }
 
@@ -419,6 +450,8 @@ static int meta_text(struct lp_kpatch *k, json_t *object, const char *member, ch
 		return 0;
 	if (!json_is_string(v))
 		return meta_wrong(k, "a name is not a string", err);
+	if (!is_line(json_string_value(v)))
+		return meta_wrong(k, "a name is not printable", err);
 	lp_free(*out);
 	*out = lp_strdup(json_string_value(v));
 	return 0;
@@ -587,11 +620,29 @@ int lp_kpatch_from_bytes(struct lp_kpatch **out, const void *bytes, size_t len, 
 	return open_bytes(out, lp_memdup(bytes, len), len, name, err);
 }
 
+/* Whoever may put a name into a store may also make it that of a pipe that nobody writes to: not waited for. */
+static int read_regular(const char *path, struct lp_buf *out, struct lp_err *err)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return lp_fail_sys(err, errno, "cannot open %s", path);
+	int rc = 0;
+	if (fstat(fd, &st) < 0)
+		rc = lp_fail_sys(err, errno, "cannot stat %s", path);
+	else if (!S_ISREG(st.st_mode))
+		rc = lp_fail(err, LP_EFILE, "%s is not a regular file", path);
+	else if ((rc = lp_read_fd(fd, out, LP_KPATCH_FILE_MAX, err)) < 0)
+		rc = lp_err_context(err, rc, "%s", path);
+	lp_close(fd);
+	return rc;
+}
+
 int lp_kpatch_open(struct lp_kpatch **out, const char *path, struct lp_err *err)
 {
 	struct lp_buf b = {0};
 	*out = NULL;
-	int rc = lp_read_file(path, &b, LP_KPATCH_FILE_MAX, err);
+	int rc = read_regular(path, &b, err);
 	if (rc < 0) {
 		lp_buf_free(&b);
 		return rc;

@@ -74,11 +74,19 @@ static int open_kpatch(struct lp_patchset **ps, const struct lp_buf *b, const ch
 	return rc ? rc : lp_patch_add_object(ps, k, err);
 }
 
+/* What is called so and is none (empty, cut, another's) shall be told as that, not as a script full of mistakes. */
+static bool is_called_kpatch(const char *path)
+{
+	static const char suffix[] = ".kpatch";
+	size_t len = strlen(path), suffix_len = sizeof suffix - 1;
+	return len > suffix_len && strcmp(path + len - suffix_len, suffix) == 0;
+}
+
 int lp_patch_open(struct lp_patchset **ps, const char *path, struct lp_err *err)
 {
 	struct lp_buf b = {0};
 	int rc = lp_read_file(path, &b, LP_KPATCH_FILE_MAX, err);
-	if (rc == 0 && lp_kpatch_is(b.data, b.len))
+	if (rc == 0 && (lp_kpatch_is(b.data, b.len) || is_called_kpatch(path)))
 		rc = open_kpatch(ps, &b, path, err);
 	else if (rc == 0 && *ps)
 		rc = lp_fail(err, LP_EUSAGE, "%s: a script cannot be applied together with other files", path);

@@ -110,6 +110,12 @@ def old(**change):
                        v["pairs"], v["record"], b"\x90\x91\x92\x93", v["start"], v["span"])
 
 
+def shared_old(length=4, pairs=0):
+    """A hundred entries about the same bytes."""
+    entry = struct.pack("<QIIIIII", 0x401000, length, 0, 8 + 3200, 8 + 3200, pairs, BIG & 0xffffffff)
+    return struct.pack("<II", 1, 100) + entry * 100 + bytes(16)
+
+
 def symbol(shndx, value):
     good = Patch()
     return good.symtab[:24 * 4] + struct.pack("<IBBHQQ", 1, 2, 0, shndx, value, 16) + good.symtab[24 * 5:]
@@ -166,11 +172,13 @@ FILES = {
     "info-without-end": lie(".kpatch.info", data=Patch().rows[".kpatch.info"][3][:48]),
     "info-cut": lie(".kpatch.info", data=Patch().rows[".kpatch.info"][3][:40]),
     "info-without-replacement": lie(".kpatch.info", data=struct.pack("<QQIIQQII", 0, 0, 16, 0, 0, 0, 0, 0)),
+    "info-is-relocations": lie(".kpatch.info", type=RELA, link=10, info=2),
     "meta-not-json": lie(".livepatch.meta", data=b"{"),
     "meta-not-object": lie(".livepatch.meta", data=b"[]"),
     "meta-version-2": lie(".livepatch.meta", data=b'{"version": 2}'),
     "meta-needs-number": lie(".livepatch.meta", data=b'{"version": 1, "needs": [1]}'),
     "meta-functions-text": lie(".livepatch.meta", data=b'{"version": 1, "functions": "f"}'),
+    "meta-name-of-two-lines": lie(".livepatch.meta", data=b'{"version": 1, "object": "prog\\nPid: 1"}'),
     "meta-id-long": lie(".livepatch.meta", data=b'{"version": 1, "id": "%s"}' % (b"x" * 300)),
     "meta-twice-the-same": lie(".livepatch.meta", data=b'{"version": 1, "version": 1}'),
     "old-version-2": lie(".livepatch.old", data=old(version=2)),
@@ -183,6 +191,8 @@ FILES = {
     "old-record-unknown": lie(".livepatch.old", data=old(record=1)),
     "old-address-overflows": lie(".livepatch.old", data=old(vaddr=BIG)),
     "old-cut": lie(".livepatch.old", data=b"\1\0"),
+    "old-shared": lie(".livepatch.old", data=shared_old()),
+    "old-shared-pairs": lie(".livepatch.old", data=shared_old(length=0, pairs=1)),
     "hook-unknown": lie(".livepatch.hooks", data=struct.pack("<QQ", 9, 0)),
     "hooks-odd": lie(".livepatch.hooks", data=bytes(17)),
 }
@@ -205,6 +215,8 @@ p.set(".kpatch.text", data=b"\x8b\x05\0\0\0\0\xc3")
 p.set(".symtab", data=p.symtab[:24 * 5] + struct.pack("<IBBHQQ", 3, 0x11, 0, 0, 0, 0))
 p.set(".rela.kpatch.data", info=2, data=rela(2, 5, 2, -4))
 FILES["load-from-afar"] = p.file()
+p.set(".rela.kpatch.data", data=rela(2, 5, 2, 2**63 - 1))
+FILES["load-from-beyond-the-end"] = p.file()
 
 
 def main():
