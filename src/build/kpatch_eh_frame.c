@@ -199,6 +199,8 @@ static bool copy_fde(struct picker *p, struct cie *c, uint64_t at, size_t len, u
 	if (c->lsda == EH_OMIT)
 		return true;
 	uint8_t width = width_of(c->code);
+	if (len < 8 + 2 * (size_t)width)
+		return false;
 	struct reader r = {p->bytes + at + 8 + 2 * width, p->bytes + at + len, false};
 	uint64_t to;
 	if (!read_uleb(&r))

@@ -3,8 +3,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECTIONS_MAX 65000u /* extended numbering is not for patches, and some are added */
+#define PAD_MAX 4096u	    /* for each of them; more is not needed between steps */
+
+/* Sections that share bytes would each get a copy of them: a small file could fill all memory. */
+static bool are_apart(const struct lp_elf *e)
+{
+	uint64_t sum = 0, end = 0;
+	for (size_t i = 1; i < lp_elf_section_count(e); i++) {
+		const Elf64_Shdr *s = lp_elf_section(e, i);
+		size_t len;
+		if (!lp_elf_section_data(e, s, &len))
+			continue;
+		sum += len;
+		end = s->sh_offset + len > end ? s->sh_offset + len : end;
+	}
+	return sum <= end;
+}
+
 int lp_kobject_open(struct lp_kobject **out, const struct lp_elf *e, struct lp_err *err)
 {
+	*out = NULL;
+	if (lp_elf_section_count(e) > SECTIONS_MAX || !are_apart(e))
+		return lp_fail(err, LP_EELF, "%s has too many sections, or sections that share their bytes",
+			       lp_elf_name(e));
 	struct lp_kobject *o = lp_alloc(sizeof *o);
 	o->header = *lp_elf_header(e);
 	*out = o;
@@ -103,7 +125,7 @@ static int compare_offsets(const void *a, const void *b)
 
 static void pad_to(struct lp_buf *out, size_t start, uint64_t align)
 {
-	if (align > 1 && align <= 65536)
+	if (align > 1 && align <= PAD_MAX)
 		lp_buf_fill(out, 0, (size_t)((align - (out->len - start) % align) % align));
 }
 

@@ -182,7 +182,7 @@ static void through_original_slot(struct fixup *f, struct lp_linked_reloc *r, si
 	if (!slot || !got || !got_symbol || slot < got->sh_addr || slot - got->sh_addr >= got->sh_size || !f->pc32)
 		return;
 	r->type = f->pc32;
-	r->addend += (int64_t)(slot - got->sh_addr);
+	r->addend = (int64_t)((uint64_t)r->addend + (slot - got->sh_addr));
 	*symbol = got_symbol;
 }
 

@@ -47,8 +47,8 @@ static uint64_t flags_of(const char *name, const Elf64_Shdr *s)
 	return s->sh_flags & (SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR);
 }
 
-/* What a section may ask for: a power of two, and nothing that would fill memory with padding. */
-#define ALIGN_MAX (UINT64_C(1) << 21)
+/* What a section may ask for: a power of two, and no more than a reader of patches takes. */
+#define ALIGN_MAX LP_PAGE
 
 static bool is_alignment(uint64_t align)
 {
@@ -340,7 +340,8 @@ static void add_old(struct undo *u, struct old_table *t, uint64_t vaddr, uint32_
 {
 	const uint8_t *bytes = lp_elf_bytes_at_vaddr(u->b.original, vaddr, len);
 	struct lp_buf ignore = {0};
-	if (!bytes || !len)
+	/* With more, nobody would take the file: records that share their functions, in somebody's bad joke. */
+	if (!bytes || !len || t->bytes.len + len > LP_KPATCH_FILE_MAX)
 		return;
 	uint32_t nr_ignore = ignored_words(u, vaddr, len, &ignore);
 	lp_buf_add(&t->entries, &vaddr, sizeof vaddr);

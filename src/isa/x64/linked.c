@@ -10,6 +10,12 @@
 /* mov %fs:0, %rax */
 static const uint8_t load_tp[] = {0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0};
 
+/* A 32-bit field that a distance from behind it was in holds a number now. */
+static void count_from_field(struct lp_linked_reloc *r)
+{
+	r->addend = (int64_t)((uint64_t)r->addend + 4); /* anybody's number: it may wrap */
+}
+
 static bool at(const uint8_t *bytes, size_t len, uint64_t from, const void *what, size_t n)
 {
 	return from <= len && n <= len - from && !memcmp(bytes + from, what, n);
@@ -27,7 +33,7 @@ static void general_dynamic(const uint8_t *bytes, size_t len, struct lp_linked_r
 	uint64_t second = r->offset - 4 + sizeof load_tp;
 	if (at(bytes, len, second, "\x48\x8d\x80", 3)) {
 		r->type = R_X86_64_TPOFF32;
-		r->addend += 4;
+		count_from_field(r);
 	} else if (at(bytes, len, second, "\x48\x03\x05", 3)) {
 		r->type = R_X86_64_GOTTPOFF;
 	} else {
@@ -63,7 +69,7 @@ static void initial_exec(const uint8_t *bytes, size_t len, struct lp_linked_relo
 	if (!immediate && !displaced)
 		return;
 	r->type = R_X86_64_TPOFF32;
-	r->addend += 4;
+	count_from_field(r);
 }
 
 /* lea x@tlsdesc(%rip), %rax -> mov $x@tpoff, %rax, or mov x@gottpoff(%rip), %rax */
