@@ -35,7 +35,12 @@ struct lp_apply_opts {
 	const uint64_t *replaces;
 	size_t nr_replaces;
 	const volatile sig_atomic_t *interrupted; /* polled while waiting; may be NULL */
+	/* Bytes of the target's memory that are searched for suspended coroutines; 0 = LP_SEARCH_USUAL. */
+	uint64_t search_most;
 };
+
+#define LP_SEARCH_USUAL (UINT64_C(16) << 30) /* some thirty seconds */
+#define LP_SEARCH_NONE UINT64_MAX	     /* the caller knows that there are none */
 
 /* ---- plan ---- */
 

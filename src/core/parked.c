@@ -46,14 +46,13 @@
 #include "core/functions.h"
 
 #define CHUNK (1u << 20)
-#define MEMO 8192			/* entries; a power of two */
-#define MEMORY_MAX (UINT64_C(16) << 30) /* looked at; some ten seconds */
-#define CONTEXTS_MAX 131072		/* re-read in the pause; a microsecond for each */
-#define RESUME_REACH 512		/* bytes: what a switch function may push, vector registers included */
-#define GAP 8				/* pages without return addresses that one large frame may take */
-#define LOOK_MAX (UINT64_C(256) << 10)	/* of one suspended stack */
-#define BASE 256			/* bytes at the bottom of a stack that are its control block, if anything */
-#define FRAME_MAX (UINT64_C(8) << 10)	/* how far a pointer to a local points up, nearly always */
+#define MEMO 8192		       /* entries; a power of two */
+#define CONTEXTS_MAX 131072	       /* re-read in the pause; a microsecond for each */
+#define RESUME_REACH 512	       /* bytes: what a switch function may push, vector registers included */
+#define GAP 8			       /* pages without return addresses that one large frame may take */
+#define LOOK_MAX (UINT64_C(256) << 10) /* of one suspended stack */
+#define BASE 256		       /* bytes at the bottom of a stack that are its control block, if anything */
+#define FRAME_MAX (UINT64_C(8) << 10)  /* how far a pointer to a local points up, nearly always */
 #define CLUSTER_GAP (UINT64_C(64) << 20)
 #define CLUSTERS 6
 #define OWNERS_MAX 8
@@ -182,7 +181,7 @@ static void read_chunk(struct lp_parked *k, lp_addr at, size_t len,
 
 static void each_chunk(struct lp_parked *k, void (*each)(struct lp_parked *k, lp_addr at, size_t len))
 {
-	uint64_t left = MEMORY_MAX;
+	uint64_t left = k->most ? k->most : LP_SEARCH_USUAL;
 	for (size_t i = 0; i < k->runs.nr; i++) {
 		struct lp_range r = k->runs.items[i];
 		for (size_t n; r.start < r.end && !(k->interrupted && *k->interrupted); r.start += n) {

@@ -44,6 +44,7 @@ struct lp_parked_area {
 struct lp_parked {
 	struct lp_target *t;
 	const volatile sig_atomic_t *interrupted; /* ends a search early; may be NULL */
+	uint64_t most;				  /* bytes that are searched; 0 = LP_SEARCH_USUAL */
 	LP_VEC(struct lp_context) contexts;
 	bool cut;		 /* there were more contexts, or more memory, than we look at */
 	uint64_t cost_ns, at_ns; /* of the last search */

@@ -34,8 +34,8 @@
 #include "base/bits.h"
 #include "base/log.h"
 
-#define STALE_ROUNDS 4 /* looks that found only new stale words, before unwinding inside the pause */
-#define FRAMES_MAX 256
+#define STALE_ROUNDS 4	/* looks that found only new stale words, before unwinding inside the pause */
+#define FRAMES_MAX 4096 /* a recursion may be deep; what is deeper counts as guilty */
 
 void lp_quiesce_watch(struct lp_quiesce *q, struct lp_range range, enum lp_watch_kind kind, const char *symbol)
 {
@@ -113,8 +113,26 @@ static bool is_stale(const struct lp_quiesce *q, const struct lp_suspect *s)
 	return q->stale.nr && bsearch(&key, q->stale.items, q->stale.nr, sizeof key, by_identity);
 }
 
+/*
+ * The checksum of a stack from its stack pointer up to a slot, for one slot
+ * after the other: a deep recursion has a suspicion in each frame, and a sum
+ * from the beginning for each of them would make the pause seconds long.
+ */
+struct stack_sum {
+	const uint8_t *bytes;
+	size_t done;
+	uint32_t crc;
+};
+
+static uint32_t sum_to(struct stack_sum *sum, size_t len)
+{
+	sum->crc = lp_crc32c(sum->crc, sum->bytes + sum->done, len - sum->done);
+	sum->done = len;
+	return sum->crc;
+}
+
 static void suspect_context(struct lp_quiesce *q, const struct lp_context *c, const struct lp_watch *w, lp_addr slot,
-			    lp_addr value)
+			    lp_addr value, uint32_t stack_crc)
 {
 	struct lp_suspect s = {.pc = c->at,
 			       .sp = c->sp,
@@ -122,14 +140,14 @@ static void suspect_context(struct lp_quiesce *q, const struct lp_context *c, co
 			       .value = value,
 			       .symbol = w->symbol,
 			       .symbol_at = w->range.start,
-			       .stack_crc = lp_crc32c(0, c->bytes, slot ? (size_t)(slot + 8 - c->sp) : 0),
+			       .stack_crc = stack_crc,
 			       .context = c};
 	if (!is_stale(q, &s))
 		lp_vec_push(&q->suspects, s);
 }
 
 static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const struct lp_watch *w, lp_addr slot,
-		    lp_addr value)
+		    lp_addr value, uint32_t stack_crc)
 {
 	struct lp_suspect s = {.tid = th->tid,
 			       .pc = th->resume_pc,
@@ -138,12 +156,9 @@ static void suspect(struct lp_quiesce *q, const struct lp_thread *th, const stru
 			       .value = value,
 			       .symbol = w->symbol,
 			       .symbol_at = w->range.start,
+			       .stack_crc = stack_crc,
 			       /* memory that vanishes must not be pointed to at all: no frame can excuse the word */
 			       .certain = slot == 0 || w->kind == LP_WATCH_ROOM};
-	if (slot) {
-		size_t from = (size_t)(th->sp - th->stack.start);
-		s.stack_crc = lp_crc32c(0, th->stack_bytes + from, (size_t)(slot + 8 - th->sp));
-	}
 	if (s.certain || !is_stale(q, &s))
 		lp_vec_push(&q->suspects, s);
 }
@@ -168,11 +183,13 @@ static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
 		cannot_look(q, th);
 	if (!th->stack_bytes || th->stack.start > th->sp)
 		return;
-	for (size_t i = (size_t)(lp_align_up(th->sp, 8) - th->stack.start); i + 8 <= th->stack_len; i += 8) {
+	size_t from = (size_t)(th->sp - th->stack.start);
+	struct stack_sum sum = {.bytes = th->stack_bytes + from};
+	for (size_t i = lp_align_up(th->sp, 8) - th->stack.start; i + 8 <= th->stack_len; i += 8) {
 		lp_addr v = lp_get64(th->stack_bytes + i);
 		const struct lp_watch *w = watch_of(q, v, ON_STACK);
 		if (w)
-			suspect(q, th, w, th->stack.start + i, v);
+			suspect(q, th, w, th->stack.start + i, v, sum_to(&sum, i + 8 - from));
 	}
 }
 
@@ -180,14 +197,14 @@ static void look_at(struct lp_quiesce *q, const struct lp_thread *th)
 {
 	const struct lp_watch *w = watch_of(q, th->resume_pc, AT_PC);
 	if (w || (w = watch_of(q, th->pc, AT_PC))) {
-		suspect(q, th, w, 0, th->resume_pc);
+		suspect(q, th, w, 0, th->resume_pc, 0);
 		return;
 	}
 	if (th->lr && (w = watch_of(q, th->lr, ON_STACK)))
-		suspect(q, th, w, 0, th->lr);
+		suspect(q, th, w, 0, th->lr, 0);
 	for (size_t i = 0; i < th->nr_regs; i++)
 		if ((w = watch_of(q, th->regs[i], IN_REGISTER)))
-			suspect(q, th, w, 0, th->regs[i]);
+			suspect(q, th, w, 0, th->regs[i], 0);
 	look_at_stack(q, th);
 }
 
@@ -196,12 +213,13 @@ static void look_at_context(struct lp_quiesce *q, const struct lp_context *c)
 {
 	const struct lp_watch *w = c->pc ? watch_of(q, c->pc, ON_STACK) : NULL;
 	if (w && w->kind != LP_WATCH_ROOM)
-		suspect_context(q, c, w, 0, c->pc);
+		suspect_context(q, c, w, 0, c->pc, 0);
+	struct stack_sum sum = {.bytes = c->bytes};
 	for (lp_addr at = c->sp; at + 8 <= c->stack.end; at += 8) {
 		lp_addr v = lp_get64(c->bytes + (at - c->sp));
 		w = watch_of(q, v, ON_STACK);
 		if (w && w->kind != LP_WATCH_ROOM)
-			suspect_context(q, c, w, at, v);
+			suspect_context(q, c, w, at, v, sum_to(&sum, (size_t)(at + 8 - c->sp)));
 	}
 }
 
@@ -233,29 +251,45 @@ static bool frame_hits(const struct lp_quiesce *q, lp_addr frame)
 	return watch_of(q, frame, ON_STACK) != NULL;
 }
 
-static enum lp_verdict judge_context(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
+/* What unwinding gave; that of a thread serves all suspicions about its stack, which come one after the other. */
+struct walked {
+	int tid; /* 0 = nobody, or a coroutine */
+	int nr;	 /* negative = not to the end */
+	lp_addr frames[FRAMES_MAX];
+};
+
+static enum lp_verdict judge_context(struct lp_quiesce *q, const struct lp_suspect *s, struct walked *w)
 {
 	struct lp_frame walk[FRAMES_MAX];
 	size_t n;
 	enum lp_verdict v = lp_parked_judge(&q->parked, s->context, s->slot, walk, FRAMES_MAX, &n);
 	for (size_t i = 0; i < n; i++)
-		frames[i] = walk[i].pc;
-	*nr = v == LP_GUILTY ? (int)n : -1;
+		w->frames[i] = walk[i].pc;
+	w->tid = 0;
+	w->nr = v == LP_GUILTY ? (int)n : -1;
 	return v;
 }
 
-/* Is the suspicion true?  Fills in frames for the message. */
-static enum lp_verdict judge(struct lp_quiesce *q, const struct lp_suspect *s, lp_addr *frames, int *nr)
+static void unwind(struct lp_quiesce *q, int tid, struct walked *w)
 {
-	memset(frames, 0, FRAMES_MAX * sizeof *frames);
+	if (w->tid == tid)
+		return;
+	memset(w->frames, 0, sizeof w->frames);
+	w->tid = tid;
+	w->nr = q->t->ops->unwind(q->t, tid, w->frames, FRAMES_MAX, NULL);
+}
+
+/* Is the suspicion true?  *w is for the message. */
+static enum lp_verdict judge(struct lp_quiesce *q, const struct lp_suspect *s, struct walked *w)
+{
 	if (s->context)
-		return judge_context(q, s, frames, nr);
-	*nr = q->t->ops->unwind(q->t, s->tid, frames, FRAMES_MAX, NULL);
-	if (s->certain || (*nr < 0 && !s->visible))
+		return judge_context(q, s, w);
+	unwind(q, s->tid, w);
+	if (s->certain || (w->nr < 0 && !s->visible))
 		return LP_GUILTY;
 	/* A coroutine's stack ends in code without unwind tables: what came before that end is true all the same. */
-	for (int i = 1; i < FRAMES_MAX && frames[i]; i++)
-		if (frame_hits(q, frames[i]))
+	for (int i = 1; i < FRAMES_MAX && w->frames[i]; i++)
+		if (frame_hits(q, w->frames[i]))
 			return LP_GUILTY;
 	return LP_IDLE;
 }
@@ -294,15 +328,15 @@ static int busy(struct lp_quiesce *q, const struct lp_suspect *s, const lp_addr 
 /* What is certain is told rather than what nobody can tell. */
 static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
 {
-	lp_addr frames[FRAMES_MAX];
+	struct walked w = {0};
 	const struct lp_suspect *unsettled = NULL;
-	int nr, rc = 0;
+	int rc = 0;
 	size_t was = q->stale.nr;
 	for (size_t i = 0; i < q->suspects.nr && rc == 0; i++) {
 		const struct lp_suspect *s = &q->suspects.items[i];
-		switch (judge(q, s, frames, &nr)) {
+		switch (judge(q, s, &w)) {
 		case LP_GUILTY:
-			rc = busy(q, s, frames, nr, err);
+			rc = busy(q, s, w.frames, w.nr, err);
 			break;
 		case LP_UNSETTLED:
 			unsettled = s;
@@ -315,7 +349,7 @@ static int settle(struct lp_quiesce *q, bool *only_stale, struct lp_err *err)
 		}
 	}
 	if (rc == 0 && unsettled)
-		rc = busy(q, unsettled, frames, -1, err);
+		rc = busy(q, unsettled, w.frames, -1, err);
 	*only_stale = rc == 0 && q->stale.nr > was;
 	if (q->stale.nr > was)
 		qsort(q->stale.items, q->stale.nr, sizeof *q->stale.items, by_identity);
@@ -352,8 +386,7 @@ static void wait_a_little(unsigned *ms)
  */
 static void look_back(struct lp_quiesce *q, struct lp_quiesce_stats *stats)
 {
-	lp_addr frames[FRAMES_MAX];
-	int nr;
+	struct walked w = {0};
 	struct lp_err err = {0};
 	lp_parked_search(&q->parked);
 	if (!q->parked.contexts.nr || q->t->ops->pause(q->t, &err) < 0)
@@ -363,10 +396,10 @@ static void look_back(struct lp_quiesce *q, struct lp_quiesce_stats *stats)
 	struct lp_pause_stats pause;
 	q->t->ops->resume(q->t, &pause);
 	for (size_t i = 0; i < q->suspects.nr && !stats->late; i++) {
-		if (judge(q, &q->suspects.items[i], frames, &nr) != LP_GUILTY)
+		if (judge(q, &q->suspects.items[i], &w) != LP_GUILTY)
 			continue;
 		stats->late = true;
-		busy(q, &q->suspects.items[i], frames, nr, &err);
+		busy(q, &q->suspects.items[i], w.frames, w.nr, &err);
 		lp_warn("it was suspended while the change was being made, and finishes in the code that it began in: "
 			"%s",
 			err.text);
@@ -394,6 +427,7 @@ static void search_parked(struct lp_quiesce *q)
 {
 	q->parked.t = q->t;
 	q->parked.interrupted = q->interrupted;
+	q->parked.most = q->search_most;
 	if (!q->parked.at_ns || now_ms() * 1000000 - q->parked.at_ns > q->parked.cost_ns)
 		lp_parked_search(&q->parked);
 }
@@ -423,7 +457,7 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 	if (q->watches.nr)
 		qsort(q->watches.items, q->watches.nr, sizeof *q->watches.items, by_start);
 	*stats = (struct lp_quiesce_stats){0};
-	bool minds_frames = has_frames_to_mind(q);
+	bool minds_frames = q->search_most != LP_SEARCH_NONE && has_frames_to_mind(q);
 	if (minds_frames)
 		search_parked(q);
 	/* The first search is no waiting: in a large memory it takes longer than people are willing to wait for a function. */

@@ -28,6 +28,7 @@ struct lp_quiesce {
 	struct lp_target *t;
 	unsigned timeout_ms;
 	const volatile sig_atomic_t *interrupted;
+	uint64_t search_most; /* as in struct lp_apply_opts */
 	LP_VEC(struct lp_watch) watches;
 	struct lp_range hull; /* all watches lie in it */
 	uint64_t widest;

@@ -329,6 +329,7 @@ int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_
 {
 	x->quiesce.timeout_ms = opts->timeout_ms;
 	x->quiesce.interrupted = opts->interrupted;
+	x->quiesce.search_most = opts->search_most;
 	int rc = lp_quiesce_run(&x->quiesce, act, x, stats, err);
 	lp_sm_move(&x->sm, rc < 0 ? ABORTED : COMMITTED);
 	return rc;

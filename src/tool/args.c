@@ -39,6 +39,7 @@ const struct option_row option_table[OPT_COUNT] = {
 
 #define TIMEOUT_DEFAULT_MS 5000
 #define TIMEOUT_MAX_MS 86400000 /* a day */
+#define SEARCH_MAX_MIB (UINT64_C(1) << 32)
 
 /* Beyond every short option letter, so that a long option is told from its letter. */
 #define LONG_VALUE 256
@@ -252,6 +253,17 @@ static int parse_seconds(const char *option, const char *text, unsigned *out, st
 	return 0;
 }
 
+/* Without a search there is no promise about coroutines: whoever says 0 knows that there are none. */
+static int parse_search(struct args *a, const char *text, struct lp_err *err)
+{
+	uint64_t mib = 0;
+	if (strcmp(text, "0") != 0 && !parse_decimal(text, SEARCH_MAX_MIB, &mib))
+		return lp_fail(err, LP_EUSAGE,
+			       "--search \"%s\": a number of MiB is expected, such as 1024, or 0 for no search", text);
+	a->search_most = mib ? mib << 20 : LP_SEARCH_NONE;
+	return 0;
+}
+
 /* ---- the second walk ---- */
 
 static void verb_title(const struct verb *v, char out[SHORT_TEXT])
@@ -290,6 +302,8 @@ static int take(struct args *a, enum option_id id, const char *value, struct lp_
 		return parse_pid(a, value, err);
 	if (value && id == OPT_TIMEOUT)
 		return parse_seconds(option_table[id].word, value, &a->timeout_ms, err);
+	if (value && id == OPT_SEARCH)
+		return parse_search(a, value, err);
 	if (value && id == OPT_POLL)
 		return parse_seconds(option_table[id].word, value, &a->poll_ms, err);
 	return 0;

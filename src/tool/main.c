@@ -13,6 +13,7 @@ struct lp_apply_opts opts_of(const struct args *a)
 		.force = a->on[OPT_FORCE],
 		.free_rooms = a->on[OPT_FREE],
 		.interrupted = &interrupted,
+		.search_most = a->search_most,
 	};
 }
 

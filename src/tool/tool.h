@@ -66,6 +66,7 @@ struct args {
 	pid_t pid;				/* 0 = none given */
 	const char *exe;
 	unsigned timeout_ms, poll_ms;
+	uint64_t search_most; /* as in struct lp_apply_opts */
 	char **operands;
 	size_t nr_operands;
 };

@@ -37,6 +37,17 @@ def test_a_function_that_a_coroutine_is_suspended_in_is_refused_with_its_backtra
     assert victim.ask("call") == "8"
 
 
+def test_who_knows_that_there_are_no_coroutines_may_leave_the_search_out(victim):
+    assert victim.ask("enter 3") == "suspended 3"
+    for wrong in ("-1", "1k", "", "99999999999"):
+        assert "--search" in lib.apply(victim.pid, script(), "--search", wrong, expect=lib.USAGE).err
+    lib.apply(victim.pid, script(), "--timeout", "0", "--search", "1024", expect=lib.REFUSED)
+    lib.apply(victim.pid, script(), "--timeout", "0", "--search", "0")
+    assert victim.ask("call") == "1000"
+    lib.revert(victim.pid, "--all", "--search", "0")
+    assert victim.ask("call") == "8"
+
+
 def test_a_coroutine_that_leaves_within_the_timeout_is_waited_for(victim):
     assert victim.ask("enter 3") == "suspended 3"
     with lib.livepatch_running("apply", "-p", victim.pid, "--timeout", "15", script=script()) as tool:

@@ -48,6 +48,7 @@ struct fake {
 	void (*move)(struct fake *f);
 	lp_addr frames[8];
 	int nr_frames; /* what unwinding any thread gives; negative = it fails */
+	unsigned unwinds;
 };
 
 static inline struct fake *fake_of(struct lp_target *t)
@@ -243,6 +244,7 @@ static inline const struct lp_thread *fake_threads(struct lp_target *t, size_t *
 static inline int fake_unwind(struct lp_target *t, int tid, lp_addr *frames, size_t max, struct lp_err *err)
 {
 	struct fake *f = fake_of(t);
+	f->unwinds++;
 	for (int i = 0; i < f->nr_frames; i++)
 		frames[i] = f->frames[i];
 	return f->nr_frames;

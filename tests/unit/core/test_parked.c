@@ -477,14 +477,20 @@ static int suspend_meanwhile(void *arg, struct lp_err *err)
 	return 0;
 }
 
-static int quiesce(struct fake *f, int (*act)(void *, struct lp_err *), struct lp_quiesce_stats *stats,
-		   struct lp_err *err)
+static int quiesce_searching(struct fake *f, uint64_t most, int (*act)(void *, struct lp_err *),
+			     struct lp_quiesce_stats *stats, struct lp_err *err)
 {
-	struct lp_quiesce q = {.t = &f->target};
+	struct lp_quiesce q = {.t = &f->target, .search_most = most};
 	lp_quiesce_watch(&q, (struct lp_range){BEHIND_CALL - 0x20, BEHIND_CALL + 0x20}, LP_WATCH_BODY, "func_J");
 	int rc = lp_quiesce_run(&q, act, NULL, stats, err);
 	lp_quiesce_free(&q);
 	return rc;
+}
+
+static int quiesce(struct fake *f, int (*act)(void *, struct lp_err *), struct lp_quiesce_stats *stats,
+		   struct lp_err *err)
+{
+	return quiesce_searching(f, 0, act, stats, err);
 }
 
 static void a_suspended_coroutine_is_in_the_way(void **state)
@@ -515,11 +521,27 @@ static void a_coroutine_that_was_first_suspended_after_the_search_is_told_of(voi
 	end(f, &k);
 }
 
+/* The heap comes first; the coroutine's stack is what is left out. */
+static void no_more_memory_is_searched_than_was_asked_for(void **state)
+{
+	struct lp_parked k;
+	struct lp_quiesce_stats stats;
+	struct lp_err err = {0};
+	struct fake *f = model(&k);
+	suspend_in_the_function();
+	uint64_t all = sizeof memory.heap + sizeof memory.stack;
+	assert_int_equal(quiesce_searching(f, all, do_nothing, &stats, &err), -LP_EBUSY);
+	assert_int_equal(quiesce_searching(f, all - 1, do_nothing, &stats, &err), 0);
+	assert_int_equal(quiesce_searching(f, LP_SEARCH_NONE, do_nothing, &stats, &err), 0);
+	end(f, &k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_suspended_coroutine_is_in_the_way),
 		cmocka_unit_test(a_coroutine_that_was_first_suspended_after_the_search_is_told_of),
+		cmocka_unit_test(no_more_memory_is_searched_than_was_asked_for),
 		cmocka_unit_test(a_stack_pointer_kept_in_the_heap_is_a_context),
 		cmocka_unit_test(a_word_that_no_call_stands_before_is_no_return_address),
 		cmocka_unit_test(a_pointer_to_a_stack_with_no_way_to_resume_is_none),

@@ -103,6 +103,25 @@ static void a_stale_word_is_settled_by_unwinding_and_costs_one_more_look(void **
 	assert_int_equal(stats.nr_tries, 2);
 }
 
+/* What a deep recursion leaves behind, or is.  A checksum from the beginning for each word would take minutes. */
+static void a_stack_full_of_stale_words_is_summed_and_unwound_once(void **state)
+{
+	static uint64_t deep[1 << 17];
+	struct fake *f = target_with_thread_at(0x500000);
+	struct lp_quiesce q = {.t = &f->target};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(deep); i++)
+		deep[i] = FUNC + 0x20;
+	thread.stack = (struct lp_range){STACK, STACK + sizeof deep};
+	thread.stack_bytes = (const uint8_t *)deep;
+	thread.stack_len = sizeof deep;
+	lp_quiesce_watch(&q, (struct lp_range){FUNC, FUNC_END}, LP_WATCH_BODY, "func_J");
+	assert_int_equal(lp_quiesce_run(&q, act, NULL, &stats, &err), 0);
+	assert_int_equal(stats.nr_tries, 2);
+	assert_int_equal(f->unwinds, 1);
+	lp_quiesce_free(&q);
+	fake_free(f);
+}
+
 static void new_stale_words_each_time(struct fake *f)
 {
 	stack[20] = FUNC + 1 + f->pauses % 0x40;
@@ -228,6 +247,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_will_restart_a_call_inside_is_inside),
 		cmocka_unit_test(a_return_address_that_unwinding_confirms_is_in_the_way),
 		cmocka_unit_test(a_stale_word_is_settled_by_unwinding_and_costs_one_more_look),
+		cmocka_unit_test(a_stack_full_of_stale_words_is_summed_and_unwound_once),
 		cmocka_unit_test(stale_words_that_change_all_the_time_are_settled_inside_the_pause),
 		cmocka_unit_test(words_below_the_stack_pointer_do_not_count),
 		cmocka_unit_test(a_stack_that_cannot_be_unwound_counts_as_guilty),
