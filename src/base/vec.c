@@ -29,6 +29,15 @@ char *lp_strdup(const char *s)
 	return s ? checked(strdup(s)) : NULL;
 }
 
+char *lp_strdup_line(const char *s)
+{
+	char *line = lp_strdup(s);
+	for (char *p = line; p && *p; p++)
+		if (*p == '\n')
+			*p = '?';
+	return line;
+}
+
 void *lp_memdup(const void *p, size_t size)
 {
 	void *copy = lp_alloc(size);

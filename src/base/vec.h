@@ -33,6 +33,8 @@ void *lp_vec_grow(void *items, size_t *nr, size_t *cap, size_t size);
 void *lp_alloc(size_t size); /* zeroed */
 void *lp_realloc(void *p, size_t size);
 char *lp_strdup(const char *s); /* NULL stays NULL */
+/* One line of text from who knows whom: the end of a line becomes a '?'.  NULL stays NULL. */
+char *lp_strdup_line(const char *s);
 void *lp_memdup(const void *p, size_t size);
 char *lp_sprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void lp_free(void *p);

@@ -22,8 +22,11 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/log.h"
 #include "patch/kpatch.h"
 
+/* Of one process.  It may claim to have any number of them, and each costs a look at its memory. */
+#define PATCHES_MAX 4096u
 #define RECORDS_MAX 65536u
 #define HEADER_MAX 688u
 #define IMAGE_MAX (UINT64_C(1) << 30)
@@ -59,7 +62,10 @@ static bool read_header(struct lp_target *t, const struct lp_area *a, struct ima
 static char *header_text(const struct image *i, uint32_t off, uint32_t size)
 {
 	const char *text = (const char *)i->header + off;
-	return off ? lp_sprintf("%.*s", (int)strnlen(text, size), text) : lp_strdup("");
+	char *whole = off ? lp_sprintf("%.*s", (int)strnlen(text, size), text) : NULL;
+	char *line = lp_strdup_line(whole ? whole : "");
+	lp_free(whole);
+	return line;
 }
 
 /* The jump that the other tool puts on a function; its length, 0 when it cannot be. */
@@ -91,11 +97,11 @@ static size_t hunk_size(struct lp_target *t, const struct lp_foreign_patch *f)
 	return 0;
 }
 
-static void read_hunks(struct lp_target *t, const struct image *im, struct lp_foreign_patch *f)
+static void read_hunks(struct lp_target *t, const struct image *im, struct lp_foreign_patch *f, uint32_t *left)
 {
 	lp_addr info = im->at + header_word(im, im->layout->entries + 4 * LP_KPATCH_ENTRY_INFO);
 	LP_VEC(struct lp_foreign_hunk) hunks = {0};
-	for (uint32_t i = 0; i < RECORDS_MAX; i++) {
+	for (uint32_t i = 0; *left; i++, --*left) {
 		uint8_t bytes[LP_KPATCH_RECORD_SIZE];
 		struct lp_kpatch_record r;
 		if (t->ops->read(t, info + (uint64_t)i * sizeof bytes, bytes, sizeof bytes, NULL) < 0)
@@ -128,7 +134,7 @@ static void look_at_hunks(struct lp_target *t, const struct image *im, struct lp
 	}
 }
 
-static void add_foreign(struct lp_target *t, const struct image *im, const struct lp_area *a,
+static void add_foreign(struct lp_target *t, const struct image *im, const struct lp_area *a, uint32_t *left,
 			struct lp_foreign_list *out)
 {
 	struct lp_foreign_patch *f = lp_vec_add(&out->items);
@@ -141,7 +147,7 @@ static void add_foreign(struct lp_target *t, const struct image *im, const struc
 	uint64_t total = im->layout->total_mem_size ? lp_get64(im->header + im->layout->total_mem_size) : 0;
 	if (total > f->memory.end - f->memory.start && total < IMAGE_MAX)
 		f->memory.end = lp_align_up(f->memory.start + total, LP_PAGE);
-	read_hunks(t, im, f);
+	read_hunks(t, im, f, left);
 	look_at_hunks(t, im, f);
 }
 
@@ -149,12 +155,16 @@ int lp_foreign_scan(struct lp_target *t, struct lp_foreign_list *out, struct lp_
 {
 	struct lp_area a;
 	struct image im;
+	uint32_t left = RECORDS_MAX;
 	*out = (struct lp_foreign_list){0};
 	if (!t->ops->next_area)
 		return 0;
-	for (lp_addr from = 0; t->ops->next_area(t, from, &a, NULL) == 0; from = a.range.end)
+	for (lp_addr from = 0; left && out->items.nr < PATCHES_MAX && t->ops->next_area(t, from, &a, NULL) == 0;
+	     from = a.range.end)
 		if (read_header(t, &a, &im))
-			add_foreign(t, &im, &a, out);
+			add_foreign(t, &im, &a, &left, out);
+	if (!left || out->items.nr == PATCHES_MAX)
+		lp_warn("%s looks as if it had more patches of other tools than are looked at", t->label);
 	return 0;
 }
 

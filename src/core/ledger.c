@@ -43,6 +43,8 @@
  *
  * Index record: from byte 64, slots of {key, logical offset}, linear probing.
  *
+ * Strings end within 4096 bytes; what is longer is cut.
+ *
  * Valid: a header whose magic, version, size and CRC are right and whose
  * extents are the mappings that bear their names; an entry whose record lies
  * before `end`, whose kind is 1 and whose CRC is right.
@@ -79,6 +81,7 @@
 #define ROOM_MAX (UINT64_C(1) << 37)
 #define INDEX_DATA 64u
 #define KEYS_MAX (UINT64_C(1) << 22) /* of all entries; far fewer bytes of a forged ledger can ask for far more */
+#define TEXT_MAX 4096u /* of a name, with its NUL: any number of places may share one, and each gets a copy */
 #define FIRST_EXTENT (UINT64_C(1) << 20)
 #define RECORD_MAGIC 0x4352504cu /* "LPRC" */
 
@@ -404,7 +407,11 @@ static uint32_t add_bytes(struct lp_buf *b, const void *data, size_t len)
 
 static uint32_t add_string(struct lp_buf *b, const char *s)
 {
-	return s ? add_bytes(b, s, strlen(s) + 1) : 0;
+	if (!s)
+		return 0;
+	uint32_t at = add_bytes(b, s, strnlen(s, TEXT_MAX - 1));
+	lp_buf_add(b, "", 1);
+	return at;
 }
 
 static void encode(const struct lp_ledger_entry *e, struct lp_buf *b)
@@ -522,7 +529,8 @@ int lp_ledger_add_dependents(struct lp_ledger *l, const struct lp_ledger_entry *
 
 static const char *string_at(const uint8_t *blob, size_t len, uint32_t off)
 {
-	return off && off < len && memchr(blob + off, 0, len - off) ? (const char *)blob + off : NULL;
+	size_t most = off < len ? len - off : 0;
+	return off && memchr(blob + off, 0, most < TEXT_MAX ? most : TEXT_MAX) ? (const char *)blob + off : NULL;
 }
 
 static bool spans(size_t len, uint32_t off, uint64_t n)

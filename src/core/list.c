@@ -16,7 +16,7 @@ static void list_writes(const struct lp_ledger_entry *e, struct lp_listed *out)
 		out->writes[i] = (struct lp_listed_write){.at = w->at,
 							  .len = w->len,
 							  .kind = (enum lp_write_kind)w->kind,
-							  .symbol = lp_strdup(w->symbol),
+							  .symbol = lp_strdup_line(w->symbol),
 							  .old_bytes = lp_memdup(w->old_bytes, w->len),
 							  .new_bytes = lp_memdup(w->new_bytes, w->len)};
 	}
@@ -30,8 +30,8 @@ static void list_rooms(const struct lp_ledger_entry *e, struct lp_listed *out)
 		if (e->state == LP_REVERTED && lp_room_goes_with_jumps(r->kind))
 			continue; /* gone with the jumps */
 		out->rooms[out->nr_rooms++] = (struct lp_listed_room){.kind = (enum lp_room_kind)r->kind,
-								      .name = lp_strdup(r->name),
-								      .path = lp_strdup(r->path),
+								      .name = lp_strdup_line(r->name),
+								      .path = lp_strdup_line(r->path),
 								      .range = r->range,
 								      .kept = e->state == LP_REVERTED};
 	}
@@ -41,10 +41,10 @@ static void list_object(const struct lp_kpatch *k, struct lp_listed_object *out)
 {
 	char hex[2 * LP_BUILD_ID_MAX + 1];
 	lp_build_id_hex(&k->build_id, hex);
-	*out = (struct lp_listed_object){.id = lp_strdup(k->id),
-					 .object = lp_strdup(k->object),
+	*out = (struct lp_listed_object){.id = lp_strdup_line(k->id),
+					 .object = lp_strdup_line(k->object),
 					 .build_id = lp_strdup(hex),
-					 .tool = lp_strdup(k->tool),
+					 .tool = lp_strdup_line(k->tool),
 					 .level = k->level,
 					 .nr_functions = (size_t)k->nr_records};
 }
@@ -64,7 +64,7 @@ static void list_entry(struct lp_target *t, const struct lp_ledger_entry *e, str
 {
 	*out = (struct lp_listed){.id = e->id,
 				  .state = (enum lp_entry_state)e->state,
-				  .name = lp_strdup(e->name),
+				  .name = lp_strdup_line(e->name),
 				  .time = e->time,
 				  .pid_of_tool = e->tool_pid,
 				  .builds_on = lp_memdup(e->deps, e->nr_deps * sizeof *e->deps),
@@ -163,7 +163,7 @@ static int compare(struct lp_target *t, const struct lp_listed *e, const struct 
 				      .len = w->len,
 				      .found = found};
 	if (rc == 0 && !out->intact) {
-		out->symbol = lp_strdup(w->symbol);
+		out->symbol = lp_strdup_line(w->symbol);
 		out->expected = lp_memdup(w->new_bytes, w->len);
 	} else {
 		lp_free(found);

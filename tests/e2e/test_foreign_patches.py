@@ -81,3 +81,10 @@ def test_undo_bytes_that_are_not_those_of_the_file_are_not_written(program):
         error = lib.revert(v.pid, "0001", "--json", expect=lib.REFUSED).error
         assert error["code"] == "not-original"
         assert v.ask() == "patched by 1"
+
+
+def test_a_process_that_boasts_of_patches_without_end_is_listed_all_the_same(program):
+    with Victim(program, "boast", "2000") as v:
+        listing = lib.livepatch("list", "-p", v.pid)
+        assert "more patches of other tools than are looked at" in listing.err
+        assert lib.livepatch("list", "-p", v.pid, "--json").json["ok"]

@@ -4,6 +4,7 @@
  * (docs/format-kpatch.md, "In a process"), and puts their jump on answer().
  *
  *     e2e_foreign {plus|libcare} [ID...]      one image for each ID, each on top of the one before
+ *     e2e_foreign boast N                     N headers of images that claim records without end
  *     answer      "original", or "patched by N", N being the number of the image
  *     eintr       number of calls that were interrupted
  */
@@ -111,6 +112,27 @@ static void patch(int plus, const char *id, int number)
 	mprotect(page, 8192, PROT_READ | PROT_EXEC);
 }
 
+enum { BOAST = 4 << 20 }; /* bytes of records, which all images share */
+
+/* Nothing of it is true; each header is an area of its own, because every other page is not executable. */
+static void boast(int nr)
+{
+	size_t headers = (size_t)nr * 8192;
+	unsigned char *all = mmap(NULL, headers + BOAST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (all == MAP_FAILED)
+		abort();
+	for (size_t at = 0; at + RECORD <= BOAST; at += RECORD) {
+		put64(all + headers + at, (uintptr_t)answer);
+		put32(all + headers + at + 16, 8);
+	}
+	for (int i = 0; i < nr; i++) {
+		unsigned char *image = all + (size_t)i * 8192;
+		fill_header(image, 1, "endless");
+		put32(image + 184 + 4, (uint32_t)(all + headers - image));
+		mprotect(image, 4096, PROT_READ | PROT_EXEC);
+	}
+}
+
 static void request(char *line)
 {
 	if (strcmp(line, "eintr") == 0)
@@ -121,7 +143,10 @@ static void request(char *line)
 
 int main(int argc, char **argv)
 {
-	for (int i = 2; i < argc && i < 10; i++)
+	int boasts = argc == 3 && strcmp(argv[1], "boast") == 0;
+	if (boasts)
+		boast(atoi(argv[2]));
+	for (int i = 2; i < argc && i < 10 && !boasts; i++)
 		patch(strcmp(argv[1], "plus") == 0, argv[i], i - 1);
 	serve(request);
 }

@@ -30,6 +30,14 @@ static void new_items_are_zero_and_at_the_end(void **state)
 	lp_vec_free(&v);
 }
 
+static void a_line_has_no_end_but_its_own(void **state)
+{
+	char *line = lp_strdup_line("prog\nPid: 1\n\x1b[2J \xc3\xa9");
+	assert_string_equal(line, "prog?Pid: 1?\x1b[2J \xc3\xa9");
+	assert_null(lp_strdup_line(NULL));
+	lp_free(line);
+}
+
 static void pushing_keeps_what_was_pushed(void **state)
 {
 	LP_VEC(const char *) v = {0};
@@ -118,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(new_items_are_zero_and_at_the_end),
+		cmocka_unit_test(a_line_has_no_end_but_its_own),
 		cmocka_unit_test(pushing_keeps_what_was_pushed),
 		cmocka_unit_test(many_items_cost_few_moves),
 		cmocka_unit_test(allocated_memory_is_zero_and_never_null),

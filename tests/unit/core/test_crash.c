@@ -4,6 +4,7 @@
  * death the next livepatch must find its way; after a failure the target must
  * be as before, at once.
  */
+#include "base/bits.h"
 #include "fake.h"
 
 static const struct lp_apply_opts opts = {.timeout_ms = 0};
@@ -405,6 +406,62 @@ static void many_short_entries_cannot_either(void **state)
 	fake_free(f);
 }
 
+/* Ten thousand writes that share one megabyte of name would be ten gigabytes of listing. */
+static void a_name_without_an_end_in_sight_is_damage(void **state)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	struct lp_ledger l;
+	struct lp_ledger_entry e;
+	assert_int_equal(apply(f, SCRIPT, NULL, &err), 0);
+	assert_int_equal(lp_ledger_open(&l, &f->target, &err), 0);
+	assert_int_equal(lp_ledger_read_id(&l, 1, &e, &err), 0);
+	size_t len = e.size + 5000;
+	uint64_t off = e.off;
+	uint8_t *blob = lp_alloc(len);
+	memcpy(blob, e.blob, e.size);
+	memset(blob + e.size, 'x', 4999);
+	lp_ledger_entry_free(&e);
+	uint32_t body_len = (uint32_t)(len - 40), name = (uint32_t)(len - 4096);
+	memcpy(blob + 28, &body_len, sizeof body_len);
+	for (int longer = 0; longer < 2; longer++, name -= 1) {
+		memcpy(blob + 40 + 32, &name, sizeof name); /* struct body, name */
+		uint32_t crc = lp_crc32c(0, blob + 40, body_len);
+		memcpy(blob + 24, &crc, sizeof crc);
+		int rc = lp_ledger_decode(blob, len, off, &e, &err);
+		assert_int_equal(rc, longer ? -LP_ELEDGER : 0);
+		if (rc == 0) {
+			e.blob = NULL; /* it is wanted once more */
+			lp_ledger_entry_free(&e);
+		}
+	}
+	lp_free(blob);
+	fake_free(f);
+}
+
+static void a_patch_s_name_may_be_as_long_as_anybody_likes(void **state)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	struct lp_patchset *ps;
+	struct lp_plan *plan;
+	struct lp_result result;
+	struct lp_listing l;
+	char name[20000];
+	memset(name, 'x', sizeof name);
+	name[sizeof name - 1] = 0;
+	assert_int_equal(lp_patch_parse_script(&ps, SCRIPT, strlen(SCRIPT), name, &err), 0);
+	assert_int_equal(lp_plan_make(&plan, &f->target, ps, &opts, &err), 0);
+	assert_int_equal(lp_plan_apply(plan, &result, &err), 0);
+	lp_plan_free(plan);
+	lp_patchset_free(ps);
+	assert_int_equal(lp_ledger_list(&f->target, &l, &err), 0);
+	assert_int_equal(strlen(l.items[0].name), 4095);
+	lp_listing_free(&l);
+	assert_int_equal(revert(f, result.id, &err), 0);
+	fake_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +480,8 @@ int main(void)
 		cmocka_unit_test(a_ledger_is_only_where_its_name_is),
 		cmocka_unit_test(a_short_entry_cannot_ask_for_a_huge_index),
 		cmocka_unit_test(many_short_entries_cannot_either),
+		cmocka_unit_test(a_name_without_an_end_in_sight_is_damage),
+		cmocka_unit_test(a_patch_s_name_may_be_as_long_as_anybody_likes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
