@@ -57,7 +57,7 @@ void lp_store_close(struct lp_store *s)
 	lp_free(s);
 }
 
-/* ---- opening ---- */
+/* ---- what a directory holds ---- */
 
 static bool is_hex(const char *s, size_t len)
 {
@@ -127,24 +127,6 @@ static int open_directory(struct lp_store *s, struct lp_err *err)
 	s->before = executable(s, "before");
 	s->after = executable(s, "after");
 	return 0;
-}
-
-int lp_store_open(struct lp_store **out, const char *path, struct lp_err *err)
-{
-	struct stat st;
-	char full[PATH_MAX];
-	*out = NULL;
-	if (!realpath(path, full) || stat(full, &st) < 0)
-		return lp_fail(err, LP_EFILE, "cannot open %s: %s", path, strerror(errno));
-	struct lp_store *s = lp_alloc(sizeof *s);
-	s->path = lp_strdup(full);
-	s->is_directory = S_ISDIR(st.st_mode);
-	int rc = s->is_directory ? open_directory(s, err) : add_file(s, full, err);
-	if (rc < 0)
-		lp_store_close(s);
-	else
-		*out = s;
-	return rc;
 }
 
 /* ---- finding ---- */
@@ -300,20 +282,37 @@ static int check_way(const char *where, struct lp_err *err)
 	return rc;
 }
 
+static int check_all(const char *path, unsigned depth, struct lp_err *err);
+
+/* What it leads to may lie anywhere, and be somebody else's. */
+static int check_link(const char *link, unsigned depth, struct lp_err *err)
+{
+	char full[PATH_MAX];
+	if (!realpath(link, full))
+		return lp_fail(
+			err, LP_EUNTRUSTED,
+			"the link %s leads nowhere (%s); who could make what it leads to would own every process "
+			"that is patched from it; remove it",
+			link, strerror(errno));
+	int rc = check_way(full, err);
+	rc = rc ? rc : check_all(full, depth, err);
+	return rc < 0 ? lp_err_context(err, rc, "the link %s", link) : 0;
+}
+
 /* The store itself, and what is below it: there a sticky bit is of no use, for it does not keep anybody from adding. */
 static int check_all(const char *path, unsigned depth, struct lp_err *err)
 {
 	struct stat st;
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : lp_fail_sys(err, errno, "cannot look at %s", path);
-	if (S_ISLNK(st.st_mode)) /* who may set it is who may write to its directory */
-		return 0;
+	if (S_ISLNK(st.st_mode))
+		return check_link(path, depth, err);
 	int rc = check_owner(path, err);
 	if (rc == 0 && S_ISDIR(st.st_mode) && (st.st_mode & (S_IWGRP | S_IWOTH)))
 		rc = refuse_writable(path, err);
 	DIR *dir = rc == 0 && S_ISDIR(st.st_mode) && depth ? opendir(path) : NULL;
 	for (struct dirent *e = dir ? readdir(dir) : NULL; e && rc == 0; e = readdir(dir)) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+		if (e->d_name[0] == '.') /* nothing is read from these; editors make links of such names */
 			continue;
 		char *name = lp_sprintf("%s/%s", path, e->d_name);
 		rc = check_all(name, depth - 1, err);
@@ -328,8 +327,55 @@ static int check_all(const char *path, unsigned depth, struct lp_err *err)
 
 /* Every directory on the way counts: who may rename one of them may put another in its place.  Sticky ones (/tmp) do
  * not let him. */
+static int check_trust(const char *path, struct lp_err *err)
+{
+	int rc = check_way(path, err);
+	return rc == 0 ? check_all(path, STORE_DEPTH, err) : rc;
+}
+
 int lp_store_trusted(const struct lp_store *s, struct lp_err *err)
 {
-	int rc = check_way(s->path, err);
-	return rc == 0 ? check_all(s->path, STORE_DEPTH, err) : rc;
+	return check_trust(s->path, err);
+}
+
+/* ---- opening ---- */
+
+static int resolve(const char *path, char full[PATH_MAX], struct lp_err *err)
+{
+	struct stat st;
+	if (!realpath(path, full) || stat(full, &st) < 0)
+		return lp_fail(err, LP_EFILE, "cannot open %s: %s", path, strerror(errno));
+	return 0;
+}
+
+/* `full` is without links, so that what was checked is what is read. */
+static int open_resolved(struct lp_store **out, const char *full, struct lp_err *err)
+{
+	struct stat st;
+	struct lp_store *s = lp_alloc(sizeof *s);
+	s->path = lp_strdup(full);
+	s->is_directory = stat(full, &st) == 0 && S_ISDIR(st.st_mode);
+	int rc = s->is_directory ? open_directory(s, err) : add_file(s, full, err);
+	if (rc < 0)
+		lp_store_close(s);
+	else
+		*out = s;
+	return rc;
+}
+
+int lp_store_open(struct lp_store **out, const char *path, struct lp_err *err)
+{
+	char full[PATH_MAX];
+	*out = NULL;
+	int rc = resolve(path, full, err);
+	return rc ? rc : open_resolved(out, full, err);
+}
+
+int lp_store_open_trusted(struct lp_store **out, const char *path, struct lp_err *err)
+{
+	char full[PATH_MAX];
+	*out = NULL;
+	int rc = resolve(path, full, err);
+	rc = rc ? rc : check_trust(full, err);
+	return rc ? rc : open_resolved(out, full, err);
 }

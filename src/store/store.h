@@ -23,7 +23,7 @@
  * build-id is looked up at each lp_store_find(): a daemon opens the store anew
  * when the directory changes.  Nothing is cached between two stores.
  *
- * Whoever can write to a store owns the processes that are patched from it: lp_store_trusted() is for those who apply
+ * Whoever can write to a store owns the processes that are patched from it: lp_store_open_trusted() is for those who apply
  * patches that nobody watches.
  */
 #ifndef LP_STORE_H
@@ -38,6 +38,8 @@ struct lp_store;
 /* `path` is a directory or a .kpatch file.  -LP_EFILE and the readers' codes; a file in a directory that cannot be
  * read is not the directory's fault: it is skipped with a warning in the log. */
 int lp_store_open(struct lp_store **out, const char *path, struct lp_err *err);
+/* The same, and nothing of a store is read that lp_store_trusted() would refuse. */
+int lp_store_open_trusted(struct lp_store **out, const char *path, struct lp_err *err);
 void lp_store_close(struct lp_store *s); /* NULL is fine */
 const char *lp_store_path(const struct lp_store *s);
 bool lp_store_is_directory(const struct lp_store *s);
@@ -66,7 +68,8 @@ void lp_store_directories(const char *path, lp_name_vec *out);
 /* "before" or "after": its path when the store has such a program, else NULL.  Owned by the store. */
 const char *lp_store_script(const struct lp_store *s, const char *name);
 
-/* 0, or -LP_EUNTRUSTED naming the first directory or file that somebody else than root and us may write. */
+/* 0, or -LP_EUNTRUSTED naming the first directory or file that somebody else than root and us may write.  Links are
+ * followed; one that leads nowhere is refused, too. */
 int lp_store_trusted(const struct lp_store *s, struct lp_err *err);
 
 #endif

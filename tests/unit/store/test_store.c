@@ -246,6 +246,86 @@ static void a_patch_that_others_may_write_is_not_trusted(void **state)
 	lp_store_close(s);
 }
 
+/* A directory that anybody may write to, and in it a file that is ours. */
+static char *open_directory_of_all(void)
+{
+	char *dir = lp_strdup("/tmp/livepatch-open-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	char *file = lp_sprintf("%s/patch", dir);
+	put(file, "x", 0644);
+	assert_int_equal(chmod(dir, 0777), 0);
+	lp_free(file);
+	return dir;
+}
+
+static void what_a_link_leads_to_must_be_trusted_too(void **state)
+{
+	static const char *const links[] = {"1.kpatch", ID ".kpatch"};
+	char *dir = open_directory_of_all(), *file = lp_sprintf("%s/patch", dir);
+	chmod(*state, 0755);
+	for (size_t i = 0; i < LP_ARRAY_SIZE(links); i++) {
+		struct lp_err err = {0};
+		struct lp_store *s = opened(state);
+		assert_int_equal(symlink(file, links[i]), 0);
+		assert_int_equal(lp_store_trusted(s, &err), -LP_EUNTRUSTED);
+		assert_non_null(strstr(err.text, dir));
+		assert_non_null(strstr(err.text, links[i]));
+		chmod(dir, 0755);
+		assert_int_equal(lp_store_trusted(s, &err), 0);
+		chmod(dir, 0777);
+		unlink(links[i]);
+		lp_store_close(s);
+	}
+	unlink(file);
+	rmdir(dir);
+	lp_free(file);
+	lp_free(dir);
+}
+
+static void a_link_that_leads_nowhere_yet_is_not_trusted(void **state)
+{
+	struct lp_err err = {0};
+	chmod(*state, 0755);
+	struct lp_store *s = opened(state);
+	assert_int_equal(symlink("/tmp/livepatch-to-come", ID ".kpatch"), 0);
+	assert_int_equal(lp_store_trusted(s, &err), -LP_EUNTRUSTED);
+	assert_non_null(strstr(err.text, "leads nowhere"));
+	unlink(ID ".kpatch");
+	assert_int_equal(symlink("user@host.1234", ".#notes.txt"), 0); /* as editors make them */
+	assert_int_equal(lp_store_trusted(s, &err), 0);
+	unlink(".#notes.txt");
+	lp_store_close(s);
+}
+
+static void nothing_is_read_of_a_store_that_is_not_trusted(void **state)
+{
+	struct lp_store *s;
+	struct lp_err err = {0};
+	int warnings = 0;
+	put("broken.kpatch", "no patch", 0644);
+	lp_log_set(LP_LOG_WARN, count_warning, &warnings);
+	chmod(*state, 0777);
+	assert_int_equal(lp_store_open_trusted(&s, *state, &err), -LP_EUNTRUSTED);
+	assert_null(s);
+	assert_int_equal(warnings, 0);
+	chmod(*state, 0755);
+	assert_int_equal(lp_store_open_trusted(&s, *state, &err), 0);
+	lp_log_set(LP_LOG_ERROR, NULL, NULL);
+	assert_int_equal(warnings, 1);
+	lp_store_close(s);
+}
+
+static void a_pipe_among_the_patches_is_not_waited_for(void **state)
+{
+	int warnings = 0;
+	assert_int_equal(mkfifo("broken.kpatch", 0600), 0);
+	lp_log_set(LP_LOG_WARN, count_warning, &warnings);
+	struct lp_store *s = opened(state);
+	lp_log_set(LP_LOG_ERROR, NULL, NULL);
+	assert_int_equal(warnings, 1);
+	lp_store_close(s);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, enter, leave)
@@ -262,6 +342,10 @@ int main(void)
 		TEST(only_executable_files_are_scripts),
 		TEST(a_store_that_others_may_write_is_not_trusted),
 		TEST(a_patch_that_others_may_write_is_not_trusted),
+		TEST(what_a_link_leads_to_must_be_trusted_too),
+		TEST(a_link_that_leads_nowhere_yet_is_not_trusted),
+		TEST(nothing_is_read_of_a_store_that_is_not_trusted),
+		TEST(a_pipe_among_the_patches_is_not_waited_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
