@@ -198,6 +198,12 @@ int64_t lp_roster_refused(struct lp_roster *r, struct lp_roster_entry *e, int64_
 	return pause;
 }
 
+void lp_roster_postponed(struct lp_roster_entry *e, int64_t due)
+{
+	e->busy = false;
+	e->due = due;
+}
+
 bool lp_roster_is_young(const struct lp_roster_entry *e, int64_t now)
 {
 	return now - e->began < YOUNG_MS;

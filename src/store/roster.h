@@ -5,7 +5,7 @@
  *     lp_roster_begin(r, pid, now);            // a program began, the kernel says; or
  *     lp_roster_meet(r, pid, start, image, now) // this is who is there; nothing new when he is known
  *     while ((e = lp_roster_due(r, now))) {    // look at him; then say what came of it:
- *             lp_roster_settled(r, e, fit, now) / _refused(...) / lp_roster_gone(r, pid)
+ *             lp_roster_settled(r, e, fit, now) / _refused(...) / _postponed(e, due) / lp_roster_gone(r, pid)
  *     }
  *     poll(..., lp_roster_wait(r, now));
  *
@@ -56,13 +56,15 @@ void lp_roster_make_old(struct lp_roster *r, pid_t pid, int64_t now);
 /* The store has changed, or libraries may have been loaded: look at everybody. */
 void lp_roster_look_again(struct lp_roster *r, int64_t now);
 
-/* One whose time has come, or NULL.  It is not handed out again before one of the next three. */
+/* One whose time has come, or NULL.  It is not handed out again before one of the next four. */
 struct lp_roster_entry *lp_roster_due(struct lp_roster *r, int64_t now);
 struct lp_roster_entry *lp_roster_find(struct lp_roster *r, pid_t pid);
 /* Nothing fits him now (fingerprint 0), or these patches are in, or will never be. */
 void lp_roster_settled(struct lp_roster *r, struct lp_roster_entry *e, uint64_t fingerprint, int64_t now);
 /* They may be another time; returns in how many milliseconds. */
 int64_t lp_roster_refused(struct lp_roster *r, struct lp_roster_entry *e, int64_t now);
+/* Somebody else comes first. */
+void lp_roster_postponed(struct lp_roster_entry *e, int64_t due);
 /* Is he so young that what was found may be half of it? */
 bool lp_roster_is_young(const struct lp_roster_entry *e, int64_t now);
 /* Milliseconds until somebody is due, 0 = now, -1 = never. */

@@ -13,6 +13,7 @@
 
 #define MAPS_TEXT_MAX (UINT64_C(1) << 30)
 #define STAT_TEXT_MAX 4096
+#define STATUS_TEXT_MAX 65536
 #define PHDRS_MAX 64
 #define NOTES_MAX 65536
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h */
@@ -291,12 +292,34 @@ static void read_build_id(pid_t pid, struct lp_seen_object *o)
 			return;
 }
 
+/* "Uid:", real one first (proc_pid_status(5)).  The owner of /proc/PID will not do: it is root's when a process says so. */
+static int read_uid(pid_t pid, uid_t *out, struct lp_err *err)
+{
+	static const char field[] = "\nUid:\t";
+	char path[64];
+	struct lp_buf text = {0};
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	int rc = lp_read_file(path, &text, STATUS_TEXT_MAX, err);
+	const char *at = rc == 0 ? strstr(lp_buf_cstr(&text), field) : NULL;
+	if (rc == -ENOENT || rc == -ESRCH)
+		rc = gone(pid, err);
+	else if (rc == 0 && !at)
+		rc = lp_fail(err, EBADMSG, "%s makes no sense", path);
+	else if (rc == 0)
+		*out = (uid_t)strtoul(at + sizeof field - 1, NULL, 10);
+	lp_buf_free(&text);
+	return rc;
+}
+
 int lp_scan_process(pid_t pid, struct lp_seen *out, struct lp_err *err)
 {
 	char path[64];
 	struct lp_buf text = {0};
 	int rc = lp_scan_identity(pid, out, err);
 	if (rc < 0 || out->kernel)
+		return rc;
+	rc = read_uid(pid, &out->uid, err);
+	if (rc < 0)
 		return rc;
 	snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
 	rc = lp_read_file(path, &text, MAPS_TEXT_MAX, err);

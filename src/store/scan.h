@@ -34,6 +34,7 @@ struct lp_seen {
 	pid_t pid;
 	uint64_t start_time; /* field 22 of stat: tells a process from the next one with its number */
 	uint64_t image;	     /* changes when the process executes a program anew */
+	uid_t uid;	     /* the real one, of who started it; not by lp_scan_identity() */
 	char comm[17];
 	bool kernel;  /* a kernel thread, or exited: it has no memory */
 	bool ledger;  /* it maps something called like a ledger */

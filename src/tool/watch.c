@@ -32,6 +32,8 @@
 #include "tool/worker.h"
 
 #define WORKERS_MAX 4
+#define WORKERS_OF_USER 2 /* a user's processes may keep two of them busy, and not those of others waiting */
+#define POSTPONE_MS 500	  /* ... so his third comes later */
 #define POLL_MS 1000	  /* between rounds when the kernel tells us nothing */
 #define ROUND_MS 60000	  /* between rounds when it does */
 #define LOOK_MS 60000	  /* between looks at what processes have loaded */
@@ -41,6 +43,7 @@
 
 struct job {
 	struct worker worker; /* fd -1 = none */
+	uid_t uid;	      /* whose process it is about */
 	int64_t began;	      /* of the entry that it was for */
 	uint64_t fingerprint;
 	char comm[17];
@@ -175,14 +178,15 @@ static bool is_gone(int rc)
 
 struct request {
 	pid_t pid;
-	const struct lp_store *store;
+	const struct watch *watch;
 };
 
 static int deploy(void *arg, struct lp_deployed *done, struct lp_err *err)
 {
 	const struct request *r = arg;
-	struct lp_apply_opts opts = {.timeout_ms = BUSY_MS, .interrupted = &interrupted};
-	return lp_deploy_apply(r->pid, r->store, &opts, done, err);
+	struct lp_apply_opts opts = {
+		.timeout_ms = BUSY_MS, .interrupted = &interrupted, .search_most = r->watch->args->search_most};
+	return lp_deploy_apply(r->pid, r->watch->store, &opts, done, err);
 }
 
 static struct job *free_job(struct watch *w)
@@ -191,6 +195,15 @@ static struct job *free_job(struct watch *w)
 		if (w->jobs[i].worker.fd < 0)
 			return &w->jobs[i];
 	return NULL;
+}
+
+/* Root's and our own processes wait for nobody but each other. */
+static bool has_his_share(const struct watch *w, uid_t uid)
+{
+	size_t nr = 0;
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		nr += w->jobs[i].worker.fd >= 0 && w->jobs[i].uid == uid;
+	return uid != 0 && uid != geteuid() && nr >= WORKERS_OF_USER;
 }
 
 /* Hands the process to a worker when the store has something for it that was not tried yet. */
@@ -214,12 +227,17 @@ static void look_at(struct watch *w, struct lp_roster_entry *e, struct job *j)
 	if (rc < 0)
 		note_error(&err);
 	snprintf(j->comm, sizeof j->comm, "%s", seen.comm);
+	j->uid = seen.uid;
 	lp_seen_free(&seen);
 	if (rc < 0 || !fits || fits == e->settled) {
 		lp_roster_settled(w->roster, e, fits, now);
 		return;
 	}
-	struct request r = {e->pid, w->store};
+	if (has_his_share(w, j->uid)) {
+		lp_roster_postponed(e, now + POSTPONE_MS);
+		return;
+	}
+	struct request r = {e->pid, w};
 	rc = worker_start(&j->worker, e->pid, deploy, &r, &err);
 	if (rc < 0) {
 		note_error(&err);
@@ -261,6 +279,8 @@ static void finish(struct watch *w, struct job *j)
 	struct lp_deployed done;
 	struct lp_err err = {0};
 	int rc = worker_finish(&j->worker, &done, &err);
+	if (rc == WORKER_RECOVERS)
+		return;
 	j->worker.fd = -1;
 	conclude(w, j, rc, &done, &err);
 }
@@ -348,13 +368,11 @@ static void reopen_store(struct watch *w)
 	struct lp_err err = {0};
 	w->store_changed = 0;
 	w->store_bad = false;
-	int rc = lp_store_open(&store, w->args->operands[0], &err); /* which may lead elsewhere by now */
+	int rc = lp_store_open_trusted(&store, w->args->operands[0], &err); /* which may lead elsewhere by now */
 	if (rc == 0) {
 		lp_store_close(w->store);
 		w->store = store;
-		rc = lp_store_trusted(store, &err);
-	}
-	if (rc < 0) {
+	} else {
 		w->store_bad = true;
 		note_error(&err);
 	}
@@ -444,13 +462,12 @@ static void turn(struct watch *w)
 
 static void finish_all(struct watch *w)
 {
-	for (size_t i = 0; i < WORKERS_MAX; i++) {
-		if (w->jobs[i].worker.fd < 0)
-			continue;
-		if (w->stop)
-			kill(w->jobs[i].worker.child, SIGTERM);
-		finish(w, &w->jobs[i]);
-	}
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		while (w->jobs[i].worker.fd >= 0) {
+			if (w->stop && !w->jobs[i].worker.lost)
+				kill(w->jobs[i].worker.child, SIGTERM);
+			finish(w, &w->jobs[i]);
+		}
 }
 
 static bool working(const struct watch *w)
@@ -527,8 +544,7 @@ int verb_watch(const struct args *a, struct lp_err *err)
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		w.jobs[i].worker.fd = -1;
 	w.roster = lp_roster_new();
-	int rc = lp_store_open(&w.store, a->operands[0], err);
-	rc = rc ? rc : lp_store_trusted(w.store, err);
+	int rc = lp_store_open_trusted(&w.store, a->operands[0], err);
 	rc = rc ? rc : open_ears(&w, err);
 	if (rc == 0) {
 		say_begin(&w);

@@ -12,6 +12,7 @@
 #include "tool/tool.h"
 
 #define RECOVER_MS 5000
+#define RECOVER_SECONDS 60u
 
 struct answer {
 	int rc;
@@ -43,9 +44,11 @@ static bool read_answer(int fd, struct answer *a)
 	return true;
 }
 
-_Noreturn static void work(int fd, pid_t parent, worker_fn *fn, void *arg)
+_Noreturn static void work(int fd, pid_t parent, unsigned seconds, worker_fn *fn, void *arg)
 {
 	struct answer a = {0};
+	signal(SIGALRM, SIG_DFL);
+	alarm(seconds); /* as if somebody had killed us: what we were doing is recovered */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(EXIT_REFUSED);
@@ -58,7 +61,7 @@ _Noreturn static void work(int fd, pid_t parent, worker_fn *fn, void *arg)
 	_exit(write_answer(fd, &a) ? EXIT_DONE : EXIT_REFUSED);
 }
 
-int worker_start(struct worker *w, pid_t target, worker_fn *fn, void *arg, struct lp_err *err)
+static int start(struct worker *w, pid_t target, unsigned seconds, worker_fn *fn, void *arg, struct lp_err *err)
 {
 	int ends[2];
 	pid_t self = getpid();
@@ -74,11 +77,16 @@ int worker_start(struct worker *w, pid_t target, worker_fn *fn, void *arg, struc
 	}
 	if (child == 0) {
 		lp_close(ends[0]);
-		work(ends[1], self, fn, arg);
+		work(ends[1], self, seconds, fn, arg);
 	}
 	lp_close(ends[1]);
-	*w = (struct worker){child, target, ends[0]};
+	*w = (struct worker){.child = child, .target = target, .fd = ends[0]};
 	return 0;
+}
+
+int worker_start(struct worker *w, pid_t target, worker_fn *fn, void *arg, struct lp_err *err)
+{
+	return start(w, target, WORKER_SECONDS, fn, arg, err);
 }
 
 /* ---- when it did not come back ---- */
@@ -105,26 +113,35 @@ static int wait_for(pid_t child)
 	return status;
 }
 
-/* The worker that recovers is not recovered for in its turn: a process that kills two of them is left to a person. */
-static int recover_for(pid_t target, int status, struct lp_err *err)
+static int recover_for(struct worker *w, int status, struct lp_err *err)
 {
-	struct worker w;
-	struct answer a;
-	const char *why = WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it ended without an answer";
-	int rc = worker_start(&w, target, recover, &target, err);
-	if (rc < 0)
-		return rc;
-	bool answered = read_answer(w.fd, &a);
-	lp_close(w.fd);
-	wait_for(w.child);
-	if (!answered || a.rc < 0)
+	pid_t target = w->target;
+	int rc = start(w, target, RECOVER_SECONDS, recover, &target, err);
+	w->lost = true;
+	w->why_not = status;
+	return rc < 0 ? rc : WORKER_RECOVERS;
+}
+
+static const char *why_lost(int status)
+{
+	if (!WIFSIGNALED(status))
+		return "it ended without an answer";
+	return WTERMSIG(status) == SIGALRM ? "it came to no end" : strsignal(WTERMSIG(status));
+}
+
+/* The worker that recovers is not recovered for in its turn: a process that kills two of them is left to a person. */
+static int recovered(const struct worker *w, bool answered, const struct answer *a, struct lp_err *err)
+{
+	if (!answered || a->rc < 0)
 		return lp_fail(err, LP_EUNFINISHED,
 			       "the worker on process %d was lost (%s), and what it left could not be cleaned up: %s; "
 			       "try livepatch recover -p %d",
-			       (int)target, why, answered ? a.err.text : "that worker was lost too", (int)target);
-	return lp_fail(err, LP_EUNFINISHED, "the worker on process %d was lost (%s); %s", (int)target, why,
-		       a.done.recovered ? "what it had begun was taken back or finished"
-					: "nothing of its work was left unfinished");
+			       (int)w->target, why_lost(w->why_not),
+			       answered ? a->err.text : "that worker was lost too", (int)w->target);
+	return lp_fail(err, LP_EUNFINISHED, "the worker on process %d was lost (%s); %s", (int)w->target,
+		       why_lost(w->why_not),
+		       a->done.recovered ? "what it had begun was taken back or finished"
+					 : "nothing of its work was left unfinished");
 }
 
 int worker_finish(struct worker *w, struct lp_deployed *done, struct lp_err *err)
@@ -134,8 +151,10 @@ int worker_finish(struct worker *w, struct lp_deployed *done, struct lp_err *err
 	lp_close(w->fd);
 	int status = wait_for(w->child);
 	*done = (struct lp_deployed){0};
+	if (w->lost)
+		return recovered(w, answered, &a, err);
 	if (!answered)
-		return recover_for(w->target, status, err);
+		return recover_for(w, status, err);
 	*done = a.done;
 	if (a.rc < 0 && err)
 		*err = a.err;
@@ -147,5 +166,10 @@ int worker_run(pid_t target, worker_fn *fn, void *arg, struct lp_deployed *done,
 	struct worker w;
 	*done = (struct lp_deployed){0};
 	int rc = worker_start(&w, target, fn, arg, err);
-	return rc < 0 ? rc : worker_finish(&w, done, err);
+	if (rc < 0)
+		return rc;
+	do
+		rc = worker_finish(&w, done, err);
+	while (rc == WORKER_RECOVERS);
+	return rc;
 }

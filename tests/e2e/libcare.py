@@ -68,6 +68,12 @@ def store(**files):
     return directory
 
 
+def script(path, text):
+    """What a store runs before or after a change."""
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+
+
 def put(directory, patch, level=None, name=None):
     """A patch into a store: by its build-id, or as a level of it, or under a name."""
     id = kpatch_build_id(patch)

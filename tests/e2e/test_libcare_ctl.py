@@ -518,17 +518,12 @@ def test_one_process_that_refuses_does_not_stop_the_others(program):
 
 # ---- before and after
 
-def script(path, text):
-    path.write_text("#!/bin/sh\n" + text)
-    path.chmod(0o755)
-
-
 def test_before_and_after_are_run_with_the_process_id_while_it_runs(program):
     store = libcare.store()
     libcare.put(store, libcare.answering("new", program, id="0001"))
     log = store / "log"
     for name in ("before", "after"):
-        script(store / name, f'echo {name} $1 $(cut -d " " -f 3 /proc/$1/stat) >> {log}\n')
+        libcare.script(store / name, f'echo {name} $1 $(cut -d " " -f 3 /proc/$1/stat) >> {log}\n')
     with Victim(program) as v:
         ctl("patch", "-p", v.pid, store)
         assert re.fullmatch(rf"before {v.pid} [SR]\nafter {v.pid} [SR]\n", log.read_text())
@@ -539,7 +534,7 @@ def test_before_and_after_are_run_with_the_process_id_while_it_runs(program):
 def test_a_process_whose_before_fails_is_left_alone(program):
     store = libcare.store()
     libcare.put(store, libcare.answering("new", program, id="0001"))
-    script(store / "before", "exit 3\n")
+    libcare.script(store / "before", "exit 3\n")
     with Victim(program) as v:
         result = ctl("patch", "-p", v.pid, store, expect=FAILED)
         assert "before" in result.err and "status 3" in result.err
@@ -550,7 +545,7 @@ def test_a_process_whose_before_fails_is_left_alone(program):
 def test_a_worker_that_is_killed_is_told_of_and_leaves_nothing(program):
     store = libcare.store()
     libcare.put(store, libcare.answering("new", program, id="0001"))
-    script(store / "before", f"echo here > {store}/began; exec sleep 1000\n")
+    libcare.script(store / "before", f"echo here > {store}/began; exec sleep 1000\n")
     with Victim(program) as v:
         process = subprocess.Popen([libcare.path_of("libcare-ctl"), "patch", "-p", str(v.pid), store],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

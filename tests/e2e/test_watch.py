@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,34 @@ def test_a_child_of_fork_has_its_parents_patch_and_no_second_one(store, how):
             event("patched", later.pid)  # what there was to say of the child would have come before
             assert [e["pid"] for e in event.seen if e["event"] != "watching"] == [v.pid, later.pid]
         assert lib.active_ids(child) == [1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of another user is needed, which root alone can make")
+def test_the_processes_of_one_user_do_not_keep_those_of_others_waiting(program, store, how):
+    gate = lib.scratch_directory() / "gate"
+    os.mkfifo(gate)
+    door = os.open(gate, os.O_RDWR)
+    libcare.script(store / "before", f'[ "$(sed -n "s/^Uid:.//p" /proc/$1/status | cut -f1)" != 65534 ] || read line < {gate}\n')
+    with ExitStack() as stack:
+        theirs = [stack.enter_context(Victim(program, user=65534, group=65534)) for _ in range(6)]
+        with watching(store, *how) as event, Victim(program) as mine:
+            event("patched", mine.pid)
+            assert {e["pid"] for e in event.seen if e["event"] == "patched"} == {mine.pid}
+            os.write(door, b"\n" * len(theirs))
+            waiting = {v.pid for v in theirs}
+            while waiting:
+                waiting.discard(event("patched")["pid"])
+    os.close(door)
+
+
+def test_a_worker_that_is_killed_is_told_of_and_its_process_tried_again(program, store, how):
+    once = store / "once"
+    libcare.script(store / "before", f"[ -e {once} ] && exit 0; : > {once}; kill -9 $PPID\n")
+    with Victim(program) as v, watching(store, *how) as event:
+        said = event("refused", v.pid)
+        assert said["error"]["code"] == "unfinished" and "was lost (Killed)" in said["error"]["message"]
+        event("patched", v.pid)
+        assert v.ask("answer 1") == "new 1"
 
 
 def test_what_watching_costs(program, store, how):
