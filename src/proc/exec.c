@@ -23,6 +23,8 @@
  * A static program stands at its entry at that stop; there the thread's
  * program counter takes the place of AT_ENTRY.
  *
+ * A program that gains privileges is left alone.
+ *
  * What the program may notice: AT_ENTRY is not its entry (getauxval(3)), and a
  * descriptor that library constructors can see.
  */
@@ -93,7 +95,7 @@ static int wait_for_exec(pid_t pid, int watch_fd, uint64_t deadline, struct lp_e
 /* ---- the auxiliary vector ---- */
 
 struct auxv {
-	uint64_t entry, base;
+	uint64_t entry, base, secure;
 };
 
 /* As the kernel remembers it. */
@@ -109,6 +111,8 @@ static int read_auxv(struct lp_proc *p, struct auxv *out, struct lp_err *err)
 			out->entry = value;
 		else if (type == AT_BASE)
 			out->base = value;
+		else if (type == AT_SECURE)
+			out->secure = value;
 	}
 	lp_buf_free(&bytes);
 	if (rc == 0 && !out->entry)
@@ -223,6 +227,10 @@ static int install(pid_t pid, int fd, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	rc = read_auxv(p, &aux, err);
+	/* Whoever asked for it has less to say than the program, and its descriptors are not his to name. */
+	if (rc == 0 && aux.secure)
+		rc = lp_fail(err, LP_EPERM, "process %d (%s) has gained privileges with this program", (int)pid,
+			     p->comm);
 	rc = rc < 0 ? rc : choose_site(p, &stub, err);
 	rc = rc < 0 ? rc : write_stub(p, stub, aux.entry, fd, err);
 	rc = rc < 0 ? rc : redirect(p, &aux, stub, err);

@@ -1,12 +1,14 @@
 #include "store/wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -130,13 +132,29 @@ int lp_wire_connect(const char *name, struct lp_err *err)
 	return fd;
 }
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+
+/* Who connected; before Linux 6.5 whoever has his number now. */
+static int peer_pidfd(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t len = sizeof pidfd;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0)
+		pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (pidfd >= 0)
+		fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+	return pidfd;
+}
+
 int lp_wire_peer(int fd, struct lp_wire_peer *out, struct lp_err *err)
 {
 	struct ucred cred;
 	socklen_t len = sizeof cred;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return lp_fail_sys(err, errno, "cannot tell who is at the other end");
-	*out = (struct lp_wire_peer){cred.pid, cred.uid};
+	*out = (struct lp_wire_peer){cred.pid, cred.uid, peer_pidfd(fd, cred.pid)};
 	return 0;
 }
 

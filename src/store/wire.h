@@ -43,6 +43,7 @@ struct lp_wire_words {
 struct lp_wire_peer {
 	pid_t pid;
 	uid_t uid;
+	int pidfd; /* readable when he has ended, and the number may be somebody else's; -1 = not known; to be closed */
 };
 
 /* A listening descriptor, close-on-exec.  A socket that is made is the owner's alone (0600); one that a dead server

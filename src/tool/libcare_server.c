@@ -119,8 +119,7 @@ static void answer(int fd, const struct lp_wire_words *w, int status, const char
 static int open_store(const struct server *s, struct lp_store **out)
 {
 	struct lp_err err = {0};
-	int rc = lp_store_open(out, s->storage, &err);
-	rc = rc ? rc : lp_store_trusted(*out, &err);
+	int rc = lp_store_open_trusted(out, s->storage, &err);
 	if (rc < 0)
 		note_error(&err);
 	return rc;
@@ -145,11 +144,13 @@ static bool readable_within(int fd, int timeout_ms)
 }
 
 /* Held at its entry point from here until the connection is closed. */
-static int serve_held(const struct server *s, int fd, pid_t pid, int descriptor)
+static int serve_held(const struct server *s, int fd, const struct lp_wire_peer *who, pid_t pid, int descriptor)
 {
 	struct lp_err err = {0};
 	char byte;
 	int rc = lp_process_catch(pid, &err);
+	if (rc == 0 && who && readable_within(who->pidfd, 0)) /* ... and is not the one that asked; let go by our end */
+		rc = lp_fail(&err, LP_EGONE, "process %d ended after it had asked", (int)pid);
 	if (rc == 0 && !send_all(fd, "g", 1)) /* who is caught is let go when we end */
 		rc = lp_fail(&err, LP_EGONE, "process %d has gone", (int)pid);
 	rc = rc ? rc : lp_process_hold(pid, descriptor, fd, EXEC_MS, &err);
@@ -209,7 +210,7 @@ static bool number(const char *text, int *out)
 	return true;
 }
 
-static int serve_start(const struct server *s, int fd, const struct lp_wire_words *w)
+static int serve_start(const struct server *s, int fd, const struct lp_wire_peer *who, const struct lp_wire_words *w)
 {
 	int pid, descriptor;
 	if (w->nr < 2 || !number(w->items[1], &pid) || pid <= 1) {
@@ -224,7 +225,7 @@ static int serve_start(const struct server *s, int fd, const struct lp_wire_word
 		note("execve takes the number of a process and that of a descriptor");
 		return EXIT_USAGE;
 	}
-	return serve_held(s, fd, pid, descriptor);
+	return serve_held(s, fd, who, pid, descriptor);
 }
 
 static bool is_start(const struct lp_wire_words *w)
@@ -233,10 +234,10 @@ static bool is_start(const struct lp_wire_words *w)
 }
 
 /* What a command prints goes to who asked.  A program that starts wants no text: the log gets it. */
-static int serve(const struct server *s, int fd, struct lp_wire_words *w)
+static int serve(const struct server *s, int fd, const struct lp_wire_peer *who, struct lp_wire_words *w)
 {
 	if (is_start(w))
-		return serve_start(s, fd, w);
+		return serve_start(s, fd, who, w);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
 	out_setup(false, false, true);
@@ -275,14 +276,15 @@ static void close_others(struct server *s, int fd)
 			lp_close(s->connections[i].fd);
 }
 
-static void delegate(struct server *s, int fd, uid_t uid, struct lp_wire_words *w)
+/* `who` asks for himself; NULL: for a child of ours. */
+static void delegate(struct server *s, int fd, const struct lp_wire_peer *who, struct lp_wire_words *w)
 {
-	pid_t pid = fork_child(s, false, uid);
+	pid_t pid = fork_child(s, false, who ? who->uid : geteuid());
 	if (pid == 0) {
 		close_others(s, fd);
 		if (!is_start(w)) /* a program that waits goes on when we die: the sooner the better */
 			signals_catch();
-		_exit(serve(s, fd, w));
+		_exit(serve(s, fd, who, w));
 	}
 	if (pid < 0)
 		answer(fd, w, EXIT_REFUSED, "libcare-server: cannot start a child\n");
@@ -342,7 +344,7 @@ static void run(struct server *s, int client, struct lp_wire_words *w)
 		snprintf(descriptor, sizeof descriptor, "%d", ends[1]);
 		char word[] = "execve";
 		struct lp_wire_words start = {.nr = 3, .items = {word, number_text, descriptor}};
-		delegate(s, ends[0], geteuid(), &start);
+		delegate(s, ends[0], NULL, &start);
 		snprintf(text, sizeof text, "%d\n", (int)pid);
 		answer(client, w, EXIT_DONE, text);
 	} else {
@@ -380,8 +382,7 @@ static void set_storage(struct server *s, int client, const struct lp_wire_words
 		answer(client, w, EXIT_USAGE, "libcare-server: storage needs a directory\n");
 		return;
 	}
-	int rc = lp_store_open(&store, w->items[1], &err);
-	rc = rc ? rc : lp_store_trusted(store, &err);
+	int rc = lp_store_open_trusted(&store, w->items[1], &err);
 	if (rc < 0) {
 		char text[LP_WIRE_MAX];
 		snprintf(text, sizeof text, "libcare-server: %s\n", err.text);
@@ -433,13 +434,14 @@ static void carry_out(struct server *s, const struct connection *c, struct lp_wi
 	else if (strcmp(command, "stop") == 0)
 		stop(s, c->fd, w);
 	else
-		delegate(s, c->fd, c->peer.uid, w);
+		delegate(s, c->fd, &c->peer, w);
 }
 
 static void hang_up(struct connection *c)
 {
 	lp_close(c->fd);
-	c->fd = -1;
+	lp_close(c->peer.pidfd);
+	c->fd = c->peer.pidfd = -1;
 }
 
 static void dispatch(struct server *s, struct connection *c)
@@ -489,6 +491,7 @@ static void greet(struct server *s)
 	if (c->fd >= 0)
 		hang_up(c);
 	c->fd = fd;
+	c->peer.pidfd = -1;
 	c->request.len = 0;
 	c->complete = false;
 	c->deadline = now_ms() + REQUEST_MS;

@@ -510,13 +510,38 @@ def test_a_program_of_another_kind_is_let_go(program, store):
         process.wait()
 
 
+def setuid_id():
+    program = lib.scratch_directory() / "id"
+    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    os.chown(program, 0, 0)
+    program.chmod(0o4755)
+    return program
+
+
+ASKS_BY_HAND = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("\\0" + sys.argv[1])
+s.sendall(b"execve\\0%d\\0%d\\0\\0" % (os.getpid(), s.fileno()))
+assert s.recv(1) == b"g"
+s.set_inheritable(True)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a program of another user is needed, which root alone can make")
+def test_a_program_that_gains_privileges_is_left_alone_whoever_asks():
+    name = f"livepatch-by-hand-{os.getpid()}"
+    with Server(libcare.store(), name=f"@{name}") as server:
+        said = subprocess.run(["/usr/bin/python3", "-c", ASKS_BY_HAND, name, setuid_id(), "-u"], capture_output=True, text=True,
+                              user=65534, group=65534)
+        assert said.stdout == "0\n", said
+        lib.wait_for(lambda: "has gained privileges with this program" in server.text(), "the server to say so")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a program of another user is needed, which root alone can make")
 def test_a_program_that_gains_privileges_keeps_them():
-    directory = lib.scratch_directory()
-    setuid = directory / "id"
-    setuid.write_bytes(Path("/usr/bin/id").read_bytes())
-    os.chown(setuid, 0, 0)
-    setuid.chmod(0o4755)
+    setuid = setuid_id()
     with Server(libcare.store(), name=f"@livepatch-setuid-{os.getpid()}") as server:
         said = subprocess.run(["sh", "-c", f"{setuid} -u"], capture_output=True, text=True, user=65534, group=65534,
                               env={"LD_PRELOAD": str(libcare.preload_path()), "LIBCARE_CTL_UNIX": server.socket})

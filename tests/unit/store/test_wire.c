@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -216,7 +218,36 @@ static void an_abstract_name_needs_no_file(void **state)
 	assert_int_equal(lp_wire_peer(server, &peer, NULL), 0);
 	assert_int_equal(peer.pid, getpid());
 	assert_int_equal(peer.uid, getuid());
+	close(peer.pidfd);
 	close(client);
+	close(server);
+	close(fd);
+	lp_free(name);
+}
+
+static void who_connected_can_be_told_from_the_next_one_with_his_number(void **state)
+{
+	char *name = lp_sprintf("@livepatch-wire-%d", (int)getpid());
+	struct lp_wire_peer peer;
+	int ends[2], fd = lp_wire_listen(name, NULL);
+	assert_int_equal(pipe(ends), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		char byte;
+		close(ends[1]);
+		_exit(lp_wire_connect(name, NULL) < 0 || read(ends[0], &byte, 1) != 0);
+	}
+	int server = accept(fd, NULL, NULL);
+	assert_int_equal(lp_wire_peer(server, &peer, NULL), 0);
+	assert_int_equal(peer.pid, child);
+	struct pollfd p = {.fd = peer.pidfd, .events = POLLIN};
+	assert_true(peer.pidfd >= 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	close(ends[1]);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(ends[0]);
+	close(peer.pidfd);
 	close(server);
 	close(fd);
 	lp_free(name);
@@ -272,6 +303,7 @@ int main(void)
 		cmocka_unit_test(a_socket_that_a_dead_server_left_is_replaced_and_a_live_one_is_not),
 		cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
 		cmocka_unit_test(an_abstract_name_needs_no_file),
+		cmocka_unit_test(who_connected_can_be_told_from_the_next_one_with_his_number),
 		cmocka_unit_test(an_inherited_descriptor_must_be_a_socket_that_listens),
 		cmocka_unit_test(a_name_that_is_too_long_is_refused),
 	};
