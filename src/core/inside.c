@@ -3,13 +3,15 @@
  * backtrace find the way out of a function by its unwind table, and the tables
  * by asking the dynamic linker which object the function is in.  A patch is in
  * none; so its tables are registered with libgcc's __register_frame_info(),
- * which was made for code that a program generates.
+ * which was made for code that a program generates.  LLVM's libunwind has a
+ * function of that name that does nothing, and one of its own that does it.
  *
  * libgcc keeps a pointer to the tables and to a small object that we provide, at
  * the end of the room.  The room must not be unmapped before the registration is
  * taken back, and taking back what was never registered aborts the program.
- * Whether it is registered is read from the object: libgcc fills it in.  A mark
- * behind it is set while a call is under way; whoever finds the mark (because
+ * Whether it is registered is read from the object: libgcc fills it in, and for
+ * libunwind, which has no use for it, we do.  A mark behind it is set while a
+ * call is under way; whoever finds the mark (because
  * the livepatch that set it was killed) cannot know, and leaves the room
  * mapped, which harms nobody.
  */
@@ -101,21 +103,59 @@ static int set_mark(struct lp_target *t, struct lp_range room, uint64_t mark, st
 	return t->ops->write(t, object_of(room) + MARK_AT, &mark, sizeof mark, err);
 }
 
+#define OF_LIBUNWIND UINT64_C(0x31444e57554d564c) /* "LVMUWND1", in the object's first word */
+
+static bool is_zero(struct lp_target *t, lp_addr at, size_t len)
+{
+	static const uint8_t zero[OURS];
+	uint8_t bytes[OURS];
+	return t->ops->read(t, at, bytes, len, NULL) == 0 && memcmp(bytes, zero, len) == 0;
+}
+
+static int call_marked(struct lp_target *t, struct lp_range room, lp_addr fn, lp_addr eh_frame, lp_addr object,
+		       unsigned timeout_ms, struct lp_err *err)
+{
+	uint64_t result;
+	int rc = set_mark(t, room, 1, err);
+	return rc ? rc : call(t, fn, eh_frame, object, timeout_ms, &result, err);
+}
+
+/* Not begun, or done: no doubt about it. */
+static void settle_mark(struct lp_target *t, struct lp_range room, int rc)
+{
+	if (rc == 0 || !lp_hook_may_run(rc))
+		set_mark(t, room, 0, NULL);
+}
+
+static int register_with_libunwind(struct lp_target *t, struct lp_range room, lp_addr eh_frame, unsigned timeout_ms,
+				   struct lp_err *err)
+{
+	static const uint64_t ours = OF_LIBUNWIND;
+	lp_addr fn, forget;
+	int rc = library_function(t, "__unw_add_dynamic_eh_frame_section", &fn, err);
+	if (rc == 1)
+		rc = library_function(t, "__unw_remove_dynamic_eh_frame_section", &forget, err);
+	if (rc == 0)
+		rc = lp_fail(err, LP_ENOSYM, "the run-time library of %s takes no unwind tables of code that is added",
+			     t->label);
+	rc = rc < 0 ? rc : call_marked(t, room, fn, eh_frame, 0, timeout_ms, err);
+	return rc ? rc : t->ops->write(t, object_of(room), &ours, sizeof ours, err);
+}
+
 int lp_frames_register(struct lp_target *t, struct lp_range room, lp_addr eh_frame, unsigned timeout_ms,
 		       struct lp_err *err)
 {
 	lp_addr fn, forget;
-	uint64_t result;
 	int rc = library_function(t, "__register_frame_info", &fn, err);
 	if (rc == 1)
 		rc = library_function(t, "__deregister_frame_info", &forget, err);
 	if (rc != 1)
 		return rc;
-	rc = set_mark(t, room, 1, err);
-	rc = rc ? rc : call(t, fn, eh_frame, object_of(room), timeout_ms, &result, err);
-	/* Not begun, or done: no doubt about it. */
-	if (rc == 0 || !lp_hook_may_run(rc))
-		set_mark(t, room, 0, NULL);
+	rc = call_marked(t, room, fn, eh_frame, object_of(room), timeout_ms, err);
+	/* There are tables, and the object is as it was: it was not libgcc. */
+	if (rc == 0 && is_zero(t, object_of(room), MARK_AT) && !is_zero(t, eh_frame, sizeof(uint32_t)))
+		rc = register_with_libunwind(t, room, eh_frame, timeout_ms, err);
+	settle_mark(t, room, rc);
 	return rc < 0 ? lp_err_context(err, rc, "registering the patch's unwind tables") : 0;
 }
 
@@ -124,7 +164,6 @@ bool lp_frames_forget(struct lp_target *t, struct lp_range room, lp_addr eh_fram
 	static const uint8_t zero[OURS];
 	uint8_t object[OURS];
 	lp_addr fn;
-	uint64_t result;
 	struct lp_err err = {0};
 	if (t->ops->read(t, object_of(room), object, sizeof object, NULL) < 0 ||
 	    memcmp(object, zero, sizeof object) == 0)
@@ -135,13 +174,15 @@ bool lp_frames_forget(struct lp_target *t, struct lp_range room, lp_addr eh_fram
 			room.start, room.end);
 		return false;
 	}
-	int rc = library_function(t, "__deregister_frame_info", &fn, &err);
-	rc = rc == 1 ? set_mark(t, room, 1, &err) : lp_fail(&err, LP_ENOSYM, "libgcc is gone");
-	rc = rc ? rc : call(t, fn, eh_frame, 0, FORGET_TIMEOUT_MS, &result, &err);
+	bool libunwind = lp_get64(object) == OF_LIBUNWIND;
+	int rc = library_function(t, libunwind ? "__unw_remove_dynamic_eh_frame_section" : "__deregister_frame_info",
+				  &fn, &err);
+	rc = rc == 1 ? call_marked(t, room, fn, eh_frame, 0, FORGET_TIMEOUT_MS, &err)
+		     : lp_fail(&err, LP_ENOSYM, "the library that they were registered with is gone");
 	if (rc == 0)
 		t->ops->write(t, object_of(room), zero, sizeof zero, NULL);
-	else if (!lp_hook_may_run(rc))
-		set_mark(t, room, 0, NULL);
+	else
+		settle_mark(t, room, rc);
 	if (rc < 0)
 		lp_warn("unwind tables stay registered, and " LP_ADDR "-" LP_ADDR " mapped: %s", room.start, room.end,
 			err.text);

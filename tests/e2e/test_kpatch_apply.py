@@ -321,6 +321,21 @@ def test_unwind_tables_are_forgotten_before_their_memory_goes(throwing):
             assert v.ask("3") == "caught old" and v.ask("2") == "2"
 
 
+LIBUNWIND = Path("/usr/lib/x86_64-linux-gnu/libunwind.so.1")  # LLVM's; Debian's libunwind8 is another's
+
+
+@pytest.mark.skipif(not LIBUNWIND.exists(), reason="LLVM's libunwind is not installed")
+def test_exceptions_are_thrown_through_patched_functions_by_llvm_s_unwinder_too(throwing):
+    fix = kpatchlib.make(THROWS, throwing, *CXX, compiler="c++", suffix=".cc", replaces=["risky"])
+    with Victim(throwing, env={**os.environ, "LD_PRELOAD": str(LIBUNWIND)}) as v:
+        assert v.ask("3") == "caught old" and v.ask("2") == "2"
+        for _ in range(3):
+            apply(v, fix)
+            assert v.ask("2") == "caught new" and v.ask("1") == "101"
+            lib.revert(v.pid, "--all", "--free")  # in vain: what libunwind has forgotten still stands in its table
+            assert v.ask("3") == "caught old" and v.ask("2") == "2"
+
+
 OUTER = """
 #include "e2e_serve.h"
 int inner(int n);
