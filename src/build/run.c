@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "build/guardian.h"
 
 #define TICK_MS 100
 #define GRACE_TICKS 30	  /* between SIGTERM and SIGKILL */
@@ -89,18 +90,24 @@ static void wait_a_while(const struct lp_run *runs, size_t nr)
 	lp_vec_free(&fds);
 }
 
-static size_t reap_all(struct lp_run *runs, size_t nr)
-{
-	size_t running = 0;
-	for (size_t i = 0; i < nr; i++)
-		running += runs[i].pid && !reap(&runs[i]);
-	return running;
-}
-
 /* A group outlives its leader, who is the only one that we can wait for. */
 static bool is_group_alive(const struct lp_run *r)
 {
 	return r->group && kill(-r->group, 0) == 0;
+}
+
+static size_t reap_all(struct lp_run *runs, size_t nr, struct lp_guardian *guardian)
+{
+	size_t running = 0;
+	for (size_t i = 0; i < nr; i++) {
+		if (!runs[i].pid)
+			continue;
+		bool ended = reap(&runs[i]);
+		running += !ended;
+		if (ended && !is_group_alive(&runs[i]))
+			lp_guardian_tell(guardian, -runs[i].group);
+	}
+	return running;
 }
 
 static size_t tell_all(const struct lp_run *runs, size_t nr, int what)
@@ -116,10 +123,10 @@ static size_t tell_all(const struct lp_run *runs, size_t nr, int what)
 }
 
 /* Where nobody reaps orphans (process 1 of some containers) a dead group stays; that is not waited for. */
-static void end_all(struct lp_run *runs, size_t nr)
+static void end_all(struct lp_run *runs, size_t nr, struct lp_guardian *guardian)
 {
 	tell_all(runs, nr, SIGTERM);
-	for (int ticks = 0; reap_all(runs, nr) + tell_all(runs, nr, 0) && ticks < 2 * GRACE_TICKS; ticks++) {
+	for (int ticks = 0; reap_all(runs, nr, guardian) + tell_all(runs, nr, 0) && ticks < 2 * GRACE_TICKS; ticks++) {
 		if (ticks >= GRACE_TICKS)
 			tell_all(runs, nr, SIGKILL);
 		wait_a_while(runs, nr);
@@ -138,21 +145,26 @@ static int look(const struct lp_watch *watch, struct lp_err *err)
 int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_watch *watch, struct lp_err *err)
 {
 	size_t started = 0, running = 0;
+	struct lp_guardian guardian;
 	int rc = look(watch, err);
+	lp_guardian_begin(&guardian);
 	for (size_t i = 0; i < nr; i++)
 		runs[i].pid = runs[i].group = 0;
 	while (rc == 0 && (started < nr || running)) {
 		while (rc == 0 && started < nr && running < (jobs ? jobs : 1))
-			if ((rc = start(&runs[started++], err)) == 0)
+			if ((rc = start(&runs[started++], err)) == 0) {
+				lp_guardian_tell(&guardian, runs[started - 1].group);
 				running++;
+			}
 		if (rc == 0) {
 			wait_a_while(runs, started);
-			running = reap_all(runs, started);
+			running = reap_all(runs, started, &guardian);
 			rc = look(watch, err);
 		}
 	}
 	if (rc < 0)
-		end_all(runs, started);
+		end_all(runs, started, &guardian);
+	lp_guardian_end(&guardian);
 	return rc;
 }
 

@@ -6,7 +6,8 @@
  *
  * Each runs in a process group of its own with /dev/null for input and its output in the log.  When *watch->interrupted becomes
  * true, or the call fails, all groups are ended (SIGTERM, after a while SIGKILL) before it returns.  No shell is involved;
- * programs without a slash are searched for in the PATH of this process.
+ * programs without a slash are searched for in the PATH of this process.  When this process is killed, they are ended all the
+ * same (guardian.h).
  */
 #ifndef LP_BUILD_RUN_H
 #define LP_BUILD_RUN_H

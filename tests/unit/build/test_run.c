@@ -4,8 +4,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -127,6 +131,51 @@ static void the_tail_of_a_log_is_its_last_lines(void **state)
 	lp_free(log);
 }
 
+/* Two lines: who runs, and what it has started. */
+static void read_pids(const char *log, pid_t out[2])
+{
+	struct lp_buf text = {0};
+	while (text.len < 2 || text.data[text.len - 1] != '\n' || !strchr(lp_buf_cstr(&text), '\n')[1]) {
+		lp_buf_free(&text);
+		assert_int_equal(lp_read_file(log, &text, 4096, NULL), 0);
+		lp_buf_cstr(&text);
+		poll(NULL, 0, 1);
+		if (!text.len)
+			lp_buf_str(&text, "\n");
+	}
+	char *end;
+	out[0] = (pid_t)strtol(lp_buf_cstr(&text), &end, 10);
+	out[1] = (pid_t)strtol(end, NULL, 10);
+	lp_buf_free(&text);
+}
+
+/* A build goes on when nobody waits for it any more, unless somebody ends it. */
+static void being_killed_ends_the_whole_group(void **state)
+{
+	static const char *const argv[] = {"sh", "-c", "echo $$; sleep 1000 & echo $!; wait", NULL};
+	char *log = log_file();
+	pid_t pids[2];
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		struct lp_run run = shell(argv, log);
+		lp_run_all(&run, 1, 1, NULL, NULL);
+		_exit(0);
+	}
+	read_pids(log, pids);
+	int ends[2] = {(int)syscall(SYS_pidfd_open, pids[0], 0), (int)syscall(SYS_pidfd_open, pids[1], 0)};
+	assert_true(ends[0] >= 0 && ends[1] >= 0);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	for (int i = 0; i < 2; i++) {
+		struct pollfd p = {.fd = ends[i], .events = POLLIN};
+		assert_int_equal(poll(&p, 1, 10000), 1);
+		close(ends[i]);
+	}
+	unlink(log);
+	lp_free(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +184,7 @@ int main(void)
 		cmocka_unit_test(input_is_empty),
 		cmocka_unit_test(a_program_that_is_not_there_is_an_error),
 		cmocka_unit_test(an_interruption_ends_the_whole_group),
+		cmocka_unit_test(being_killed_ends_the_whole_group),
 		cmocka_unit_test(environments_are_edited_by_name),
 		cmocka_unit_test(the_tail_of_a_log_is_its_last_lines),
 	};

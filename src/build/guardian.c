@@ -1,0 +1,113 @@
+#include "build/guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+#define GROUPS_MAX 4096 /* compilers at a time; those beyond end by themselves soon enough */
+#define TICK_MS 50
+#define GRACE_TICKS 60 /* between SIGTERM and SIGKILL */
+
+struct groups {
+	pid_t items[GROUPS_MAX];
+	size_t nr;
+};
+
+/* 0: nothing is left. */
+static void note(struct groups *g, pid_t told)
+{
+	if (told == 0)
+		g->nr = 0;
+	if (told > 0 && g->nr < GROUPS_MAX)
+		g->items[g->nr++] = told;
+	for (size_t i = 0; i < g->nr && told < 0; i++)
+		if (g->items[i] == -told) {
+			g->items[i] = g->items[--g->nr];
+			return;
+		}
+}
+
+/* How many are there to hear it? */
+static size_t send_all(const struct groups *g, int signal)
+{
+	size_t nr = 0;
+	for (size_t i = 0; i < g->nr; i++)
+		nr += kill(-g->items[i], signal) == 0;
+	return nr;
+}
+
+static void end_all(const struct groups *g)
+{
+	send_all(g, SIGTERM);
+	for (int ticks = 0; send_all(g, ticks < GRACE_TICKS ? 0 : SIGKILL) && ticks < 2 * GRACE_TICKS; ticks++)
+		poll(NULL, 0, TICK_MS);
+}
+
+/* Nobody who reads our output is to wait for him, and no signal from the terminal is for him. */
+static void stand_apart(void)
+{
+	sigset_t all;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setpgid(0, 0);
+	for (int fd = STDIN_FILENO; null > STDERR_FILENO && fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	lp_close(null);
+}
+
+_Noreturn static void guard(int fd)
+{
+	static struct groups g;
+	pid_t told;
+	ssize_t n;
+	stand_apart();
+	while ((n = read(fd, &told, sizeof told)) == (ssize_t)sizeof told || (n < 0 && errno == EINTR))
+		if (n > 0)
+			note(&g, told);
+	end_all(&g);
+	_exit(0);
+}
+
+void lp_guardian_begin(struct lp_guardian *g)
+{
+	int ends[2];
+	*g = (struct lp_guardian){.fd = -1};
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	g->pid = fork();
+	if (g->pid == 0) {
+		lp_close(ends[1]);
+		guard(ends[0]);
+	}
+	lp_close(ends[0]);
+	if (g->pid > 0)
+		g->fd = ends[1];
+	else
+		lp_close(ends[1]);
+}
+
+/* A pipe takes four bytes whole or not at all. */
+void lp_guardian_tell(struct lp_guardian *g, pid_t group)
+{
+	while (g->fd >= 0 && write(g->fd, &group, sizeof group) < 0 && errno == EINTR)
+		;
+}
+
+/* He has seen that nothing is left when he ends, and our descriptors are ours alone again. */
+void lp_guardian_end(struct lp_guardian *g)
+{
+	static const pid_t nothing;
+	if (g->fd < 0)
+		return;
+	lp_guardian_tell(g, nothing);
+	lp_close(g->fd);
+	while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	g->fd = -1;
+}

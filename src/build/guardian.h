@@ -1,0 +1,29 @@
+/*
+ * Ends what we have started when we are killed in a way that leaves us no say.  Private to build/.
+ *
+ *     struct lp_guardian g;
+ *     lp_guardian_begin(&g);
+ *     lp_guardian_tell(&g, pgid);       // a process group begins
+ *     lp_guardian_tell(&g, -pgid);      // it is none of his business any more
+ *     lp_guardian_end(&g);              // nothing is
+ *
+ * A build goes on when its livepatch is killed: make has never heard of us.  It would write into a tree that the next livepatch
+ * removes and makes anew.  So a child of ours does nothing but read from a pipe; when the pipe ends, and groups are left that he
+ * was told of, he ends them.  Until they are gone he holds our descriptors and with them our locks, so that the next livepatch
+ * waits for as long.
+ */
+#ifndef LP_BUILD_GUARDIAN_H
+#define LP_BUILD_GUARDIAN_H
+
+#include <sys/types.h>
+
+struct lp_guardian {
+	pid_t pid;
+	int fd; /* -1 = there is none: no failure, for he is for the rarest of ends */
+};
+
+void lp_guardian_begin(struct lp_guardian *g);
+void lp_guardian_tell(struct lp_guardian *g, pid_t group);
+void lp_guardian_end(struct lp_guardian *g);
+
+#endif
