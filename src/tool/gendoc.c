@@ -152,6 +152,12 @@ static void man_errors(FILE *out)
 	}
 }
 
+/* What an argument is, by the letters that its name begins with: "CODE[:NAME]" is a CODE. */
+static size_t kind_length(const char *argument)
+{
+	return strspn(argument, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+}
+
 /* ---- bash ---- */
 
 static void bash_verbs(FILE *out)
@@ -187,7 +193,8 @@ static void bash_values(FILE *out)
 		fputc('\t', out);
 		if (options[i].letter)
 			fprintf(out, "-%c|", options[i].letter);
-		fprintf(out, "--%s) _livepatch_value %s; return ;;\n", options[i].word, options[i].argument);
+		fprintf(out, "--%s) _livepatch_value %.*s; return ;;\n", options[i].word,
+			(int)kind_length(options[i].argument), options[i].argument);
 	}
 }
 
@@ -226,8 +233,11 @@ static void zsh_option(FILE *out, const struct option *o)
 		fprintf(out, "'--%s[", o->word);
 	zsh_quoted(out, o->sentence);
 	fputc(']', out);
-	if (o->argument)
-		fprintf(out, ":%s:_livepatch_%s", o->argument, o->argument);
+	if (o->argument) {
+		fputc(':', out);
+		zsh_quoted(out, o->argument);
+		fprintf(out, ":_livepatch_%.*s", (int)kind_length(o->argument), o->argument);
+	}
 	fputs("'\n", out);
 }
 

@@ -173,9 +173,48 @@ def test_bash_completes_processes_and_scripts(tmp_path):
     assert str(os.getpid()) in bash_completes(str(os.getpid()))
 
 
+def test_bash_completes_stores_and_diffs(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "fix.patch").touch()
+    assert bash_completes("watch", f"{tmp_path}/s") == {f"{tmp_path}/store"}
+    assert bash_completes("build", f"{tmp_path}/f") == {f"{tmp_path}/fix.patch"}
+    assert bash_completes("build", "-C", f"{tmp_path}/") == {f"{tmp_path}/store"}
+
+
+def libcare_completes(tool, *words):
+    script = f"""source {lib.TOP / "completion/libcare.bash"}
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        $(complete -p "$1" | sed 's/.*-F \\([^ ]*\\).*/\\1/'); printf '%s\\n' "${{COMPREPLY[@]}}\""""
+    run = subprocess.run(["bash", "--norc", "-c", script, "bash", tool, *words], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_bash_completes_the_libcare_tools(tmp_path):
+    (tmp_path / "fix.kpatch").touch()
+    assert libcare_completes("libcare-ctl", "") == {"patch", "unpatch", "info", "server"}
+    assert libcare_completes("libcare-ctl", "-v", "un") == {"unpatch"}
+    assert "all" in libcare_completes("libcare-ctl", "patch", "-p", "a")
+    assert libcare_completes("libcare-ctl", "patch", "-p", "1", f"{tmp_path}/") == {f"{tmp_path}/fix.kpatch"}
+    assert libcare_completes("libcare-client", "/run/s", "st") == {"storage", "stop"}
+    assert libcare_completes("libcare-patch-make", "--as") == {"--assembly"}
+
+
+def test_the_completion_of_kpatch_gensrc_knows_all_its_options():
+    rows = re.findall(r'^GENSRC\(\w+, *\S+ *"([^"]+)"', (lib.TOP / "src/tool/kpatch_gensrc.def").read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    assert libcare_completes("kpatch_gensrc", "--") == {f"--{word}" for word in rows}
+
+
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_the_zsh_completion_is_accepted_by_zsh():
     subprocess.run(["zsh", "-n", built("_livepatch")], check=True)
+    subprocess.run(["zsh", "-n", lib.TOP / "completion/_libcare"], check=True)
+
+
+def test_the_zsh_completion_has_a_way_to_complete_every_kind_of_argument():
+    text = built("_livepatch").read_text()
+    used, there = set(re.findall(r":(_livepatch_\w+)'", text)), set(re.findall(r"^(_livepatch_\w+)\(\)", text, re.MULTILINE))
+    assert used and used <= there
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
