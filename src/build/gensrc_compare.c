@@ -294,9 +294,9 @@ static const struct {
 	const char *name;
 	unsigned argument;
 } line_functions[] = {
-#define LINE_FUNCTION(name, argument) {name, argument},
-#include "build/gensrc_lines.def"
-#undef LINE_FUNCTION
+#define LINE(name, argument) {name, argument},
+#include "diff/lines.def"
+#undef LINE
 };
 
 /* "mov $N, %reg" / "mov wN, N": which argument register gets a constant; -1 none. */
