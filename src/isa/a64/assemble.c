@@ -14,6 +14,9 @@
 #include "isa/a64/encode.h"
 #include "isa/a64/operand.h"
 
+/* Names are looked through one after the other. */
+#define LABELS_MAX 1024
+
 struct label {
 	const char *name;
 	size_t len;
@@ -110,6 +113,8 @@ static int add_label(struct program *p, const char *name, size_t len, lp_addr at
 		if (p->labels.items[i].len == len && !memcmp(p->labels.items[i].name, name, len))
 			return refuse(p, LP_EPARSE, name, "the label is defined twice");
 	}
+	if (p->labels.nr == LABELS_MAX)
+		return refuse(p, LP_ERANGE, name, "there are too many labels");
 	lp_vec_push(&p->labels, ((struct label){name, len, at}));
 	return 0;
 }

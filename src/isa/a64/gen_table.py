@@ -209,8 +209,6 @@ def operand(text, optional, fields):
         return Operand("OFFSET", (lsb, width, flags))
     if text in PLAIN:
         kind, *args = PLAIN[text].split()
-        if kind == "LDRA":
-            args = [int(optional)]
         return Operand(kind, tuple(args))
     found = register(text) or special_register(text)
     if not found:

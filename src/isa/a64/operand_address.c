@@ -156,15 +156,15 @@ void lp_a64_print_ldra(struct lp_a64_line *l, const uint8_t *arg)
 {
 	int64_t value = ((int64_t)lp_a64_bits(l->word, 12, 9) - (int64_t)(lp_a64_bits(l->word, 22, 1) << 9)) * 8;
 
-	if (value || !arg[0])
-		lp_a64_put(l, "%s#%" PRId64, arg[0] ? ", " : "", value);
+	if (value)
+		lp_a64_put(l, ", #%" PRId64, value);
 }
 
 bool lp_a64_scan_ldra(struct lp_a64_scan *s, const uint8_t *arg)
 {
 	int64_t value = 0;
 
-	if ((!arg[0] || lp_a64_scan_char(s, ',')) && !scan_scaled(s, -512, 511, 3, &value))
+	if (lp_a64_scan_char(s, ',') && !scan_scaled(s, -512, 511, 3, &value))
 		return false;
 	return lp_a64_scan_set_bits(s, 12, 9, (uint32_t)value) && lp_a64_scan_set_bits(s, 22, 1, value < 0);
 }

@@ -2,7 +2,6 @@
 #include "isa/a64/operand.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/vec.h"
 
@@ -98,15 +97,17 @@ void lp_a64_print_gpr(struct lp_a64_line *l, const uint8_t *arg)
 
 static bool scan_gpr(struct lp_a64_scan *s, unsigned width, unsigned *number)
 {
-	const char *start = s->p;
+	const char *start = s->p, *end;
 	bool wide = false;
 
 	if (!lp_a64_scan_register(s, width & WIDTH_SP, &wide, number))
 		return false;
-	if (set_width(s, width, wide))
-		return true;
-	s->p = start;
-	return false;
+	end = s->p;
+	s->p = start; /* where a failure is */
+	if (!set_width(s, width, wide))
+		return false;
+	s->p = end;
+	return true;
 }
 
 bool lp_a64_scan_gpr(struct lp_a64_scan *s, const uint8_t *arg)
@@ -205,8 +206,8 @@ void lp_a64_print_extended(struct lp_a64_line *l, const uint8_t *arg)
 		lp_a64_put(l, " #%" PRIu32, amount);
 }
 
-/* The extension's name, if there is one; *option is what it means on a register of that width. */
-static bool scan_extend(struct lp_a64_scan *s, bool is_wide, int *option)
+/* The extension's name, if there is one. */
+static bool scan_extend(struct lp_a64_scan *s, int *option)
 {
 	*option = s->word >> 31 ? 3 : 2;
 	if (!lp_a64_scan_char(s, ','))
@@ -225,12 +226,12 @@ bool lp_a64_scan_extended(struct lp_a64_scan *s, const uint8_t *arg)
 	int option;
 	int64_t amount = 0;
 
-	if (!lp_a64_scan_register(s, false, &is_wide, &number) || !scan_extend(s, is_wide, &option))
+	if (!lp_a64_scan_register(s, false, &is_wide, &number) || !scan_extend(s, &option))
 		return false;
 	if (is_wide != (s->word >> 31 && (option & 3) == 3))
 		return lp_a64_scan_fail(s, LP_EPARSE, "the extension is for a register of the other width");
 	lp_a64_scan_space(s);
-	if (*s->p && !strchr(";\n/", *s->p) && !lp_a64_scan_within(s, 0, 4, &amount))
+	if ((*s->p == '#' || (*s->p >= '0' && *s->p <= '9')) && !lp_a64_scan_within(s, 0, 4, &amount))
 		return false;
 	return lp_a64_scan_set_bits(s, 16, 5, number) && lp_a64_scan_set_bits(s, 13, 3, (uint32_t)option) &&
 	       lp_a64_scan_set_bits(s, 10, 3, (uint32_t)amount);

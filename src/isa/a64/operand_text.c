@@ -39,9 +39,11 @@ static bool is_identifier(char c)
 
 bool lp_a64_scan_fail(struct lp_a64_scan *s, int code, const char *why)
 {
+	const char *at = s->p + strspn(s->p, " \t");
+
 	/* Of two forms that fail at one place, the one that knew what it read says more. */
-	if (!s->why || s->p > s->failed_at || (s->p == s->failed_at && s->code == LP_EPARSE)) {
-		s->failed_at = s->p;
+	if (!s->why || at > s->failed_at || (at == s->failed_at && s->code == LP_EPARSE)) {
+		s->failed_at = at;
 		s->why = why;
 		s->code = code;
 	}
@@ -236,8 +238,10 @@ bool lp_a64_scan_float(struct lp_a64_scan *s, double *value)
 	double divisor = 1;
 	for (; exponent < 0 && divisor < 1e22; exponent++)
 		divisor *= 10;
-	*value = exponent ? -1 : negative ? -(*value / divisor) : *value / divisor;
-	return exponent == 0 || mantissa == 0 || lp_a64_scan_fail(s, LP_ERANGE, "the number does not fit");
+	if (exponent && mantissa)
+		return lp_a64_scan_fail(s, LP_ERANGE, "the number does not fit");
+	*value = negative ? -(*value / divisor) : *value / divisor;
+	return true;
 }
 
 bool lp_a64_scan_lettered(struct lp_a64_scan *s, const char *letters, unsigned max, char *letter, unsigned *number)

@@ -134,7 +134,7 @@ struct lanes {
 
 static const struct lanes fixed[] = {
 	[LANES_16B] = {0, true}, [LANES_8H] = {1, true}, [LANES_4S] = {2, true},
-	[LANES_2D] = {3, true},	 [LANES_1Q] = {4, true},
+	[LANES_2D] = {3, true},	 [LANES_1Q] = {4, true}, [LANES_2H] = {1, false},
 };
 
 static struct lanes lanes_of(uint32_t word, unsigned kind)
@@ -245,19 +245,18 @@ static bool set_full(struct lp_a64_scan *s, unsigned kind, bool full)
 	}
 }
 
-/* Two halfwords are the one division of 32 bits. */
 static unsigned lane_count(unsigned kind, struct lanes lanes)
 {
-	return kind == LANES_2H ? 2 : (lanes.full ? 16u : 8u) >> lanes.size;
+	if (kind == LANES_2H || kind == LANES_SZ_PAIR) /* two of them, however many bits that is */
+		return 2;
+	return (lanes.full ? 16u : 8u) >> lanes.size;
 }
 
 static void put_vector(struct lp_a64_line *l, unsigned number, unsigned kind)
 {
-	struct lanes lanes = kind == LANES_2H ? (struct lanes){1, false} : lanes_of(l->word, kind);
+	struct lanes lanes = lanes_of(l->word, kind);
 
-	/* fewer than 64 bits are divided in pairs only (faddp s0, v1.2s is 64) */
-	unsigned count = kind == LANES_SZ_PAIR ? 2 : lane_count(kind, lanes);
-	lp_a64_put(l, "v%u.%u%c", number, count, letters[lanes.size]);
+	lp_a64_put(l, "v%u.%u%c", number, lane_count(kind, lanes), letters[lanes.size]);
 }
 
 static bool scan_v(struct lp_a64_scan *s, unsigned *number)
@@ -523,7 +522,8 @@ bool lp_a64_scan_by_element(struct lp_a64_scan *s, const uint8_t *arg)
 	const char *lanes_at = s->p;
 	if (!scan_lanes(s, &count, &size))
 		return false;
-	if (arg[0] == ELEMENT_DOT ? count != 4 || size != 0 : count != 0 || size != e.size) {
+	bool is_lane = arg[0] == ELEMENT_DOT ? count == 4 && size == 0 : count == 0 && size == e.size;
+	if (!is_lane || e.lane_bits < 1 || e.lane_bits > 3) {
 		s->p = lanes_at;
 		return wrong_lanes(s);
 	}

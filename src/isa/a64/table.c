@@ -47,9 +47,11 @@ static bool is_ic(uint32_t word)
 
 /* ---- decoding ---- */
 
-static bool is_row(const struct lp_a64_row *r, uint32_t word)
+bool lp_a64_is(enum lp_a64_op op, uint32_t word)
 {
-	return (word & r->mask) == r->match && condition_holds(r->condition, word);
+	const struct lp_a64_row *r = &rows[op];
+
+	return op != A64_OP_UNALLOCATED && (word & r->mask) == r->match && condition_holds(r->condition, word);
 }
 
 enum lp_a64_op lp_a64_decode(uint32_t word)
@@ -61,7 +63,7 @@ enum lp_a64_op lp_a64_decode(uint32_t word)
 		entry = entries[n->first + (word >> n->lsb & ((1u << n->width) - 1))];
 	}
 	for (const uint16_t *op = &leaves[entry & ~LEAF]; *op != LEAF_END; op++) {
-		if (is_row(&rows[*op], word))
+		if (lp_a64_is(*op, word))
 			return *op;
 	}
 	return A64_OP_UNALLOCATED;

@@ -24,8 +24,10 @@ struct lp_a64_row {
 	uint16_t condition, first_form, nr_forms;
 };
 
-/* A node or a handful of compares on the way: 4 table reads at most. */
+/* Four table reads at most, then the row's mask and constraint (of two rows where only constraints tell them apart). */
 enum lp_a64_op lp_a64_decode(uint32_t word);
+/* The row has that word; true for one op at most. */
+bool lp_a64_is(enum lp_a64_op op, uint32_t word);
 
 static inline bool lp_a64_is_allocated(uint32_t word)
 {

@@ -169,6 +169,60 @@ static void a_bare_jump_in_guarded_memory_is_no_landing_pad(void)
 	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGILL);
 }
 
+/* ---- moved instructions ---- */
+
+#define FAR_FROM_CODE UINT64_C(0x300000000) /* out of a direct jump's reach */
+
+/* x0 + 1 in a copy far from `code`, then back into it for + 2 and the return. */
+static uint64_t run_moved(bool told_of_guard)
+{
+	uint8_t *copy = mmap((void *)FAR_FROM_CODE, LP_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	struct lp_err err = {0};
+	struct lp_moved moved;
+
+	PUT(2048, BTI_C, 0x91000400 /* add x0, x0, 1 */, 0x91000800 /* add x0, x0, 2 */, RET);
+	struct lp_move_request req = {.from = here(2052),
+				      .code = code + 2052,
+				      .code_len = 12,
+				      .need = 4,
+				      .to = FAR_FROM_CODE,
+				      .room = LP_PAGE,
+				      .function = here(2048),
+				      .function_code = code + 2048,
+				      .function_size = 16,
+				      .guarded = told_of_guard};
+
+	if (copy == MAP_FAILED || isa->relocate(&req, &moved, &err))
+		return 0;
+	memcpy(copy, moved.bytes, moved.len);
+	__builtin___clear_cache((char *)copy, (char *)copy + moved.len);
+	sync_code();
+	return ((uint64_t(*)(uint64_t))(uintptr_t)copy)(5);
+}
+
+static void a_far_copy_returns_into_guarded_memory(void)
+{
+	guard(true);
+	expect(run_moved(true) == 8);
+	guard(false);
+	expect(run_moved(false) == 8);
+}
+
+static void a_far_copy_that_is_not_told_of_the_guard_dies(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+		guard(true);
+		_exit(run_moved(false) == 8);
+	}
+	expect(child > 0 && waitpid(child, &status, 0) == child);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGILL);
+}
+
 /* ---- IFUNC ---- */
 
 struct frame {
@@ -469,6 +523,8 @@ int main(void)
 		TEST(a_function_with_a_landing_pad_runs_the_replacement_in_guarded_memory),
 		TEST(a_function_that_signs_its_return_runs_the_replacement_in_guarded_memory),
 		TEST(a_bare_jump_in_guarded_memory_is_no_landing_pad),
+		TEST(a_far_copy_returns_into_guarded_memory),
+		TEST(a_far_copy_that_is_not_told_of_the_guard_dies),
 		TEST(an_ifunc_stub_resolves_once_and_keeps_every_argument),
 		TEST(an_ifunc_slot_out_of_reach_or_crooked_is_refused),
 		TEST(adr_and_adrp_compute_the_address),
