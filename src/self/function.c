@@ -267,7 +267,7 @@ static bool by_symbol(lp_addr at, struct lp_range *out)
 	Dl_info info;
 
 	if (!dladdr1((void *)(uintptr_t)at, &info, (void **)&sym, RTLD_DL_SYMENT) || !sym || !info.dli_saddr ||
-	    !sym->st_size)
+	    !sym->st_size || (ELF64_ST_TYPE(sym->st_info) != STT_FUNC && ELF64_ST_TYPE(sym->st_info) != STT_GNU_IFUNC))
 		return false;
 	out->start = (lp_addr)(uintptr_t)info.dli_saddr;
 	out->end = out->start + sym->st_size;

@@ -111,3 +111,18 @@ lp_addr lp_self_maps_gap(const struct lp_self_maps *m, lp_addr near, uint64_t re
 	}
 	return best;
 }
+
+lp_addr lp_self_maps_end(const struct lp_self_maps *m, lp_addr at)
+{
+	size_t low = 0, high = m->all.nr;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (at >= m->all.items[middle].range.end)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < m->all.nr && lp_range_has(m->all.items[low].range, at) ? m->all.items[low].range.end : 0;
+}

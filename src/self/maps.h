@@ -24,4 +24,7 @@ int lp_self_maps_check(const struct lp_self_maps *m, lp_addr at, size_t len, str
 /* The nearest free place of `size` bytes, no byte of it farther than `reach` from near; 0 when there is none. */
 lp_addr lp_self_maps_gap(const struct lp_self_maps *m, lp_addr near, uint64_t reach, size_t size);
 
+/* Where the mapping around `at` ends; 0 when there is none.  Allocates nothing. */
+lp_addr lp_self_maps_end(const struct lp_self_maps *m, lp_addr at);
+
 #endif

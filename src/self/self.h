@@ -10,18 +10,20 @@
  *
  *     rc = lp_self_poke(edits, nr, err);         // bytes for bytes, below the hooks
  *
- * How code is changed under running threads (core of it in poke.c): the first
- * byte of each site becomes a breakpoint, all cores are synchronised
- * (membarrier), the tails are written, synchronised, the first bytes are
- * written.  A thread that runs into the breakpoint meanwhile is sent on by the
- * SIGTRAP handler; one that was preempted between two of the instructions that
- * disappear is moved by a real-time signal to their copies.  Memory is written
- * through /proc/self/mem: no page is ever writable and executable.
+ * How code is changed under running threads (poke.c, stop.h): whoever runs is
+ * parked by a real-time signal; the first byte of each site becomes a
+ * breakpoint; sleepers are looked at, not signalled; whoever is between two of
+ * the instructions that disappear, or returns there from a signal handler, is
+ * moved to their copies; then the bytes are written.  Memory is written through
+ * /proc/self/mem: no page is ever writable and executable.
  *
  * Threads.  One commit, remove or poke at a time (a lock of its own); may be
  * called while any number of threads run.  Not from signal handlers.
  * Signals.  SIGTRAP and one real-time signal are taken when they are first
- * needed; whoever held SIGTRAP before gets the traps that are not ours.
+ * needed; whoever held SIGTRAP before gets the traps that are not ours.  Threads
+ * that block them for longer than a second make changes fail (-LP_EBUSY).
+ * fork() waits for a change to end.  A child of vfork() is not seen: what it
+ * calls before exec must not be changed meanwhile.
  */
 #ifndef LP_SELF_H
 #define LP_SELF_H
@@ -32,7 +34,8 @@
 /* The instruction set that this process runs. */
 const struct lp_isa *lp_self_isa(void);
 
-/* Where an instruction pointer inside of an edit is to go on. */
+/* Where an instruction pointer inside of an edit is to go on.  From its first byte too, where nobody may begin with what
+ * comes instead. */
 struct lp_self_move {
 	lp_addr from, to;
 };
@@ -70,9 +73,9 @@ struct lp_self_hook {
 int lp_self_prepare(struct lp_self_hook *h, struct lp_err *err);
 int lp_self_commit(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *err);
 int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *err);
-/* An installed hook's new replacement; one store. */
+/* Another replacement, installed or not; costs what installing does. */
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
-void lp_self_release(struct lp_self_hook *h);
+void lp_self_release(struct lp_self_hook *h); /* does nothing to an installed one */
 /* What installing it changes, in the order of its writing: 1 or 2 places, new_bytes as they are now or will be.  Valid until
  * the hook is retargeted or released. */
 size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[2]);

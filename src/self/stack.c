@@ -6,6 +6,7 @@
 #define STACKS_MAX 4 /* a handler on an alternate stack that interrupted one on another ... */
 
 struct scan {
+	const struct lp_self_maps *maps;
 	struct lp_range span;
 	void (*found)(void *arg, const struct lp_stack_word *w);
 	void *arg;
@@ -45,28 +46,37 @@ static void look(struct scan *s, lp_addr at, const uint64_t *words, size_t nr)
 	}
 }
 
+static size_t min(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Chunks overlap, so that no frame is cut: a word may be found twice, the second time with what belongs to it. */
 static bool scan_one(struct scan *s, lp_addr sp)
 {
-	lp_addr at = lp_align_down(sp, sizeof chunk[0]), end = at + LP_STACK_SEEN;
+	lp_addr at = lp_align_down(sp, sizeof chunk[0]), limit = at + LP_STACK_SEEN;
+	lp_addr mapped = lp_self_maps_end(s->maps, at), end = mapped && mapped < limit ? mapped : limit;
 	struct lp_range *seen = &s->seen[s->nr_seen++];
 
 	*seen = (struct lp_range){at, at};
 	while (at < end) {
-		size_t len = lp_self_read(at, chunk, sizeof chunk);
+		size_t want = min(sizeof chunk, end - at), len = lp_self_read(at, chunk, want);
 
 		look(s, at, chunk, len / sizeof chunk[0]);
 		seen->end = at + len;
-		if (len < sizeof chunk)
+		if (len < want || at + len == mapped)
 			return true;
-		at += sizeof chunk - LP_FRAME_WORDS * sizeof chunk[0];
+		at += want - min(want, LP_FRAME_WORDS * sizeof chunk[0]);
+		if (seen->end == limit)
+			return false;
 	}
 	return false;
 }
 
-bool lp_stack_scan(lp_addr sp, struct lp_range span, void (*found)(void *arg, const struct lp_stack_word *w), void *arg)
+bool lp_stack_scan(lp_addr sp, const struct lp_self_maps *maps, struct lp_range span,
+		   void (*found)(void *arg, const struct lp_stack_word *w), void *arg)
 {
-	struct scan s = {.span = span, .found = found, .arg = arg, .todo = {sp}, .nr_todo = 1};
+	struct scan s = {.maps = maps, .span = span, .found = found, .arg = arg, .todo = {sp}, .nr_todo = 1};
 	bool whole = true;
 
 	for (size_t i = 0; i < s.nr_todo && s.nr_seen < STACKS_MAX; i++) {

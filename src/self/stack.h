@@ -8,7 +8,7 @@
 #ifndef LP_SELF_STACK_H
 #define LP_SELF_STACK_H
 
-#include "base/addr.h"
+#include "self/maps.h"
 
 /* Frames of signal handlers farther from the stack pointer than this are not seen. */
 #define LP_STACK_SEEN (1u << 20)
@@ -19,8 +19,11 @@ struct lp_stack_word {
 	bool is_frame; /* a saved pc of the kernel's */
 };
 
-/* Not two at a time (it has one buffer); safe between stop and resume.  False: the stack did not end in sight. */
-bool lp_stack_scan(lp_addr sp, struct lp_range span, void (*found)(void *arg, const struct lp_stack_word *w),
-		   void *arg);
+/*
+ * `maps` tell where a stack ends; one that is newer than they ends where nothing can be read.  Not two scans at a time
+ * (there is one buffer); safe between stop and resume.  False: the stack did not end in sight.
+ */
+bool lp_stack_scan(lp_addr sp, const struct lp_self_maps *maps, struct lp_range span,
+		   void (*found)(void *arg, const struct lp_stack_word *w), void *arg);
 
 #endif

@@ -24,9 +24,16 @@ enum state {
 	DROPPED,   /* nobody waits for its answer any more */
 };
 
+enum phase {
+	SCOUTING, /* nothing is stopped: what takes long to find out */
+	STOPPING, /* who runs is called */
+	SETTLING, /* the breakpoints stand */
+};
+
 struct slot {
 	_Atomic uint64_t word; /* generation << 8 | state: an answer to an old call changes nothing */
 	int tid;
+	enum phase looked_at; /* last */
 	ucontext_t *context;
 };
 
@@ -43,8 +50,9 @@ static struct {
 	struct slot *_Atomic chunks[CHUNKS_MAX]; /* never given back: answers may come late */
 	size_t nr, capacity;
 	struct lp_threads threads;
+	struct lp_self_maps maps; /* where stacks end */
 	bool park_all;
-	bool settling;
+	enum phase phase;
 	int self;
 	uint64_t signals;  /* that the caller blocked before */
 	uint64_t deadline; /* ns */
@@ -221,7 +229,7 @@ static void on_word(void *arg, const struct lp_stack_word *w)
 
 static void look_at_stack(struct looked *l, lp_addr sp)
 {
-	bool whole = lp_stack_scan(sp, span_of_ways(), on_word, l);
+	bool whole = lp_stack_scan(sp, &world.maps, span_of_ways(), on_word, l);
 
 	for (size_t i = 0; !whole && i < world.nr_ways; i++)
 		world.ways[i].seen = true; /* for all that we know */
@@ -278,6 +286,16 @@ static void call(struct slot *s, size_t index)
 		set_state(s, NEW); /* too many signals queued: at the next walk */
 }
 
+/* A sleeper that would die of a breakpoint when it wakes is no sleeper to us. */
+static void scout(struct slot *s)
+{
+	lp_addr pc, sp;
+
+	if (!world.park_all && lp_thread_rests(&world.threads, s->tid, &pc, &sp) &&
+	    !lp_thread_blocks(&world.threads, s->tid, lp_signals_needed()))
+		set_state(s, RESTING);
+}
+
 static void examine(struct slot *s, size_t index)
 {
 	enum state state = state_of(s);
@@ -286,16 +304,48 @@ static void examine(struct slot *s, size_t index)
 
 	if (rests && !pc && !sp)
 		set_state(s, GONE);
+	else if (lp_thread_is_the_emulators(&world.threads, s->tid))
+		set_state(s, OUTSIDE);
 	else if (!rests || world.park_all)
 		call(s, index);
 	else if (state == NEW && lp_thread_blocks(&world.threads, s->tid, lp_signals_needed()))
 		call(s, index);
-	else if (!world.settling)
+	else if (world.phase == STOPPING)
 		set_state(s, RESTING);
 	else if (is_outside(s, pc, sp))
 		set_state(s, OUTSIDE);
 	else
 		call(s, index);
+}
+
+static struct slot *add_slot(int tid, size_t *hint)
+{
+	struct slot *s;
+
+	if (world.nr == world.capacity)
+		return NULL;
+	s = slot_at(world.nr++);
+	s->tid = tid;
+	set_state(s, NEW);
+	*hint = world.nr;
+	return s;
+}
+
+/* Looks at one thread if there is need; true when it was known, or has ended. */
+static bool visit(struct slot *s, size_t index)
+{
+	bool had_ended = state_of(s) == GONE;
+
+	if (had_ended) /* its number has a new owner, or it takes its time to vanish */
+		set_state(s, NEW);
+	if (state_of(s) != NEW && (state_of(s) != RESTING || s->looked_at == world.phase))
+		return true;
+	s->looked_at = world.phase;
+	if (world.phase == SCOUTING)
+		scout(s);
+	else
+		examine(s, index);
+	return had_ended && state_of(s) == GONE;
 }
 
 /* True when nobody turned up who was not known. */
@@ -308,24 +358,12 @@ static bool walk(void)
 	lp_threads_first(&world.threads);
 	while ((tid = lp_threads_next(&world.threads))) {
 		struct slot *s = tid == world.self ? NULL : slot_of(tid, &hint);
-		enum state state = s ? state_of(s) : NEW;
 
 		if (tid == world.self)
 			continue;
-		if (!s) {
-			if (world.nr == world.capacity)
-				return false; /* the deadline ends it, and the next try has more room */
-			hint = world.nr + 1;
-			s = slot_at(world.nr++);
-			s->tid = tid;
-			set_state(s, NEW);
-		}
-		if (state == GONE) /* its number has a new owner, or it takes its time to vanish */
-			set_state(s, NEW);
-		if (state == NEW || state == GONE || (state == RESTING && world.settling)) {
-			examine(s, hint - 1);
-			quiet = quiet && state_of(s) == GONE && state == GONE;
-		}
+		if (!s && !(s = add_slot(tid, &hint)))
+			return false; /* the deadline ends it, and the next try has more room */
+		quiet = visit(s, hint - 1) && quiet;
 	}
 	return quiet;
 }
@@ -400,19 +438,26 @@ int lp_stop_prepare(struct lp_err *err)
 	rc = rc ? rc : lp_threads_open(&world.threads, err);
 	if (rc)
 		return rc;
+	rc = lp_self_maps_read(&world.maps, err);
+	if (rc) {
+		lp_threads_close(&world.threads);
+		return rc;
+	}
 	lp_threads_first(&world.threads);
 	grow_slots((size_t)world.threads.before * 2 + SLOTS_FIRST);
 	world.self = lp_thread_self();
 	world.park_all = !lp_writer_syncs() || lp_threads_traced(&world.threads);
+	world.nr = 0;
+	world.phase = SCOUTING;
+	walk();
 	return 0;
 }
 
 int lp_stop_begin(void)
 {
-	world.nr = 0;
 	world.culprit = 0;
 	world.culprit_at = 0;
-	world.settling = false;
+	world.phase = STOPPING;
 	world.nr_ways = 0;
 	world.deadline = now() + (uint64_t)lp_self_patience_ms * 1000000u;
 	lp_signals_block(&world.signals);
@@ -426,7 +471,7 @@ int lp_stop_settle(struct lp_way *ways, size_t nr)
 
 	world.ways = ways;
 	world.nr_ways = nr;
-	world.settling = true;
+	world.phase = SETTLING;
 	rc = gather_all();
 	for (size_t i = 0; !rc && i < world.nr; i++) {
 		if (state_of(slot_at(i)) == PARKED && !clear_parked(slot_at(i)))
@@ -446,6 +491,7 @@ void lp_stop_end(void)
 	futex_wake(&world.generation);
 	lp_signals_unblock(world.signals);
 	lp_threads_close(&world.threads);
+	lp_self_maps_free(&world.maps);
 }
 
 int lp_stop_explain(int rc, struct lp_err *err)

@@ -22,6 +22,9 @@
  *   3. Between begin and end the caller takes no lock, allocates nothing, and
  *      calls nobody else's code: a parked thread may hold any lock.
  *
+ *   4. Running threads are parked before the breakpoints are put: one that runs
+ *      with SIGTRAP blocked for a moment cannot meet them.
+ *
  * Where /proc cannot tell who sleeps, a debugger is attached (it would take our
  * breakpoints for its own), or the kernel cannot synchronise cores, everybody
  * is parked.

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,7 +12,8 @@
 #define NAME_MAX_LEN 40
 #define SAME_STACK 65536 /* our own stack pointer may have moved that far between two looks at it */
 
-static bool rest_is_told; /* /proc/.../syscall speaks of this program, not of an emulator around it */
+static bool rest_is_told; /* /proc/.../syscall says where threads of this program are */
+static bool is_emulated;  /* it says where those of an emulator around this program are */
 
 int lp_thread_self(void)
 {
@@ -104,6 +106,11 @@ static bool number_after(const char *text, const char *key, uint64_t *value)
 		return true;
 	}
 	return false;
+}
+
+static uint64_t signal_bit(int sig)
+{
+	return UINT64_C(1) << (sig - 1);
 }
 
 /* ---- the list ---- */
@@ -210,6 +217,11 @@ bool lp_thread_rests(const struct lp_threads *t, int tid, lp_addr *pc, lp_addr *
 	return len && parse_rest(text, len, pc, sp);
 }
 
+bool lp_threads_tell_rest(void)
+{
+	return rest_is_told;
+}
+
 bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals)
 {
 	char text[4096];
@@ -228,6 +240,12 @@ bool lp_threads_traced(const struct lp_threads *t)
 	return number_after(text, "TracerPid:", &tracer) && tracer;
 }
 
+bool lp_thread_is_the_emulators(const struct lp_threads *t, int tid)
+{
+	return is_emulated && lp_thread_blocks(t, tid, signal_bit(SIGTRAP)) &&
+	       !lp_thread_blocks(t, tid, signal_bit(SIGILL) | signal_bit(SIGFPE));
+}
+
 /* What /proc tells of ourselves in the middle of this call must be what we know of it. */
 int lp_threads_setup(void)
 {
@@ -238,8 +256,9 @@ int lp_threads_setup(void)
 	if (rc)
 		return rc;
 	rest_is_told = true;
-	rest_is_told = lp_thread_rests(&t, lp_thread_self(), &pc, &sp) && sp < here + sizeof t + SAME_STACK &&
-		       sp + SAME_STACK > here;
+	rest_is_told = lp_thread_rests(&t, lp_thread_self(), &pc, &sp);
+	is_emulated = rest_is_told && (sp > here + sizeof t + SAME_STACK || sp + SAME_STACK < here);
+	rest_is_told = rest_is_told && !is_emulated;
 	lp_threads_close(&t);
 	return 0;
 }

@@ -39,8 +39,17 @@ bool lp_threads_seen_all(const struct lp_threads *t);
  */
 bool lp_thread_rests(const struct lp_threads *t, int tid, lp_addr *pc, lp_addr *sp);
 
+/* Whether lp_thread_rests() ever says true here. */
+bool lp_threads_tell_rest(void);
+
 /* The thread blocks one of these signals (bit n - 1 for signal n), or nobody can tell. */
 bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals);
+
+/*
+ * An emulator of user-mode programs has threads of its own (qemu one, for its garbage).  They execute no code of this
+ * program, and block what is sent to threads but not what code raises; those that do stay open to what is sent.
+ */
+bool lp_thread_is_the_emulators(const struct lp_threads *t, int tid);
 
 /* A debugger or another tracer sees our signals before we do. */
 bool lp_threads_traced(const struct lp_threads *t);

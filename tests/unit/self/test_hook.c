@@ -1,0 +1,277 @@
+#include "own.h"
+
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int (*volatile original)(int);
+
+static int thousand_more(int x)
+{
+	return original(x) + 1000;
+}
+
+static int two_thousand_more(int x)
+{
+	return original(x) + 2000;
+}
+
+static struct lp_self_hook prepared(int (*fn)(int))
+{
+	struct lp_self_hook h = {.fn = FN(fn), .replacement = FN(thousand_more)};
+	struct lp_err err = {0};
+
+	if (lp_self_prepare(&h, &err))
+		fail_msg("%s", err.text);
+	original = (int (*)(int))(uintptr_t)h.original;
+	return h;
+}
+
+#define COMMIT(h) lp_self_commit((struct lp_self_hook *[]){h}, 1, NULL)
+#define REMOVE(h) lp_self_remove((struct lp_self_hook *[]){h}, 1, NULL)
+
+static void every_victim_can_be_hooked_called_through_and_let_go(void **state)
+{
+#define FUNCTION(name) {#name, victim_##name},
+	static const struct {
+		const char *name;
+		int (*fn)(int);
+	} all[] = {SELF_VICTIMS(FUNCTION)};
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(all); i++) {
+		struct lp_self_hook h = prepared(all[i].fn);
+		uint8_t before[64];
+
+		memcpy(before, (void *)(uintptr_t)h.fn, sizeof before);
+		assert_int_equal(original(7), 14);
+		assert_int_equal(all[i].fn(7), 14);
+		assert_int_equal(COMMIT(&h), 0);
+		assert_int_equal(all[i].fn(7), 1014);
+		assert_int_equal(all[i].fn(0), 1000);
+		assert_int_equal(lp_self_retarget(&h, FN(two_thousand_more), NULL), 0);
+		assert_int_equal(all[i].fn(7), 2014);
+		assert_int_equal(REMOVE(&h), 0);
+		assert_int_equal(all[i].fn(7), 14);
+		assert_memory_equal(before, (void *)(uintptr_t)h.fn, sizeof before);
+		lp_self_release(&h);
+	}
+}
+
+static void a_function_is_hooked_once(void **state)
+{
+	struct lp_self_hook h = prepared(victim_push),
+			    again = {.fn = FN(victim_push), .replacement = FN(thousand_more)};
+
+	assert_int_equal(lp_self_prepare(&again, NULL), -LP_EHOOKED);
+	assert_int_equal(COMMIT(&h), 0);
+	assert_int_equal(COMMIT(&h), -LP_EHOOKED);
+	assert_int_equal(REMOVE(&h), 0);
+	assert_int_equal(REMOVE(&h), -LP_ENOPATCH);
+	lp_self_release(&h);
+	assert_int_equal(lp_self_prepare(&again, NULL), 0);
+	lp_self_release(&again);
+}
+
+static void hooks_are_installed_together_or_not_at_all(void **state)
+{
+	struct lp_self_hook push = prepared(victim_push), line = prepared(victim_line);
+	struct lp_self_hook *both[] = {&push, &line};
+
+	assert_int_equal(COMMIT(&line), 0);
+	assert_int_equal(lp_self_commit(both, 2, NULL), -LP_EHOOKED);
+	assert_int_equal(victim_push(1), 2);
+	assert_int_equal(REMOVE(&line), 0);
+	assert_int_equal(lp_self_commit(both, 2, NULL), 0);
+	assert_int_equal(lp_self_remove(both, 2, NULL), 0);
+	assert_int_equal(victim_push(1), 2);
+	lp_self_release(&push);
+	lp_self_release(&line);
+}
+
+/* A jump to `dest` from where no direct jump reaches. */
+static lp_addr far_jump(lp_addr dest, uint8_t **page)
+{
+	const struct lp_isa *isa = lp_self_isa();
+	lp_addr wish = lp_align_down(dest > isa->reach * 4 ? dest - isa->reach * 3 : dest + isa->reach * 3, LP_PAGE);
+
+	*page = mmap((void *)(uintptr_t)wish, LP_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(*page, MAP_FAILED);
+	isa->island(*page, addr_of(*page), dest);
+	mprotect(*page, LP_PAGE, PROT_READ | PROT_EXEC);
+	__builtin___clear_cache((char *)*page, (char *)*page + LP_PAGE);
+	return addr_of(*page);
+}
+
+static void a_replacement_out_of_reach_is_reached_through_an_island(void **state)
+{
+	uint8_t *page;
+	struct lp_self_hook h = {.fn = FN(victim_push), .replacement = far_jump(FN(thousand_more), &page)};
+	uint64_t distance = h.fn > h.replacement ? h.fn - h.replacement : h.replacement - h.fn;
+
+	assert_true(distance > lp_self_isa()->reach);
+	assert_int_equal(lp_self_prepare(&h, NULL), 0);
+	original = (int (*)(int))(uintptr_t)h.original;
+	assert_int_equal(COMMIT(&h), 0);
+	assert_int_equal(victim_push(4), 1008);
+	assert_int_equal(lp_self_retarget(&h, FN(two_thousand_more), NULL), 0);
+	assert_int_equal(victim_push(4), 2008);
+	assert_int_equal(lp_self_retarget(&h, addr_of(page), NULL), 0);
+	assert_int_equal(victim_push(4), 1008);
+	assert_int_equal(REMOVE(&h), 0);
+	lp_self_release(&h);
+	munmap(page, LP_PAGE);
+}
+
+static void what_is_no_function_is_refused(void **state)
+{
+	static int data;
+	struct lp_self_hook h = {.fn = addr_of(&data), .replacement = FN(thousand_more)};
+
+	assert_int_equal(lp_self_prepare(&h, NULL), -LP_ENOTCODE);
+	assert_null(h.site);
+	h.fn = 0x1000;
+	assert_int_equal(lp_self_prepare(&h, NULL), -LP_EUNMAPPED);
+	lp_self_release(&h);
+}
+
+static void a_function_that_branches_into_its_beginning_is_refused(void **state)
+{
+	struct lp_self_hook h = {.fn = FN(victim_back), .replacement = FN(thousand_more)};
+
+	if (lp_self_isa()->insn_align != 1)
+		skip(); /* one instruction goes away: nothing leads into the middle of it */
+	assert_int_equal(lp_self_prepare(&h, NULL), -LP_EBRANCHED);
+}
+
+/* ---- memory ---- */
+
+/* Bytes of mappings with these rights that belong to no file. */
+static size_t anonymous(const char *rights)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	size_t sum = 0;
+
+	while (f && fgets(line, sizeof line, f)) {
+		unsigned long start, end, inode;
+		char r[8];
+
+		if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &start, &end, r, &inode) == 4 && !strncmp(r, rights, 3) &&
+		    !inode)
+			sum += end - start;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static bool any_writable_code(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool any = false;
+
+	while (f && fgets(line, sizeof line, f))
+		any = any || strstr(line, " rwxp ") || strstr(line, " -wxp ");
+	if (f)
+		fclose(f);
+	return any;
+}
+
+static void memory_is_never_writable_and_executable_and_is_used_again(void **state)
+{
+	size_t before = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		struct lp_self_hook h = prepared(i % 2 ? victim_push : victim_line);
+
+		assert_int_equal(COMMIT(&h), 0);
+		assert_int_equal(REMOVE(&h), 0);
+		lp_self_release(&h);
+		if (i == 10)
+			before = anonymous("r-x");
+	}
+	assert_int_equal(anonymous("r-x"), before);
+	assert_false(any_writable_code());
+}
+
+/* ---- forks ---- */
+
+static void a_child_hooks_itself_and_its_parent_does_not_notice(void **state)
+{
+	struct lp_self_hook h = prepared(victim_push);
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(COMMIT(&h) || victim_push(3) != 1006 || REMOVE(&h) || victim_push(3) != 6);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(victim_push(3), 6);
+	assert_int_equal(COMMIT(&h), 0);
+	child = fork();
+	if (!child)
+		_exit(victim_push(3) != 1006 || REMOVE(&h) || victim_push(3) != 6);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(victim_push(3), 1006);
+	assert_int_equal(REMOVE(&h), 0);
+	lp_self_release(&h);
+}
+
+/* ---- functions of libraries ---- */
+
+static long a_fixed_answer(const char *s)
+{
+	return 4711;
+}
+
+static void a_function_of_the_c_library_can_be_hooked(void **state)
+{
+	long (*volatile parse)(const char *) = atol;
+	struct lp_self_hook h = {.fn = FN(atol), .replacement = FN(a_fixed_answer)};
+
+	assert_int_equal(lp_self_prepare(&h, NULL), 0);
+	assert_int_equal(COMMIT(&h), 0);
+	assert_int_equal(parse("12"), 4711);
+	assert_int_equal(((long (*)(const char *))(uintptr_t)h.original)("12"), 12);
+	assert_int_equal(REMOVE(&h), 0);
+	assert_int_equal(parse("12"), 12);
+	lp_self_release(&h);
+}
+
+/* In a callback the loader's lock is held, as it is in a constructor. */
+static int hook_in_callback(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct lp_self_hook h = prepared(victim_push);
+
+	lp_self_release(&h);
+	return 1;
+}
+
+static void hooks_can_be_prepared_while_the_loader_is_held(void **state)
+{
+	assert_int_equal(dl_iterate_phdr(hook_in_callback, NULL), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_victim_can_be_hooked_called_through_and_let_go),
+		cmocka_unit_test(a_function_is_hooked_once),
+		cmocka_unit_test(hooks_are_installed_together_or_not_at_all),
+		cmocka_unit_test(a_replacement_out_of_reach_is_reached_through_an_island),
+		cmocka_unit_test(what_is_no_function_is_refused),
+		cmocka_unit_test(a_function_that_branches_into_its_beginning_is_refused),
+		cmocka_unit_test(memory_is_never_writable_and_executable_and_is_used_again),
+		cmocka_unit_test(a_child_hooks_itself_and_its_parent_does_not_notice),
+		cmocka_unit_test(a_function_of_the_c_library_can_be_hooked),
+		cmocka_unit_test(hooks_can_be_prepared_while_the_loader_is_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
