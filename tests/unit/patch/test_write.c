@@ -244,8 +244,7 @@ static void a_difference_in_any_part_is_a_difference(void **state)
 		"[{\"type\":\"INLINE\",\"addr\":\"10\",\"instr\":\"1\",\"expect\":\"01\",\"desc\":\"d\"}]",
 		"[{\"type\":\"INLINE\",\"addr\":\"10\",\"instr\":\"1\",\"desc\":\"d\"}]",
 		"[{\"type\":\"INLINE\",\"addr\":\"10\",\"instr\":\"1\",\"expect\":\"00\",\"desc\":\"e\"}]",
-		"[{\"type\":\"INLINE\",\"addr\":\"10\",\"file\":\"f\",\"instr\":\"1\",\"expect\":\"00\",\"desc\":\"d\"}"
-		"]",
+		"[{\"type\":\"INLINE\",\"addr\":\"10\",\"file\":\"f\",\"instr\":\"1\",\"desc\":\"d\"}]",
 		"[{\"type\":\"NEW_FUNC\",\"name\":\"a\",\"instr\":\"1\"}]",
 		"[{\"type\":\"NEW_FUNC\",\"name\":\"b\",\"instr\":\"1\"}]",
 		"[{\"type\":\"NEW_FUNC\",\"instr\":\"1\"}]",

@@ -1,0 +1,129 @@
+/*
+ * Loading patch files again: all of them are read and checked first, then the
+ * difference to what is there is applied in one transaction.  Whatever goes
+ * wrong, nothing has changed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/files.h"
+#include "api/txn.h"
+
+#define TRIES 8 /* of which all but the last may be lost to other threads */
+
+static int read_all(struct lp_file_list *l, struct lp_err *err)
+{
+	for (size_t i = 0; i < l->files.nr; i++) {
+		int rc = lp_patch_file_read_again(&l->files.items[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int replace_in(struct lp_txn *t, const struct lp_file_list *l, struct lp_err *err)
+{
+	LP_VEC(struct lp_sourced) sets = {0};
+	for (size_t i = 0; i < l->files.nr; i++) {
+		const struct lp_patch_file *f = &l->files.items[i];
+		lp_vec_push(&sets, ((struct lp_sourced){f->set, lp_system_file(t->system, f->name)}));
+	}
+	int rc = lp_sets_replace(t, sets.items, sets.nr, err);
+	lp_vec_free(&sets);
+	if (rc < 0)
+		return rc;
+	lp_file_list_plan(t, l);
+	return rc;
+}
+
+/* A transaction of its own: what another one has planned is not there yet, and could not be told from what is gone. */
+static int replace_all(LivePatchSystem *system, const struct lp_file_list *l, struct lp_err *err)
+{
+	struct lp_txn_use use;
+	if (lp_txn_current(system))
+		return lp_fail(err, LP_ETRANSACTION,
+			       "reloading is a transaction of its own, and this thread has one open");
+	return lp_txn_done(&use, replace_in(lp_txn_use(&use, system), l, err), err);
+}
+
+/* With the files of the system, or with `only` this one in place of them.  *version is that of the list it began with. */
+static int reload_once(LivePatchSystem *system, const struct lp_patch_file *only, uint64_t *version, struct lp_err *err)
+{
+	struct lp_file_list l = lp_file_list_now(system);
+	*version = l.version;
+	if (only) {
+		lp_file_list_free(&l);
+		l.version = *version;
+		lp_file_list_add(&l, only);
+	}
+	int rc = read_all(&l, err);
+	if (rc == 0)
+		rc = replace_all(system, &l, err);
+	lp_file_list_free(&l);
+	return rc;
+}
+
+/* Did somebody else change what was planned upon?  A patch that went before it could be taken, a file that was loaded. */
+static bool raced(LivePatchSystem *system, int rc, uint64_t version)
+{
+	return rc == -LP_ENOPATCH || (rc < 0 && lp_file_list_version(system) != version);
+}
+
+static int reload_locked(LivePatchSystem *system, const struct lp_patch_file *only, struct lp_err *err)
+{
+	int rc, tries = TRIES;
+	uint64_t version;
+	do
+		rc = reload_once(system, only, &version, err);
+	while (raced(system, rc, version) && --tries);
+	return rc;
+}
+
+static void note_outcome(LivePatchSystem *system, int rc, const struct lp_err *err)
+{
+	pthread_mutex_lock(&system->lock);
+	system->reloads += rc >= 0;
+	system->reload_errors += rc < 0;
+	snprintf(system->last_reload_error, sizeof system->last_reload_error, "%.*s",
+		 (int)sizeof system->last_reload_error - 1, rc < 0 ? err->text : "");
+	pthread_mutex_unlock(&system->lock);
+}
+
+static int reload(LivePatchSystem *system, const struct lp_patch_file *only, struct lp_err *err)
+{
+	int rc = lp_system_check(system, err);
+	if (rc < 0)
+		return rc;
+	rc = lp_system_check_enabled(system, err);
+	if (rc == 0) {
+		pthread_mutex_t *lock = lp_files_lock(system);
+		pthread_mutex_lock(lock);
+		rc = reload_locked(system, only, err);
+		pthread_mutex_unlock(lock);
+	}
+	note_outcome(system, rc, err);
+	return rc;
+}
+
+int lp_files_reload(LivePatchSystem *system, struct lp_err *err)
+{
+	return reload(system, NULL, err);
+}
+
+int livepatch_reload(LivePatchSystem *system)
+{
+	struct lp_err *err = lp_enter();
+	return lp_leave(system, reload(system, NULL, err));
+}
+
+int livepatch_reload_patches(LivePatchSystem *system, const char *filename, int is_json)
+{
+	struct lp_err *err = lp_enter();
+	if (!filename)
+		return lp_leave(system, lp_fail(err, EINVAL, "there is no file name"));
+	struct lp_patch_file only = {.name = (char *)filename, .path = lp_path_absolute(filename), .json = is_json};
+	int rc = reload(system, &only, err);
+	lp_free(only.path);
+	return lp_leave(system, rc);
+}
