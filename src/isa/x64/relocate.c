@@ -27,6 +27,8 @@
 #include "isa/x64/encode.h"
 #include "isa/x64/x64.h"
 
+enum { JMP_NEAR = X64_JMP32_LEN, JMP_FAR = 6 /* jmp *literal(%rip) */ };
+
 /* One instruction that moves. */
 struct moving {
 	struct lp_mover *m;
@@ -78,15 +80,20 @@ static void put_rel32(struct lp_mover *m, lp_addr dest)
 	lp_move_put(m, field, sizeof field);
 }
 
+/* Near from here, and from behind the few bytes that come first. */
+static bool is_jump_near(const struct lp_mover *m, lp_addr dest)
+{
+	return is_branch_near(m, 0, dest) && is_branch_near(m, 16, dest);
+}
+
 static size_t jump_len(const struct lp_mover *m, lp_addr dest)
 {
-	/* Near from here, but not from behind the few bytes that come before the jump: the margin says far. */
-	return is_branch_near(m, 16, dest) && is_branch_near(m, 0, dest) ? 5 : 6;
+	return is_jump_near(m, dest) ? JMP_NEAR : JMP_FAR;
 }
 
 static void put_jump(struct lp_mover *m, size_t len, lp_addr dest)
 {
-	if (len == 5) {
+	if (len == JMP_NEAR) {
 		PUT(m, 0xe9); /* jmp dest */
 		put_rel32(m, dest);
 	} else {
@@ -109,8 +116,8 @@ static int move_jcc(const struct moving *i, lp_addr dest)
 		PUT(i->m, 0x0f, 0x80 | condition); /* jcc dest */
 		put_rel32(i->m, dest);
 	} else {
-		PUT(i->m, 0x70 | (condition ^ 1), 6); /* jncc 1f; 1: stands behind the jump */
-		put_jump(i->m, 6, dest);
+		PUT(i->m, 0x70 | (condition ^ 1), JMP_FAR); /* jncc 1f */
+		put_jump(i->m, JMP_FAR, dest);		    /* jmp dest; 1: */
 	}
 	return 0;
 }
@@ -159,12 +166,11 @@ static int move_call(const struct moving *i, lp_addr dest)
 	/* A call of what comes next only asks for rip, and is no call to a shadow stack (SDM vol. 1, 17.2). */
 	const bool asks_rip = dest == i->at + i->in.length;
 	/* A function that calls itself means what stands at its entry now, not the copy. */
-	const bool is_far =
-		dest == i->m->req->from || !is_branch_near(i->m, 16, dest) || !is_branch_near(i->m, 0, dest);
+	const bool is_far = dest == i->m->req->from || !is_jump_near(i->m, dest);
 
 	if (!has_shadow_stack(i) || asks_rip) {
 		push_return(i);
-		put_jump(i->m, is_far ? 6 : 5, dest);
+		put_jump(i->m, is_far ? JMP_FAR : JMP_NEAR, dest);
 	} else if (!is_far) {
 		PUT(i->m, 0xe8); /* call dest */
 		put_rel32(i->m, dest);
@@ -272,10 +278,7 @@ static void clear_base_bits(const struct moving *i, uint8_t *insn)
 		insn[i->in.raw.xop.offset + 1] |= 0x20;
 		break;
 	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
-	case ZYDIS_INSTRUCTION_ENCODING_MVEX:
-		insn[(i->in.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ? i->in.raw.evex.offset
-									: i->in.raw.mvex.offset) +
-		     1] |= 0x20;
+		insn[i->in.raw.evex.offset + 1] |= 0x20;
 		break;
 	default:
 		if (i->in.attributes & ZYDIS_ATTRIB_HAS_REX)

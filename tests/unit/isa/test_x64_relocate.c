@@ -451,6 +451,48 @@ static void moved_code_returns_what_the_function_returned(void **state)
 	munmap(a.old, 2 * LP_PAGE);
 }
 
+/* Calls code, which stands at `old`, in place, and its moved copy at `copy`. */
+static void assert_same_answer(uint8_t *old, size_t len, uint8_t *copy, long arg)
+{
+	uint64_t data = lp_get64(old + len - 8);
+	long expected = ((long (*)(long))(uintptr_t)old)(arg);
+	struct lp_moved m = moved((struct lp_move_request){.from = (uintptr_t)old,
+							   .code = old,
+							   .code_len = len,
+							   .need = 5,
+							   .to = (uintptr_t)copy,
+							   .room = LP_PAGE});
+
+	lp_put64(old + len - 8, data);
+	memcpy(copy, m.bytes, m.len);
+	assert_int_equal(((long (*)(long))(uintptr_t)copy)(arg), expected);
+	lp_put64(old + len - 8, data);
+}
+
+static void flags_of_an_instruction_whose_memory_is_far_arrive(void **state)
+{
+	static const uint8_t code[] = {
+		0x0f, 0xa4, 0x3d, 8,	0,    0, 0, 5, /* shld $5,%edi,data(%rip)	*/
+		0x9c,				       /* pushf			*/
+		0x58,				       /* pop %rax		*/
+		0x25, 0xc5, 0x00, 0x00, 0x00,	       /* and $0xc5,%eax		: sign, zero, parity, carry */
+		0xc3,				       /* ret			*/
+		0,    0,    0,	  0,	0,    0, 0, 0, /* data			*/
+	};
+	struct arena a = map_arena();
+	uint8_t *far = mmap(a.old - (UINT64_C(64) << 30), LP_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	assert_ptr_not_equal(far, MAP_FAILED);
+	memcpy(a.old, code, sizeof code);
+	for (long i = 0; i < 10000; i++) {
+		lp_put64(a.old + sizeof code - 8, (uint64_t)i * UINT64_C(0x9e3779b97f4a7c15) >> 17);
+		assert_same_answer(a.old, sizeof code, far, i << 24);
+	}
+	munmap(far, LP_PAGE);
+	munmap(a.old, 2 * LP_PAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +519,7 @@ int main(void)
 		cmocka_unit_test(code_that_asks_where_it_is_gets_the_old_answer),
 		cmocka_unit_test(with_shadow_stacks_a_call_stays_one_and_comes_back_to_the_copy),
 		cmocka_unit_test(moved_code_returns_what_the_function_returned),
+		cmocka_unit_test(flags_of_an_instruction_whose_memory_is_far_arrive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
