@@ -211,15 +211,11 @@ static void labels_and_names_are_addresses(void **state)
 static void every_branch_reaches_exactly_as_far_as_its_field(void **state)
 {
 	static const struct {
-		const char *format;
+		const char *before;
 		int64_t reach;
 	} branches[] = {
-		{"b 0x%" PRIx64, INT64_C(1) << 27},
-		{"bl 0x%" PRIx64, INT64_C(1) << 27},
-		{"b.eq 0x%" PRIx64, INT64_C(1) << 20},
-		{"cbz x0, 0x%" PRIx64, INT64_C(1) << 20},
-		{"tbz x0, #40, 0x%" PRIx64, INT64_C(1) << 15},
-		{"ldr x0, 0x%" PRIx64, INT64_C(1) << 20},
+		{"b ", INT64_C(1) << 27},	{"bl ", INT64_C(1) << 27},	     {"b.eq ", INT64_C(1) << 20},
+		{"cbz x0, ", INT64_C(1) << 20}, {"tbz x0, #40, ", INT64_C(1) << 15}, {"ldr x0, ", INT64_C(1) << 20},
 	};
 	const lp_addr at = UINT64_C(1) << 40;
 
@@ -231,11 +227,11 @@ static void every_branch_reaches_exactly_as_far_as_its_field(void **state)
 		size_t len;
 
 		for (int j = 0; j < 2; j++) {
-			snprintf(text, sizeof text, branches[i].format, at + (uint64_t)inside[j]);
+			snprintf(text, sizeof text, "%s0x%" PRIx64, branches[i].before, at + (uint64_t)inside[j]);
 			assert_round_trip(assemble_at(text, at), at);
 		}
 		for (int j = 0; j < 3; j++) {
-			snprintf(text, sizeof text, branches[i].format, at + (uint64_t)outside[j]);
+			snprintf(text, sizeof text, "%s0x%" PRIx64, branches[i].before, at + (uint64_t)outside[j]);
 			assert_int_equal(isa->assemble(text, at, NULL, out, sizeof out, &len, NULL), -LP_ERANGE);
 		}
 	}
