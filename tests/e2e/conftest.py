@@ -4,6 +4,7 @@
 
 LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
 """
+import os
 import signal
 import socket
 import sys
@@ -24,6 +25,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.option.build:
+        os.environ["LIVEPATCH_TEST_BUILD"] = config.option.build
     config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
 
 

@@ -12,7 +12,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -40,12 +39,16 @@ def scratch_directory():
 
 # ---- the tool
 
+def build_directory():
+    """What --build= names; pytest is asked (conftest.py), for its workers are not given the command line."""
+    return Path(os.environ.get("LIVEPATCH_TEST_BUILD", TOP / "build" / "dbg")).resolve()
+
+
 @functools.cache
 def tool_path():
     if "LIVEPATCH" in os.environ:
         return Path(os.environ["LIVEPATCH"]).resolve()
-    build = next((a.split("=", 1)[1] for a in sys.argv if a.startswith("--build=")), TOP / "build" / "dbg")
-    return (Path(build) / "src" / "tool" / "livepatch").resolve()
+    return build_directory() / "src" / "tool" / "livepatch"
 
 
 @dataclass
