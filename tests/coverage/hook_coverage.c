@@ -112,8 +112,20 @@ static void start_machine(struct library *l)
 	l->machine = machine_open(l->isa);
 	machine_map(l->machine, BIAS + l->start, l->end - l->start);
 	machine_write(l->machine, BIAS + l->start, l->image, l->end - l->start);
-	for (int d = 0; d < NR_DISTANCES; d++)
+	for (int d = 0; d < NR_DISTANCES; d++) {
 		machine_map(l->machine, region_of(l, d), l->functions.nr * SLOT);
+		machine_map_code(l->machine, region_of(l, d), l->functions.nr * SLOT);
+	}
+}
+
+static void allow_code(struct library *l)
+{
+	for (size_t i = 0; i < lp_elf_phdr_count(l->elf); i++) {
+		const Elf64_Phdr *p = lp_elf_phdr(l->elf, i);
+
+		if (p->p_type == PT_LOAD && (p->p_flags & PF_X))
+			machine_map_code(l->machine, BIAS + p->p_vaddr, p->p_memsz);
+	}
 }
 
 static void library_open(struct library *l, const char *path)
@@ -130,6 +142,7 @@ static void library_open(struct library *l, const char *path)
 		die(path, "has no functions that can be found");
 	load(l);
 	start_machine(l);
+	allow_code(l);
 }
 
 /* What libraries seldom begin with. */
@@ -148,6 +161,7 @@ static void library_make(struct library *l, const struct lp_isa *isa)
 		l->functions.items[i].at += l->start;
 	lp_free(code);
 	start_machine(l);
+	machine_map_code(l->machine, BIAS + l->start, l->end - l->start);
 }
 
 static void library_close(struct library *l)

@@ -284,7 +284,14 @@ void machine_close(struct machine *m)
 
 void machine_map(struct machine *m, lp_addr at, size_t size)
 {
-	check(uc_mem_map(m->uc, at, lp_align_up(size, LP_PAGE), UC_PROT_ALL), "uc_mem_map");
+	check(uc_mem_map(m->uc, at, lp_align_up(size, LP_PAGE), UC_PROT_READ | UC_PROT_WRITE), "uc_mem_map");
+}
+
+void machine_map_code(struct machine *m, lp_addr at, size_t size)
+{
+	lp_addr start = lp_align_down(at, LP_PAGE), end = lp_align_up(at + size, LP_PAGE);
+
+	check(uc_mem_protect(m->uc, start, end - start, UC_PROT_ALL), "uc_mem_protect");
 }
 
 void machine_write(struct machine *m, lp_addr at, const void *bytes, size_t len)
@@ -366,7 +373,7 @@ static bool find_end(struct machine *m, struct run *r, uc_err rc)
 	uc_reg_read(m->uc, m->kind->pc, &r->pc);
 	if (!rc && r->stop_at && r->pc == r->stop_at)
 		r->end = RUN_STOPPED;
-	else if (rc == UC_ERR_FETCH_UNMAPPED || !lp_range_has(r->stay, r->pc))
+	else if (!lp_range_has(r->stay, r->pc))
 		r->end = RUN_LEFT;
 	else
 		return rc != UC_ERR_OK;

@@ -2,7 +2,7 @@
  * A few instructions at a time, executed by an emulator (libunicorn).
  *
  *     struct machine *m = machine_open(isa);
- *     machine_map(m, at, size);  machine_write(m, at, bytes, len);
+ *     machine_map(m, at, size);  machine_map_code(m, at, size);  machine_write(m, at, bytes, len);
  *     machine_shuffle(m, seed);                       // what every run begins with: registers, flags, stack
  *     struct run a = {.pc = from, .stay = {from, from + n}};
  *     machine_run(m, &a);                             // until the pc leaves a.stay
@@ -56,7 +56,10 @@ struct run {
 
 struct machine *machine_open(const struct lp_isa *isa);
 void machine_close(struct machine *m);
+/* Whole pages of data; what is executed there is a fault.  (What is not code may be more than the emulator can take.) */
 void machine_map(struct machine *m, lp_addr at, size_t size);
+/* The pages of this part are code. */
+void machine_map_code(struct machine *m, lp_addr at, size_t size);
 void machine_write(struct machine *m, lp_addr at, const void *bytes, size_t len);
 
 void machine_shuffle(struct machine *m, uint64_t seed);
