@@ -160,7 +160,8 @@ int livepatch_foreach(LivePatchSystem *system, int (*fn)(const livepatch_info *i
 	return answer;
 }
 
-int lp_system_each(LivePatchSystem *s, int (*fn)(const livepatch_info *info, void *arg), void *arg)
+int lp_system_each_pass(LivePatchSystem *s, unsigned passes,
+			int (*fn)(const livepatch_info *info, unsigned pass, void *arg), void *arg)
 {
 	struct lp_held held = lp_table_lock_all(s->table);
 	livepatch_info info;
@@ -169,11 +170,28 @@ int lp_system_each(LivePatchSystem *s, int (*fn)(const livepatch_info *info, voi
 	struct lp_patch **sorted = lp_table_sorted(s->table, &nr);
 	int answer = 0;
 
-	for (size_t i = 0; !answer && i < nr; i++) {
-		lp_patch_info(s, sorted[i], &info, words);
-		answer = fn(&info, arg);
+	for (size_t i = 0; !answer && i < nr * passes; i++) {
+		lp_patch_info(s, sorted[i % nr], &info, words);
+		answer = fn(&info, (unsigned)(i / nr), arg);
 	}
 	lp_table_unlock(s->table, held);
 	lp_free(sorted);
 	return answer;
+}
+
+struct each {
+	int (*fn)(const livepatch_info *info, void *arg);
+	void *arg;
+};
+
+static int call_each(const livepatch_info *info, unsigned pass, void *arg)
+{
+	struct each *e = arg;
+
+	return e->fn(info, e->arg);
+}
+
+int lp_system_each(LivePatchSystem *s, int (*fn)(const livepatch_info *info, void *arg), void *arg)
+{
+	return lp_system_each_pass(s, 1, call_each, &(struct each){fn, arg});
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "api/host.h"
+#include "api/sets.h"
 #include "api/txn.h"
 #include "base/bits.h"
 
@@ -100,19 +101,63 @@ static int apply_word(LivePatchSystem *s, struct lp_patch *p, const char *descri
 	return rc;
 }
 
+static int apply_plain(LivePatchSystem *s, LivePatchType type, lp_addr at, uint32_t word, const char *description,
+		       struct lp_err *err)
+{
+	struct lp_patch p = {.at = at, .extent = 4, .type = (uint8_t)type, .is_word = true, .word = {.patched = word}};
+	int rc = check_word(s, at, word, err);
+
+	return lp_leave(s, rc ? rc : apply_word(s, &p, description, err));
+}
+
 int livepatch_apply(LivePatchSystem *system, uint64_t target_addr, uint32_t new_instr, const char *description)
 {
 	struct lp_err *err = lp_enter();
-	struct lp_patch p = {.at = target_addr, .extent = 4, .type = PATCH_REPLACE, .is_word = true};
 	int rc = lp_system_check_enabled(system, err);
 
 	if (rc)
 		return lp_leave(system, rc);
-	if (!is_plain(system))
-		return livepatch_apply_code(system, target_addr, &new_instr, sizeof new_instr, NULL, description);
-	p.word.patched = new_instr;
-	rc = check_word(system, target_addr, new_instr, err);
-	return lp_leave(system, rc ? rc : apply_word(system, &p, description, err));
+	if (is_plain(system))
+		return apply_plain(system, PATCH_REPLACE, target_addr, new_instr, description, err);
+	return livepatch_apply_code(system, target_addr, &new_instr, sizeof new_instr, NULL, description);
+}
+
+int livepatch_create_nop(LivePatchSystem *system, uint64_t addr, const char *description)
+{
+	struct lp_err *err = lp_enter();
+	uint8_t nop[4];
+
+	if (lp_system_check_enabled(system, err) || !is_plain(system))
+		return apply(system, &(struct lp_request){.type = PATCH_NOP, .at = addr, .description = description},
+			     NULL);
+	system->space->isa->nops(nop, sizeof nop);
+	return apply_plain(system, PATCH_NOP, addr, lp_get32(nop), description, err);
+}
+
+/* The word of a branch that needs nothing else; false: there is none. */
+static bool branch_word(LivePatchSystem *s, lp_addr from, lp_addr to, uint32_t *word)
+{
+	const struct lp_isa *isa = s->space->isa;
+	struct lp_entry e = {.shape = LP_ENTRY_DIRECT, .jump_at = from, .jump_len = sizeof *word};
+	struct lp_piece piece[2];
+
+	if (from % isa->insn_align || to % isa->insn_align || isa->entry_bytes(&e, to, piece) != 1)
+		return false;
+	*word = lp_get32(piece->bytes);
+	return true;
+}
+
+int livepatch_create_branch(LivePatchSystem *system, uint64_t from_addr, uint64_t to_addr, const char *description)
+{
+	struct lp_err *err = lp_enter();
+	uint32_t word;
+
+	if (!lp_system_check_enabled(system, err) && is_plain(system) && branch_word(system, from_addr, to_addr, &word))
+		return apply_plain(system, PATCH_BRANCH, from_addr, word, description, err);
+	return apply(system,
+		     &(struct lp_request){
+			     .type = PATCH_BRANCH, .at = from_addr, .target = to_addr, .description = description},
+		     NULL);
 }
 
 /* ---- the other kinds ---- */
@@ -152,19 +197,6 @@ int livepatch_new_func(LivePatchSystem *system, const char *name, const void *co
 					  .name = name && *name ? name : NULL,
 					  .description = description},
 		     addr);
-}
-
-int livepatch_create_nop(LivePatchSystem *system, uint64_t addr, const char *description)
-{
-	return apply(system, &(struct lp_request){.type = PATCH_NOP, .at = addr, .description = description}, NULL);
-}
-
-int livepatch_create_branch(LivePatchSystem *system, uint64_t from_addr, uint64_t to_addr, const char *description)
-{
-	return apply(system,
-		     &(struct lp_request){
-			     .type = PATCH_BRANCH, .at = from_addr, .target = to_addr, .description = description},
-		     NULL);
 }
 
 int livepatch_redirect_function(LivePatchSystem *system, uint64_t func_addr, uint64_t new_func_addr,
@@ -296,7 +328,7 @@ static int take_all(struct lp_txn *t, struct lp_err *err)
 		taken += rc;
 	}
 	lp_vec_free(&all.list);
-	return rc < 0 ? rc : taken;
+	return rc < 0 ? rc : taken + lp_scripts_take_all(t);
 }
 
 int livepatch_revert_all(LivePatchSystem *system)

@@ -29,6 +29,12 @@ struct plan {
 	unsigned flags;
 	struct lp_err *err;
 
+	/* The new code: as it was given, or what the text comes to where it will stand. */
+	const uint8_t *code;
+	size_t code_size;
+	uint8_t *assembled;
+	lp_addr near; /* what the text refers to, 0 = nothing */
+
 	uint8_t *original, *patched; /* size of each, from at + lead on */
 	size_t size, lead;
 	lp_addr at;
@@ -143,6 +149,70 @@ static int check_expected(struct plan *p)
 	return rc;
 }
 
+/* ---- code ---- */
+
+static bool find_symbol(struct plan *p, const char *name, size_t len, lp_addr *out)
+{
+	struct lp_addr_expr e = {.kind = LP_ADDR_SYMBOL, .symbol = lp_sprintf("%.*s", (int)len, name)};
+	uint64_t size;
+	bool found = p->space->ops->resolve(p->space, &e, out, &size, NULL) == 0;
+
+	lp_free(e.symbol);
+	return found;
+}
+
+/* Names in assembler text: functions of the patches (with `$` or without), then the target's symbols. */
+static bool look_up(void *arg, const char *name, size_t len, lp_addr *out)
+{
+	struct plan *p = arg;
+	bool dollar = len && *name == '$';
+	bool found =
+		lp_txn_name(p->txn, name + dollar, len - dollar, out) || (!dollar && find_symbol(p, name, len, out));
+
+	if (found)
+		p->near = *out;
+	return found;
+}
+
+static int assemble(struct plan *p, lp_addr at)
+{
+	const struct lp_asm_names names = {look_up, p};
+	size_t cap = (strlen(p->r->assembly) + 1) * 4;
+
+	if (!p->isa->assemble)
+		return refuse(p, LP_EENCODING, at, "there is no assembler for %s", p->isa->name);
+	if (!p->assembled)
+		p->assembled = lp_alloc(cap);
+	p->code = p->assembled;
+	return p->isa->assemble(p->r->assembly, at, &names, p->assembled, cap, &p->code_size, p->err);
+}
+
+/* The code as it is at `at`, or near there. */
+static int take_code(struct plan *p, lp_addr at)
+{
+	int rc;
+
+	if (!p->r->assembly) {
+		p->code = p->r->code;
+		p->code_size = p->r->size;
+		return 0;
+	}
+	rc = assemble(p, at);
+	return rc == -LP_ERANGE && p->near ? assemble(p, p->near) : rc;
+}
+
+/* The code as it is at its final place, which was made for what take_code() gave. */
+static int settle_code(struct plan *p, lp_addr at)
+{
+	size_t before = p->code_size;
+	int rc = p->r->assembly ? assemble(p, at) : 0;
+
+	if (!rc && p->code_size != before)
+		rc = refuse(p, LP_EENCODING, at, "the code is %zu bytes at one place and %zu at another", before,
+			    p->code_size);
+	return rc;
+}
+
 /* ---- what is there, what shall be there ---- */
 
 static int read_original(struct plan *p)
@@ -232,8 +302,8 @@ static int put_jump(struct plan *p, const struct lp_entry *e, lp_addr to)
 		return rc;
 	if (p->isa->entry_bytes(e, aim, piece) != 1)
 		return refuse(p, LP_EREACH, p->at, "a branch at " LP_ADDR " does not reach " LP_ADDR, p->at, aim);
-	p->isa->nops(p->patched, p->size);
-	memcpy(p->patched + (piece->at - p->at - p->lead), piece->bytes, piece->len);
+	memcpy(p->patched, piece->bytes, piece->len);
+	p->isa->nops(p->patched + piece->len, p->size - piece->len);
 	return 0;
 }
 
@@ -243,6 +313,26 @@ static struct lp_entry plain_entry(struct plan *p)
 }
 
 /* ---- by type ---- */
+
+#define FUNCTION_MAX 65536 /* bytes of a function that are looked through */
+
+/* Where instructions have lengths of their own, only the function from its start tells where one begins. */
+static int check_start(struct plan *p)
+{
+	struct lp_range f;
+	size_t done = 0, n = 1;
+
+	if (p->isa->insn_align > 1 || !p->space->ops->function(p->space, p->at, &f) || f.end - f.start > FUNCTION_MAX)
+		return 0;
+	uint8_t *code = lp_alloc(f.end - f.start);
+	int rc = lp_txn_read_original(p->txn, f.start, code, f.end - f.start, p->err);
+	for (; !rc && n && f.start + done < p->at; done += n)
+		n = p->isa->insn_length(code + done, f.end - f.start - done, f.start + done);
+	lp_free(code);
+	if (!rc && n && f.start + done != p->at)
+		rc = refuse(p, LP_EENCODING, p->at, LP_ADDR " is inside of an instruction", p->at);
+	return rc;
+}
 
 static int check_whole(struct plan *p)
 {
@@ -266,15 +356,18 @@ static int check_whole(struct plan *p)
 
 static int plan_replace(struct plan *p)
 {
-	int rc = check_size(p, p->r->size);
+	int rc = check_aligned(p, p->at, "the address");
 
-	p->size = p->r->size;
+	rc = rc ? rc : take_code(p, p->at);
+	rc = rc ? rc : check_size(p, p->code_size);
+	p->size = p->code_size;
 	rc = rc ? rc : check_site(p, p->size);
-	rc = rc ? rc : check_code(p, p->r->code, p->size);
+	rc = rc ? rc : check_code(p, p->code, p->size);
+	rc = rc ? rc : check_start(p);
 	rc = rc ? rc : check_whole(p);
 	rc = rc ? rc : read_original(p);
 	if (!rc)
-		memcpy(p->patched, p->r->code, p->size);
+		memcpy(p->patched, p->code, p->size);
 	return rc;
 }
 
@@ -283,6 +376,7 @@ static int plan_nop(struct plan *p)
 	uint8_t code[SITE_MAX];
 	int rc = check_site(p, p->isa->insn_align);
 
+	rc = rc ? rc : check_start(p);
 	if (rc)
 		return rc;
 	p->size = whole(p, code, read_site(p, p->at, code, sizeof code), 1);
@@ -302,6 +396,7 @@ static int plan_branch(struct plan *p)
 
 	p->target = p->r->target;
 	rc = rc ? rc : check_aligned(p, p->target, "the branch's target");
+	rc = rc ? rc : check_start(p);
 	rc = rc ? rc : size_jump(p);
 	rc = rc ? rc : check_site(p, p->size);
 	rc = rc ? rc : read_original(p);
@@ -332,7 +427,7 @@ static int move_original(struct plan *p, const uint8_t *site, size_t site_len, s
 		.code = site,
 		.code_len = site_len,
 		.need = p->isa->jump_len,
-		.to = p->room + p->r->size,
+		.to = p->room + p->code_size,
 		.room = room,
 	};
 	uint8_t *function;
@@ -349,7 +444,7 @@ static int move_into_room(struct plan *p, const uint8_t *site, size_t site_len)
 	int rc = 0;
 
 	for (size_t i = 0; i < LP_ARRAY_SIZE(rooms); i++) {
-		rc = make_room(p, p->at, p->r->size + rooms[i]);
+		rc = make_room(p, p->at, p->code_size + rooms[i]);
 		if (rc)
 			return rc;
 		rc = move_original(p, site, site_len, rooms[i]);
@@ -362,11 +457,12 @@ static int move_into_room(struct plan *p, const uint8_t *site, size_t site_len)
 
 static int fill_inserted(struct plan *p)
 {
-	uint8_t *code = lp_alloc(p->r->size + p->moved->len);
+	size_t len = p->code_size + p->moved->len;
+	uint8_t *code = lp_alloc(len);
 
-	memcpy(code, p->r->code, p->r->size);
-	memcpy(code + p->r->size, p->moved->bytes, p->moved->len);
-	int rc = fill_room(p, code, p->r->size + p->moved->len);
+	memcpy(code, p->code, p->code_size);
+	memcpy(code + p->code_size, p->moved->bytes, p->moved->len);
+	int rc = fill_room(p, code, len);
 	lp_free(code);
 	return rc;
 }
@@ -377,7 +473,9 @@ static int plan_insert(struct plan *p)
 	uint8_t site[SITE_MAX];
 	int rc = check_site(p, p->isa->jump_len);
 
-	rc = rc ? rc : check_code(p, p->r->code, p->r->size);
+	rc = rc ? rc : take_code(p, p->at);
+	rc = rc ? rc : check_code(p, p->code, p->code_size);
+	rc = rc ? rc : check_start(p);
 	if (!rc && !p->isa->relocate)
 		rc = refuse(p, LP_EENCODING, p->at, "instructions of %s cannot be moved", p->isa->name);
 	if (rc)
@@ -387,8 +485,9 @@ static int plan_insert(struct plan *p)
 	if (rc)
 		return rc;
 	p->size = p->moved->taken;
-	p->moved_to = p->room + p->r->size;
+	p->moved_to = p->room + p->code_size;
 	rc = check_site(p, p->size);
+	rc = rc ? rc : settle_code(p, p->room);
 	rc = rc ? rc : fill_inserted(p);
 	rc = rc ? rc : read_original(p);
 	return rc ? rc : put_jump(p, &e, p->room);
@@ -396,10 +495,12 @@ static int plan_insert(struct plan *p)
 
 static int plan_new_func(struct plan *p)
 {
-	int rc = check_code(p, p->r->code, p->r->size);
+	int rc = take_code(p, p->space->range.start);
 
-	rc = rc ? rc : make_room(p, 0, p->r->size);
-	rc = rc ? rc : fill_room(p, p->r->code, p->r->size);
+	rc = rc ? rc : check_code(p, p->code, p->code_size);
+	rc = rc ? rc : make_room(p, p->near, p->code_size);
+	rc = rc ? rc : settle_code(p, p->room);
+	rc = rc ? rc : fill_room(p, p->code, p->code_size);
 	p->at = p->room;
 	p->extent = p->isa->insn_align;
 	return rc;
@@ -469,9 +570,10 @@ static int plan_copy(struct plan *p)
 {
 	int rc = check_site(p, p->isa->insn_align);
 
-	rc = rc ? rc : check_code(p, p->r->code, p->r->size);
-	rc = rc ? rc : make_room(p, p->at, p->r->size);
-	rc = rc ? rc : fill_room(p, p->r->code, p->r->size);
+	rc = rc ? rc : take_code(p, p->at);
+	rc = rc ? rc : check_code(p, p->code, p->code_size);
+	rc = rc ? rc : make_room(p, p->at, p->code_size);
+	rc = rc ? rc : fill_room(p, p->code, p->code_size);
 	p->target = p->room;
 	return rc ? rc : plan_redirect_bytes(p);
 }
@@ -497,9 +599,9 @@ static int plan_type(struct plan *p)
 
 /* ---- the patch ---- */
 
-static bool keeps_code(const struct lp_request *r)
+static size_t kept_code(const struct plan *p)
 {
-	return r->code && r->type != PATCH_REPLACE;
+	return p->r->type == PATCH_REPLACE ? 0 : p->code_size;
 }
 
 /* A word for a word, and all that is to be told about it follows from those. */
@@ -522,7 +624,7 @@ static uint8_t *lay(uint8_t **at, const void *bytes, size_t size)
 static struct lp_patch_more *make_more(struct plan *p)
 {
 	const struct lp_request *r = p->r;
-	size_t name = r->name ? strlen(r->name) + 1 : 0, code = keeps_code(r) ? r->size : 0;
+	size_t name = r->name ? strlen(r->name) + 1 : 0, code = kept_code(p);
 	size_t bytes = sizeof(struct lp_patch_more) + 2 * p->size + code + name;
 	struct lp_patch_more *m = lp_alloc(bytes);
 	uint8_t *behind = (uint8_t *)(m + 1);
@@ -532,7 +634,7 @@ static struct lp_patch_more *make_more(struct plan *p)
 		.size = (uint32_t)p->size,
 		.original = lay(&behind, p->original, p->size),
 		.patched = lay(&behind, p->patched, p->size),
-		.code = lay(&behind, r->code, code),
+		.code = lay(&behind, p->code, code),
 		.code_size = (uint32_t)code,
 		.room = p->room,
 		.room_size = (uint32_t)p->room_size,
@@ -577,9 +679,9 @@ static void undo_plan(struct plan *p)
 		p->space->ops->divert_free(p->space, p->divert);
 }
 
-int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp_err *err)
+static struct plan make_plan(struct lp_txn *t, const struct lp_request *r, struct lp_err *err)
 {
-	struct plan p = {
+	return (struct plan){
 		.txn = t,
 		.r = r,
 		.system = t->system,
@@ -589,6 +691,19 @@ int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp
 		.err = err,
 		.at = r->at,
 	};
+}
+
+static void free_plan(struct plan *p)
+{
+	lp_free(p->assembled);
+	lp_free(p->original);
+	lp_free(p->patched);
+	lp_free(p->moved);
+}
+
+int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp_err *err)
+{
+	struct plan p = make_plan(t, r, err);
 	int rc = plan_type(&p);
 
 	rc = rc ? rc : check_expected(&p);
@@ -601,8 +716,59 @@ int lp_plan(struct lp_txn *t, const struct lp_request *r, lp_addr *at, struct lp
 		if (at && !rc)
 			*at = key;
 	}
-	lp_free(p.original);
-	lp_free(p.patched);
-	lp_free(p.moved);
+	free_plan(&p);
 	return rc;
+}
+
+/* ---- is it there already? ---- */
+
+static bool same_bytes(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+{
+	return a_size == b_size && (!a_size || !memcmp(a, b, a_size));
+}
+
+static bool same_code(struct plan *p, const livepatch_info *i)
+{
+	lp_addr at = p->r->type == PATCH_REPLACE ? p->at : i->target;
+
+	if (take_code(p, at) || settle_code(p, at))
+		return false;
+	if (p->r->type == PATCH_REPLACE)
+		return same_bytes(p->code, p->code_size, i->patched, i->size);
+	return same_bytes(p->code, p->code_size, i->code, i->code_size);
+}
+
+static bool same(struct plan *p, const livepatch_info *i)
+{
+	const struct lp_request *r = p->r;
+
+	if (i->type != r->type || strcmp(i->name, r->name ? r->name : "") ||
+	    strcmp(i->description, r->description ? r->description : ""))
+		return false;
+	if (r->type != PATCH_NEW_FUNC && i->addr != r->at)
+		return false;
+	switch (r->type) {
+	case PATCH_REPLACE:
+	case PATCH_INSERT:
+	case PATCH_NEW_FUNC:
+		return same_code(p, i);
+	case PATCH_BRANCH:
+	case PATCH_FUNCTION_REDIRECT:
+		return i->target == r->target;
+	case PATCH_NOP:
+		return true;
+	}
+	return false;
+}
+
+bool lp_plan_is_there(struct lp_txn *t, const struct lp_request *r, const struct lp_patch *there)
+{
+	struct plan p = make_plan(t, r, NULL);
+	livepatch_info info;
+	uint8_t words[8];
+
+	lp_patch_info(t->system, there, &info, words);
+	bool is_same = same(&p, &info);
+	free_plan(&p);
+	return is_same;
 }

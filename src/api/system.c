@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/sets.h"
 #include "api/txn.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -137,6 +138,7 @@ static void end_txn(void *arg)
 {
 	struct lp_txn *t = arg;
 
+	current = NULL;
 	pthread_mutex_lock(&open_lock);
 	if (t->system) {
 		unlink_txn(t);

@@ -54,6 +54,13 @@ struct lp_txn;
 struct lp_files; /* files.c */
 struct lp_watch; /* watch.c */
 
+/* A patch script that was applied. */
+struct lp_script {
+	uint32_t file;
+	char *text;
+	uint64_t id; /* the space's */
+};
+
 struct LivePatchSystem {
 	struct lp_code_space *space;
 	struct lp_table *table;
@@ -69,6 +76,7 @@ struct LivePatchSystem {
 	struct lp_names names;	   /* NEW_FUNC's names: their address */
 	LP_VEC(char *) file_names; /* number 1 is the first */
 	struct lp_names file_numbers;
+	LP_VEC(struct lp_script) scripts;
 	struct lp_txn *open; /* transactions of threads */
 	uint64_t reloads, reload_errors;
 	char last_reload_error[512];

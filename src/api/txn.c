@@ -105,36 +105,89 @@ int lp_txn_check(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err
 	return rc;
 }
 
-static const uint8_t *original_of(const struct lp_patch *p)
+/* ---- a patch as the space has it ---- */
+
+static struct lp_code_edit word_edit(const struct lp_patch *p)
 {
-	return p->is_word ? (const uint8_t *)&p->word.original : p->more->original;
+	return (struct lp_code_edit){
+		.at = p->at,
+		.len = sizeof p->word.original,
+		.old_bytes = (const uint8_t *)&p->word.original,
+		.new_bytes = (const uint8_t *)&p->word.patched,
+	};
 }
 
-/* What `p`, which is to go, covers of [at, at + len) becomes its original. */
+static struct lp_code_edit more_edit(const struct lp_patch *p)
+{
+	return (struct lp_code_edit){
+		.at = p->at + p->more->lead,
+		.len = p->more->size,
+		.old_bytes = p->more->original,
+		.new_bytes = p->more->patched,
+		.moved = p->more->moved,
+		.moved_to = p->more->moved_to,
+		.token = p->more->tokens[0],
+	};
+}
+
+/* How many edits a patch is, and the space's word for the i-th. */
+static size_t edits_of(const struct lp_patch *p)
+{
+	if (p->is_word)
+		return 1;
+	return p->more->divert ? p->more->divert->nr : p->more->size != 0;
+}
+
+static struct lp_code_edit edit_of(const struct lp_patch *p, size_t i)
+{
+	if (p->is_word)
+		return word_edit(p);
+	if (!p->more->divert)
+		return more_edit(p);
+	struct lp_code_edit e = p->more->divert->edits[i];
+	e.divert = p->more->divert;
+	e.token = p->more->tokens[i];
+	return e;
+}
+
+/* ---- what is there without it ---- */
+
+/* What `p` covers of [at, at + len) becomes its original. */
 static void lay_original(const struct lp_patch *p, lp_addr at, uint8_t *bytes, size_t len)
 {
-	lp_addr start = p->at + (p->is_word ? 0 : p->more->lead);
-	size_t size = p->is_word ? sizeof p->word.original : p->more->size;
+	for (size_t k = 0; k < edits_of(p); k++) {
+		struct lp_code_edit e = edit_of(p, k);
 
-	for (size_t i = 0; i < size; i++) {
-		if (start + i - at < len)
-			bytes[start + i - at] = original_of(p)[i];
+		for (size_t i = 0; i < e.len; i++) {
+			if (e.at + i - at < len)
+				bytes[e.at + i - at] = e.old_bytes[i];
+		}
 	}
 }
 
-int lp_txn_read(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err)
+static int read_below(struct lp_txn *t, bool all, lp_addr at, void *bytes, size_t len, struct lp_err *err)
 {
 	struct lp_table *table = t->system->table;
 	struct lp_held held = lp_table_lock(table, at, len);
 	int rc = t->system->space->ops->read(t->system->space, at, bytes, len, err);
 
-	for (size_t i = 0; !rc && t->takes && i < len; i += align_of(t)) {
+	for (size_t i = 0; !rc && (all || t->takes) && i < len; i += align_of(t)) {
 		const struct lp_patch *p = lp_table_find(table, at + i);
-		if (p && is_taken(t, p))
+		if (p && (all || is_taken(t, p)))
 			lay_original(p, at, bytes, len);
 	}
 	lp_table_unlock(table, held);
 	return rc;
+}
+
+int lp_txn_read(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err)
+{
+	return read_below(t, false, at, bytes, len, err);
+}
+
+int lp_txn_read_original(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err)
+{
+	return read_below(t, true, at, bytes, len, err);
 }
 
 bool lp_txn_name(struct lp_txn *t, const char *name, size_t len, lp_addr *at)
@@ -346,49 +399,6 @@ static void find_come(struct lp_patch *p, void *arg)
 
 	c->rc = c->rc ? c->rc : check_against_system(c->t, p->at, p->extent, c->err);
 	lp_vec_push(&c->come, p);
-}
-
-static struct lp_code_edit word_edit(const struct lp_patch *p)
-{
-	return (struct lp_code_edit){
-		.at = p->at,
-		.len = sizeof p->word.original,
-		.old_bytes = (const uint8_t *)&p->word.original,
-		.new_bytes = (const uint8_t *)&p->word.patched,
-	};
-}
-
-static struct lp_code_edit more_edit(const struct lp_patch *p)
-{
-	return (struct lp_code_edit){
-		.at = p->at + p->more->lead,
-		.len = p->more->size,
-		.old_bytes = p->more->original,
-		.new_bytes = p->more->patched,
-		.moved = p->more->moved,
-		.moved_to = p->more->moved_to,
-		.token = p->more->tokens[0],
-	};
-}
-
-/* How many edits a patch is, and the space's word for the i-th. */
-static size_t edits_of(const struct lp_patch *p)
-{
-	if (p->is_word)
-		return 1;
-	return p->more->divert ? p->more->divert->nr : p->more->size != 0;
-}
-
-static struct lp_code_edit edit_of(const struct lp_patch *p, size_t i)
-{
-	if (p->is_word)
-		return word_edit(p);
-	if (!p->more->divert)
-		return more_edit(p);
-	struct lp_code_edit e = p->more->divert->edits[i];
-	e.divert = p->more->divert;
-	e.token = p->more->tokens[i];
-	return e;
 }
 
 #define add_edits(list, p)                                  \

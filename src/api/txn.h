@@ -8,6 +8,8 @@
 int lp_txn_check(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err);
 /* Memory as it will be when the patches that are to go are gone. */
 int lp_txn_read(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err);
+/* As it was before all of the system's patches. */
+int lp_txn_read_original(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err);
 
 /* As lp_txn_take(), but 1 when there was a patch, and 0 when it is gone already. */
 int lp_txn_take_if(struct lp_txn *t, lp_addr at, struct lp_err *err);
@@ -16,6 +18,10 @@ int lp_txn_take_if(struct lp_txn *t, lp_addr at, struct lp_err *err);
 void lp_system_note_come(LivePatchSystem *s, const struct lp_patch *p);
 void lp_system_note_gone(LivePatchSystem *s, const struct lp_patch *p);
 uint64_t lp_system_next_generation(LivePatchSystem *s);
+
+/* As lp_system_each(), several times over, of the same moment. */
+int lp_system_each_pass(LivePatchSystem *s, unsigned passes,
+			int (*fn)(const livepatch_info *info, unsigned pass, void *arg), void *arg);
 
 /* Frees what the patch owns, room included. */
 void lp_patch_drop(LivePatchSystem *s, struct lp_patch *p);

@@ -20,7 +20,7 @@
 #include "base/bits.h"
 #include "base/vec.h"
 
-enum { WORD = 4, ROOM_ALIGN = 16 };
+enum { WORD = 4, ROOM_ALIGN = 16, CHOOSY = 1024 };
 
 struct room {
 	lp_addr start, next, end; /* [start, next) was handed out */
@@ -302,21 +302,42 @@ static const struct room *room_over(const struct buffer *b, lp_addr at)
 	return NULL;
 }
 
-/* The longest run of zeroes in `in` that is no room yet. */
-static struct lp_range zeroes(const struct buffer *b, struct lp_range in)
+/* Where the next room begins, or `end`. */
+static lp_addr room_behind(const struct buffer *b, lp_addr at, lp_addr end)
 {
-	struct lp_range best = {0};
+	for (size_t i = 0; i < b->rooms.nr; i++) {
+		const struct room *r = &b->rooms.items[i];
+		if (r->start >= at && r->start < end)
+			end = r->start;
+	}
+	return end;
+}
+
+/* The longest run of zeroes in `in`, if it is longer than *best. */
+static void look_for_zeroes(const struct buffer *b, struct lp_range in, struct lp_range *best)
+{
 	lp_addr start = in.start;
 
 	for (lp_addr at = in.start; at < in.end; at += WORD) {
-		const struct room *room = room_over(b, at);
-
-		if (room)
-			at = (start = lp_align_up(room->end, WORD)) - WORD;
-		else if (word_get(b, at))
+		if (word_get(b, at))
 			start = at + WORD;
-		else if (at + WORD - start > best.end - best.start)
-			best = (struct lp_range){start, at + WORD};
+		else if (at + WORD - start > best->end - best->start)
+			*best = (struct lp_range){start, at + WORD};
+	}
+}
+
+/* The longest run of zeroes in `in` that is no room yet. */
+static struct lp_range zeroes(const struct buffer *b, struct lp_range in)
+{
+	struct lp_range best = {0}, part = in;
+
+	while (part.start < in.end) {
+		const struct room *room = room_over(b, part.start);
+
+		part.end = room ? lp_align_up(room->end, WORD) : room_behind(b, part.start, in.end);
+		if (!room)
+			look_for_zeroes(b, part, &best);
+		part.start = part.end;
 	}
 	return best;
 }
@@ -425,7 +446,7 @@ static bool find_room(struct buffer *b, struct lp_range reach, size_t size)
 	if (run.end - run.start < size + ROOM_ALIGN)
 		return false;
 	middle = lp_align_up(run.start + (run.end - run.start) / 2, ROOM_ALIGN);
-	if (middle + quarter - middle < size) /* too short to be choosy */
+	if (quarter < size || quarter < CHOOSY) /* too short to leave anything */
 		lp_vec_push(&b->rooms, ((struct room){run.start, run.start, run.end, true}));
 	else
 		lp_vec_push(&b->rooms, ((struct room){middle, middle, middle + quarter, true}));

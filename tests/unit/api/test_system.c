@@ -637,7 +637,6 @@ static void memory_that_cannot_be_patched_makes_no_system(void **state)
 
 /* ---- INSERT ---- */
 
-#ifdef LP_TEST_RELOCATE
 static void inserted_code_runs_before_the_instruction(void **state)
 {
 	const uint32_t code[] = {0xd2800041 /* mov x1, #2 */};
@@ -653,7 +652,6 @@ static void inserted_code_runs_before_the_instruction(void **state)
 	assert_int_equal(livepatch_revert(sys, BASE + 0x40), 0);
 	assert_int_equal(word(BASE + 0x40), MOV_X0_1);
 }
-#endif
 
 int main(void)
 {
@@ -701,9 +699,7 @@ int main(void)
 		T(a_callback_may_even_change_the_system),
 		T(the_shared_system_is_gone_after_its_cleanup),
 		T(memory_that_cannot_be_patched_makes_no_system),
-#ifdef LP_TEST_RELOCATE
 		T(inserted_code_runs_before_the_instruction),
-#endif
 	};
 #undef T
 
