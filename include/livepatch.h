@@ -185,7 +185,7 @@ int livepatch_abort(LivePatchSystem *system);
  * build a chain.  Not from a signal handler.
  */
 int livepatch_hook(void *fn, void *replacement, void **original);
-/* *original stays callable for as long as a thread may be in it. */
+/* *original stays callable: a thread that is in the replacement may be about to. */
 int livepatch_unhook(void *fn);
 /* Another replacement for a hooked fn, with no moment in between at which it has none. */
 int livepatch_rehook(void *fn, void *replacement);

@@ -178,7 +178,7 @@ static int open_files(struct lp_proc *p, struct lp_err *err)
 {
 	char path[64];
 	/* mem first: the one that asks for the right to trace. */
-	p->mem_fd = open(lp_proc_path(p, "mem", path, sizeof path), O_RDWR | O_CLOEXEC);
+	p->mem_fd = open(lp_proc_path(p, "mem", path, sizeof path), (p->own ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (p->mem_fd < 0 && (errno == EACCES || errno == EPERM))
 		return explain_denial(p, errno, err);
 	if (p->mem_fd < 0)

@@ -9,13 +9,17 @@
  * there than it left.  The other way round it finds that by itself, since it
  * compares what is in memory with what it expects.
  *
+ * Threads that are inside of a function when it is diverted finish in the code
+ * that they began in, whatever the flags say: nobody can wait for himself.
+ *
  * Locks.  Names are looked up with the dynamic linker's lock held, so that the
  * list of libraries stands still; constructors and destructors of libraries,
  * which run with that lock held, may call us.  So it is never waited for with
  * ours held.
  *
  * fork().  A child begins with every lock free, since the forking thread held
- * them all; those of self/ are taken after ours, here as everywhere.
+ * them all; those of self/ are taken after ours, here as everywhere.  What it
+ * inherits of our eyes still sees the parent, and is closed at once.
  *
  * Scripts are not for this space: the engine applies them in a pause of the
  * whole process, and whoever would make that pause is part of it.
@@ -35,10 +39,18 @@
 
 #define PATIENCE_MS 5000 /* for livepatches of other processes */
 
-/* A function that is hooked, or prepared to be.  Two diverts have it while one is to take the place of the other. */
+#define BEGINNING 32u /* bytes of a function: all that a hook may have moved, and more */
+
+/*
+ * A function that is hooked, prepared to be, or was.  Two diverts have it while one is to take the place of the other.
+ * Without any it stays for the next: who is in the replacement may still call what the function was, long after the
+ * hook has gone, and nobody can tell when the last one has.
+ */
 struct hooked {
 	struct lp_self_hook hook;
 	unsigned refs;
+	uint8_t beginning[BEGINNING]; /* of the function, unhooked */
+	size_t len;
 };
 
 struct divert {
@@ -52,8 +64,7 @@ struct divert {
 struct self_code {
 	struct lp_code_space space;
 	pthread_mutex_t lock;  /* of what follows, and of changes */
-	struct lp_target *own; /* opened on first use, and again in a child of fork(); NULL: not yet, or impossible */
-	pid_t pid;	       /* that opened it */
+	struct lp_target *own; /* opened when first needed; NULL: not yet, or impossible */
 	uint64_t adds, subs;   /* libraries loaded and unloaded when own was asked last */
 	LP_VEC(struct hooked *) hooked;
 };
@@ -87,12 +98,20 @@ static void after_fork(void)
 	pthread_mutex_unlock(&spaces_lock);
 }
 
+static void in_child(void)
+{
+	for (size_t i = 0; i < spaces.nr; i++) {
+		lp_target_close(spaces.items[i]->own);
+		spaces.items[i]->own = NULL;
+	}
+	after_fork();
+}
+
 /* What is registered last is called first before a fork: the first call into self/ has it register what it wants. */
 static void mind_forks(void)
 {
-	struct lp_range f;
-	lp_self_function((lp_addr)(uintptr_t)mind_forks, &f);
-	pthread_atfork(before_fork, after_fork, after_fork);
+	lp_self_poke(NULL, 0, NULL);
+	pthread_atfork(before_fork, after_fork, in_child);
 }
 
 static void add_space(struct self_code *sc)
@@ -119,12 +138,7 @@ static void remove_space(const struct self_code *sc)
 
 static int open_eyes(struct self_code *sc, struct lp_err *err)
 {
-	if (sc->own && sc->pid == getpid())
-		return 0;
-	lp_target_close(sc->own);
-	sc->own = NULL;
-	sc->pid = getpid();
-	return lp_target_open_own(&sc->own, err);
+	return sc->own ? 0 : lp_target_open_own(&sc->own, err);
 }
 
 /* ---- memory ---- */
@@ -145,12 +159,17 @@ static int read_by_call(lp_addr at, void *data, size_t len, struct lp_err *err)
 	return 0;
 }
 
+static int read_own(struct self_code *sc, lp_addr at, void *data, size_t len, struct lp_err *err)
+{
+	return open_eyes(sc, NULL) == 0 ? sc->own->ops->read(sc->own, at, data, len, err)
+					: read_by_call(at, data, len, err);
+}
+
 static int self_read(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err)
 {
 	struct self_code *sc = code_of(s);
 	pthread_mutex_lock(&sc->lock);
-	int rc = open_eyes(sc, NULL) == 0 ? sc->own->ops->read(sc->own, at, data, len, err)
-					  : read_by_call(at, data, len, err);
+	int rc = read_own(sc, at, data, len, err);
 	pthread_mutex_unlock(&sc->lock);
 	return rc;
 }
@@ -204,10 +223,13 @@ static int keep_strangers_out(struct self_code *sc, const struct lp_code_edit *u
 	return rc ? rc : sc->own->ops->lock(sc->own, PATIENCE_MS, err);
 }
 
+/* Names come before changes: the files that they were looked up in are not kept for ever. */
 static void let_strangers_in(struct self_code *sc)
 {
-	if (sc->own)
-		sc->own->ops->unlock(sc->own);
+	if (!sc->own)
+		return;
+	sc->own->ops->unlock(sc->own);
+	sc->own->ops->refresh(sc->own);
 }
 
 /* ---- whole instructions ---- */
@@ -530,54 +552,84 @@ static void remove_hooked(struct self_code *sc, const struct hooked *h)
 	sc->hooked.nr = kept;
 }
 
-static struct hooked *share_hooked(struct self_code *sc, lp_addr fn)
+static void free_hooked(struct hooked *h)
+{
+	if (h)
+		lp_self_release(&h->hook);
+	lp_free(h);
+}
+
+/* False: another library has come to where the function's was. */
+static bool is_as_it_was(struct self_code *sc, const struct hooked *h)
+{
+	uint8_t now[BEGINNING];
+	return read_own(sc, h->hook.fn, now, h->len, NULL) == 0 && memcmp(now, h->beginning, h->len) == 0;
+}
+
+/* One that is there already; *stale is one that is of no use any more. */
+static struct hooked *share_hooked(struct self_code *sc, lp_addr fn, struct hooked **stale)
 {
 	pthread_mutex_lock(&sc->lock);
 	struct hooked *h = find_hooked(sc, fn);
+	*stale = h && !h->refs && !is_as_it_was(sc, h) ? h : NULL;
+	if (*stale) {
+		remove_hooked(sc, h);
+		h = NULL;
+	}
 	if (h)
 		h->refs++;
 	pthread_mutex_unlock(&sc->lock);
 	return h;
 }
 
-/* Without the lock: to prepare is to look for functions, and so to wait for the linker. */
-static int get_hooked(struct self_code *sc, lp_addr from, lp_addr to, struct hooked **out, struct lp_err *err)
+static int make_hooked(struct lp_code_space *s, lp_addr fn, lp_addr to, struct hooked **out, struct lp_err *err)
 {
-	*out = share_hooked(sc, from);
+	struct hooked *h = lp_alloc(sizeof *h);
+	struct lp_range f;
+	*h = (struct hooked){.hook = {.fn = fn, .replacement = to}, .refs = 1, .len = BEGINNING};
+	if (lp_self_function(fn, &f) && f.end - fn < BEGINNING)
+		h->len = (size_t)(f.end - fn);
+	if (h->len > LP_PAGE - fn % LP_PAGE)
+		h->len = (size_t)(LP_PAGE - fn % LP_PAGE);
+	int rc = self_read(s, fn, h->beginning, h->len, err);
+	rc = rc ? rc : lp_self_prepare(&h->hook, err);
+	if (rc < 0)
+		lp_free(h);
+	else
+		*out = h;
+	return rc;
+}
+
+/* Without the lock: to prepare is to look for functions, and so to wait for the linker. */
+static int get_hooked(struct lp_code_space *s, lp_addr fn, lp_addr to, struct hooked **out, struct lp_err *err)
+{
+	struct self_code *sc = code_of(s);
+	struct hooked *stale;
+	*out = share_hooked(sc, fn, &stale);
+	free_hooked(stale);
 	if (*out)
 		return 0;
-	struct hooked *h = lp_alloc(sizeof *h);
-	*h = (struct hooked){.hook = {.fn = from, .replacement = to}, .refs = 1};
-	int rc = lp_self_prepare(&h->hook, err);
-	if (rc < 0) {
-		lp_free(h);
+	int rc = make_hooked(s, fn, to, out, err);
+	if (rc < 0)
 		return rc;
-	}
 	pthread_mutex_lock(&sc->lock);
-	lp_vec_push(&sc->hooked, h);
+	lp_vec_push(&sc->hooked, *out);
 	pthread_mutex_unlock(&sc->lock);
-	*out = h;
 	return 0;
 }
 
 static void put_hooked(struct self_code *sc, struct hooked *h)
 {
 	pthread_mutex_lock(&sc->lock);
-	bool last = --h->refs == 0;
-	if (last)
-		remove_hooked(sc, h);
+	h->refs--;
 	pthread_mutex_unlock(&sc->lock);
-	if (!last)
-		return;
-	lp_self_release(&h->hook);
-	lp_free(h);
 }
 
 static int self_divert_make(struct lp_code_space *s, lp_addr from, lp_addr to, unsigned flags,
 			    struct lp_code_divert **out, struct lp_err *err)
 {
 	struct hooked *h;
-	int rc = get_hooked(code_of(s), from, to, &h, err);
+	int rc = get_hooked(s, from, to, &h, err);
 	if (rc < 0)
 		return rc;
 	struct divert *d = lp_alloc(sizeof *d);
@@ -671,8 +723,14 @@ static int self_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, l
 			struct lp_err *err)
 {
 	struct question q = {code_of(s), e, at, size, err};
-	int rc = dl_iterate_phdr(answer, &q);
-	return rc < 0 ? rc : 0;
+	uint8_t byte;
+	if (e->kind != LP_ADDR_INT) {
+		int rc = dl_iterate_phdr(answer, &q);
+		return rc < 0 ? rc : 0;
+	}
+	*at = e->number;
+	*size = 0;
+	return self_read(s, e->number, &byte, 1, err);
 }
 
 static bool self_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
@@ -686,6 +744,8 @@ static void self_close(struct lp_code_space *s)
 {
 	struct self_code *sc = code_of(s);
 	remove_space(sc);
+	for (size_t i = 0; i < sc->hooked.nr; i++)
+		free_hooked(sc->hooked.items[i]);
 	lp_target_close(sc->own);
 	lp_vec_free(&sc->hooked);
 	pthread_mutex_destroy(&sc->lock);

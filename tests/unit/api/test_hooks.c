@@ -1,0 +1,547 @@
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "livepatch.h"
+
+/* What callers know of it is its name. */
+#ifdef __clang__
+#define ALONE __attribute__((noinline))
+#else
+#define ALONE __attribute__((noipa))
+#endif
+
+typedef int sum_fn(int a, int b);
+
+sum_fn add, add_more, subtract;
+int nine(void);
+
+static volatile int base = 100;
+static sum_fn *original, *original_more;
+
+ALONE int add(int a, int b)
+{
+	return base + a + b;
+}
+
+ALONE int add_more(int a, int b)
+{
+	return base + 1000 + a + b;
+}
+
+ALONE int subtract(int a, int b)
+{
+	return base + a - b;
+}
+
+static int doubled(int a, int b)
+{
+	return 2 * original(a, b);
+}
+
+static int tripled(int a, int b)
+{
+	return 3 * original(a, b);
+}
+
+static int doubled_more(int a, int b)
+{
+	return 2 * original_more(a, b);
+}
+
+/* Around the replacement: whoever hooks it makes a chain. */
+static sum_fn *before_chain;
+static int one_more(int a, int b)
+{
+	return 1 + before_chain(a, b);
+}
+
+#define assert_done(call)                                                                                          \
+	do {                                                                                                       \
+		int rc_ = (call);                                                                                  \
+		if (rc_ < 0)                                                                                       \
+			fail_msg("%s: %s: %s", #call, livepatch_last_error()->name, livepatch_last_error()->text); \
+	} while (0)
+#define assert_refused(call, reason)                                                                      \
+	do {                                                                                              \
+		assert_int_equal((call), -1);                                                             \
+		if (strcmp(livepatch_last_error()->name, reason) != 0)                                    \
+			fail_msg("%s: %s instead of %s: %s", #call, livepatch_last_error()->name, reason, \
+				 livepatch_last_error()->text);                                           \
+	} while (0)
+
+static void *data(sum_fn *fn)
+{
+	return (void *)(uintptr_t)fn;
+}
+
+static int hook(sum_fn *fn, sum_fn *replacement, sum_fn **kept)
+{
+	return livepatch_hook(data(fn), data(replacement), (void **)(uintptr_t)kept);
+}
+
+static int unhook(sum_fn *fn)
+{
+	return livepatch_unhook(data(fn));
+}
+
+static void a_hook_sends_calls_elsewhere_and_what_was_can_be_called(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(add(10, 2), 224);
+	assert_int_equal(original(10, 2), 112);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+}
+
+static void what_was_can_be_called_when_the_hook_has_gone(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	sum_fn *kept = original;
+	assert_done(unhook(add));
+	assert_done(hook(add_more, doubled_more, &original_more));
+	assert_done(hook(subtract, tripled, &original));
+	assert_int_equal(kept(10, 2), 112);
+	assert_int_equal(add_more(10, 2), 2224);
+	assert_done(unhook(subtract));
+	assert_done(unhook(add_more));
+	assert_done(hook(add, doubled, &original));
+	assert_ptr_equal(data(original), data(kept));
+	assert_done(unhook(add));
+}
+
+static void a_hook_needs_no_original(void **state)
+{
+	assert_done(livepatch_hook(data(add), data(subtract), NULL));
+	assert_int_equal(add(10, 2), 108);
+	assert_done(unhook(add));
+}
+
+static void a_function_has_one_hook(void **state)
+{
+	sum_fn *other = subtract;
+	assert_done(hook(add, doubled, &original));
+	assert_refused(hook(add, tripled, &other), "hooked");
+	assert_ptr_equal(data(other), data(subtract));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_refused(unhook(add), "no-such-patch");
+	assert_refused(livepatch_rehook(data(add), data(tripled)), "no-such-patch");
+}
+
+static void what_is_no_function_is_refused(void **state)
+{
+	static int variable;
+	void *kept = &variable;
+	assert_int_equal(livepatch_hook(&variable, data(doubled), &kept), -1);
+	assert_ptr_equal(kept, &variable);
+	assert_int_equal(livepatch_hook((void *)(uintptr_t)64, data(doubled), &kept), -1);
+	assert_refused(livepatch_hook(NULL, data(doubled), &kept), "usage");
+	assert_refused(livepatch_hook(data(add), NULL, &kept), "usage");
+}
+
+static void hooks_of_replacements_make_a_chain(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	assert_done(hook(doubled, one_more, &before_chain));
+	assert_int_equal(add(10, 2), 225);
+	assert_done(unhook(doubled));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+}
+
+static void another_replacement_takes_over(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	sum_fn *kept = original;
+	assert_done(livepatch_rehook(data(add), data(tripled)));
+	assert_int_equal(add(10, 2), 336);
+	assert_int_equal(kept(10, 2), 112);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+}
+
+/* ---- transactions ---- */
+
+static LivePatchSystem *self;
+
+static int open_self(void **state)
+{
+	self = livepatch_init_self();
+	return self ? 0 : -1;
+}
+
+static int close_self(void **state)
+{
+	livepatch_cleanup(self);
+	return 0;
+}
+
+static void in_a_transaction_hooks_come_together(void **state)
+{
+	assert_done(livepatch_begin(self));
+	assert_done(hook(add, doubled, &original));
+	assert_done(hook(add_more, doubled_more, &original_more));
+	assert_int_equal(original(10, 2), 112);
+	assert_int_equal(original_more(10, 2), 1112);
+	assert_int_equal(add(10, 2), 112);
+	assert_done(livepatch_commit(self));
+	assert_int_equal(add(10, 2), 224);
+	assert_int_equal(add_more(10, 2), 2224);
+	assert_done(livepatch_begin(self));
+	assert_done(unhook(add));
+	assert_done(unhook(add_more));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(livepatch_commit(self));
+	assert_int_equal(add(10, 2), 112);
+	assert_int_equal(add_more(10, 2), 1112);
+}
+
+static void an_aborted_transaction_leaves_nothing(void **state)
+{
+	assert_done(livepatch_begin(self));
+	assert_done(hook(add, doubled, &original));
+	assert_refused(hook(add, tripled, &original), "hooked");
+	assert_done(livepatch_abort(self));
+	assert_int_equal(add(10, 2), 112);
+	assert_done(hook(add, doubled, &original));
+	assert_done(livepatch_begin(self));
+	assert_done(livepatch_rehook(data(add), data(tripled)));
+	assert_done(unhook(add));
+	assert_done(livepatch_abort(self));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+}
+
+static void a_hook_of_the_same_transaction_can_be_changed_and_taken_back(void **state)
+{
+	assert_done(livepatch_begin(self));
+	assert_done(hook(add, doubled, &original));
+	assert_done(livepatch_rehook(data(add), data(tripled)));
+	assert_done(hook(add_more, doubled_more, &original_more));
+	assert_done(unhook(add_more));
+	assert_done(livepatch_commit(self));
+	assert_int_equal(add(10, 2), 336);
+	assert_int_equal(add_more(10, 2), 1112);
+	assert_done(unhook(add));
+}
+
+static void a_function_is_hooked_anew_in_the_transaction_that_unhooks_it(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	assert_done(livepatch_begin(self));
+	assert_done(unhook(add));
+	assert_done(hook(add, tripled, &original));
+	assert_done(livepatch_commit(self));
+	assert_int_equal(add(10, 2), 336);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+}
+
+static void a_transaction_that_cannot_be_changes_nothing(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	assert_done(livepatch_begin(self));
+	assert_done(hook(add_more, doubled_more, &original_more));
+	assert_done(livepatch_rehook(data(add), data(tripled)));
+	assert_done(unhook(add));
+	assert_refused(livepatch_commit(self), "no-such-patch");
+	assert_int_equal(add(10, 2), 224);
+	assert_int_equal(add_more(10, 2), 1112);
+	assert_done(unhook(add));
+}
+
+/* ---- hooks are patches ---- */
+
+struct found {
+	size_t nr;
+	livepatch_info last;
+	uint8_t original[16], patched[16];
+};
+
+static int find(const livepatch_info *info, void *arg)
+{
+	struct found *f = arg;
+	f->nr++;
+	f->last = *info;
+	return 0;
+}
+
+static void a_hook_is_a_patch_of_the_system(void **state)
+{
+	struct found f = {0};
+	livepatch_counts counts;
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(livepatch_foreach(self, find, &f), 0);
+	assert_int_equal(f.nr, 1);
+	assert_int_equal(f.last.addr, (uintptr_t)add);
+	assert_int_equal(f.last.type, PATCH_FUNCTION_REDIRECT);
+	assert_int_equal(f.last.target, (uintptr_t)doubled);
+	assert_done(livepatch_rehook(data(add), data(tripled)));
+	assert_int_equal(livepatch_foreach(self, find, &f), 0);
+	assert_int_equal(f.last.target, (uintptr_t)tripled);
+	assert_done(livepatch_get_counts(self, &counts));
+	assert_int_equal(counts.active, 1);
+	assert_done(livepatch_revert(self, (uintptr_t)add));
+	assert_int_equal(add(10, 2), 112);
+	assert_refused(unhook(add), "no-such-patch");
+}
+
+static void a_redirect_is_no_hook_less(void **state)
+{
+	assert_done(livepatch_redirect_function(self, (uintptr_t)add, (uintptr_t)subtract, "minus"));
+	assert_int_equal(add(10, 2), 108);
+	assert_refused(hook(add, doubled, &original), "hooked");
+	assert_int_equal(livepatch_revert_all(self), 1);
+	assert_int_equal(add(10, 2), 112);
+}
+
+static void hooks_outlive_whoever_asked_for_the_system(void **state)
+{
+	LivePatchSystem *again = livepatch_init_self();
+	assert_ptr_equal(again, self);
+	livepatch_set_system(self);
+	assert_done(hook(add, doubled, &original));
+	livepatch_cleanup(again);
+	assert_ptr_equal(livepatch_get_system(), self);
+	livepatch_cleanup(self);
+	assert_null(livepatch_get_system());
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+	self = livepatch_init_self();
+}
+
+static void while_disabled_hooks_go_but_do_not_come(void **state)
+{
+	assert_done(hook(add, doubled, &original));
+	livepatch_set_enabled(self, 0);
+	assert_refused(hook(add_more, doubled_more, &original_more), "disabled");
+	assert_refused(livepatch_rehook(data(add), data(tripled)), "disabled");
+	assert_done(unhook(add));
+	livepatch_set_enabled(self, 1);
+	assert_int_equal(add(10, 2), 112);
+}
+
+/* ---- other patches of the own process ---- */
+
+#ifdef __x86_64__
+__asm__(".text\n.p2align 4\n.globl nine\n.type nine,@function\n"
+	"nine: mov $9,%eax\n ret\n.size nine,.-nine\n"
+	".skip 64,0xcc\n");
+static const uint8_t load_seven[] = {0xb8, 7, 0, 0, 0};	  /* mov $7,%eax */
+static const uint8_t add_to_first[] = {0x8d, 0x7f, 0x64}; /* lea 100(%rdi),%edi */
+static const uint8_t return_five[] = {0xb8, 5, 0, 0, 0, 0xc3};
+#define IN_THE_MIDDLE 1
+#else
+__asm__(".text\n.p2align 4\n.globl nine\n.type nine,%function\n"
+	"nine: mov w0,#9\n ret\n.size nine,.-nine\n"
+	".skip 64\n");
+static const uint8_t load_seven[] = {0xe0, 0x00, 0x80, 0x52};			       /* mov w0,#7 */
+static const uint8_t add_to_first[] = {0x00, 0x90, 0x01, 0x11};			       /* add w0,w0,#100 */
+static const uint8_t return_five[] = {0xa0, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6}; /* mov w0,#5; ret */
+#define IN_THE_MIDDLE 2
+#endif
+
+static void instructions_are_replaced(void **state)
+{
+	uint64_t at = (uintptr_t)nine;
+	assert_done(livepatch_apply_code(self, at, load_seven, sizeof load_seven, NULL, "seven"));
+	assert_int_equal(nine(), 7);
+	assert_done(livepatch_revert(self, at));
+	assert_int_equal(nine(), 9);
+	assert_int_equal(
+		livepatch_apply_code(self, at + IN_THE_MIDDLE, load_seven, sizeof load_seven, NULL, "nonsense"), -1);
+	assert_int_equal(nine(), 9);
+}
+
+static void code_is_inserted(void **state)
+{
+	uint64_t at = (uintptr_t)add;
+	assert_done(livepatch_insert(self, at, add_to_first, sizeof add_to_first, "a hundred more"));
+	assert_int_equal(add(10, 2), 212);
+	assert_done(livepatch_revert(self, at));
+	assert_int_equal(add(10, 2), 112);
+}
+
+static void a_new_function_is_called_by_way_of_an_old_one(void **state)
+{
+	uint64_t at;
+	assert_done(livepatch_new_func(self, "five", return_five, sizeof return_five, &at, ""));
+	assert_done(livepatch_redirect_function(self, (uintptr_t)add, at, ""));
+	assert_int_equal(add(10, 2), 5);
+	assert_int_equal(livepatch_revert_all(self), 2);
+	assert_int_equal(add(10, 2), 112);
+}
+
+/* ---- threads, forks, libraries ---- */
+
+#define THREADS 4
+#define ROUNDS 300
+
+static atomic_int stop, nonsense;
+
+static void *call(void *arg)
+{
+	while (!stop) {
+		int sum = add(10, 2);
+		if (sum != 112 && sum != 224 && sum != 336)
+			nonsense = sum;
+	}
+	return NULL;
+}
+
+static void *toggle(void *arg)
+{
+	for (int i = 0; i < ROUNDS; i++)
+		if (hook(add_more, doubled_more, &original_more) || unhook(add_more))
+			return arg;
+	return NULL;
+}
+
+static void hooks_come_and_go_under_threads_that_call(void **state)
+{
+	pthread_t callers[THREADS], other;
+	void *failed;
+	stop = 0;
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&callers[i], NULL, call, NULL), 0);
+	assert_int_equal(pthread_create(&other, NULL, toggle, (void *)state), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		assert_done(hook(add, doubled, &original));
+		assert_done(livepatch_rehook(data(add), data(tripled)));
+		assert_done(unhook(add));
+	}
+	assert_int_equal(pthread_join(other, &failed), 0);
+	assert_null(failed);
+	stop = 1;
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(callers[i], NULL);
+	assert_int_equal(nonsense, 0);
+	assert_int_equal(add(10, 2), 112);
+}
+
+static atomic_int locked;
+
+/* A transaction is this thread's: no lock is held between its calls. */
+static void *hook_elsewhere(void *arg)
+{
+	locked = hook(add_more, doubled_more, &original_more) ? -1 : add_more(10, 2);
+	return NULL;
+}
+
+static void a_transaction_is_its_threads_own(void **state)
+{
+	pthread_t t;
+	assert_done(livepatch_begin(self));
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(pthread_create(&t, NULL, hook_elsewhere, NULL), 0);
+	pthread_join(t, NULL);
+	assert_int_equal(locked, 2224);
+	assert_int_equal(add(10, 2), 112);
+	assert_done(livepatch_commit(self));
+	assert_int_equal(livepatch_revert_all(self), 2);
+}
+
+static void a_child_of_fork_has_hooks_of_its_own(void **state)
+{
+	int status;
+	pthread_t other;
+	void *failed;
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(pthread_create(&other, NULL, toggle, (void *)state), 0);
+	for (int i = 0; i < 20; i++) {
+		fflush(NULL);
+		pid_t child = fork();
+		if (child == 0)
+			_exit(add(10, 2) == 224 && !unhook(add) && add(10, 2) == 112 &&
+					      !hook(subtract, tripled, &original) && subtract(10, 2) == 324
+				      ? 0
+				      : 1);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		assert_int_equal(add(10, 2), 224);
+		assert_int_equal(subtract(10, 2), 108);
+	}
+	assert_int_equal(pthread_join(other, &failed), 0);
+	assert_null(failed);
+	assert_done(unhook(add));
+}
+
+static atomic_int stop_toggling;
+
+static void *toggle_until_loaded(void *arg)
+{
+	do {
+		if (hook(add, doubled, &original) || unhook(add))
+			return arg;
+	} while (!stop_toggling);
+	return NULL;
+}
+
+/* The library's constructor hooks a function itself, with the dynamic linker's lock held. */
+static void a_constructor_may_hook_while_others_do(void **state)
+{
+	pthread_t other;
+	void *failed;
+	stop_toggling = 0;
+	assert_int_equal(pthread_create(&other, NULL, toggle_until_loaded, (void *)state), 0);
+	for (int i = 0; i < 50; i++) {
+		void *library = dlopen(HOOKING_LIBRARY, RTLD_NOW);
+		if (!library)
+			fail_msg("%s", dlerror());
+		int *rc = dlsym(library, "constructor_said");
+		assert_non_null(rc);
+		assert_int_equal(*rc, 0);
+		assert_int_equal(add_more(10, 2), 7);
+		assert_int_equal(dlclose(library), 0);
+		assert_int_equal(add_more(10, 2), 1112);
+	}
+	stop_toggling = 1;
+	assert_int_equal(pthread_join(other, &failed), 0);
+	assert_null(failed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_hook_sends_calls_elsewhere_and_what_was_can_be_called),
+		cmocka_unit_test(what_was_can_be_called_when_the_hook_has_gone),
+		cmocka_unit_test(a_hook_needs_no_original),
+		cmocka_unit_test(a_function_has_one_hook),
+		cmocka_unit_test(what_is_no_function_is_refused),
+		cmocka_unit_test(hooks_of_replacements_make_a_chain),
+		cmocka_unit_test(another_replacement_takes_over),
+		cmocka_unit_test_setup_teardown(in_a_transaction_hooks_come_together, open_self, close_self),
+		cmocka_unit_test_setup_teardown(an_aborted_transaction_leaves_nothing, open_self, close_self),
+		cmocka_unit_test_setup_teardown(a_hook_of_the_same_transaction_can_be_changed_and_taken_back, open_self,
+						close_self),
+		cmocka_unit_test_setup_teardown(a_function_is_hooked_anew_in_the_transaction_that_unhooks_it, open_self,
+						close_self),
+		cmocka_unit_test_setup_teardown(a_transaction_that_cannot_be_changes_nothing, open_self, close_self),
+		cmocka_unit_test_setup_teardown(a_hook_is_a_patch_of_the_system, open_self, close_self),
+		cmocka_unit_test_setup_teardown(a_redirect_is_no_hook_less, open_self, close_self),
+		cmocka_unit_test_setup_teardown(hooks_outlive_whoever_asked_for_the_system, open_self, close_self),
+		cmocka_unit_test_setup_teardown(while_disabled_hooks_go_but_do_not_come, open_self, close_self),
+		cmocka_unit_test_setup_teardown(instructions_are_replaced, open_self, close_self),
+		cmocka_unit_test_setup_teardown(code_is_inserted, open_self, close_self),
+		cmocka_unit_test_setup_teardown(a_new_function_is_called_by_way_of_an_old_one, open_self, close_self),
+		cmocka_unit_test(hooks_come_and_go_under_threads_that_call),
+		cmocka_unit_test_setup_teardown(a_transaction_is_its_threads_own, open_self, close_self),
+		cmocka_unit_test(a_child_of_fork_has_hooks_of_its_own),
+		cmocka_unit_test(a_constructor_may_hook_while_others_do),
+	};
+	return cmocka_run_group_tests_name("api hooks", tests, NULL, NULL);
+}
