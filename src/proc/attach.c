@@ -377,6 +377,8 @@ int lp_proc_lock(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	rc = rc < 0 || p->own ? rc : check_tracer(p, err);
 	if (rc < 0)
 		lp_proc_unlock(p);
+	else
+		lp_stop_reserve(p);
 	return rc;
 }
 

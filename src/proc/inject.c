@@ -51,7 +51,9 @@
 #define CALLS_MS 2000	   /* for the calls to be made */
 #define DRAIN_MS 2000	   /* for threads that a dead livepatch left in the stub */
 #define WAIT_NS 200000000L /* how long the thread waits for us at most: what our death may cost it */
-#define SPIN_NS 1000000	   /* a batch takes a fifth of that; then we sleep between looks, 2 ms each */
+#define SPIN_NS 150000	   /* a batch takes some 100 us: we look on, ... */
+#define DOZE_NS 20000	   /* ... then doze, for it may be our CPU that the thread is waiting for, ... */
+#define SLEEP_NS 1000000   /* ... then sleep between looks */
 #define LOOK_NS 2000000	   /* ... and look closer at whether it waits by now */
 #define HEADROOM LP_PAGE   /* below the block, for a signal handler's frame */
 
@@ -141,10 +143,10 @@ static bool await(struct errand *e, const struct batch *b, uint64_t deadline, st
 			lp_trace_interrupt(e->l.tid);
 			return lp_trace_wait(e->l.tid, deadline, ev);
 		}
-		if (now - began > SPIN_NS)
+		if (now - began > SLEEP_NS)
 			lp_trace_nap(tries, 1);
-		else
-			sched_yield(); /* it may have been woken on this CPU */
+		else if (now - began > SPIN_NS)
+			nanosleep(&(struct timespec){0, DOZE_NS}, NULL);
 	}
 }
 

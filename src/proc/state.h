@@ -249,6 +249,9 @@ int lp_stack_learn(struct lp_proc *p, struct lp_err *err);
  * Only of such a stack is known that what is below sp is free, and what is above is all there is. */
 bool lp_stack_is_home(const struct lp_proc *p, const struct lp_tregs *r);
 
+/* Memory for the copies of a stop, long before it: a megabyte of fresh pages just before would push out of the caches
+ * what the pause is about to use (measured: 25 us of 100). */
+void lp_stop_reserve(struct lp_proc *p);
 /* Registers and stack of one thread that is held already, as lp_stop_all() takes them, so that lp_unwind() works. */
 int lp_look_at(struct lp_proc *p, pid_t tid, struct lp_err *err);
 

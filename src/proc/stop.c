@@ -584,6 +584,14 @@ static void make_room(struct lp_proc *p)
 	reserve_arena(p, p->tracees.nr * ARENA_PER_THREAD + ARENA_EXTRA);
 }
 
+void lp_stop_reserve(struct lp_proc *p)
+{
+	lp_tid_vec tids = {0};
+	if (lp_tasks_list(p, &tids, NULL) >= 0)
+		reserve_arena(p, tids.nr * ARENA_PER_THREAD + ARENA_EXTRA);
+	lp_vec_free(&tids);
+}
+
 static int execed(const struct lp_proc *p, struct lp_err *err)
 {
 	return lp_fail(err, LP_EEXECED, "process %d (%s) replaced itself by exec", (int)p->pid, p->comm);
