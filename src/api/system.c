@@ -302,7 +302,9 @@ void lp_system_rest(LivePatchSystem *s)
 	LivePatchSystem *it = s;
 
 	atomic_compare_exchange_strong(&shared, &it, NULL);
+	lp_watch_stop(s);
 	abort_open(s);
+	lp_files_free(s);
 }
 
 void lp_system_free(LivePatchSystem *s)
