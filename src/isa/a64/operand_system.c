@@ -1,8 +1,8 @@
 /* Barriers and registers of the system. */
 #include "isa/a64/operand.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/vec.h"
 
@@ -98,32 +98,36 @@ void lp_a64_print_sysreg(struct lp_a64_line *l, const uint8_t *arg)
 		   encoding & 7);
 }
 
+/* `before`, any case, and a decimal number up to max; *p goes behind it. */
+static bool take_number(const char **p, const char *end, const char *before, unsigned max, uint32_t *number)
+{
+	size_t len = strlen(before);
+	const char *digits = *p + len;
+
+	if ((size_t)(end - *p) <= len || strncasecmp(*p, before, len) != 0)
+		return false;
+	for (*p = digits, *number = 0; *p < end && **p >= '0' && **p <= '9' && *number <= max; (*p)++)
+		*number = *number * 10 + (uint32_t)(**p - '0');
+	return *p > digits && *number <= max;
+}
+
 /* s3_0_c1_c2_3 */
 static bool is_numbered(const char *name, size_t len, uint32_t *encoding)
 {
-	unsigned op0, op1, crn, crm, op2;
-	char text[24];
-	int used = 0;
+	const char *p = name, *end = name + len;
+	uint32_t op0, op1, crn, crm, op2;
 
-	if (len >= sizeof text)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		text[i] = (char)(name[i] | 0x20); /* lower case; '_' becomes DEL */
-	text[len] = '\0';
-	if (sscanf(text,
-		   "s%1u\x7f%1u\x7f"
-		   "c%2u\x7f"
-		   "c%2u\x7f%1u%n",
-		   &op0, &op1, &crn, &crm, &op2, &used) != 5 ||
-	    (size_t)used != len)
+	if (!take_number(&p, end, "s", 3, &op0) || !take_number(&p, end, "_", 7, &op1) ||
+	    !take_number(&p, end, "_c", 15, &crn) || !take_number(&p, end, "_c", 15, &crm) ||
+	    !take_number(&p, end, "_", 7, &op2) || p != end)
 		return false;
 	*encoding = SYSREG(op0, op1, crn, crm, op2);
-	return (op0 == 2 || op0 == 3) && op1 < 8 && crn < 16 && crm < 16 && op2 < 8;
+	return op0 >= 2;
 }
 
 bool lp_a64_scan_sysreg(struct lp_a64_scan *s, const uint8_t *arg)
 {
-	uint32_t encoding;
+	uint32_t encoding = 0;
 	const char *name;
 
 	for (size_t i = 0; i < LP_ARRAY_SIZE(sysregs); i++) {
