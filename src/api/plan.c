@@ -738,11 +738,17 @@ static bool same_code(struct plan *p, const livepatch_info *i)
 	return same_bytes(p->code, p->code_size, i->code, i->code_size);
 }
 
+/* A text file says NOP and BRANCH as the words that they came to. */
+static bool same_type(const struct lp_request *r, const livepatch_info *i)
+{
+	return r->type == i->type || (r->type == PATCH_REPLACE && (i->type == PATCH_NOP || i->type == PATCH_BRANCH));
+}
+
 static bool same(struct plan *p, const livepatch_info *i)
 {
 	const struct lp_request *r = p->r;
 
-	if (i->type != r->type || strcmp(i->name, r->name ? r->name : "") ||
+	if (!same_type(r, i) || strcmp(i->name, r->name ? r->name : "") ||
 	    strcmp(i->description, r->description ? r->description : ""))
 		return false;
 	if (r->type != PATCH_NEW_FUNC && i->addr != r->at)

@@ -169,7 +169,7 @@ static void put_types(struct lp_buf *b, const livepatch_counts *c)
 static void put_reloads(struct lp_buf *b, const livepatch_counts *c)
 {
 	if (c->reloads || c->reload_errors)
-		put_line(b, "reloads", "%" PRIu64 ", %" PRIu64 " of them refused", c->reloads, c->reload_errors);
+		put_line(b, "reloads", "%" PRIu64 ", refused %" PRIu64, c->reloads, c->reload_errors);
 	if (c->last_reload_error[0])
 		put_line(b, "  last refusal", "%s", c->last_reload_error);
 }
