@@ -4,10 +4,8 @@
 #   make CC=clang          another compiler, again beside the first
 #
 # A build lives in build/MODE, or build/MODE-COMPILER when CC is given.
-
 MODE    ?= dbg
 PREFIX  ?= /usr/local
-DESTDIR ?=
 SECONDS ?= 60
 
 options.dbg   = --buildtype=debugoptimized
@@ -28,10 +26,11 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz demo bench replay lint format cross install clean help
+.PHONY: build setup test unit sweep fuzz demo bench replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA)
+	@$(if $(filter dbg rel,$(MODE)),ln -sf $(BUILD)/examples/livepatch_example .)
 
 $(BUILD)/build.ninja:
 	@command -v meson ninja >/dev/null || { echo "meson and ninja are missing: run 'make setup' first"; exit 1; }
@@ -45,30 +44,34 @@ test: ## set up, build, run every test; ends with "N passed, N failed, N skipped
 	@$(MAKE) --no-print-directory build
 	@scripts/test $(BUILD)
 
-unit: build ## only the unit tests and fuzz replays
-	@scripts/test --unit $(BUILD)
-
-sweep: build ## the long tests: every fault point, every seed
-	@scripts/test --sweep $(BUILD)
+unit: ## only the unit tests and fuzz replays
+sweep: ## the long tests: every fault point, every seed
+unit sweep: build
+	@scripts/test --$@ $(BUILD)
 
 fuzz: ## fuzz each target for SECONDS=60 (libFuzzer, new inputs in build/fuzz-clang/corpus)
 	@scripts/setup build lint
 	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build
 	@scripts/fuzz build/fuzz-clang $(SECONDS)
 
-demo: ## set up, build, patch and revert a redis-server under load
-	@scripts/setup build demo
+release-for-%:
+	@scripts/setup build $*
 	@$(MAKE) --no-print-directory MODE=rel build
+
+demo: release-for-demo ## set up, build, patch and revert a redis-server under load
 	@demo/demo.sh build/rel
 
-bench: ## measure the pause, the cost of a patched call, ten thousand patches
-	@scripts/setup build bench
-	@$(MAKE) --no-print-directory MODE=rel build
+create-patches: ## write a patch file with the library's example
+load-patches: create-patches ## apply it to the program in that example
+memory-demo: ## patches as words in memory
+create-patches load-patches: FILE = build/example.lpatch
+create-patches load-patches memory-demo: build
+	@$(BUILD)/examples/livepatch_example $@ $(FILE)
+
+bench: release-for-bench ## measure the pause, the cost of a patched call, ten thousand patches
 	@bench/run build/rel
 
-replay: ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
-	@scripts/setup build bench
-	@$(MAKE) --no-print-directory MODE=rel build
+replay: release-for-bench ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
 	@bench/cve-replay --work build/replay --out bench/results build/rel
 
 lint: ## formatting, clang-tidy, layers, headers alone, forbidden words, shell scripts
@@ -90,7 +93,7 @@ install: build ## install below DESTDIR= PREFIX=/usr/local
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD)
 
 clean: ## remove everything that was built
-	@rm -rf build
+	@rm -rf build livepatch_example
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
