@@ -19,6 +19,15 @@ static uint64_t bit(int sig)
 	return UINT64_C(1) << (sig - 1);
 }
 
+static void block_most(sigset_t *set)
+{
+	sigfillset(set);
+	for (int sig = 1; sig < SIGRTMIN; sig++) {
+		if (RAISED_BY_CODE & bit(sig))
+			sigdelset(set, sig);
+	}
+}
+
 /* ---- SIGTRAP ---- */
 
 /*
@@ -40,6 +49,14 @@ static void die_of(int sig, siginfo_t *info)
 	lp_raw(SYS_rt_tgsigqueueinfo, lp_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), lp_thread_self(), sig, info, 0, 0);
 }
 
+/* What would be blocked in its handler; ours blocks everything. */
+static void block_as(const struct sigaction *b, int sig, const ucontext_t *uc)
+{
+	uint64_t interrupted = *(const uint64_t *)&uc->uc_sigmask, its_own = *(const uint64_t *)&b->sa_mask;
+
+	lp_signals_unblock(interrupted | its_own | (b->sa_flags & SA_NODEFER ? 0 : bit(sig)));
+}
+
 static void pass_on(unsigned level, int sig, siginfo_t *info, void *context)
 {
 	const struct sigaction *b = &before[level];
@@ -51,11 +68,13 @@ static void pass_on(unsigned level, int sig, siginfo_t *info, void *context)
 	if (!has_handler) {
 		if (by_code || b->sa_handler != SIG_IGN)
 			die_of(sig, info);
-	} else if (b->sa_flags & SA_SIGINFO) {
-		b->sa_sigaction(sig, info, context);
-	} else {
-		b->sa_handler(sig);
+		return;
 	}
+	block_as(b, sig, context);
+	if (b->sa_flags & SA_SIGINFO)
+		b->sa_sigaction(sig, info, context);
+	else
+		b->sa_handler(sig);
 }
 
 static void on_trap(unsigned level, int sig, siginfo_t *info, ucontext_t *uc)
@@ -116,11 +135,11 @@ static int take_trap(struct lp_err *err)
 	before[levels] = now;
 	atomic_store(&spent[levels], false);
 	ours.sa_sigaction = handlers[levels];
-	ours.sa_mask = now.sa_mask;
-	ours.sa_flags |= now.sa_flags & SA_NODEFER;
-	/* Whoever is in here has not arrived yet: it is asked to stop when its pc says where it goes on. */
-	for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
-		sigaddset(&ours.sa_mask, sig);
+	/*
+	 * Whoever is in here has not arrived yet: it is asked to stop when its pc says where it goes on.  And no handler of
+	 * the program's may run on top, where SIGTRAP is blocked: it could meet a breakpoint.
+	 */
+	block_most(&ours.sa_mask);
 	if (sigaction(SIGTRAP, &ours, NULL))
 		return lp_fail_sys(err, errno, "cannot take SIGTRAP");
 	levels++;
@@ -157,11 +176,7 @@ static int take_call(struct lp_err *err)
 
 	if (still_called(call_signal))
 		return 0;
-	sigfillset(&ours.sa_mask);
-	for (int sig = 1; sig < SIGRTMIN; sig++) {
-		if (RAISED_BY_CODE & bit(sig))
-			sigdelset(&ours.sa_mask, sig);
-	}
+	block_most(&ours.sa_mask);
 	for (int sig = SIGRTMAX - 2; sig > SIGRTMIN; sig--) { /* the ends are what programs take first */
 		if (!nobody_has(sig) || sigaction(sig, &ours, NULL))
 			continue;

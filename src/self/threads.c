@@ -222,13 +222,19 @@ bool lp_threads_tell_rest(void)
 	return rest_is_told;
 }
 
-bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals)
+static bool blocked_signals(const struct lp_threads *t, int tid, uint64_t *out)
 {
 	char text[4096];
-	uint64_t blocked;
 
 	read_file(t, tid, "status", text, sizeof text);
-	return !number_after(text, "SigBlk:", &blocked) || (blocked & signals);
+	return number_after(text, "SigBlk:", out);
+}
+
+bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals)
+{
+	uint64_t blocked;
+
+	return !blocked_signals(t, tid, &blocked) || (blocked & signals);
 }
 
 bool lp_threads_traced(const struct lp_threads *t)
@@ -240,10 +246,15 @@ bool lp_threads_traced(const struct lp_threads *t)
 	return number_after(text, "TracerPid:", &tracer) && tracer;
 }
 
+/* One look: a thread of the program may block everything, or nearly everything, from one moment to the next. */
 bool lp_thread_is_the_emulators(const struct lp_threads *t, int tid)
 {
-	return is_emulated && lp_thread_blocks(t, tid, signal_bit(SIGTRAP)) &&
-	       !lp_thread_blocks(t, tid, signal_bit(SIGILL) | signal_bit(SIGFPE));
+	const uint64_t open = signal_bit(SIGSEGV) | signal_bit(SIGILL) | signal_bit(SIGFPE);
+	const uint64_t shut = signal_bit(SIGTRAP) | signal_bit(SIGSYS) | signal_bit(SIGHUP) | signal_bit(SIGTERM) |
+			      signal_bit(SIGALRM) | signal_bit(SIGCHLD);
+	uint64_t blocked;
+
+	return is_emulated && blocked_signals(t, tid, &blocked) && (blocked & (open | shut)) == shut;
 }
 
 /* What /proc tells of ourselves in the middle of this call must be what we know of it. */

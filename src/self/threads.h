@@ -47,7 +47,7 @@ bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals);
 
 /*
  * An emulator of user-mode programs has threads of its own (qemu one, for its garbage).  They execute no code of this
- * program, and block what is sent to threads but not what code raises; those that do stay open to what is sent.
+ * program, and block everything but what a fault raises.
  */
 bool lp_thread_is_the_emulators(const struct lp_threads *t, int tid);
 
