@@ -264,8 +264,9 @@ static int revert_found(LivePatchSystem *s, struct lp_patch *p, struct lp_err *e
 				 .old_bytes = (const uint8_t *)&p->word.original,
 				 .new_bytes = (const uint8_t *)&p->word.patched};
 	struct lp_patch copy = *p;
-	int rc = s->space->ops->undo(s->space, &e, 1, 0, err);
 
+	__builtin_prefetch(copy.description, 1); /* needed when it is freed, and far away when there are a million */
+	int rc = s->space->ops->undo(s->space, &e, 1, 0, err);
 	if (rc)
 		return rc;
 	lp_system_next_generation(s);

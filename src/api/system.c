@@ -403,8 +403,10 @@ static void note_name(LivePatchSystem *s, const struct lp_patch *p, bool comes)
 
 void lp_system_note_come(LivePatchSystem *s, const struct lp_patch *p)
 {
-	atomic_fetch_add_explicit(&s->of_type[p->type].applied, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&s->text_bytes, text_bytes(p), memory_order_relaxed);
+	struct lp_tally *tally = lp_table_tally(s->table, p->at);
+
+	tally->applied[p->type]++;
+	tally->bytes += text_bytes(p);
 	note_name(s, p, true);
 	if (lp_debug_on())
 		lp_tell("applied at " LP_ADDR ": %s", p->at, p->description ? p->description : "");
@@ -412,8 +414,10 @@ void lp_system_note_come(LivePatchSystem *s, const struct lp_patch *p)
 
 void lp_system_note_gone(LivePatchSystem *s, const struct lp_patch *p)
 {
-	atomic_fetch_add_explicit(&s->of_type[p->type].reverted, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&s->text_bytes, text_bytes(p), memory_order_relaxed);
+	struct lp_tally *tally = lp_table_tally(s->table, p->at);
+
+	tally->reverted[p->type]++;
+	tally->bytes -= text_bytes(p);
 	note_name(s, p, false);
 	if (lp_debug_on())
 		lp_tell("reverted at " LP_ADDR ": %s", p->at, p->description ? p->description : "");
@@ -461,14 +465,15 @@ const char *lp_system_file_name(LivePatchSystem *s, uint32_t number)
 
 static void count_types(LivePatchSystem *s, livepatch_counts *c)
 {
-	for (unsigned i = 0; i < LP_PATCH_TYPES; i++) {
-		uint64_t came = atomic_load(&s->of_type[i].applied), went = atomic_load(&s->of_type[i].reverted);
+	struct lp_tally total = lp_table_total(s->table);
 
-		c->of_type[i] = (size_t)(came - went);
+	for (unsigned i = 0; i < LP_PATCH_TYPES; i++) {
+		c->of_type[i] = (size_t)(total.applied[i] - total.reverted[i]);
 		c->active += c->of_type[i];
-		c->applied += came;
-		c->reverted += went;
+		c->applied += total.applied[i];
+		c->reverted += total.reverted[i];
 	}
+	c->bytes = sizeof *s + lp_table_bytes(s->table) + total.bytes;
 }
 
 int livepatch_get_counts(LivePatchSystem *system, livepatch_counts *counts)
@@ -484,7 +489,6 @@ int livepatch_get_counts(LivePatchSystem *system, livepatch_counts *counts)
 	struct lp_held held = lp_table_lock_all(system->table);
 	count_types(system, counts);
 	counts->generation = atomic_load(&system->generation);
-	counts->bytes = sizeof *system + lp_table_bytes(system->table) + atomic_load(&system->text_bytes);
 	lp_table_unlock(system->table, held);
 	pthread_mutex_lock(&system->lock);
 	counts->reloads = system->reloads;

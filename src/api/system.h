@@ -30,8 +30,6 @@
 #include "patch/patch.h"
 #include "space/code.h"
 
-#define LP_PATCH_TYPES 6
-
 /* What a patch has beyond a word for a word.  One allocation, bytes behind it. */
 struct lp_patch_more {
 	uint32_t bytes;			   /* of this allocation */
@@ -67,10 +65,6 @@ struct LivePatchSystem {
 	atomic_int enabled;
 	atomic_uint flags;
 	atomic_uint_least64_t generation, refused;
-	atomic_size_t text_bytes; /* of descriptions and lp_patch_more */
-	struct {
-		atomic_uint_least64_t applied, reverted;
-	} of_type[LP_PATCH_TYPES];
 
 	pthread_mutex_t lock;	   /* of what follows */
 	struct lp_names names;	   /* NEW_FUNC's names: their address */

@@ -47,6 +47,7 @@ struct shard {
 	uint32_t made; /* cells that were ever handed out */
 	size_t nr;     /* patches that begin here */
 	union cell *unused;
+	struct lp_tally tally;
 	uint8_t apart[64]; /* from the next one's lock, in the cache */
 };
 
@@ -329,6 +330,27 @@ size_t lp_table_count(const struct lp_table *t)
 	for (unsigned i = 0; i < t->nr; i++)
 		nr += t->shards[i].nr;
 	return nr;
+}
+
+struct lp_tally *lp_table_tally(struct lp_table *t, lp_addr at)
+{
+	return &shard_of(t, at)->tally;
+}
+
+struct lp_tally lp_table_total(const struct lp_table *t)
+{
+	struct lp_tally total = {0};
+
+	for (unsigned i = 0; i < t->nr; i++) {
+		const struct lp_tally *one = &t->shards[i].tally;
+
+		for (unsigned k = 0; k < LP_PATCH_TYPES; k++) {
+			total.applied[k] += one->applied[k];
+			total.reverted[k] += one->reverted[k];
+		}
+		total.bytes += one->bytes;
+	}
+	return total;
 }
 
 struct list {

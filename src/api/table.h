@@ -22,6 +22,8 @@
 
 #include "base/addr.h"
 
+#define LP_PATCH_TYPES 6
+
 struct lp_patch_more;
 
 /* What a patch is to us.  Those of one word that need nothing else (nearly all of a million) keep it here. */
@@ -43,6 +45,12 @@ struct lp_patch {
 };
 
 _Static_assert(sizeof(struct lp_patch) == 48, "a million of them");
+
+/* What came and went, by type; kept where the patch is, so that threads do not share it. */
+struct lp_tally {
+	uint64_t applied[LP_PATCH_TYPES], reverted[LP_PATCH_TYPES];
+	size_t bytes; /* of what the patches own */
+};
 
 struct lp_table;
 
@@ -72,7 +80,13 @@ struct lp_patch *lp_table_overlap(const struct lp_table *t, lp_addr at, uint64_t
 struct lp_patch *lp_table_add(struct lp_table *t, const struct lp_patch *p);
 void lp_table_remove(struct lp_table *t, struct lp_patch *p);
 
+/* The tally of the shard that `at` belongs to. */
+struct lp_tally *lp_table_tally(struct lp_table *t, lp_addr at);
+
 /* Below: all shards held. */
+
+/* Of all shards. */
+struct lp_tally lp_table_total(const struct lp_table *t);
 
 size_t lp_table_count(const struct lp_table *t);
 /* All of them by rising address; lp_free() the array. */
