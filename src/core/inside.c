@@ -146,6 +146,9 @@ int lp_frames_register(struct lp_target *t, struct lp_range room, lp_addr eh_fra
 		       struct lp_err *err)
 {
 	lp_addr fn, forget;
+	/* Known already, or nobody can tell: never twice. */
+	if (!is_zero(t, object_of(room), OURS))
+		return 0;
 	int rc = library_function(t, "__register_frame_info", &fn, err);
 	if (rc == 1)
 		rc = library_function(t, "__deregister_frame_info", &forget, err);

@@ -14,6 +14,11 @@
  * the mapping is a stack and nothing else: the kernel's [stack], or one with a
  * guard page below it.  A coroutine's stack may lie in the heap, among
  * everything else.
+ *
+ * Unwind tables are known to a run-time library, by pointers, and a thread that
+ * throws through code whose tables it was told to forget ends the program.  So
+ * they are forgotten only when nobody is in the code and nothing else points to
+ * it; then all is looked at once more.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +35,7 @@ struct search {
 	struct lp_target *t;
 	LP_VEC(struct lp_range) rooms;
 	LP_VEC(struct lp_range) sources; /* name addresses in the rooms, and go with them */
+	LP_VEC(struct lp_range) tables;	 /* in the rooms: those who unwind may point there */
 	LP_VEC(lp_addr) sps;
 	lp_addr where;
 };
@@ -42,6 +48,14 @@ static bool is_own(enum lp_room_kind kind)
 bool lp_room_goes_with_jumps(uint32_t kind)
 {
 	return kind == LP_ROOM_ISLANDS || kind == LP_ROOM_SOURCE;
+}
+
+static bool in_tables(const struct search *s, lp_addr v)
+{
+	for (size_t i = 0; i < s->tables.nr; i++)
+		if (lp_range_has(s->tables.items[i], v))
+			return true;
+	return false;
 }
 
 static bool in_rooms(const struct search *s, lp_addr v)
@@ -94,7 +108,7 @@ static lp_addr live_start(const struct search *s, const struct lp_area *a, const
 static bool search_words(struct search *s, lp_addr at, const uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i + 8 <= len; i += 8)
-		if (in_rooms(s, lp_get64(bytes + i))) {
+		if (in_rooms(s, lp_get64(bytes + i)) && !in_tables(s, lp_get64(bytes + i))) {
 			s->where = at + i;
 			return true;
 		}
@@ -176,20 +190,43 @@ static void remember_frames(struct lp_target *t, const struct lp_ledger_entry *e
 		}
 }
 
+static void note_tables(struct search *s, const struct lp_entry_room *r)
+{
+	struct lp_room_trailer trailer;
+	lp_addr object = r->range.end - LP_FRAMES_OBJECT, at = r->range.end - sizeof trailer;
+	if (!r->handle || s->t->ops->read(s->t, at, &trailer, sizeof trailer, NULL) < 0 ||
+	    trailer.magic != LP_ROOM_TRAILER_MAGIC || trailer.eh_frame != r->handle ||
+	    trailer.len > object - trailer.eh_frame)
+		return;
+	lp_vec_push(&s->tables, ((struct lp_range){trailer.eh_frame, trailer.eh_frame + trailer.len}));
+	lp_vec_push(&s->tables, ((struct lp_range){object, r->range.end}));
+	/* libgcc 13 and later know tables by the first byte of their code. */
+	lp_vec_push(&s->tables, ((struct lp_range){r->range.start, r->range.start + 1}));
+}
+
+static void note_rooms(struct search *s, struct lp_quiesce *q, const struct lp_ledger_entry *e, bool tables_too)
+{
+	for (size_t k = 0; k < e->nr_rooms; k++) {
+		const struct lp_entry_room *r = &e->rooms[k];
+		if (r->kind == LP_ROOM_SOURCE)
+			lp_vec_push(&s->sources, r->range);
+		if (!is_own(r->kind))
+			continue;
+		lp_vec_push(&s->rooms, r->range);
+		lp_quiesce_watch(q, r->range, LP_WATCH_ROOM, r->name);
+		if (!tables_too && r->kind == LP_ROOM_PATCH)
+			note_tables(s, r);
+	}
+}
+
+/* `tables_too`: also not to unwind tables in the rooms. */
 static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
-				const struct lp_apply_opts *opts)
+				const struct lp_apply_opts *opts, bool tables_too)
 {
 	struct search s = {.t = t};
 	struct lp_quiesce q = {.t = t, .timeout_ms = opts->timeout_ms, .interrupted = opts->interrupted};
 	for (size_t i = 0; i < nr; i++)
-		for (size_t k = 0; k < entries[i].nr_rooms; k++)
-			if (entries[i].rooms[k].kind == LP_ROOM_SOURCE) {
-				lp_vec_push(&s.sources, entries[i].rooms[k].range);
-			} else if (is_own(entries[i].rooms[k].kind)) {
-				lp_vec_push(&s.rooms, entries[i].rooms[k].range);
-				lp_quiesce_watch(&q, entries[i].rooms[k].range, LP_WATCH_ROOM,
-						 entries[i].rooms[k].name);
-			}
+		note_rooms(&s, &q, &entries[i], tables_too);
 	struct lp_quiesce_stats stats;
 	struct lp_err err = {0};
 	bool unused = true;
@@ -208,6 +245,7 @@ static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entr
 	lp_quiesce_free(&q);
 	lp_vec_free(&s.rooms);
 	lp_vec_free(&s.sources);
+	lp_vec_free(&s.tables);
 	lp_vec_free(&s.sps);
 	return unused;
 }
@@ -215,9 +253,9 @@ static bool nobody_points_there(struct lp_target *t, const struct lp_ledger_entr
 bool lp_rooms_unused(struct lp_target *t, const struct lp_ledger_entry *entries, size_t nr,
 		     const struct lp_apply_opts *opts)
 {
-	if (!forget_frames(t, entries, nr))
+	if (!nobody_points_there(t, entries, nr, opts, false))
 		return false;
-	bool unused = nobody_points_there(t, entries, nr, opts);
+	bool unused = forget_frames(t, entries, nr) && nobody_points_there(t, entries, nr, opts, true);
 	if (!unused)
 		remember_frames(t, entries, nr, opts);
 	return unused;
