@@ -107,7 +107,9 @@ unsigned livepatch_get_flags(LivePatchSystem *system);
  * Where INSERT and NEW_FUNC put code in a system of livepatch_init(): inside of
  * its memory, unused by anybody.  Without it, the middle of the largest run of
  * zero bytes is taken, as far as possible from what grows at both ends.  May be
- * called again to add more.  The other systems map memory of their own.
+ * called again to add more.  The other systems map memory of their own.  What a
+ * reverted patch leaves there keeps its content, since somebody may still be
+ * executing it, and is used again when there is nothing else.
  */
 int livepatch_set_room(LivePatchSystem *system, uint64_t addr, size_t size);
 
@@ -135,13 +137,14 @@ int livepatch_new_func(LivePatchSystem *system, const char *name, const void *co
  */
 int livepatch_insert_func(LivePatchSystem *system, uint64_t addr, void *func, const char *description);
 int livepatch_create_nop(LivePatchSystem *system, uint64_t addr, const char *description);
-/* An unconditional branch; through an island where to_addr is beyond its reach (128 MiB on AArch64). */
+/* An unconditional branch; through an island where to_addr is beyond its reach (128 MiB on AArch64).  It may lead out
+ * of the memory of livepatch_init(): what cannot be changed can still be executed. */
 int livepatch_create_branch(LivePatchSystem *system, uint64_t from_addr, uint64_t to_addr, const char *description);
 /* Calls of func_addr go to new_func_addr. */
 int livepatch_redirect_function(LivePatchSystem *system, uint64_t func_addr, uint64_t new_func_addr,
 				const char *description);
 
-/* Takes back the patch whose address this is. */
+/* Takes back the patch whose address this is; refused when somebody else wrote over it ("memory-changed"). */
 int livepatch_revert(LivePatchSystem *system, uint64_t target_addr);
 /* All of them; returns how many. */
 int livepatch_revert_all(LivePatchSystem *system);
@@ -247,8 +250,9 @@ typedef struct livepatch_info {
 
 /*
  * Calls fn for every active patch by rising address, until it returns non-zero;
- * returns what fn returned last.  What info points to is valid during the call;
- * fn must not change the system.
+ * returns what fn returned last.  What info points to is valid during the call.
+ * fn may use the system: patches that go meanwhile are not told, nor those that
+ * come.
  */
 int livepatch_foreach(LivePatchSystem *system, int (*fn)(const livepatch_info *info, void *arg), void *arg);
 /* The patch that covers addr.  Returns 1 and the answer of fn in *result (NULL allowed), 0 when there is none. */
