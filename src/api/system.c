@@ -310,6 +310,7 @@ void lp_system_rest(LivePatchSystem *s)
 void lp_system_free(LivePatchSystem *s)
 {
 	lp_system_rest(s);
+	lp_scripts_free(s);
 	lp_table_each(s->table, free_patch, s);
 	lp_table_free(s->table);
 	for (size_t i = 0; i < s->file_names.nr; i++)
