@@ -147,5 +147,10 @@ def test_the_readmes_program_works_when_it_is_pasted(tmp_path):
     (tmp_path / "build").mkdir()
     (tmp_path / "include").symlink_to(lib.TOP / "include")
     (tmp_path / "build" / "dbg").symlink_to(library.build_directory())
-    answer = subprocess.run(["bash", "-e"], input=pasted, cwd=tmp_path / "build", capture_output=True, text=True)
+    if library.sanitizers():  # the reader has none, and his compiler needs no telling
+        (tmp_path / "cc").write_text(f'#!/bin/sh\nexec /usr/bin/cc {" ".join(library.sanitizers())} "$@"\n')
+        (tmp_path / "cc").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    answer = subprocess.run(["bash", "-e"], input=pasted, cwd=tmp_path / "build", capture_output=True, text=True,
+                            env=environment)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "somebody asks for HOME\n", "")
