@@ -635,6 +635,44 @@ static void memory_that_cannot_be_patched_makes_no_system(void **state)
 	assert_string_equal(livepatch_last_error()->name, "out-of-range");
 }
 
+/* ---- a million ---- */
+
+#define MILLION 1000000
+
+static int count_rising(const livepatch_info *info, void *arg)
+{
+	uint64_t *next = arg;
+
+	assert_int_equal(info->addr, *next);
+	*next += 4;
+	return 0;
+}
+
+static void a_million_patches_take_under_128_bytes_each(void **state)
+{
+	uint32_t *many = malloc(MILLION * 4);
+	livepatch_counts c;
+	uint64_t next = BASE;
+
+	for (uint32_t i = 0; i < MILLION; i++)
+		many[i] = MOV_X0_1;
+	livepatch_cleanup(sys);
+	sys = livepatch_init(many, MILLION * 4, BASE);
+	for (uint32_t i = 0; i < MILLION; i++) /* 7919 is prime: all of them, in no order */
+		assert_int_equal(livepatch_apply(sys, BASE + UINT64_C(7919) * i % MILLION * 4, NOP, "one"), 0);
+	c = counts();
+	assert_int_equal(c.active, MILLION);
+	assert_true(c.bytes - 4 * MILLION < 128 * (size_t)MILLION);
+	assert_int_equal(livepatch_foreach(sys, count_rising, &next), 0);
+	assert_int_equal(next, BASE + 4 * MILLION);
+	assert_int_equal(livepatch_revert_all(sys), MILLION);
+	for (uint32_t i = 0; i < MILLION; i++)
+		assert_int_equal(many[i], MOV_X0_1);
+	livepatch_cleanup(sys);
+	free(many);
+	sys = livepatch_init(memory, sizeof memory, BASE);
+}
+
 /* ---- INSERT ---- */
 
 static void inserted_code_runs_before_the_instruction(void **state)
@@ -700,6 +738,7 @@ int main(void)
 		T(the_shared_system_is_gone_after_its_cleanup),
 		T(memory_that_cannot_be_patched_makes_no_system),
 		T(inserted_code_runs_before_the_instruction),
+		T(a_million_patches_take_under_128_bytes_each),
 	};
 #undef T
 
