@@ -179,11 +179,11 @@ static int pointer_encoding(lp_addr at)
 {
 	uint8_t cie[RECORD_MAX];
 	size_t len = read_record(at, cie), i = 5, text = i;
-	bool is_id = len > 16 && !lp_get32(cie);
+	bool is_cie = len > 5 && !lp_get32(cie);
 
 	while (i < len && cie[i])
 		i++;
-	if (!is_id || i >= len)
+	if (!is_cie || i >= len)
 		return -1;
 	if (cie[text] != 'z')
 		return i == text ? ABSPTR : -1;

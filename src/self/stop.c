@@ -368,11 +368,13 @@ static bool walk(void)
 	return quiet;
 }
 
-static bool has_ended(const struct slot *s)
+/* It has ended; or turns out to be none of the program's, once it has set its mask. */
+static bool will_not_answer(const struct slot *s)
 {
 	lp_addr pc, sp;
 
-	return !lp_thread_exists(s->tid) || (lp_thread_rests(&world.threads, s->tid, &pc, &sp) && !pc && !sp);
+	return !lp_thread_exists(s->tid) || (lp_thread_rests(&world.threads, s->tid, &pc, &sp) && !pc && !sp) ||
+	       lp_thread_is_the_emulators(&world.threads, s->tid);
 }
 
 /* Waits until everybody who was called has answered. */
@@ -395,7 +397,7 @@ static int gather(void)
 			return -LP_EBUSY;
 		}
 		futex_wait(&world.answers, answers, LOOK_AGAIN_NS);
-		if (atomic_load(&world.answers) == answers && state_of(missing) == CALLED && has_ended(missing))
+		if (atomic_load(&world.answers) == answers && state_of(missing) == CALLED && will_not_answer(missing))
 			set_state(missing, GONE);
 	}
 }

@@ -186,7 +186,7 @@ static void memory_is_never_writable_and_executable_and_is_used_again(void **sta
 {
 	size_t before = 0;
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 300; i++) {
 		struct lp_self_hook h = prepared(i % 2 ? victim_push : victim_line);
 
 		assert_int_equal(COMMIT(&h), 0);

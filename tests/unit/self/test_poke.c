@@ -162,11 +162,15 @@ static void on_fault(int sig)
 
 static void *call_fault(void *arg)
 {
-	stack_t stack = {.ss_size = 65536, .ss_sp = arg};
+	stack_t stack = {.ss_size = 65536, .ss_sp = arg}, before;
+	int result;
 
 	if (arg)
-		sigaltstack(&stack, NULL);
-	return (void *)(intptr_t)victim_fault(21, cell);
+		sigaltstack(&stack, &before);
+	result = victim_fault(21, cell);
+	if (arg)
+		sigaltstack(&before, NULL); /* a sanitizer's, that it wants to find again */
+	return (void *)(intptr_t)result;
 }
 
 static void change_under_a_handler(bool sleeps, void *stack)

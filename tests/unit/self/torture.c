@@ -123,17 +123,16 @@ static void on_signal(int sig)
 
 static void *caller_with_stack(void *arg)
 {
-	stack_t stack = {.ss_size = 64 * 1024};
+	stack_t stack = {.ss_size = 64 * 1024}, before;
 
 	stack.ss_sp = lp_alloc(stack.ss_size);
-	sigaltstack(&stack, NULL);
+	sigaltstack(&stack, &before);
 	for (int x = 1; !atomic_load(&stop); x = x % 255 + 1) {
 		call_all(x);
 		if (x % 16 == 0)
 			pthread_kill(pthread_self(), SIGUSR1);
 	}
-	stack.ss_flags = SS_DISABLE;
-	sigaltstack(&stack, NULL);
+	sigaltstack(&before, NULL);
 	lp_free(stack.ss_sp);
 	return NULL;
 }
