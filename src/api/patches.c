@@ -280,6 +280,8 @@ static int revert_found(LivePatchSystem *s, struct lp_patch *p, struct lp_err *e
 static bool revert_word(LivePatchSystem *s, lp_addr at, int *rc, struct lp_err *err)
 {
 	struct lp_held held = lp_table_lock(s->table, at, 4);
+	uint32_t soon; /* the word comes from memory while the patch is looked for */
+	s->space->ops->read(s->space, at, &soon, sizeof soon, NULL);
 	struct lp_patch *p = lp_table_find(s->table, at);
 	bool is_word = !p || p->is_word;
 
