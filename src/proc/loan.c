@@ -123,6 +123,8 @@ static bool plan_return(struct lp_loan *l)
 	const char *fragile = arch->fragile(l->tid, &l->found);
 	if (fragile)
 		return unfit(l, fragile);
+	if (l->tid != l->p->pid)
+		lp_trace_let_signal_pass(l->tid, LP_PASS_NS);
 	if (arch->syscall_nr(&l->found) >= 0 && !l->group && lp_task_interrupted(l->tid, 0))
 		return unfit(l, "a signal is about to interrupt its system call");
 	l->go_on = l->found;

@@ -12,6 +12,8 @@
 
 #include "proc/state.h"
 
+#define LP_PASS_NS 4000000 /* for a signal to be taken by the thread it woke, which may need to wait for a CPU */
+
 struct lp_candidate {
 	pid_t tid;
 	int rank;

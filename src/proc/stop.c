@@ -42,6 +42,7 @@
 #define STACK_MAX (UINT64_C(64) << 20) /* of one thread's live stack */
 #define ARENA_PER_THREAD (UINT64_C(32) << 10)
 #define ARENA_EXTRA (UINT64_C(1) << 20)
+#define HEAD_START_NS 4000000 /* for the leader to take a signal */
 
 /* ---- who ---- */
 
@@ -194,9 +195,13 @@ static int wait_out_sharers(struct lp_proc *p, uint64_t deadline, struct lp_err 
 
 #define LOOK_AGAIN_MS 10 /* a thread that takes longer than this may have become a zombie, which never stops */
 
+/*
+ * The leader last.  A signal for the process goes to it while it runs, and
+ * wakes another one, out of a sleep perhaps, while it stands still.
+ */
 static void interrupt_all(struct lp_proc *p)
 {
-	for (size_t i = 0; i < p->tracees.nr; i++) {
+	for (size_t i = p->tracees.nr; i-- > 0;) {
 		struct lp_tracee *t = &p->tracees.items[i];
 		if (!t->lent && !t->stopped && !t->dead)
 			lp_trace_interrupt(t->tid);
@@ -315,15 +320,29 @@ static bool release(struct lp_proc *p, const struct lp_tracee *t, const struct l
 	return lp_trace_release(p->arch, t->tid, regs ? regs : &r, t->signal, t->state == 'T') == 0;
 }
 
+static void release_one(struct lp_proc *p, size_t i)
+{
+	const struct lp_tracee *t = &p->tracees.items[i];
+	bool free = t->dead || (t->stopped && release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL));
+	if (!free)
+		lp_late_add(p, t->tid); /* it never stopped, or was killed since */
+}
+
+/*
+ * A signal that came for the process in the pause is taken by whoever goes on
+ * first.  Without us that would have been the leader, and not a sleeper, whose
+ * call would end with EINTR: so the leader gets a start of it.
+ */
 static void release_all(struct lp_proc *p)
 {
-	for (size_t i = 0; i < p->tracees.nr; i++) {
-		const struct lp_tracee *t = &p->tracees.items[i];
-		bool free =
-			t->dead || (t->stopped && release(p, t, i < p->stopped.nr ? &p->stopped.items[i].regs : NULL));
-		if (!free)
-			lp_late_add(p, t->tid); /* it never stopped, or was killed since */
+	size_t nr = p->tracees.nr, begin = 0;
+	const struct lp_tracee *other = nr > 1 ? &p->tracees.items[1] : NULL;
+	if (other && p->tracees.items[0].tid == p->pid && other->stopped && lp_trace_signal_waits(other->tid)) {
+		release_one(p, begin++);
+		lp_trace_let_signal_pass(other->tid, HEAD_START_NS);
 	}
+	for (size_t i = begin; i < nr; i++)
+		release_one(p, i);
 	p->tracees.nr = 0;
 }
 

@@ -142,6 +142,7 @@ static struct lp_event classify(pid_t tid, int status)
 #define FEW 4
 #define NS_PER_STOP 2000 /* what a thread needs to stop, with two CPUs */
 #define TICK_NS 2000000
+#define PASS_LOOK_NS 10000
 #define SPINS 64 /* looks at a single thread before the first sleep: it stops within some 20 us */
 
 /* A timer sends SIGCHLD to this thread every TICK_NS. */
@@ -225,6 +226,19 @@ bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
 		}
 		lp_trace_nap(tries, 1);
 	}
+}
+
+bool lp_trace_signal_waits(pid_t tid)
+{
+	siginfo_t first;
+	struct __ptrace_peeksiginfo_args args = {.flags = PTRACE_PEEKSIGINFO_SHARED, .nr = 1};
+	return ptrace(PTRACE_PEEKSIGINFO, tid, &args, &first) == 1;
+}
+
+void lp_trace_let_signal_pass(pid_t tid, uint64_t ns)
+{
+	for (uint64_t began = lp_now(); lp_trace_signal_waits(tid) && lp_now() - began < ns;)
+		nanosleep(&(struct timespec){0, PASS_LOOK_NS}, NULL); /* it may be our CPU that is needed for it */
 }
 
 enum lp_event_kind lp_trace_halt(pid_t tid, uint64_t deadline)

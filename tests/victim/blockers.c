@@ -3,6 +3,9 @@
  * see: EINTR (nobody sends a signal), and waits that end too soon.
  *
  *     blockers KIND [THREADS]
+ *
+ * In "bystander" the leader computes, and takes the SIGUSR1 that somebody does
+ * send; the others are in poll(), and must not notice.
  */
 #include "victim.h"
 
@@ -165,6 +168,7 @@ static const struct kind {
 	{"recv", wait_recv, make_socket, true},
 	{"read", wait_read, make_pipe, false},
 	{"inotify", wait_inotify, make_inotify, false},
+	{"bystander", wait_poll, make_nothing, true},
 };
 
 static const struct kind *kind;
@@ -188,6 +192,21 @@ static void *block(void *arg)
 	return NULL;
 }
 
+static void count_signal(int signal)
+{
+	victim_page->slots[0].extra++;
+}
+
+static void *compute_or_block(void *arg)
+{
+	struct victim_slot *slot = arg;
+	if (slot != &victim_page->slots[0])
+		return block(arg);
+	for (;;)
+		slot->beats++;
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof *kinds; i++) {
@@ -196,5 +215,6 @@ int main(int argc, char **argv)
 	}
 	if (!kind)
 		return 2;
-	return victim_run(argc > 2 ? atoi(argv[2]) : 1, block);
+	signal(SIGUSR1, count_signal);
+	return victim_run(argc > 2 ? atoi(argv[2]) : 1, strcmp(kind->name, "bystander") ? block : compute_or_block);
 }

@@ -83,6 +83,35 @@ static void blocked_threads_stop_and_see_no_eintr(void **state)
 		stop_and_go(ROUNDS / 4, 2, (const char *[]){"blockers", kinds[i], "2", NULL});
 }
 
+struct expected_signals {
+	const struct victim *v;
+	uint64_t nr;
+};
+
+static bool are_taken(void *arg)
+{
+	const struct expected_signals *e = arg;
+	return e->v->page->slots[0].extra >= e->nr;
+}
+
+/* Who goes on first takes it; whoever slept then would see EINTR. */
+static void a_signal_that_comes_in_the_pause_is_the_leaders(void **state)
+{
+	struct victim *v = victim_start(4, (const char *[]){"blockers", "bystander", "4", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	struct expected_signals taken = {v, 0};
+	for (unsigned i = 0; i < 100; i++) {
+		assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
+		kill(v->pid, SIGUSR1);
+		taken.nr++;
+		lp_resume_all(p, NULL);
+		wait_until(are_taken, &taken, "the signal to be taken");
+	}
+	lp_proc_close(p);
+	victim_is_well(v, 4);
+	victim_end(v);
+}
+
 static bool is_stopped(void *arg)
 {
 	return task_state(*(pid_t *)arg) == 'T';
@@ -135,6 +164,7 @@ int main(void)
 		cmocka_unit_test(threads_under_a_storm_of_signals_stop_and_go),
 		cmocka_unit_test(threads_that_come_and_go_are_all_stopped),
 		cmocka_unit_test(blocked_threads_stop_and_see_no_eintr),
+		cmocka_unit_test(a_signal_that_comes_in_the_pause_is_the_leaders),
 		cmocka_unit_test(a_job_control_stop_survives_the_pause),
 		cmocka_unit_test(a_thread_that_cannot_stop_ends_the_pause_in_time),
 	};
