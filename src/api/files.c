@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,7 +38,14 @@ static void blame_first_complaint(const char *name, const struct lp_err *err)
 {
 	struct lp_where where = {.file = name};
 	size_t len = strlen(name);
-	if (strncmp(err->text, name, len) == 0 && sscanf(err->text + len, ":%u:%u:", &where.line, &where.column) == 2)
+	char *end;
+	if (strncmp(err->text, name, len) || err->text[len] != ':')
+		return;
+	where.line = (unsigned)strtoul(err->text + len + 1, &end, 10);
+	if (*end != ':')
+		return;
+	where.column = (unsigned)strtoul(end + 1, &end, 10);
+	if (*end == ':')
 		lp_blame(&where);
 }
 

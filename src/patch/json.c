@@ -82,7 +82,7 @@ static const char *skip_string(const char *s, const char *end)
 
 static const char *skip_scalar(const char *s, const char *end)
 {
-	while (s < end && !memchr(",]} \t\r\n", *s, 7))
+	while (s < end && *s && !strchr(",]} \t\r\n", *s))
 		s++;
 	return s;
 }
@@ -99,7 +99,7 @@ static const char *skip_value(const char *s, const char *end)
 		}
 		depth += *s == '[' || *s == '{';
 		depth -= *s == ']' || *s == '}';
-		s = depth || memchr("]}", *s, 2) ? s + 1 : skip_scalar(s, end);
+		s = depth || *s == ']' || *s == '}' ? s + 1 : skip_scalar(s, end);
 	} while (depth);
 	return s;
 }
