@@ -165,6 +165,8 @@ struct lp_listing {
 
 int lp_ledger_list(struct lp_target *t, struct lp_listing *out, struct lp_err *err);
 void lp_listing_free(struct lp_listing *l);
+/* Would it list the patch of this number?  Costs the same however many there are; false also when nobody can tell. */
+bool lp_ledger_lists(struct lp_target *t, uint64_t id);
 const char *lp_entry_state_name(enum lp_entry_state s);
 const char *lp_write_kind_name(enum lp_write_kind k);
 const char *lp_room_kind_name(enum lp_room_kind k);

@@ -120,6 +120,25 @@ static int list(struct lp_target *t, struct lp_listing *out, struct lp_err *err)
 	return rc;
 }
 
+static bool has_entry(struct lp_target *t, uint64_t id)
+{
+	struct lp_ledger l;
+	struct lp_ledger_entry e;
+	if (lp_ledger_open(&l, t, NULL) < 0 || !l.present || lp_ledger_read_id(&l, id, &e, NULL) < 0)
+		return false;
+	lp_ledger_entry_free(&e);
+	return true;
+}
+
+bool lp_ledger_lists(struct lp_target *t, uint64_t id)
+{
+	bool locked = t->ops->lock && t->ops->lock(t, READ_LOCK_MS, NULL) == 0;
+	bool has = has_entry(t, id);
+	if (locked)
+		t->ops->unlock(t);
+	return has;
+}
+
 void lp_listing_free(struct lp_listing *l)
 {
 	for (size_t i = 0; i < l->nr; i++) {

@@ -24,32 +24,37 @@ bool patch_is_called(const struct lp_listed *p, const char *word)
 	return called && p->state == LP_APPLIED;
 }
 
-static bool has_number(const struct lp_listing *l, uint64_t id)
+/* The patch id (the name) of one applied patch.  *id is 0 when there is none: it may be another tool's. */
+static int find_name(struct lp_target *t, const char *word, uint64_t *id, struct lp_err *err)
 {
-	for (size_t i = 0; i < l->nr; i++)
-		if (l->items[i].id == id)
-			return true;
-	return false;
-}
-
-/* A number that list shows, or the patch id (the name) of one applied patch. */
-static int find_patch(const struct lp_listing *l, const char *label, const char *word, uint64_t *id, struct lp_err *err)
-{
+	struct lp_listing l = {0};
 	size_t nr = 0;
-	bool number = parse_decimal(word, UINT64_MAX, id);
-	if (number && has_number(l, *id))
-		return 0;
-	for (size_t i = 0; i < l->nr; i++)
-		if (patch_is_called(&l->items[i], word) && nr++ == 0)
-			*id = l->items[i].id;
+	int rc = lp_ledger_list(t, &l, err);
+	*id = 0;
+	for (size_t i = 0; rc == 0 && i < l.nr; i++)
+		if (patch_is_called(&l.items[i], word) && nr++ == 0)
+			*id = l.items[i].id;
+	lp_listing_free(&l);
 	if (nr > 1)
 		return lp_fail(err, LP_EAMBIGUOUS,
-			       "%s has %zu applied patches called %s; give the number that list shows", label, nr,
+			       "%s has %zu applied patches called %s; give the number that list shows", t->label, nr,
 			       word);
-	if (nr || number) /* the ledger says best what is wrong with a number */
+	return rc;
+}
+
+/* A number that list shows comes before a name; only a name needs the whole list. */
+static int find_patch(struct lp_target *t, const char *word, uint64_t *id, struct lp_err *err)
+{
+	uint64_t number;
+	if (!parse_decimal(word, UINT64_MAX, &number))
+		return find_name(t, word, id, err);
+	*id = number;
+	if (lp_ledger_lists(t, number))
 		return 0;
-	*id = 0; /* of another tool, perhaps */
-	return 0;
+	int rc = find_name(t, word, id, err);
+	if (rc == 0 && !*id)
+		*id = number; /* the ledger says best what is wrong with it */
+	return rc;
 }
 
 static bool is_foreign(const struct lp_foreign_list *l, const char *word)
@@ -82,17 +87,15 @@ static int add_foreign(struct lp_target *t, const char *word, struct lp_patchset
 static int find_patches(const struct args *a, struct lp_target *t, id_vec *ids, struct lp_patchset **foreign,
 			struct lp_err *err)
 {
-	struct lp_listing l = {0};
-	int rc = a->nr_operands ? lp_ledger_list(t, &l, err) : 0;
+	int rc = 0;
 	for (size_t i = 0; i < a->nr_operands && rc == 0; i++) {
 		uint64_t id = 0;
-		rc = find_patch(&l, t->label, a->operands[i], &id, err);
+		rc = find_patch(t, a->operands[i], &id, err);
 		if (rc == 0 && !id)
 			rc = add_foreign(t, a->operands[i], foreign, err);
 		else if (rc == 0)
 			add_once(ids, id);
 	}
-	lp_listing_free(&l);
 	if (rc == 0 && ids->nr && *foreign)
 		rc = lp_fail(err, LP_EUSAGE, "patches of livepatch and of another tool are not reverted as one");
 	return rc;
