@@ -462,6 +462,22 @@ static void a_patch_s_name_may_be_as_long_as_anybody_likes(void **state)
 	fake_free(f);
 }
 
+static void a_number_is_looked_up_as_the_list_shows_it(void **state)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	uint64_t first, second;
+	assert_false(lp_ledger_lists(&f->target, 1));
+	assert_int_equal(apply(f, "set 0x10000100 int 17\n", &first, &err), 0);
+	assert_int_equal(apply(f, "set 0x10000100 int 18\n", &second, &err), 0);
+	assert_true(lp_ledger_lists(&f->target, first));
+	assert_true(lp_ledger_lists(&f->target, second));
+	assert_false(lp_ledger_lists(&f->target, second + 1));
+	assert_int_equal(revert(f, second, &err), 0);
+	assert_false(lp_ledger_lists(&f->target, second));
+	fake_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +487,7 @@ int main(void)
 		cmocka_unit_test(killed_again_while_recovering),
 		cmocka_unit_test(any_one_change_failing_undoes_an_apply),
 		cmocka_unit_test(patches_stack_and_the_lower_one_is_held),
+		cmocka_unit_test(a_number_is_looked_up_as_the_list_shows_it),
 		cmocka_unit_test(a_stack_is_reverted_as_one),
 		cmocka_unit_test(killed_before_any_change_of_a_revert_of_a_stack),
 		cmocka_unit_test(part_of_an_earlier_change_cannot_be_changed),
