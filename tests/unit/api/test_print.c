@@ -48,8 +48,8 @@ static void assert_shows(void (*show)(LivePatchSystem *), const char *expected)
 
 static void assert_contains(const char *text, const char *part)
 {
-	if (!strstr(text, part))
-		fail_msg("\"%s\" is not in:\n%s", part, text);
+	if (!text || !strstr(text, part))
+		fail_msg("\"%s\" is not in:\n%s", part, text ? text : "");
 }
 
 static int setup(void **state)

@@ -249,13 +249,13 @@ static void a_patch_that_others_may_write_is_not_trusted(void **state)
 /* A directory that anybody may write to, and in it a file that is ours. */
 static char *open_directory_of_all(void)
 {
-	char *dir = lp_strdup("/tmp/livepatch-open-XXXXXX");
+	char dir[] = "/tmp/livepatch-open-XXXXXX";
 	assert_non_null(mkdtemp(dir));
 	char *file = lp_sprintf("%s/patch", dir);
 	put(file, "x", 0644);
 	assert_int_equal(chmod(dir, 0777), 0);
 	lp_free(file);
-	return dir;
+	return lp_strdup(dir);
 }
 
 static void what_a_link_leads_to_must_be_trusted_too(void **state)
