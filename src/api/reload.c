@@ -10,7 +10,7 @@
 #include "api/files.h"
 #include "api/txn.h"
 
-#define TRIES 8 /* of which all but the last may be lost to other threads */
+#define TRIES 1000 /* each of them lost to a file that another thread has loaded meanwhile */
 
 static int read_all(struct lp_file_list *l, struct lp_err *err)
 {
