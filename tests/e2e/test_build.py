@@ -349,6 +349,10 @@ def children_of(pid):
     return [int(word) for word in out.split()]
 
 
+def grandchildren_of(pid):
+    return [inner for child in children_of(pid) for inner in children_of(child)]
+
+
 def start_slow_build(project, marker):
     """livepatch build, up to where the build command runs and holds still."""
     project.command = f"touch {marker}; exec cat {marker}.fifo"
@@ -367,8 +371,8 @@ def group_is_gone(pids):
 def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, how):
     project = Project("two-files")
     process = start_slow_build(project, tmp_path / "began")
-    guards = lib.wait_for(lambda: children_of(process.pid), "the build's processes")
-    inner = lib.wait_for(lambda: children_of(guards[0]), "the shell")
+    inner = lib.wait_for(lambda: grandchildren_of(process.pid), "the shell")
+    guards = children_of(process.pid)
     process.send_signal(how)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1 and "interrupted" in err
@@ -379,8 +383,8 @@ def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, 
 def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_path):
     project = Project("two-files")
     process = start_slow_build(project, tmp_path / "began")
-    guards = lib.wait_for(lambda: children_of(process.pid), "the build's processes")
-    inner = lib.wait_for(lambda: children_of(guards[0]), "the shell")
+    inner = lib.wait_for(lambda: grandchildren_of(process.pid), "the shell")
+    guards = children_of(process.pid)
     process.kill()
     process.communicate()
     lib.wait_for(lambda: group_is_gone(guards + inner), "the children to go")
