@@ -154,8 +154,8 @@ static int finish(struct errand *e, const struct batch *b, int signal)
 {
 	collect(e, b, b->nr);
 	lp_trace_set_regs(e->l.tid, &e->l.go_on);
-	if (!signal && e->l.tid != e->l.p->pid)
-		lp_trace_let_signal_pass(e->l.tid, LP_PASS_NS);
+	if (!signal)
+		lp_loan_let_signal_pass(&e->l);
 	lp_trace_detach(e->l.tid, signal);
 	return 0;
 }

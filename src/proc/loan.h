@@ -12,8 +12,6 @@
 
 #include "proc/state.h"
 
-#define LP_PASS_NS 4000000 /* for a signal to be taken by the thread it woke, which may need to wait for a CPU */
-
 struct lp_candidate {
 	pid_t tid;
 	int rank;
@@ -35,6 +33,8 @@ struct lp_loan {
 int lp_loan_candidates(struct lp_proc *p, lp_candidate_vec *out, struct lp_err *err);
 /* Stops the thread.  False: it was let go again, l->unfit says why. */
 bool lp_loan_take(struct lp_loan *l);
+/* The borrowed thread must not take a signal for the process from the leader when it goes on. */
+void lp_loan_let_signal_pass(const struct lp_loan *l);
 /* Lets it go as it was found. */
 void lp_loan_return(struct lp_loan *l);
 /* Fills in err when the thread, or its process, is gone in the middle. */

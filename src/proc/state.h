@@ -188,10 +188,16 @@ void lp_hush_begin(struct lp_hush *h);
 void lp_hush_end(const struct lp_hush *h);
 /* What to do between two looks: `tries` counts them, `missing` the threads that are still to stop. */
 void lp_trace_nap(unsigned tries, size_t missing);
-/* Is there a signal for the process that no thread has taken?  Asked through a stopped one. */
-bool lp_trace_signal_waits(pid_t tid);
-/* A stopped thread that goes on now would take it from the one that was woken for it: waits for that one, a while. */
-void lp_trace_let_signal_pass(pid_t tid, uint64_t ns);
+static inline uint64_t lp_signal_bit(int signal)
+{
+	return UINT64_C(1) << (signal - 1);
+}
+
+/* Is a signal outside the set `blocked` queued for the stopped thread, or (PTRACE_PEEKSIGINFO_SHARED) its process? */
+bool lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked);
+/* A stopped thread that goes on now would take a signal for the process from the leader, which was woken for it.  Waits
+ * for the leader to take it, a while; what the leader blocks it will not take. */
+void lp_trace_let_signal_pass(pid_t tid, uint64_t blocked_by_leader);
 /* The one syscall-stop question: 1 leaving, 0 entering, negative unknown. */
 int lp_trace_leaving(pid_t tid);
 /* Where a stopped thread's rseq area keeps the address of its critical section's descriptor; 0 = none registered. */

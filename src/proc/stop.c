@@ -42,7 +42,6 @@
 #define STACK_MAX (UINT64_C(64) << 20) /* of one thread's live stack */
 #define ARENA_PER_THREAD (UINT64_C(32) << 10)
 #define ARENA_EXTRA (UINT64_C(1) << 20)
-#define HEAD_START_NS 4000000 /* for the leader to take a signal */
 
 /* ---- who ---- */
 
@@ -336,10 +335,12 @@ static void release_one(struct lp_proc *p, size_t i)
 static void release_all(struct lp_proc *p)
 {
 	size_t nr = p->tracees.nr, begin = 0;
-	const struct lp_tracee *other = nr > 1 ? &p->tracees.items[1] : NULL;
-	if (other && p->tracees.items[0].tid == p->pid && other->stopped && lp_trace_signal_waits(other->tid)) {
+	const struct lp_tracee *leader = p->tracees.items, *other = nr > 1 ? &p->tracees.items[1] : NULL;
+	uint64_t blocked;
+	if (other && leader->tid == p->pid && other->stopped && lp_trace_sigmask(leader->tid, &blocked) == 0 &&
+	    lp_trace_queued(other->tid, PTRACE_PEEKSIGINFO_SHARED, blocked)) {
 		release_one(p, begin++);
-		lp_trace_let_signal_pass(other->tid, HEAD_START_NS);
+		lp_trace_let_signal_pass(other->tid, blocked);
 	}
 	for (size_t i = begin; i < nr; i++)
 		release_one(p, i);

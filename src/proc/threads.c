@@ -202,23 +202,12 @@ size_t lp_tasks_count(const struct lp_proc *p)
 
 /* ---- signals on their way ---- */
 
-static uint64_t bit(int signal)
-{
-	return UINT64_C(1) << (signal - 1);
-}
-
 /* What would interrupt a blocked call: not signals that nobody handles and whose default is to be ignored. */
 static uint64_t interrupting(const struct lp_task_status *s)
 {
-	uint64_t idle = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT);
+	uint64_t idle =
+		lp_signal_bit(SIGCHLD) | lp_signal_bit(SIGURG) | lp_signal_bit(SIGWINCH) | lp_signal_bit(SIGCONT);
 	return ~s->ignored & ~(idle & ~s->caught);
-}
-
-static bool queue_empty(pid_t tid, uint32_t flags)
-{
-	siginfo_t info;
-	struct __ptrace_peeksiginfo_args args = {.off = 0, .flags = flags, .nr = 1};
-	return ptrace(PTRACE_PEEKSIGINFO, tid, &args, &info) == 0;
 }
 
 /*
@@ -229,11 +218,11 @@ static bool queue_empty(pid_t tid, uint32_t flags)
  */
 bool lp_task_interrupted(pid_t tid, int taken)
 {
-	if (!taken && queue_empty(tid, 0) && queue_empty(tid, PTRACE_PEEKSIGINFO_SHARED))
+	if (!taken && !lp_trace_queued(tid, 0, 0) && !lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, 0))
 		return false;
 	struct lp_task_status s;
 	if (lp_task_status(tid, &s) < 0)
 		return true;
-	uint64_t pending = ((s.pending | s.shared_pending) & ~s.blocked) | (taken ? bit(taken) : 0);
+	uint64_t pending = ((s.pending | s.shared_pending) & ~s.blocked) | (taken ? lp_signal_bit(taken) : 0);
 	return pending & interrupting(&s);
 }

@@ -142,8 +142,11 @@ static struct lp_event classify(pid_t tid, int status)
 #define FEW 4
 #define NS_PER_STOP 2000 /* what a thread needs to stop, with two CPUs */
 #define TICK_NS 2000000
+#define PASS_NS 4000000 /* for the leader to take a signal: it may need to wait for a CPU */
 #define PASS_LOOK_NS 10000
-#define SPINS 64 /* looks at a single thread before the first sleep: it stops within some 20 us */
+#define PEEK_AT_ONCE 8
+#define PEEK_MAX 64 /* blocked signals can queue up in thousands; what comes behind so many is not looked for */
+#define SPINS 64    /* looks at a single thread before the first sleep: it stops within some 20 us */
 
 /* A timer sends SIGCHLD to this thread every TICK_NS. */
 static _Thread_local bool ticking;
@@ -228,16 +231,24 @@ bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
 	}
 }
 
-bool lp_trace_signal_waits(pid_t tid)
+bool lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked)
 {
-	siginfo_t first;
-	struct __ptrace_peeksiginfo_args args = {.flags = PTRACE_PEEKSIGINFO_SHARED, .nr = 1};
-	return ptrace(PTRACE_PEEKSIGINFO, tid, &args, &first) == 1;
+	siginfo_t infos[PEEK_AT_ONCE];
+	struct __ptrace_peeksiginfo_args args = {.flags = flags, .nr = PEEK_AT_ONCE};
+	for (long nr = PEEK_AT_ONCE; nr == PEEK_AT_ONCE && args.off < PEEK_MAX; args.off += PEEK_AT_ONCE) {
+		nr = ptrace(PTRACE_PEEKSIGINFO, tid, &args, infos);
+		for (long i = 0; i < nr; i++) {
+			if (!(blocked & lp_signal_bit(infos[i].si_signo)))
+				return true;
+		}
+	}
+	return false;
 }
 
-void lp_trace_let_signal_pass(pid_t tid, uint64_t ns)
+void lp_trace_let_signal_pass(pid_t tid, uint64_t blocked)
 {
-	for (uint64_t began = lp_now(); lp_trace_signal_waits(tid) && lp_now() - began < ns;)
+	for (uint64_t began = lp_now();
+	     lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, blocked) && lp_now() - began < PASS_NS;)
 		nanosleep(&(struct timespec){0, PASS_LOOK_NS}, NULL); /* it may be our CPU that is needed for it */
 }
 

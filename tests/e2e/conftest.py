@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import lib  # noqa: E402
 
-# What a shell starts in the background ignores SIGINT, and so would every program that the tests interrupt.
+# What a shell starts in the background ignores SIGINT, what nohup(1) starts SIGHUP, and so would every program that the tests
+# interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser):

@@ -207,6 +207,15 @@ static void *compute_or_block(void *arg)
 	return NULL;
 }
 
+/* In all threads: what wait_sigtimedwait() needs, and what waits in the queue for nobody. */
+static void block_signal(int signal)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof *kinds; i++) {
@@ -216,5 +225,6 @@ int main(int argc, char **argv)
 	if (!kind)
 		return 2;
 	signal(SIGUSR1, count_signal);
+	block_signal(SIGUSR2);
 	return victim_run(argc > 2 ? atoi(argv[2]) : 1, strcmp(kind->name, "bystander") ? block : compute_or_block);
 }
