@@ -92,6 +92,15 @@ int hotpatch_unregister_variable(const char *name);
 int hotpatch_register_function(const char *name, void *function);
 int hotpatch_unregister_function(const char *name); /* -EBUSY while it is upgraded */
 
+/* ---- commands ---- */
+
+/*
+ * Runs a command as if a client with all rights had sent it ("func upgrade
+ * patch1 add_func"), with or without the sockets.  `reply`, when not NULL, gets
+ * each line of data, without its end.  0, or negative as for a client.
+ */
+int hotpatch_run(const char *command, void (*reply)(const char *line, void *arg), void *arg);
+
 /* ---- quiescence ---- */
 
 /*
