@@ -23,9 +23,11 @@
 
 #include "hotpatch.h"
 
-namespace hotpatch {
+namespace hotpatch
+{
 
-namespace detail {
+namespace detail
+{
 
 template <typename T> struct TypeOf;
 
@@ -144,8 +146,9 @@ template <typename R, typename... A> bool RegisterFunction(const std::string &na
 /* ---- the classes of the first HotPatch ---- */
 
 /* Commands, run here and now.  The maps that it was once made of are the agent's own business. */
-class HotpatchCommand {
-public:
+class HotpatchCommand
+{
+      public:
 	HotpatchCommand() = default;
 	HotpatchCommand(std::map<std::string, void *> &variables, std::map<std::string, void *> &libraries,
 			std::map<std::string, void *> &handles, std::map<std::string, void *> &functions)
@@ -170,13 +173,22 @@ public:
 			line += (line.empty() ? "" : " ") + Quoted(word);
 		return ParseCommand(line);
 	}
-	bool HandleGflagsList() { return HandleCommand({"gflags", "list"}); }
-	bool HandleGflagsGet(const std::string &name) { return HandleCommand({"gflags", "get", name}); }
+	bool HandleGflagsList()
+	{
+		return HandleCommand({"gflags", "list"});
+	}
+	bool HandleGflagsGet(const std::string &name)
+	{
+		return HandleCommand({"gflags", "get", name});
+	}
 	bool HandleGflagsSet(const std::string &name, const std::string &value)
 	{
 		return HandleCommand({"gflags", "set", name, value});
 	}
-	bool HandleVarList() { return HandleCommand({"var", "list"}); }
+	bool HandleVarList()
+	{
+		return HandleCommand({"var", "list"});
+	}
 	bool HandleVarGet(const std::string &type, const std::string &name)
 	{
 		return HandleCommand({"var", "get", type, name});
@@ -185,22 +197,34 @@ public:
 	{
 		return HandleCommand({"var", "set", type, name, value});
 	}
-	bool HandleLibList() { return HandleCommand({"lib", "list"}); }
+	bool HandleLibList()
+	{
+		return HandleCommand({"lib", "list"});
+	}
 	bool HandleLibLoad(const std::string &name, const std::string &path)
 	{
 		return HandleCommand({"lib", "load", name, path});
 	}
-	bool HandleLibUnload(const std::string &name) { return HandleCommand({"lib", "unload", name}); }
+	bool HandleLibUnload(const std::string &name)
+	{
+		return HandleCommand({"lib", "unload", name});
+	}
 	bool HandleFuncUpgrade(const std::string &library, const std::string &function)
 	{
 		return HandleCommand({"func", "upgrade", library, function});
 	}
-	bool HandleFuncRollback(const std::string &function) { return HandleCommand({"func", "rollback", function}); }
+	bool HandleFuncRollback(const std::string &function)
+	{
+		return HandleCommand({"func", "rollback", function});
+	}
 
 	/* What the last command answered. */
-	const std::vector<std::string> &Lines() const { return lines_; }
+	const std::vector<std::string> &Lines() const
+	{
+		return lines_;
+	}
 
-private:
+      private:
 	static void AddLine(const char *line, void *arg)
 	{
 		static_cast<std::vector<std::string> *>(arg)->push_back(line);
@@ -219,14 +243,23 @@ private:
 	std::vector<std::string> lines_;
 };
 
-class HotpatchServer {
-public:
-	HotpatchServer() : command_(std::make_shared<HotpatchCommand>()) {}
-	~HotpatchServer() { Close(); }
+class HotpatchServer
+{
+      public:
+	HotpatchServer() : command_(std::make_shared<HotpatchCommand>())
+	{
+	}
+	~HotpatchServer()
+	{
+		Close();
+	}
 	HotpatchServer(const HotpatchServer &) = delete;
 	HotpatchServer &operator=(const HotpatchServer &) = delete;
 
-	void Init() { running_ = InitHotpatchServer(); }
+	void Init()
+	{
+		running_ = InitHotpatchServer();
+	}
 	void Close()
 	{
 		if (running_)
@@ -241,16 +274,25 @@ public:
 	{
 		hotpatch::RegisterFunction(name, function);
 	}
-	bool GetShouldStop() const { return !running_; }
+	bool GetShouldStop() const
+	{
+		return !running_;
+	}
 	void SetShouldStop(bool stop)
 	{
 		if (stop)
 			Close();
 	}
-	std::shared_ptr<HotpatchCommand> GetHotpathCommand() { return command_; } /* its name, as it was */
-	std::shared_ptr<HotpatchCommand> GetHotpatchCommand() { return command_; }
+	std::shared_ptr<HotpatchCommand> GetHotpathCommand()
+	{
+		return command_;
+	} /* its name, as it was */
+	std::shared_ptr<HotpatchCommand> GetHotpatchCommand()
+	{
+		return command_;
+	}
 
-private:
+      private:
 	std::shared_ptr<HotpatchCommand> command_;
 	bool running_ = false;
 };

@@ -393,35 +393,158 @@ size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[
 	return s ? s->nr : 0;
 }
 
-/* The piece with the real jump comes first, and is the only one that changes. */
-static int retarget(struct lp_self_site *s, lp_addr replacement, struct lp_err *err)
+/* ---- switch ---- */
+
+/* A hook led elsewhere.  What the site had is kept here meanwhile. */
+struct turn {
+	struct lp_self_hook *hook;
+	lp_addr replacement;
+	struct lp_piece piece; /* the one with the real jump comes first, and is the only one that changes */
+	lp_addr first_move_to;
+	lp_addr island;
+	struct lp_self_move go;
+};
+
+static int turn_make(struct turn *t, struct lp_err *err)
 {
-	struct piece *p = &s->pieces[0];
+	const struct lp_self_site *s = t->hook->site;
 	struct lp_piece pieces[2];
-	lp_addr island, aim;
-	int rc = find_aim(&s->entry, replacement, &island, &aim, err);
+	lp_addr aim;
+	int rc = find_aim(&s->entry, t->replacement, &t->island, &aim, err);
 
 	if (!rc && lp_self_isa()->entry_bytes(&s->entry, aim, pieces) != (int)s->nr)
 		rc = lp_fail(err, LP_EREACH, LP_ADDR " is out of reach of a jump at " LP_ADDR, aim, s->fn);
-	if (!rc && s->installed) {
-		struct lp_self_move go = {p->now.at, aim};
-		struct lp_self_edit e = {p->now.at, p->now.len, p->now.bytes, pieces[0].bytes, &go, 1};
+	if (rc)
+		return rc;
+	t->piece = pieces[0];
+	t->go = (struct lp_self_move){pieces[0].at, aim};
+	t->first_move_to = pieces[0].at != s->entry.jump_at ? aim : s->pieces[0].moves[0].to;
+	return 0;
+}
 
-		rc = lp_self_poke_locked(&e, 1, err);
+/* Once: the site gets what was made; twice: what it had. */
+static void turn_swap(struct turn *t)
+{
+	struct lp_self_site *s = t->hook->site;
+	struct turn had = {.piece = s->pieces[0].now, .first_move_to = s->pieces[0].moves[0].to, .island = s->island};
+
+	s->pieces[0].now = t->piece;
+	s->pieces[0].moves[0].to = t->first_move_to;
+	s->island = t->island;
+	t->piece = had.piece;
+	t->first_move_to = had.first_move_to;
+	t->island = had.island;
+}
+
+/* Of whichever of the two the site does not have. */
+static void turn_end(struct turn *t)
+{
+	lp_self_free_locked(t->island, t->island ? LP_ISLAND_MAX : 0);
+}
+
+static void add_turn(struct edits *e, const struct turn *t)
+{
+	const struct lp_self_site *s = t->hook->site;
+
+	if (!s->installed)
+		add_site(e, s, true);
+	else
+		lp_vec_push(&e->all, ((struct lp_self_edit){.at = t->piece.at,
+							    .len = t->piece.len,
+							    .old_bytes = t->piece.bytes,
+							    .new_bytes = s->pieces[0].now.bytes,
+							    .moves = &t->go,
+							    .nr_moves = 1}));
+}
+
+static int check_switch(const struct lp_self_switch *switches, size_t nr, struct lp_err *err)
+{
+	for (size_t i = 0; i < nr; i++) {
+		const struct lp_self_hook *h = switches[i].hook;
+
+		if (!h->site)
+			return lp_fail(err, EINVAL, "the hook of " LP_ADDR " is not prepared", h->fn);
+		if (!switches[i].replacement && !h->site->installed)
+			return lp_fail(err, LP_ENOPATCH, "the function at " LP_ADDR " is not hooked", h->fn);
 	}
+	return 0;
+}
+
+/* The edits of `turns`, which have been swapped in already, and of what is taken out. */
+static int switch_all(const struct lp_self_switch *switches, const struct turn *turns, size_t nr, struct lp_err *err)
+{
+	struct edits e = {0};
+	int rc;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (switches[i].replacement)
+			add_turn(&e, &turns[i]);
+		else
+			add_site(&e, switches[i].hook->site, false);
+	}
+	rc = lp_self_poke_locked(e.all.items, e.all.nr, err);
+	lp_vec_free(&e.all);
+	return rc;
+}
+
+static int switch_locked(const struct lp_self_switch *switches, size_t nr, struct lp_err *err)
+{
+	struct turn *turns = lp_alloc(nr * sizeof *turns + 1);
+	size_t made = 0;
+	int rc = check_switch(switches, nr, err);
+
+	for (; made < nr && !rc; made += !rc) {
+		turns[made] = (struct turn){.hook = switches[made].hook, .replacement = switches[made].replacement};
+		rc = turns[made].replacement ? turn_make(&turns[made], err) : 0;
+	}
+	for (size_t i = 0; i < nr && !rc; i++) {
+		if (turns[i].replacement)
+			turn_swap(&turns[i]);
+	}
+	bool swapped = !rc;
+	rc = rc ? rc : switch_all(switches, turns, nr, err);
+	for (size_t i = 0; i < nr && !rc; i++) {
+		turns[i].hook->site->installed = turns[i].replacement != 0;
+		if (turns[i].replacement)
+			turns[i].hook->replacement = turns[i].replacement;
+	}
+	for (size_t i = 0; i < made; i++) {
+		if (rc && swapped && turns[i].replacement)
+			turn_swap(&turns[i]);
+		turn_end(&turns[i]);
+	}
+	lp_free(turns);
+	return rc;
+}
+
+int lp_self_switch(const struct lp_self_switch *switches, size_t nr, struct lp_err *err)
+{
+	int rc = lp_self_enter(err);
+
+	if (rc)
+		return rc;
+	rc = switch_locked(switches, nr, err);
+	lp_self_leave();
+	return rc;
+}
+
+/* Nobody runs through the hook of one that is not installed: only what it will be changes. */
+static int retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err)
+{
+	struct turn t = {.hook = h, .replacement = replacement};
+	int rc = turn_make(&t, err);
+
 	if (!rc) {
-		p->now = pieces[0];
-		if (p->now.at != s->entry.jump_at)
-			p->moves[0].to = aim;
+		turn_swap(&t);
+		h->replacement = replacement;
 	}
-	lp_self_free_locked(rc ? island : s->island, (rc ? island : s->island) ? LP_ISLAND_MAX : 0);
-	if (!rc)
-		s->island = island;
+	turn_end(&t);
 	return rc;
 }
 
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err)
 {
+	struct lp_self_switch one = {h, replacement};
 	int rc;
 
 	if (!h->site)
@@ -429,9 +552,7 @@ int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err 
 	rc = lp_self_enter(err);
 	if (rc)
 		return rc;
-	rc = retarget(h->site, replacement, err);
-	if (!rc)
-		h->replacement = replacement;
+	rc = h->site->installed ? switch_locked(&one, 1, err) : retarget(h, replacement, err);
 	lp_self_leave();
 	return rc;
 }

@@ -346,3 +346,34 @@ int lp_self_poke(const struct lp_self_edit *edits, size_t nr, struct lp_err *err
 	lp_self_leave();
 	return rc;
 }
+
+/* ---- who is in there ---- */
+
+/* Overlapping ranges cannot be asked about at once (struct lp_way); one after the other they can. */
+static int look(struct lp_way *way, struct lp_err *err)
+{
+	int rc = lp_stop_prepare(err);
+
+	if (rc)
+		return rc;
+	rc = lp_stop_begin();
+	rc = rc ? rc : lp_stop_settle(way, 1);
+	lp_stop_end();
+	return rc ? lp_stop_explain(rc, err) : 0;
+}
+
+int lp_self_look(const struct lp_range *ranges, bool *inside, size_t nr, struct lp_err *err)
+{
+	int rc = lp_self_enter(err);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < nr && !rc; i++) {
+		struct lp_way way = {.range = ranges[i], .returns = true};
+
+		rc = look(&way, err);
+		inside[i] = way.seen;
+	}
+	lp_self_leave();
+	return rc;
+}

@@ -76,6 +76,21 @@ int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *
 /* Another replacement, installed or not; costs what installing does. */
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
 void lp_self_release(struct lp_self_hook *h); /* does nothing to an installed one */
+
+/* What becomes of one prepared hook: led to `replacement`, installed if it is not yet; or taken out (0). */
+struct lp_self_switch {
+	struct lp_self_hook *hook;
+	lp_addr replacement;
+};
+/* All of them in one go, or none: no thread calls one function as it will be and another as it was.  Each hook once. */
+int lp_self_switch(const struct lp_self_switch *switches, size_t nr, struct lp_err *err);
+
+/*
+ * Who is in there: inside[i] says whether a thread executes something in
+ * ranges[i], or has an address of it on its stack and so may return there.
+ * True of the moment: only what nobody can call any more stays empty.
+ */
+int lp_self_look(const struct lp_range *ranges, bool *inside, size_t nr, struct lp_err *err);
 /* What installing it changes, in the order of its writing: 1 or 2 places, new_bytes as they are now or will be.  Valid until
  * the hook is retargeted or released. */
 size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[2]);

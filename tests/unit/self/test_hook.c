@@ -92,6 +92,84 @@ static void hooks_are_installed_together_or_not_at_all(void **state)
 	lp_self_release(&line);
 }
 
+static int (*volatile pushed)(int), (*volatile lined)(int);
+
+static int push_more(int x)
+{
+	return pushed(x) + 1000;
+}
+
+static int line_more(int x)
+{
+	return lined(x) + 2000;
+}
+
+static int zero(int x)
+{
+	return 0;
+}
+
+static void hooks_go_different_ways_together(void **state)
+{
+	struct lp_self_hook push = prepared(victim_push), line = prepared(victim_line),
+			    landing = prepared(victim_landing);
+	struct lp_self_switch in[] = {{&push, FN(push_more)}, {&line, FN(line_more)}};
+	struct lp_self_switch mixed[] = {{&push, 0}, {&line, FN(zero)}, {&landing, FN(zero)}};
+
+	pushed = (int (*)(int))(uintptr_t)push.original;
+	lined = (int (*)(int))(uintptr_t)line.original;
+	assert_int_equal(lp_self_switch(in, 2, NULL), 0);
+	assert_int_equal(victim_push(1), 1002);
+	assert_int_equal(victim_line(1), 2002);
+	assert_int_equal(lp_self_switch(mixed, 3, NULL), 0);
+	assert_int_equal(victim_push(1), 2);
+	assert_int_equal(victim_line(1), 0);
+	assert_int_equal(victim_landing(1), 0);
+	assert_int_equal(line.replacement, FN(zero));
+	assert_int_equal(lp_self_switch((struct lp_self_switch[]){{&line, 0}, {&landing, 0}}, 2, NULL), 0);
+	assert_int_equal(victim_line(1) + victim_landing(1), 4);
+	lp_self_release(&push);
+	lp_self_release(&line);
+	lp_self_release(&landing);
+}
+
+/* Somebody else has written over the second: the first and the third stay what they were, and can go on. */
+static void a_switch_that_fails_changes_nothing(void **state)
+{
+	struct lp_self_hook push = prepared(victim_push), line = prepared(victim_line),
+			    landing = prepared(victim_landing);
+	struct lp_self_switch all[] = {{&push, FN(zero)}, {&line, 0}, {&landing, FN(zero)}};
+	struct lp_self_edit broken[2], edit;
+	uint8_t other[16];
+
+	original = (int (*)(int))(uintptr_t)push.original;
+	assert_int_equal(COMMIT(&push), 0);
+	assert_int_equal(COMMIT(&line), 0);
+	assert_true(lp_self_hook_edits(&line, broken) > 0);
+	edit = broken[0];
+	memcpy(other, edit.new_bytes, edit.len);
+	other[edit.len - 1] ^= 0xff;
+	edit.old_bytes = edit.new_bytes;
+	edit.new_bytes = other;
+	assert_int_equal(lp_self_poke(&edit, 1, NULL), 0);
+	assert_int_equal(lp_self_switch(all, 3, NULL), -LP_ECHANGED);
+	assert_int_equal(victim_push(1), 1002);
+	assert_int_equal(victim_landing(1), 2);
+	assert_int_equal(push.replacement, FN(thousand_more));
+	edit.new_bytes = edit.old_bytes;
+	edit.old_bytes = other;
+	assert_int_equal(lp_self_poke(&edit, 1, NULL), 0);
+	assert_int_equal(lp_self_switch(all, 3, NULL), 0);
+	assert_int_equal(victim_push(1), 0);
+	assert_int_equal(victim_line(1), 2);
+	assert_int_equal(victim_landing(1), 0);
+	assert_int_equal(lp_self_switch((struct lp_self_switch[]){{&push, 0}, {&landing, 0}}, 2, NULL), 0);
+	assert_int_equal(lp_self_switch((struct lp_self_switch[]){{&push, 0}}, 1, NULL), -LP_ENOPATCH);
+	lp_self_release(&push);
+	lp_self_release(&line);
+	lp_self_release(&landing);
+}
+
 /* A jump to `dest` from where no direct jump reaches. */
 static lp_addr far_jump(lp_addr dest, uint8_t **page)
 {
@@ -264,6 +342,8 @@ int main(void)
 		cmocka_unit_test(every_victim_can_be_hooked_called_through_and_let_go),
 		cmocka_unit_test(a_function_is_hooked_once),
 		cmocka_unit_test(hooks_are_installed_together_or_not_at_all),
+		cmocka_unit_test(hooks_go_different_ways_together),
+		cmocka_unit_test(a_switch_that_fails_changes_nothing),
 		cmocka_unit_test(a_replacement_out_of_reach_is_reached_through_an_island),
 		cmocka_unit_test(what_is_no_function_is_refused),
 		cmocka_unit_test(a_function_that_branches_into_its_beginning_is_refused),

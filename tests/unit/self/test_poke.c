@@ -101,6 +101,23 @@ static void a_thread_in_the_middle_goes_on_in_the_copy(void **state)
 	reappear(&v);
 }
 
+static void who_is_inside_of_code_is_seen(void **state)
+{
+	struct looper l = {.fn = FN(victim_loop)};
+	struct lp_range ranges[] = {{FN(victim_loop), addr_of(victim_loop_end)},
+				    {FN(victim_fault), addr_of(victim_fault_end)}};
+	bool inside[2];
+
+	assert_int_equal(lp_self_look(ranges, inside, 2, NULL), 0);
+	assert_false(inside[0] || inside[1]);
+	looper_start(&l);
+	assert_int_equal(lp_self_look(ranges, inside, 2, NULL), 0);
+	assert_true(inside[0] && !inside[1]);
+	looper_end(&l);
+	assert_int_equal(lp_self_look(ranges, inside, 2, NULL), 0);
+	assert_false(inside[0] || inside[1]);
+}
+
 static void a_thread_in_the_middle_with_nowhere_to_go_is_a_refusal_that_names_it(void **state)
 {
 	struct looper l = {.fn = FN(victim_loop)};
@@ -265,6 +282,7 @@ int main(void)
 		cmocka_unit_test(changes_that_overlap_are_refused),
 		cmocka_unit_test(what_is_not_code_is_refused),
 		cmocka_unit_test(a_thread_in_the_middle_goes_on_in_the_copy),
+		cmocka_unit_test(who_is_inside_of_code_is_seen),
 		cmocka_unit_test(a_thread_in_the_middle_with_nowhere_to_go_is_a_refusal_that_names_it),
 		cmocka_unit_test(a_thread_that_does_not_answer_is_a_refusal_that_names_it),
 		cmocka_unit_test(a_running_handler_returns_to_the_copy),
