@@ -99,6 +99,7 @@ struct lp_change {
 	void (*release)(void *change);
 	void *change;
 	bool quiescent; /* the whole transaction is committed where the program says that it can bear it */
+	bool together;	/* with all of its rank that say so, by commit_together of the options, and not by `commit` */
 };
 /* Takes over the change; its rows are added to the reply when it is prepared. */
 void lp_change_add(struct lp_call *c, const struct lp_change *change);

@@ -1,0 +1,80 @@
+/*
+ * The agent: what the commands of the control socket do in this process.
+ *
+ * One in a process.  Everything it knows is behind one lock, which is
+ * recursive: a program's accessor may register another variable.  The lock is
+ * taken by the commands (on the control thread, or wherever hotpatch_run() is
+ * called) and by the functions of hotpatch.h.
+ *
+ *     value.h       types, text and bytes
+ *     memory.c      may these bytes be read, be written
+ *     symbols.c     functions and variables of the program by their symbols
+ *     variables.c   var ...       libraries.c   lib ...
+ *     functions.c   func ...      flags.c       gflags ...
+ *     agent.c       start, stop, fork, sockets
+ */
+#ifndef LP_AGENT_AGENT_H
+#define LP_AGENT_AGENT_H
+
+#include "base/vec.h"
+#include "control/control.h"
+#include "hotpatch.h"
+#include "self/self.h"
+
+void lp_agent_lock(void);
+void lp_agent_unlock(void);
+
+/* Remembers the failure for hotpatch_last_error(); returns its code, or 0. */
+int lp_agent_result(int rc, const struct lp_err *err);
+
+/* The order in which the changes of one transaction are committed. */
+enum lp_rank { LP_RANK_FLAGS, LP_RANK_FUNCTIONS, LP_RANK_VARIABLES, LP_RANK_UNLOAD };
+
+/* ---- memory.c ---- */
+
+/* -LP_EUNMAPPED, -LP_EREADONLY. */
+int lp_memory_check(lp_addr at, size_t size, bool write, struct lp_err *err);
+
+/* ---- symbols.c ---- */
+
+struct lp_spot {
+	lp_addr at;
+	uint64_t size; /* 0: not said */
+	bool is_function;
+	char module[256]; /* base name of the file; "" when the loader alone was asked */
+};
+
+/*
+ * By what the loader knows first, then by the symbol tables of the files that
+ * are loaded (static functions and variables too).  "libfoo.so:name" asks that
+ * file alone.  -LP_ENOSYM, -LP_EAMBIGUOUS naming the candidates.
+ */
+int lp_symbol_find(const char *name, struct lp_spot *out, struct lp_err *err);
+
+/* ---- libraries.c ---- */
+
+struct lp_library {
+	char *name, *path;
+	void *handle;
+	bool leaving; /* an unload of it is prepared */
+};
+
+struct lp_library *lp_library_named(const char *name); /* NULL */
+/* An address inside of the library itself, not of one that it needs.  -LP_ENOSYM. */
+int lp_library_symbol(const struct lp_library *l, const char *name, lp_addr *out, struct lp_err *err);
+int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
+
+/* ---- functions.c ---- */
+
+int lp_functions_switch(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
+unsigned lp_functions_upgraded(void);
+/* Functions that go to the library, or would when one upgrade is taken back, once the open transaction is committed. */
+unsigned lp_library_users(const struct lp_library *l);
+
+/* ---- the commands: agent/command.def ---- */
+
+#define COMMAND(words, synopsis, level, run, summary) int run(struct lp_call *c, struct lp_err *err);
+#include "agent/command.def"
+#undef COMMAND
+
+#endif
