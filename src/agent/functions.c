@@ -26,6 +26,7 @@ struct function {
 	bool registered;
 	struct lp_self_hook hook; /* prepared at the first upgrade */
 	version_vec versions, planned;
+	unsigned steps; /* of the open transaction */
 };
 
 static LP_VEC(struct function *) functions;
@@ -123,9 +124,7 @@ unsigned lp_library_users(const struct lp_library *l)
 /* One command's part in the plan of one function. */
 struct step {
 	struct function *function;
-	size_t depth_before;	   /* of `planned` */
-	version_vec taken, before; /* versions that this step took off; what the function had before the commit */
-	bool pushed, committed;
+	version_vec before; /* what the function had before the commit */
 };
 
 static void copy_versions(version_vec *to, const version_vec *from)
@@ -174,7 +173,6 @@ int lp_functions_switch(void *const *changes, size_t nr, struct lp_err *err)
 
 	for (size_t i = 0; i < nr && !rc; i++) {
 		copy_versions(&steps[i]->before, &steps[i]->function->versions);
-		steps[i]->committed = true;
 		copy_versions(&steps[i]->function->versions, &steps[i]->function->planned);
 	}
 	return rc;
@@ -190,7 +188,6 @@ static void step_undo(void *change)
 	if (aim_of(&f->versions) != back.replacement && lp_self_switch(&back, 1, NULL) < 0)
 		return; /* it stays what it became, and `func status` says so */
 	copy_versions(&f->versions, &s->before);
-	s->committed = false;
 }
 
 static void step_release(void *change)
@@ -198,10 +195,11 @@ static void step_release(void *change)
 	struct step *s = change;
 	struct function *f = s->function;
 
-	copy_versions(&f->planned, &f->versions);
-	if (!f->registered && !f->versions.nr && !f->hook.site)
-		function_drop(f);
-	lp_vec_free(&s->taken);
+	if (--f->steps == 0) {
+		copy_versions(&f->planned, &f->versions);
+		if (!f->registered && !f->versions.nr)
+			function_drop(f);
+	}
 	lp_vec_free(&s->before);
 	lp_free(s);
 }
@@ -211,6 +209,7 @@ static void add_step(struct lp_call *c, struct function *f)
 	struct step *s = lp_alloc(sizeof *s);
 
 	s->function = f;
+	f->steps++;
 	lp_change_add(c, &(struct lp_change){
 				 .rank = LP_RANK_FUNCTIONS, .undo = step_undo, .release = step_release, .change = s});
 }
@@ -376,7 +375,7 @@ static int unregister_function(const char *name, struct lp_err *err)
 
 	if (!f || !f->registered)
 		return lp_fail(err, LP_ENOFUNCTION, "no function is registered as %s", name);
-	if (f->versions.nr)
+	if (f->versions.nr || f->steps)
 		return lp_fail(err, EBUSY, "%s is upgraded", name);
 	function_drop(f);
 	return 0;

@@ -1,0 +1,402 @@
+/*
+ * var ...: variables of the program, registered or known by their symbols.
+ *
+ * A command names a type and a variable.  The type of a registered one must be
+ * that (any name of it, or any integer of the same size and sign); of a symbol,
+ * the size must fit what the symbol table says.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/value.h"
+
+#define GLOBAL "global:"
+
+struct variable {
+	char *name;
+	const struct lp_type *type;
+	void *at;
+	size_t room; /* of an array of characters; 0: none */
+	struct hotpatch_accessor accessor;
+};
+
+static LP_VEC(struct variable *) variables; /* by name */
+
+static size_t place_of(const char *name)
+{
+	size_t low = 0, high = variables.nr;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(variables.items[middle]->name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct variable *variable_named(const char *name)
+{
+	size_t i = place_of(name);
+
+	return i < variables.nr && !strcmp(variables.items[i]->name, name) ? variables.items[i] : NULL;
+}
+
+static bool is_string(const struct variable *v)
+{
+	return v->room || v->type->kind == LP_KIND_STRING || v->type->kind == LP_KIND_CSTRING;
+}
+
+/* ---- which variable, as what ---- */
+
+static bool same_type(const struct lp_type *a, const struct lp_type *b)
+{
+	return a == b || (a->kind == b->kind && a->size == b->size);
+}
+
+/* "string" is what people call every kind of text. */
+static bool fits(const struct variable *v, const struct lp_type *t)
+{
+	return same_type(v->type, t) || v->type->kind == LP_KIND_UNTYPED || (is_string(v) && t->kind == LP_KIND_STRING);
+}
+
+static int global_variable(const char *name, const struct lp_type *t, struct variable *out, struct lp_err *err)
+{
+	struct lp_spot spot;
+	int rc = lp_symbol_find(name, &spot, err);
+
+	if (rc == -LP_ENOSYM)
+		return lp_fail(err, LP_ENOVARIABLE, "the program has no symbol %s", name);
+	if (rc < 0)
+		return rc;
+	if (spot.is_function)
+		return lp_fail(err, LP_ETYPE, "%s is a function", name);
+	if (!t->size)
+		return lp_fail(
+			err, LP_ETYPE,
+			"what a %s looks like in memory is the compiler's business: register %s, or use the client "
+			"hotpatch, which reads debug information",
+			t->names[0], name);
+	if (spot.size && spot.size != t->size)
+		return lp_fail(err, LP_ETYPE, "%s has %llu bytes, a %s has %zu", name, (unsigned long long)spot.size,
+			       t->names[0], t->size);
+	*out = (struct variable){.type = t, .at = (void *)(uintptr_t)spot.at};
+	return 0;
+}
+
+static int find(const char *type, const char *name, struct variable *out, struct lp_err *err)
+{
+	const struct lp_type *t = lp_type_named(type);
+
+	if (!t || t->kind == LP_KIND_UNTYPED)
+		return lp_fail(err, LP_ETYPE, "there is no type called %s", type);
+	if (!strncmp(name, GLOBAL, strlen(GLOBAL)))
+		return global_variable(name + strlen(GLOBAL), t, out, err);
+	const struct variable *v = variable_named(name);
+	if (!v)
+		return lp_fail(err, LP_ENOVARIABLE, "no variable is registered as %s", name);
+	if (!fits(v, t))
+		return lp_fail(err, LP_ETYPE, "%s is a %s, not a %s", name, v->type->names[0], t->names[0]);
+	*out = *v;
+	if (v->type->kind == LP_KIND_UNTYPED && t->kind == LP_KIND_STRING)
+		return lp_fail(
+			err, LP_ETYPE,
+			"%s is registered as a bare pointer, which says nothing about the kind of string: register "
+			"its address as what it is",
+			name);
+	if (v->type->kind == LP_KIND_UNTYPED)
+		out->type = t;
+	return 0;
+}
+
+/* ---- reading ---- */
+
+static void read_accessor(const struct variable *v, struct lp_buf *out)
+{
+	char small[256], *large = NULL;
+	size_t len = v->accessor.get(v->at, small, sizeof small);
+
+	if (len > sizeof small) {
+		size_t size = len < LP_TEXT_MAX ? len : LP_TEXT_MAX;
+
+		large = lp_alloc(size);
+		len = v->accessor.get(v->at, large, size);
+		len = len < size ? len : size;
+	}
+	lp_buf_add(out, large ? large : small, len);
+	lp_free(large);
+}
+
+/* A C string, as far as it can be read. */
+static int read_cstring(lp_addr at, struct lp_buf *out, struct lp_err *err)
+{
+	for (lp_addr end; out->len < LP_TEXT_MAX; at = end) {
+		end = lp_align_down(at, LP_PAGE) + LP_PAGE;
+		int rc = lp_memory_check(at, end - at, false, err);
+		if (rc < 0)
+			return rc;
+		size_t len = strnlen((const char *)(uintptr_t)at, end - at);
+		lp_buf_add(out, (const void *)(uintptr_t)at, len);
+		if (len < end - at)
+			break;
+	}
+	return 0;
+}
+
+static int read_pointed(const struct variable *v, struct lp_buf *out, struct lp_err *err)
+{
+	uint8_t bytes[LP_VALUE_MAX];
+	uint64_t to;
+
+	lp_value_load(v->type, v->at, bytes);
+	memcpy(&to, bytes, sizeof to);
+	return to ? read_cstring(to, out, err) : 0;
+}
+
+static int read_variable(const struct variable *v, struct lp_buf *out, struct lp_err *err)
+{
+	uint8_t bytes[LP_VALUE_MAX];
+
+	if (v->accessor.get) {
+		read_accessor(v, out);
+		return 0;
+	}
+	int rc = lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, false, err);
+	if (rc < 0)
+		return rc;
+	if (v->room) {
+		lp_buf_add(out, v->at, strnlen(v->at, v->room));
+	} else if (v->type->kind == LP_KIND_CSTRING) {
+		return read_pointed(v, out, err);
+	} else {
+		lp_value_load(v->type, v->at, bytes);
+		lp_value_print(v->type, bytes, out);
+	}
+	return 0;
+}
+
+int lp_cmd_var_get(struct lp_call *c, struct lp_err *err)
+{
+	struct variable v;
+	struct lp_buf text = {0};
+	int rc = find(c->argv[0], c->argv[1], &v, err);
+
+	rc = rc < 0 ? rc : read_variable(&v, &text, err);
+	if (rc == 0)
+		lp_reply_row(c->reply, "%", LP_STR("value", lp_buf_cstr(&text)));
+	lp_buf_free(&text);
+	return rc;
+}
+
+int lp_cmd_var_list(struct lp_call *c, struct lp_err *err)
+{
+	for (size_t i = 0; i < variables.nr; i++) {
+		const struct variable *v = variables.items[i];
+		struct lp_buf text = {0};
+		bool known = v->type->kind != LP_KIND_UNTYPED && read_variable(v, &text, NULL) == 0;
+
+		lp_reply_row(c->reply, "Get variable: %, pointer: %, type: %, value: %", LP_STR("name", v->name),
+			     LP_ADDRESS("pointer", (uintptr_t)v->at), LP_STR("type", v->type->names[0]),
+			     LP_STR("value", known ? lp_buf_cstr(&text) : "?"));
+		lp_buf_free(&text);
+	}
+	return 0;
+}
+
+/* ---- writing ---- */
+
+struct assignment {
+	struct variable to;
+	char *text; /* for strings */
+	size_t len;
+	uint8_t bytes[LP_VALUE_MAX], old_bytes[LP_VALUE_MAX];
+	struct lp_buf old_text;
+};
+
+static int set_text(const struct variable *v, const char *text, size_t len, struct lp_err *err)
+{
+	if (v->accessor.set) {
+		int rc = v->accessor.set(v->at, text, len);
+		return rc < 0 ? lp_fail(err, LP_EREJECTED, "the program does not take \"%s\"", text) : 0;
+	}
+	memcpy(v->at, text, len + 1); /* an array; its size was looked at before */
+	return 0;
+}
+
+static int assign(void *change, struct lp_err *err)
+{
+	struct assignment *a = change;
+
+	if (a->text && a->to.type->kind != LP_KIND_CSTRING)
+		return set_text(&a->to, a->text, a->len, err);
+	lp_value_load(a->to.type, a->to.at, a->old_bytes);
+	lp_value_store(a->to.type, a->to.at, a->bytes);
+	a->text = NULL; /* a C string: it is the program's now */
+	return 0;
+}
+
+static void unassign(void *change)
+{
+	struct assignment *a = change;
+
+	if (a->text)
+		set_text(&a->to, lp_buf_cstr(&a->old_text), a->old_text.len, NULL);
+	else
+		lp_value_store(a->to.type, a->to.at, a->old_bytes);
+}
+
+static void assignment_free(void *change)
+{
+	struct assignment *a = change;
+
+	lp_free(a->text);
+	lp_buf_free(&a->old_text);
+	lp_free(a);
+}
+
+/* The words behind the name, as they were but for the blanks between them. */
+static char *join(char **words, int nr)
+{
+	struct lp_buf b = {0};
+
+	for (int i = 0; i < nr; i++) {
+		lp_buf_str(&b, i ? " " : "");
+		lp_buf_str(&b, words[i]);
+	}
+	char *text = lp_strdup(lp_buf_cstr(&b));
+	lp_buf_free(&b);
+	return text;
+}
+
+static int prepare_text(struct assignment *a, char *text, struct lp_err *err)
+{
+	a->text = text;
+	a->len = strlen(text);
+	if (a->to.room && a->len >= a->to.room)
+		return lp_fail(err, LP_EVALUE, "the array holds %zu characters at most", a->to.room - 1);
+	if (a->to.type->kind == LP_KIND_CSTRING)
+		memcpy(a->bytes, &(uint64_t){(uintptr_t)text}, sizeof(uint64_t));
+	else
+		return read_variable(&a->to, &a->old_text, err);
+	return 0;
+}
+
+static int prepare(struct assignment *a, char *text, struct lp_err *err)
+{
+	const struct variable *v = &a->to;
+	int rc = v->accessor.get
+			 ? 0
+			 : lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, true, err);
+
+	if (rc == 0 && is_string(v))
+		return prepare_text(a, text, err);
+	rc = rc < 0 ? rc : lp_value_parse(v->type, text, a->bytes, err);
+	if (rc == 0 && v->accessor.set)
+		a->text = text, a->len = strlen(text);
+	else
+		lp_free(text);
+	return rc;
+}
+
+int lp_cmd_var_set(struct lp_call *c, struct lp_err *err)
+{
+	bool unsafe = !strcmp(c->argv[0], "--unsafe");
+	char **argv = c->argv + unsafe;
+	struct assignment *a = lp_alloc(sizeof *a);
+	int rc = c->argc - unsafe < 3 ? lp_fail(err, LP_EUSAGE, "var set [--unsafe] TYPE NAME VALUE") : 0;
+
+	rc = rc < 0 ? rc : find(argv[0], argv[1], &a->to, err);
+	rc = rc < 0 ? rc : prepare(a, join(argv + 2, c->argc - unsafe - 2), err);
+	if (rc < 0) {
+		assignment_free(a);
+		return rc;
+	}
+	lp_change_add(c, &(struct lp_change){.rank = LP_RANK_VARIABLES,
+					     .commit = assign,
+					     .undo = unassign,
+					     .release = assignment_free,
+					     .change = a,
+					     /* A word is written at once; text is not. */
+					     .quiescent = is_string(&a->to) && !unsafe &&
+							  a->to.type->kind != LP_KIND_CSTRING});
+	return 0;
+}
+
+/* ---- hotpatch.h ---- */
+
+static int add(const char *name, const struct variable *v, struct lp_err *err)
+{
+	if (!name || !*name || strlen(name) > 1024 || !v->at)
+		return lp_fail(err, EINVAL, "a variable is registered with a name and an address");
+	if (variable_named(name))
+		return lp_fail(err, LP_EEXISTS, "there is a variable called %s already", name);
+	struct variable *copy = lp_memdup(v, sizeof *v);
+	size_t at = place_of(name);
+	copy->name = lp_strdup(name);
+	lp_vec_push(&variables, copy);
+	memmove(&variables.items[at + 1], &variables.items[at], (variables.nr - 1 - at) * sizeof copy);
+	variables.items[at] = copy;
+	return 0;
+}
+
+static int add_locked(const char *name, const struct variable *v)
+{
+	struct lp_err err = {0};
+
+	lp_agent_lock();
+	int rc = v->type ? add(name, v, &err) : lp_fail(&err, EINVAL, "not a type of hotpatch.h");
+	lp_agent_unlock();
+	return lp_agent_result(rc, &err);
+}
+
+int hotpatch_register_variable(const char *name, enum hotpatch_type type, void *variable)
+{
+	struct variable v = {.type = lp_type_of(type), .at = variable};
+
+	if (v.type && v.type->kind == LP_KIND_STRING)
+		v.type = NULL; /* it needs an accessor */
+	return add_locked(name, &v);
+}
+
+int hotpatch_register_chars(const char *name, char *array, size_t size)
+{
+	struct variable v = {.type = size ? lp_type_of(HOTPATCH_STRING) : NULL, .at = array, .room = size};
+
+	return add_locked(name, &v);
+}
+
+int hotpatch_register_accessor(const char *name, const struct hotpatch_accessor *accessor, void *variable)
+{
+	struct variable v = {.at = variable};
+
+	if (accessor && accessor->get && accessor->set) {
+		v.type = lp_type_of(accessor->type);
+		v.accessor = *accessor;
+	}
+	return add_locked(name, &v);
+}
+
+int hotpatch_unregister_variable(const char *name)
+{
+	struct lp_err err = {0};
+	int rc = 0;
+
+	lp_agent_lock();
+	struct variable *v = name ? variable_named(name) : NULL;
+	if (v) {
+		size_t at = place_of(name);
+
+		memmove(&variables.items[at], &variables.items[at + 1], (variables.nr - at - 1) * sizeof v);
+		variables.nr--;
+		lp_free(v->name);
+		lp_free(v);
+	} else {
+		rc = lp_fail(&err, LP_ENOVARIABLE, "no variable is registered as %s", name ? name : "(null)");
+	}
+	lp_agent_unlock();
+	return lp_agent_result(rc, &err);
+}
