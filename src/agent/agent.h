@@ -27,6 +27,9 @@ void lp_agent_unlock(void);
 /* Remembers the failure for hotpatch_last_error(); returns its code, or 0. */
 int lp_agent_result(int rc, const struct lp_err *err);
 
+/* With one blank between them; the caller frees it. */
+char *lp_words_join(char **words, int nr);
+
 /* The order in which the changes of one transaction are committed. */
 enum lp_rank { LP_RANK_FLAGS, LP_RANK_FUNCTIONS, LP_RANK_VARIABLES, LP_RANK_UNLOAD };
 

@@ -210,8 +210,8 @@ int lp_cmd_var_list(struct lp_call *c, struct lp_err *err)
 /* ---- writing ---- */
 
 struct assignment {
-	struct variable to;
-	char *text; /* for strings */
+	struct variable to; /* its name is our own copy; NULL: a symbol */
+	char *text;	    /* for strings */
 	size_t len;
 	uint8_t bytes[LP_VALUE_MAX], old_bytes[LP_VALUE_MAX];
 	struct lp_buf old_text;
@@ -227,10 +227,25 @@ static int set_text(const struct variable *v, const char *text, size_t len, stru
 	return 0;
 }
 
+/* Between `begin` and `commit` the program may have taken the variable back, or a library that it was in. */
+static int still_there(const struct assignment *a, struct lp_err *err)
+{
+	const struct variable *v = &a->to, *now = v->name ? variable_named(v->name) : NULL;
+
+	if (v->name && (!now || now->at != v->at))
+		return lp_fail(err, LP_ENOVARIABLE, "%s is not registered any more", v->name);
+	return v->accessor.get
+		       ? 0
+		       : lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, true, err);
+}
+
 static int assign(void *change, struct lp_err *err)
 {
 	struct assignment *a = change;
+	int rc = still_there(a, err);
 
+	if (rc < 0)
+		return rc;
 	if (a->text && a->to.type->kind != LP_KIND_CSTRING)
 		return set_text(&a->to, a->text, a->len, err);
 	lp_value_load(a->to.type, a->to.at, a->old_bytes);
@@ -254,22 +269,9 @@ static void assignment_free(void *change)
 	struct assignment *a = change;
 
 	lp_free(a->text);
+	lp_free(a->to.name);
 	lp_buf_free(&a->old_text);
 	lp_free(a);
-}
-
-/* The words behind the name, as they were but for the blanks between them. */
-static char *join(char **words, int nr)
-{
-	struct lp_buf b = {0};
-
-	for (int i = 0; i < nr; i++) {
-		lp_buf_str(&b, i ? " " : "");
-		lp_buf_str(&b, words[i]);
-	}
-	char *text = lp_strdup(lp_buf_cstr(&b));
-	lp_buf_free(&b);
-	return text;
 }
 
 static int prepare_text(struct assignment *a, char *text, struct lp_err *err)
@@ -288,9 +290,7 @@ static int prepare_text(struct assignment *a, char *text, struct lp_err *err)
 static int prepare(struct assignment *a, char *text, struct lp_err *err)
 {
 	const struct variable *v = &a->to;
-	int rc = v->accessor.get
-			 ? 0
-			 : lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, true, err);
+	int rc = still_there(a, err);
 
 	if (rc == 0 && is_string(v))
 		return prepare_text(a, text, err);
@@ -310,7 +310,8 @@ int lp_cmd_var_set(struct lp_call *c, struct lp_err *err)
 	int rc = c->argc - unsafe < 3 ? lp_fail(err, LP_EUSAGE, "var set [--unsafe] TYPE NAME VALUE") : 0;
 
 	rc = rc < 0 ? rc : find(argv[0], argv[1], &a->to, err);
-	rc = rc < 0 ? rc : prepare(a, join(argv + 2, c->argc - unsafe - 2), err);
+	a->to.name = lp_strdup(a->to.name);
+	rc = rc < 0 ? rc : prepare(a, lp_words_join(argv + 2, c->argc - unsafe - 2), err);
 	if (rc < 0) {
 		assignment_free(a);
 		return rc;

@@ -112,7 +112,8 @@ struct lp_control_limits {
 	size_t backlog_max;  /* bytes of replies that a client has not read; 0 = 1 MiB */
 	unsigned idle_ms;    /* a text connection without `prompt`, after a reply; 0 = 300 */
 	unsigned partial_ms; /* silence that completes a line without its end; 0 = 50 */
-	unsigned stuck_ms;   /* neither reads nor finishes a line; 0 = 60,000 */
+	unsigned stuck_ms;   /* neither reads, nor finishes a line, nor asks anything at first; 0 = 60,000 */
+	unsigned quiesce_ms; /* a transaction that waits for lp_control_quiesce(); 0 = 5000 */
 };
 
 struct lp_control_options {

@@ -3,8 +3,7 @@
  * SIB, displacement, immediate, in this order.  The table says which opcodes
  * there are and what follows them; the rest is the same for all.
  *
- * An encoding that the manual calls #UD in all circumstances is refused, as
- * far as the fields tell: a gather into its own index is not looked for.
+ * An encoding that the manual calls #UD in all circumstances is refused.
  */
 #include "isa/x64/parse.h"
 
@@ -38,7 +37,7 @@ static int64_t take_signed(struct reader *r, size_t bytes)
 
 	for (size_t i = 0; i < bytes; i++)
 		v |= (uint64_t)take(r) << 8 * i;
-	return bytes ? lp_sign_extend(v, (unsigned)(8 * bytes)) : 0;
+	return bytes ? (int64_t)(v << (64 - 8 * bytes)) >> (64 - 8 * bytes) : 0;
 }
 
 /* ---- prefixes ---- */
@@ -200,8 +199,7 @@ static enum lp_x64_space space_of(const struct reader *r)
 /* These have prefixes of their own inside, and stand no other before them (2.3.2 to 2.3.4). */
 static bool stands_alone(const struct lp_x64_fields *f)
 {
-	return !f->rex &&
-	       !(f->prefixes & (X64_PREFIX_66 | X64_PREFIX_F2 | X64_PREFIX_F3 | X64_PREFIX_LOCK));
+	return !f->rex && !(f->prefixes & (X64_PREFIX_66 | X64_PREFIX_F2 | X64_PREFIX_F3 | X64_PREFIX_LOCK));
 }
 
 static bool take_opcode(struct reader *r, struct lp_x64_fields *f)
@@ -432,20 +430,60 @@ static bool lock_is_allowed(const struct lp_x64_fields *f)
 	return !(f->prefixes & X64_PREFIX_LOCK) || ((f->has & X64_MAY_LOCK) && is_memory(f));
 }
 
+/* Register numbers, with the bits that prefixes add. */
+static unsigned reg_number(const struct lp_x64_fields *f)
+{
+	return reg(f) | (f->rex & REX_R ? 8u : 0) | (f->high_reg ? 16u : 0);
+}
+
+static unsigned vvvv_number(const struct lp_x64_fields *f)
+{
+	return f->vvvv | (f->high_vvvv ? 16u : 0);
+}
+
+static unsigned rm_number(const struct lp_x64_fields *f)
+{
+	return rm(f) | (f->rex & REX_B ? 8u : 0) | (f->space == X64_SPACE_EVEX && (f->rex & REX_X) ? 16u : 0);
+}
+
+static unsigned index_number(const struct lp_x64_fields *f)
+{
+	return (f->sib >> 3 & 7u) | (f->rex & REX_X ? 8u : 0) | (f->high_vvvv ? 16u : 0);
+}
+
 /* Registers that would be there if all fields were full. */
 static bool registers_exist(const struct lp_x64_fields *f)
 {
-	const unsigned number = reg(f) | (f->rex & REX_R ? 8u : 0) | (f->high_reg ? 16u : 0);
+	const unsigned number = reg_number(f);
 
 	if (f->has & X64_REG_SEGMENT)
 		return reg(f) < 6;
 	if (f->has & X64_REG_CONTROL)
 		return number == 0 || (number >= 2 && number <= 4) || number == 8;
 	if (f->has & X64_REG_BOUND)
-		return number < 4;
-	if (f->has & (X64_REG_DEBUG | X64_REG_MASK))
-		return number < 8;
-	return !(f->has & X64_REG_GENERAL) || !f->high_reg;
+		return number < 4 && (is_memory(f) || (f->has & X64_RM_GENERAL) || rm_number(f) < 4);
+	if (f->has & X64_REG_TILE)
+		return number < 8 && f->vvvv < 8 && (is_memory(f) || rm_number(f) < 8);
+	if (f->has & X64_REG_MASK)
+		return number < 8 && (f->space == X64_SPACE_EVEX || f->vvvv < 8);
+	return !(f->has & X64_REG_DEBUG) || number < 8;
+}
+
+/* Gathers, tiles and products of complex numbers read their sources after they began to write the result. */
+static bool are_distinct(const struct lp_x64_fields *f)
+{
+	const bool has_vvvv = f->has & X64_VVVV;
+	const unsigned result = reg_number(f), vvvv = vvvv_number(f);
+	unsigned other;
+
+	if (!(f->has & X64_DISTINCT))
+		return true;
+	if (has_vvvv && result == vvvv)
+		return false;
+	if (is_memory(f) && !(f->has & X64_INDEX_IS_VECTOR))
+		return true;
+	other = is_memory(f) ? index_number(f) : rm_number(f);
+	return result != other && (f->space == X64_SPACE_EVEX || !has_vvvv || vvvv != other);
 }
 
 static bool vvvv_is_sound(const struct lp_x64_fields *f)
@@ -476,13 +514,18 @@ static bool address_is_sound(const struct lp_x64_fields *f)
 
 static bool is_sound(const struct lp_x64_fields *f)
 {
-	return lock_is_allowed(f) && registers_exist(f) && vvvv_is_sound(f) && mask_is_sound(f) &&
+	return lock_is_allowed(f) && registers_exist(f) && are_distinct(f) && vvvv_is_sound(f) && mask_is_sound(f) &&
 	       broadcast_is_sound(f) && address_is_sound(f);
 }
 
-static bool is_3dnow(const struct lp_x64_fields *f)
+/* 0f 0f, operands, and then the opcode (AMD APM vol. 3, 1.2.4). */
+static bool take_3dnow(struct lp_x64_fields *f)
 {
-	return f->map == X64_MAP_TWO && f->opcode == 0x0f;
+	f->map = X64_MAP_3DNOW;
+	f->opcode = (uint8_t)f->imm;
+	f->opcode_at = f->imm_at;
+	f->imm = f->imm_at = f->imm_len = 0;
+	return lp_x64_rows(X64_MAP_3DNOW << 8 | f->opcode);
 }
 
 bool lp_x64_parse(const uint8_t *code, size_t len, struct lp_x64_fields *out)
@@ -500,7 +543,7 @@ bool lp_x64_parse(const uint8_t *code, size_t len, struct lp_x64_fields *out)
 	if (r.is_short || !is_sound(out))
 		return false;
 	out->len = (uint8_t)r.at;
-	return !is_3dnow(out) || lp_x64_rows(X64_MAP_3DNOW << 8 | (uint8_t)out->imm);
+	return out->map != X64_MAP_TWO || out->opcode != 0x0f || take_3dnow(out);
 }
 
 enum lp_x64_goes lp_x64_goes(const struct lp_x64_fields *f)
@@ -542,7 +585,7 @@ unsigned lp_x64_named(const struct lp_x64_fields *f)
 	if (is_memory(f))
 		named |= named_by_address(f);
 	else if (f->has & X64_RM_GENERAL)
-		named |= f->has & X64_RM_BYTE ? byte_bit(f, rm(f), b) | bit(rm(f), b) : bit(rm(f), b);
+		named |= f->has & X64_RM_BYTE ? byte_bit(f, rm(f), b) : bit(rm(f), b);
 	if (f->has & X64_REG_GENERAL)
 		named |= f->has & X64_REG_BYTE ? byte_bit(f, reg(f), r) : bit(reg(f), r);
 	if (f->has & X64_LOW_GENERAL)

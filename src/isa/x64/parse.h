@@ -25,10 +25,10 @@ enum lp_x64_space { X64_SPACE_LEGACY, X64_SPACE_VEX, X64_SPACE_EVEX, X64_SPACE_X
 
 struct lp_x64_fields {
 	uint8_t len;
-	uint8_t prefixes; /* enum lp_x64_prefix; those that are part of the opcode included */
+	uint8_t prefixes;    /* enum lp_x64_prefix; those that are part of the opcode included */
 	uint8_t last_repeat; /* 0xf2, 0xf3: the one that counts; 0 */
-	uint8_t space;	  /* enum lp_x64_space */
-	uint8_t map;	  /* enum lp_x64_map */
+	uint8_t space;	     /* enum lp_x64_space */
+	uint8_t map;	     /* enum lp_x64_map */
 	uint8_t opcode;
 	uint8_t opcode_at;
 	uint8_t rex;	   /* 0: none; what VEX, EVEX and XOP say, in the same bits */

@@ -38,6 +38,7 @@
 #define Gb (G | X64_REG_BYTE)
 #define K (V | X64_REG_MASK)
 #define S (V | X64_REG_SEGMENT)
+#define T (V | X64_REG_TILE)
 #define C (V | X64_REG_CONTROL | X64_MOD_IGNORED)
 #define DR (V | X64_REG_DEBUG | X64_MOD_IGNORED)
 #define BND (V | X64_REG_BOUND)
@@ -75,15 +76,15 @@
 #define WIDE X64_IS_WIDE
 #define SIB X64_SIB_NEEDED
 #define NORIP X64_NOT_RIP
+#define DISTINCT X64_DISTINCT
 #define NONE 0
 
 #define k X64_MAY_MASK
 #define kz (X64_MAY_MASK | X64_MAY_ZERO)
 #define kk (X64_MAY_MASK | X64_MUST_MASK)
 #define BC X64_MAY_BROADCAST
-#define ER (X64_MAY_ROUND)
+#define ER X64_MAY_ROUND
 #define SAE X64_MAY_SAE
-#define SS X64_IS_SCALAR
 
 static const struct lp_x64_row rows[] = {
 #define RUN(map, from, to, when, has) {X64_MAP_##map << 8 | (from), X64_MAP_##map << 8 | (to), when, has},

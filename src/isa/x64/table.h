@@ -9,12 +9,12 @@
 
 /* Spaces of opcodes.  The numbers of the VEX, EVEX and XOP maps are what those prefixes hold, plus their first. */
 enum lp_x64_map {
-	X64_MAP_ONE,	/* no escape */
-	X64_MAP_TWO,	/* 0f */
-	X64_MAP_0F38,	/* 0f 38 */
-	X64_MAP_0F3A,	/* 0f 3a */
-	X64_MAP_3DNOW,	/* 0f 0f modrm: the opcode comes last */
-	X64_MAP_VEX,	/* 1 to 3: as 0f, 0f 38, 0f 3a */
+	X64_MAP_ONE,			/* no escape */
+	X64_MAP_TWO,			/* 0f */
+	X64_MAP_0F38,			/* 0f 38 */
+	X64_MAP_0F3A,			/* 0f 3a */
+	X64_MAP_3DNOW,			/* 0f 0f modrm: the opcode comes last */
+	X64_MAP_VEX,			/* 1 to 3: as 0f, 0f 38, 0f 3a */
 	X64_MAP_EVEX = X64_MAP_VEX + 4, /* 1 to 3, 5, 6 */
 	X64_MAP_XOP = X64_MAP_EVEX + 7, /* 8 to 10 */
 	X64_NR_MAPS = X64_MAP_XOP + 11,
@@ -67,40 +67,41 @@ enum lp_x64_goes {
 #define X64_HAS_MODRM X64_FLAG(16)
 #define X64_MAY_BE_MEMORY X64_FLAG(17)
 #define X64_MAY_BE_REGISTER X64_FLAG(18)
-#define X64_RM_GENERAL X64_FLAG(19) /* ModRM.rm names a general register, */
-#define X64_RM_BYTE X64_FLAG(20)    /* of 8 bits */
+#define X64_RM_GENERAL X64_FLAG(19)  /* ModRM.rm names a general register, */
+#define X64_RM_BYTE X64_FLAG(20)     /* of 8 bits */
 #define X64_REG_GENERAL X64_FLAG(21) /* so does ModRM.reg */
 #define X64_REG_BYTE X64_FLAG(22)
 #define X64_LOW_GENERAL X64_FLAG(23) /* so do the opcode's low bits */
 #define X64_LOW_BYTE X64_FLAG(24)
 #define X64_VVVV X64_FLAG(25) /* the prefix names a register: any, */
 #define X64_VVVV_GENERAL X64_FLAG(26)
-#define X64_IMM_SHIFT 27 /* enum lp_x64_imm */
+#define X64_IMM_SHIFT 27  /* enum lp_x64_imm */
 #define X64_GOES_SHIFT 31 /* enum lp_x64_goes */
 #define X64_MAY_LOCK X64_FLAG(34)
 #define X64_REPEATS X64_FLAG(35) /* with rep before it */
 #define X64_IS_FAR X64_FLAG(36)
 #define X64_IS_LEA X64_FLAG(37)
-#define X64_IS_NOP X64_FLAG(38) /* of the forms that assemblers pad with */
+#define X64_IS_NOP X64_FLAG(38)	     /* of the forms that assemblers pad with */
 #define X64_MOD_IGNORED X64_FLAG(39) /* ModRM.rm names a register whatever mod says */
-#define X64_IS_WIDE X64_FLAG(40) /* 64 bits by default (SDM vol. 2, 2.2.1.7) */
+#define X64_IS_WIDE X64_FLAG(40)     /* 64 bits by default (SDM vol. 2, 2.2.1.7) */
 #define X64_INDEX_IS_VECTOR X64_FLAG(41)
 /* EVEX only (SDM vol. 2, 2.7). */
 #define X64_MAY_MASK X64_FLAG(42)
 #define X64_MUST_MASK X64_FLAG(43)
 #define X64_MAY_ZERO X64_FLAG(44)
 #define X64_MAY_BROADCAST X64_FLAG(45) /* b, with memory */
-#define X64_MAY_ROUND X64_FLAG(46) /* b, with a register: L'L is the rounding, */
-#define X64_MAY_SAE X64_FLAG(47) /* or stands for nothing */
-#define X64_IS_SCALAR X64_FLAG(48)
+#define X64_MAY_ROUND X64_FLAG(46)     /* b, with a register: L'L is the rounding, */
+#define X64_MAY_SAE X64_FLAG(47)       /* or stands for nothing */
 /* Registers that are not all there. */
-#define X64_REG_SEGMENT X64_FLAG(49)
-#define X64_REG_CONTROL X64_FLAG(50)
-#define X64_REG_DEBUG X64_FLAG(51)
-#define X64_REG_MASK X64_FLAG(52)
-#define X64_NOT_RIP X64_FLAG(53) /* no address relative to rip */
-#define X64_REG_BOUND X64_FLAG(54) /* bnd0 to 3 */
-#define X64_SIB_NEEDED X64_FLAG(55)
+#define X64_REG_SEGMENT X64_FLAG(48)
+#define X64_REG_CONTROL X64_FLAG(49)
+#define X64_REG_DEBUG X64_FLAG(50)
+#define X64_REG_MASK X64_FLAG(51)
+#define X64_REG_BOUND X64_FLAG(52)
+#define X64_REG_TILE X64_FLAG(53)
+#define X64_DISTINCT X64_FLAG(54)   /* the result is none of its sources */
+#define X64_NOT_RIP X64_FLAG(55)    /* no address relative to rip */
+#define X64_SIB_NEEDED X64_FLAG(56) /* no address without SIB */
 
 struct lp_x64_row {
 	uint16_t first, last; /* map << 8 | opcode */

@@ -1,0 +1,253 @@
+/*
+ * One agent in a process: its lock, its thread, its sockets, fork.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "agent/places.h"
+
+/* ---- the lock ---- */
+
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+void lp_agent_lock(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void lp_agent_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- the last failure ---- */
+
+static __thread char last_error[512];
+
+int lp_agent_result(int rc, const struct lp_err *err)
+{
+	if (rc < 0)
+		snprintf(last_error, sizeof last_error, "%s", err->text[0] ? err->text : lp_strerror(rc));
+	return rc;
+}
+
+const char *hotpatch_last_error(void)
+{
+	return last_error;
+}
+
+/* ---- commands ---- */
+
+char *lp_words_join(char **words, int nr)
+{
+	struct lp_buf b = {0};
+
+	for (int i = 0; i < nr; i++) {
+		lp_buf_str(&b, i ? " " : "");
+		lp_buf_str(&b, words[i]);
+	}
+	char *text = lp_strdup(lp_buf_cstr(&b));
+	lp_buf_free(&b);
+	return text;
+}
+
+static const struct lp_command commands[] = {
+#define COMMAND(words, synopsis, level, run, summary) {words, synopsis, LP_LEVEL_##level, run, summary},
+#include "agent/command.def"
+#undef COMMAND
+};
+
+static int commit_together(int rank, void *const *changes, size_t nr, struct lp_err *err)
+{
+	switch ((enum lp_rank)rank) {
+	case LP_RANK_FUNCTIONS:
+		return lp_functions_switch(changes, nr, err);
+	case LP_RANK_UNLOAD:
+		return lp_libraries_unload(changes, nr, err);
+	default:
+		return -ENOSYS;
+	}
+}
+
+static struct {
+	struct lp_control *control;
+	char primary[LP_PLACE_MAX], legacy[LP_PLACE_MAX];
+	char refusals[2][256]; /* why one of them is not there */
+	enum lp_level allow;
+	pid_t pid; /* that started it */
+} agent = {.allow = LP_LEVEL_CODE};
+
+static void show_stats(struct lp_call *c)
+{
+	lp_reply_row(c->reply, "functions upgraded: %", LP_UINT("functions_upgraded", lp_functions_upgraded()));
+	lp_reply_row(c->reply, "socket: % %", LP_STR("socket", agent.primary), LP_STR("refused", agent.refusals[0]));
+	lp_reply_row(c->reply, "legacy socket: % %", LP_STR("legacy_socket", agent.legacy),
+		     LP_STR("refused", agent.refusals[1]));
+}
+
+static void options(struct lp_control_options *o)
+{
+	*o = (struct lp_control_options){.commands = commands,
+					 .nr_commands = LP_ARRAY_SIZE(commands),
+					 .program = "hotpatch",
+					 .version = HOTPATCH_VERSION,
+					 .allow = agent.allow,
+					 .stats = show_stats,
+					 .commit_together = commit_together,
+					 .lock = lp_agent_lock,
+					 .unlock = lp_agent_unlock};
+}
+
+int hotpatch_run(const char *command, void (*reply)(const char *line, void *arg), void *arg)
+{
+	struct lp_control_options o;
+	struct lp_err err = {0};
+
+	options(&o);
+	o.allow = LP_LEVEL_CODE;
+	int rc = lp_control_run(&o, command, reply, arg, &err);
+	return lp_agent_result(rc, &err);
+}
+
+/* ---- start and stop ---- */
+
+static void allow_by_environment(void)
+{
+	const char *most = secure_getenv("HOTPATCH_ALLOW");
+
+	if (most && !strcmp(most, "read"))
+		agent.allow = LP_LEVEL_READ;
+	else if (most && !strcmp(most, "write"))
+		agent.allow = agent.allow < LP_LEVEL_WRITE ? agent.allow : LP_LEVEL_WRITE;
+}
+
+static int listen_on(char path[LP_PLACE_MAX], char refusal[256], struct lp_err *err)
+{
+	int rc = path[0] ? lp_control_listen(agent.control, path, err)
+			 : lp_fail(err, ENOENT, "there is no private directory for the socket");
+
+	refusal[0] = 0;
+	if (rc < 0) {
+		snprintf(refusal, 256, "(none: %s)", err ? err->text : lp_strerror(rc));
+		path[0] = 0;
+	}
+	return rc;
+}
+
+static int start(struct lp_err *err)
+{
+	struct lp_control_options o;
+	struct lp_err first = {0};
+
+	if (agent.control)
+		return 0;
+	if (getauxval(AT_SECURE))
+		return lp_fail(err, EPERM, "this program runs with other rights than its user's: no agent in it");
+	allow_by_environment();
+	options(&o);
+	int rc = lp_control_start(&o, &agent.control, err);
+	if (rc < 0)
+		return rc;
+	agent.pid = getpid();
+	if (!lp_place_make(geteuid(), agent.pid, agent.primary))
+		agent.primary[0] = 0;
+	snprintf(agent.legacy, sizeof agent.legacy, "/tmp/%d.socket", (int)agent.pid);
+	rc = listen_on(agent.primary, agent.refusals[0], &first);
+	if (listen_on(agent.legacy, agent.refusals[1], err) == 0 || rc == 0)
+		return 0;
+	lp_control_stop(agent.control);
+	agent.control = NULL;
+	return rc;
+}
+
+int hotpatch_start(void)
+{
+	struct lp_err err = {0};
+
+	lp_agent_lock();
+	int rc = start(&err);
+	lp_agent_unlock();
+	return lp_agent_result(rc, &err);
+}
+
+/* Not under the lock while the thread ends: a command of its may be waiting for it. */
+void hotpatch_stop(void)
+{
+	lp_agent_lock();
+	struct lp_control *control = agent.control;
+	agent.control = NULL;
+	agent.primary[0] = agent.legacy[0] = 0;
+	lp_agent_unlock();
+	if (control)
+		lp_control_stop(control);
+}
+
+const char *hotpatch_socket(void)
+{
+	return agent.primary;
+}
+
+const char *hotpatch_legacy_socket(void)
+{
+	return agent.legacy;
+}
+
+int hotpatch_allow(enum hotpatch_level most)
+{
+	struct lp_err err = {0};
+	int rc = 0;
+
+	lp_agent_lock();
+	if (agent.control)
+		rc = lp_fail(&err, EBUSY, "what clients may do is said before hotpatch_start()");
+	else if (most > HOTPATCH_CODE)
+		rc = lp_fail(&err, EINVAL, "not a level of hotpatch.h");
+	else
+		agent.allow = (enum lp_level)most;
+	lp_agent_unlock();
+	return lp_agent_result(rc, &err);
+}
+
+void hotpatch_quiesce(void)
+{
+	struct lp_control *control = __atomic_load_n(&agent.control, __ATOMIC_ACQUIRE);
+
+	if (control)
+		lp_control_quiesce(control);
+}
+
+/* ---- fork: the child has no thread of ours, and its parent's sockets ---- */
+
+static void before_fork(void)
+{
+	lp_agent_lock();
+}
+
+static void after_fork(void)
+{
+	lp_agent_unlock();
+}
+
+static void in_child(void)
+{
+	if (agent.control)
+		lp_control_forget(agent.control);
+	bool again = agent.control && secure_getenv("HOTPATCH_FORK") && !strcmp(secure_getenv("HOTPATCH_FORK"), "1");
+	agent.control = NULL;
+	agent.primary[0] = agent.legacy[0] = 0;
+	lp_agent_unlock();
+	if (again)
+		hotpatch_start();
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork, in_child);
+}
