@@ -4,7 +4,9 @@ static const struct lp_isa *const known[] = {
 #ifdef LP_ISA_WITH_X64 /* the build leaves it out where Zydis is missing (a cross build) */
 	&lp_isa_x64,
 #endif
+#ifdef LP_ISA_WITH_A64 /* ... and what is loaded into other processes knows their machine only */
 	&lp_isa_a64,
+#endif
 };
 
 const struct lp_isa *lp_isa_of(uint16_t elf_machine)
@@ -16,10 +18,12 @@ const struct lp_isa *lp_isa_of(uint16_t elf_machine)
 	return NULL;
 }
 
+#ifdef LP_ISA_WITH_A64
 const struct lp_isa *lp_isa_of_guests(void)
 {
 	return &lp_isa_a64;
 }
+#endif
 
 void lp_effects_free(struct lp_effects *e)
 {

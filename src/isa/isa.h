@@ -311,7 +311,7 @@ struct lp_isa {
 	 * the instruction there is not the kind the relocation is for. */
 	int (*reloc_store)(const struct lp_reloc_howto *h, uint8_t *place, uint64_t value, struct lp_err *err);
 
-	/* One instruction as text; returns its length, 0 when it does not decode. */
+	/* One instruction as text; returns its length, 0 when it does not decode.  NULL in a build that only hooks. */
 	size_t (*disasm)(const uint8_t *code, size_t len, lp_addr at, char *out, size_t out_size);
 	/* Length of the instruction at code, 0 when it does not decode. */
 	size_t (*insn_length)(const uint8_t *code, size_t len, lp_addr at);

@@ -1,84 +1,68 @@
-#include "isa/x64/x64.h"
-
-#include <Zydis/Zydis.h>
+#include "isa/x64/parse.h"
 
 /*
  * What gas, LLVM, MSVC-minded linkers and hand-written assembly fill gaps
  * with: 90, 66 90, [66...][2e] 0f 1f /0, cc.  Not every instruction without
- * effect is padding: endbr64 and pause are NOPs to the decoder, and landing
- * pads or spin loops to us.
+ * effect is padding: endbr64 and pause are landing pads or spin loops to us.
  */
-static bool is_padding(const ZydisDecodedInstruction *in)
+static bool is_padding(const struct lp_x64_fields *f)
 {
-	if (in->mnemonic == ZYDIS_MNEMONIC_INT3)
+	if (f->map == X64_MAP_ONE && f->opcode == 0xcc)
 		return true;
-	if (in->mnemonic != ZYDIS_MNEMONIC_NOP)
-		return false;
-	for (unsigned i = 0; i < in->raw.prefix_count; i++) {
-		if (in->raw.prefixes[i].value != 0x66 && in->raw.prefixes[i].value != 0x2e)
-			return false;
-	}
-	return (in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && in->opcode == 0x90) ||
-	       (in->opcode_map == ZYDIS_OPCODE_MAP_0F && in->opcode == 0x1f && in->raw.modrm.reg == 0);
+	return (f->has & X64_IS_NOP) && !f->rex && !(f->prefixes & ~(X64_PREFIX_66 | X64_PREFIX_2E));
 }
 
-static bool falls_through(const ZydisDecodedInstruction *in)
+static bool falls_through(const struct lp_x64_fields *f)
 {
-	switch (in->mnemonic) {
-	case ZYDIS_MNEMONIC_UD0:
-	case ZYDIS_MNEMONIC_UD1:
-	case ZYDIS_MNEMONIC_UD2:
-	case ZYDIS_MNEMONIC_HLT:
-	case ZYDIS_MNEMONIC_INT3:
+	switch (lp_x64_goes(f)) {
+	case X64_GOES_JUMP:
+	case X64_GOES_RETURN:
+	case X64_GOES_NOWHERE:
 		return false;
-	case ZYDIS_MNEMONIC_XABORT: /* a branch to Zydis; outside of a transaction it does nothing */
-		return true;
 	default:
-		return in->meta.category != ZYDIS_CATEGORY_UNCOND_BR && in->meta.category != ZYDIS_CATEGORY_RET;
+		return true;
 	}
 }
 
-static bool is_pc_relative_lea(const ZydisDecodedInstruction *in)
+static bool is_pc_relative_lea(const struct lp_x64_fields *f)
 {
-	return in->mnemonic == ZYDIS_MNEMONIC_LEA && in->raw.modrm.mod == 0 && in->raw.modrm.rm == 5;
+	return (f->has & X64_IS_LEA) && lp_x64_is_rip_relative(f);
 }
 
-static void find_target(const ZydisDecodedInstruction *in, lp_addr end, struct lp_x64_insn *out)
+static void find_target(const struct lp_x64_fields *f, lp_addr end, struct lp_x64_insn *out)
 {
-	if (in->raw.imm[0].is_relative) {
+	if (f->is_relative) {
 		out->has_target = true;
 		out->is_jump = !out->is_call;
-		out->target = end + (uint64_t)in->raw.imm[0].value.s;
-	} else if (is_pc_relative_lea(in)) {
+		out->target = end + (uint64_t)f->imm;
+	} else if (is_pc_relative_lea(f)) {
 		out->has_target = true;
-		out->target = end + (uint64_t)in->raw.disp.value;
+		out->target = end + (uint64_t)f->disp;
 	}
 }
 
 bool lp_x64_decode(const uint8_t *code, size_t len, lp_addr at, struct lp_x64_insn *out)
 {
-	ZydisDecoder decoder;
-	ZydisDecodedInstruction in;
+	struct lp_x64_fields f;
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code, len, &in)))
+	if (!lp_x64_parse(code, len, &f))
 		return false;
 	*out = (struct lp_x64_insn){
-		.len = in.length,
-		.is_padding = is_padding(&in),
-		.falls_through = falls_through(&in),
-		.is_call = in.meta.category == ZYDIS_CATEGORY_CALL,
-		.repeats = in.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE),
+		.len = f.len,
+		.is_padding = is_padding(&f),
+		.falls_through = falls_through(&f),
+		.is_call = lp_x64_goes(&f) == X64_GOES_CALL,
+		.repeats = f.last_repeat && (f.has & X64_REPEATS),
 	};
-	find_target(&in, at + in.length, out);
+	find_target(&f, at + f.len, out);
 	return true;
 }
 
 size_t lp_x64_insn_length(const uint8_t *code, size_t len, lp_addr at)
 {
-	struct lp_x64_insn in;
+	struct lp_x64_fields f;
 
-	return lp_x64_decode(code, len, at, &in) ? in.len : 0;
+	return lp_x64_parse(code, len, &f) ? f.len : 0;
 }
 
 bool lp_x64_allocated(const uint8_t *code, size_t len)

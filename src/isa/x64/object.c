@@ -1,8 +1,7 @@
 /* Code in relocatable files: which of an instruction's bytes are an address, and which a number. */
-#include "isa/x64/x64.h"
+#include "isa/x64/parse.h"
 
 #include <elf.h>
-#include <Zydis/Zydis.h>
 
 /* By register number as instructions encode it: rdi, rsi, rdx, rcx, r8, r9 carry integer arguments (psABI 3.2.3). */
 static int argument_of(unsigned reg)
@@ -12,75 +11,69 @@ static int argument_of(unsigned reg)
 	return arguments[reg & 15];
 }
 
-/* mov $imm,%reg (b8+r, c7 /0) and push $imm (68, 6a). */
-static int argument_loaded(const ZydisDecodedInstruction *in)
+static int argument_numbered(const struct lp_x64_fields *f, unsigned low)
 {
-	if (in->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+	return argument_of(low | (f->rex & 1 ? 8u : 0));
+}
+
+/* mov $imm,%reg (b8+r, c7 /0) and push $imm (68, 6a). */
+static int argument_loaded(const struct lp_x64_fields *f)
+{
+	if (f->map != X64_MAP_ONE)
 		return -1;
-	if (in->mnemonic == ZYDIS_MNEMONIC_PUSH && (in->opcode == 0x68 || in->opcode == 0x6a))
+	if (f->opcode == 0x68 || f->opcode == 0x6a)
 		return 6;
-	if (in->mnemonic != ZYDIS_MNEMONIC_MOV)
-		return -1;
-	if (in->opcode >= 0xb8 && in->opcode <= 0xbf)
-		return argument_of((in->opcode & 7u) | (in->raw.rex.B ? 8u : 0));
-	if (in->opcode == 0xc7 && in->raw.modrm.mod == 3)
-		return argument_of(in->raw.modrm.rm | (in->raw.rex.B ? 8u : 0));
+	if (f->opcode >= 0xb8 && f->opcode <= 0xbf)
+		return argument_numbered(f, f->opcode & 7u);
+	if (f->opcode == 0xc7 && !f->is_relative && f->modrm >> 6 == 3)
+		return argument_numbered(f, f->modrm & 7u);
 	return -1;
 }
 
-static void find_argument(const ZydisDecodedInstruction *in, struct lp_insn *out)
+static void find_argument(const struct lp_x64_fields *f, struct lp_insn *out)
 {
-	int argument = argument_loaded(in);
+	int argument = argument_loaded(f);
 
-	if (argument < 0 || !in->raw.imm[0].size)
+	if (argument < 0)
 		return;
 	out->loads_argument = true;
 	out->argument = (uint8_t)argument;
-	out->imm_at = in->raw.imm[0].offset;
-	out->imm_len = in->raw.imm[0].size / 8;
-	out->imm = in->raw.imm[0].value.s;
+	out->imm_at = f->imm_at;
+	out->imm_len = f->imm_len;
+	out->imm = f->imm;
 }
 
-static bool is_rip_relative(const ZydisDecodedInstruction *in)
+static void find_distance(const struct lp_x64_fields *f, lp_addr end, struct lp_insn *out)
 {
-	return (in->attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->raw.modrm.mod == 0 && in->raw.modrm.rm == 5 &&
-	       in->raw.disp.size == 32;
-}
-
-static void find_distance(const ZydisDecodedInstruction *in, lp_addr end, struct lp_insn *out)
-{
-	if (in->raw.imm[0].is_relative) {
+	if (f->is_relative) {
 		out->has_target = out->target_is_code = true;
-		out->target = end + (uint64_t)in->raw.imm[0].value.s;
-		out->target_at = in->raw.imm[0].offset;
-		out->distance_type = in->raw.imm[0].size == 32 ? R_X86_64_PC32 : 0;
-	} else if (is_rip_relative(in)) {
+		out->target = end + (uint64_t)f->imm;
+		out->target_at = f->imm_at;
+		out->distance_type = f->imm_len == 4 ? R_X86_64_PC32 : 0;
+	} else if (lp_x64_is_rip_relative(f)) {
 		out->has_target = true;
-		out->target = end + (uint64_t)in->raw.disp.value;
-		out->target_at = in->raw.disp.offset;
+		out->target = end + (uint64_t)f->disp;
+		out->target_at = f->disp_at;
 		out->distance_type = R_X86_64_PC32;
 	}
 }
 
 bool lp_x64_insn(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *out)
 {
-	ZydisDecoder decoder;
-	ZydisDecodedInstruction in;
+	struct lp_x64_fields f;
 	struct lp_x64_insn shape;
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code, len, &in)) ||
-	    !lp_x64_decode(code, len, at, &shape))
+	if (!lp_x64_parse(code, len, &f) || !lp_x64_decode(code, len, at, &shape))
 		return false;
 	*out = (struct lp_insn){
-		.len = in.length,
+		.len = f.len,
 		.is_padding = shape.is_padding,
 		.falls_through = shape.falls_through,
 		.is_call = shape.is_call,
-		.pc_at = in.length,
+		.pc_at = f.len,
 	};
-	find_distance(&in, at + in.length, out);
-	find_argument(&in, out);
+	find_distance(&f, at + f.len, out);
+	find_argument(&f, out);
 	return true;
 }
 

@@ -93,6 +93,8 @@ static void take_prefixes(struct reader *r, struct lp_x64_fields *f)
 		f->prefixes |= prefix;
 		if (prefix & (X64_PREFIX_F2 | X64_PREFIX_F3))
 			f->last_repeat = byte;
+		if (f->rex)
+			f->prefixes |= X64_PREFIX_OTHER;
 		f->rex = f->prefix_len = 0;
 	}
 }
@@ -463,10 +465,12 @@ static bool registers_exist(const struct lp_x64_fields *f)
 	if (f->has & X64_REG_BOUND)
 		return number < 4 && (is_memory(f) || (f->has & X64_RM_GENERAL) || rm_number(f) < 4);
 	if (f->has & X64_REG_TILE)
-		return number < 8 && f->vvvv < 8 && (is_memory(f) || rm_number(f) < 8);
+		return number < 8 && f->vvvv < 8 && (!(f->has & X64_DISTINCT) || rm_number(f) < 8);
 	if (f->has & X64_REG_MASK)
 		return number < 8 && (f->space == X64_SPACE_EVEX || f->vvvv < 8);
-	return !(f->has & X64_REG_DEBUG) || number < 8;
+	if (f->has & X64_REG_DEBUG)
+		return number < 8;
+	return !(f->has & X64_REG_GENERAL) || number < 16;
 }
 
 /* Gathers, tiles and products of complex numbers read their sources after they began to write the result. */

@@ -18,7 +18,7 @@ enum lp_x64_prefix {
 	X64_PREFIX_F2 = 1 << 4,
 	X64_PREFIX_2E = 1 << 5,
 	X64_PREFIX_FS_GS = 1 << 6,
-	X64_PREFIX_OTHER = 1 << 7, /* segments that mean nothing: es, ss, ds */
+	X64_PREFIX_OTHER = 1 << 7, /* means nothing: es, ss, ds, a REX before another prefix */
 };
 
 enum lp_x64_space { X64_SPACE_LEGACY, X64_SPACE_VEX, X64_SPACE_EVEX, X64_SPACE_XOP };

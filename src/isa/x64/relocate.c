@@ -20,13 +20,12 @@
  * Not moved: int3 (a breakpoint hides what really stands there), far calls,
  * branches that 16 bits would cut on some CPUs, what reads rip as 32 bits.
  */
-#include <Zydis/Zydis.h>
-
 #include "base/bits.h"
 #include "isa/move.h"
 #include "isa/x64/encode.h"
-#include "isa/x64/x64.h"
+#include "isa/x64/parse.h"
 
+enum { REX_W = 8, REX_B = 1, RSP = 4 };
 enum { JMP_NEAR = X64_JMP32_LEN, JMP_FAR = 6 /* jmp *literal(%rip) */ };
 
 /* One instruction that moves. */
@@ -34,8 +33,7 @@ struct moving {
 	struct lp_mover *m;
 	const uint8_t *bytes;
 	lp_addr at;
-	ZydisDecodedInstruction in;
-	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	struct lp_x64_fields in;
 };
 
 #define PUT(m, ...) lp_move_put((m), (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
@@ -127,7 +125,7 @@ static int move_loop(const struct moving *i, lp_addr dest)
 {
 	size_t len;
 
-	lp_move_put(i->m, i->bytes, i->in.length - 1u);
+	lp_move_put(i->m, i->bytes, i->in.len - 1u);
 	PUT(i->m, 2); /* loop 1f */
 	len = jump_len(i->m, dest);
 	PUT(i->m, 0xeb, (uint8_t)len); /* jmp 2f */
@@ -137,7 +135,7 @@ static int move_loop(const struct moving *i, lp_addr dest)
 
 static int move_xbegin(const struct moving *i, lp_addr dest)
 {
-	if (i->in.length != 6)
+	if (i->in.len != 6)
 		return fail(i, LP_EENCODING, "is a transaction with prefixes");
 	if (!is_branch_near(i->m, 6, dest))
 		return fail(i, LP_EREACH, "is a transaction whose other end is out of reach");
@@ -152,7 +150,7 @@ static int move_xbegin(const struct moving *i, lp_addr dest)
 static void push_return(const struct moving *i)
 {
 	PUT(i->m, 0xff, 0x35); /* push literal(%rip) */
-	put_literal(i->m, i->at + i->in.length);
+	put_literal(i->m, i->at + i->in.len);
 	i->m->goes_on = false; /* ... but to there */
 }
 
@@ -164,7 +162,7 @@ static bool has_shadow_stack(const struct moving *i)
 static int move_call(const struct moving *i, lp_addr dest)
 {
 	/* A call of what comes next only asks for rip, and is no call to a shadow stack (SDM vol. 1, 17.2). */
-	const bool asks_rip = dest == i->at + i->in.length;
+	const bool asks_rip = dest == i->at + i->in.len;
 	/* A function that calls itself means what stands at its entry now, not the copy. */
 	const bool is_far = dest == i->m->req->from || !is_jump_near(i->m, dest);
 
@@ -181,28 +179,33 @@ static int move_call(const struct moving *i, lp_addr dest)
 	return 0;
 }
 
-static bool is_jcc(const ZydisDecodedInstruction *in)
+static bool is_jcc(const struct lp_x64_fields *in)
 {
-	return (in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (in->opcode & 0xf0) == 0x70) ||
-	       (in->opcode_map == ZYDIS_OPCODE_MAP_0F && (in->opcode & 0xf0) == 0x80);
+	return (in->map == X64_MAP_ONE && (in->opcode & 0xf0) == 0x70) ||
+	       (in->map == X64_MAP_TWO && (in->opcode & 0xf0) == 0x80);
 }
 
-static bool is_loop(const ZydisDecodedInstruction *in)
+static bool is_loop(const struct lp_x64_fields *in)
 {
-	return in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (in->opcode & 0xfc) == 0xe0;
+	return in->map == X64_MAP_ONE && (in->opcode & 0xfc) == 0xe0;
+}
+
+static bool is_xbegin(const struct lp_x64_fields *in)
+{
+	return in->map == X64_MAP_ONE && in->opcode == 0xc7;
 }
 
 static int move_branch(const struct moving *i)
 {
-	const lp_addr dest = i->at + i->in.length + (uint64_t)i->in.raw.imm[0].value.s;
+	const lp_addr dest = i->at + i->in.len + (uint64_t)i->in.imm;
 
-	if ((i->in.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !i->in.raw.rex.W)
+	if ((i->in.prefixes & X64_PREFIX_66) && !(i->in.rex & REX_W))
 		return fail(i, LP_EENCODING, "is a branch that some CPUs cut to 16 bits");
-	if (i->in.meta.category == ZYDIS_CATEGORY_CALL)
+	if (lp_x64_goes(&i->in) == X64_GOES_CALL)
 		return move_call(i, dest);
-	if (i->in.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
+	if (lp_x64_goes(&i->in) == X64_GOES_JUMP)
 		return jump(i->m, dest);
-	if (i->in.mnemonic == ZYDIS_MNEMONIC_XBEGIN)
+	if (is_xbegin(&i->in))
 		return move_xbegin(i, dest);
 	if (is_loop(&i->in))
 		return move_loop(i, dest);
@@ -213,45 +216,25 @@ static int move_branch(const struct moving *i)
 
 /* ---- memory relative to rip ---- */
 
-static bool is_rip_relative(const ZydisDecodedInstruction *in)
-{
-	return (in->attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->raw.modrm.mod == 0 && in->raw.modrm.rm == 5 &&
-	       in->raw.disp.size == 32;
-}
-
-static bool has_segment(const ZydisDecodedInstruction *in)
-{
-	return in->attributes & (ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS);
-}
-
 static void put_near_memory(const struct moving *i, const uint8_t *insn, lp_addr memory)
 {
-	const size_t field = i->in.raw.disp.offset, behind = field + 4;
+	const size_t field = i->in.disp_at, behind = field + 4;
 	uint8_t disp[4];
 
-	lp_put32(disp, (uint32_t)(memory - (lp_move_here(i->m) + i->in.length)));
+	lp_put32(disp, (uint32_t)(memory - (lp_move_here(i->m) + i->in.len)));
 	lp_move_put(i->m, insn, field);
 	lp_move_put(i->m, disp, sizeof disp);
-	lp_move_put(i->m, insn + behind, i->in.length - behind);
+	lp_move_put(i->m, insn + behind, i->in.len - behind);
 }
 
-static ZydisRegister whole(ZydisRegister reg)
+static bool names(const struct moving *i, unsigned reg)
 {
-	return ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+	return lp_x64_named(&i->in) >> reg & 1;
 }
 
-/* The first `nr` operands have to do with `reg`? */
-static bool uses(const struct moving *i, unsigned nr, ZydisRegister reg)
+static bool uses(const struct moving *i, unsigned reg)
 {
-	for (unsigned k = 0; k < nr; k++) {
-		const ZydisDecodedOperand *o = &i->operands[k];
-
-		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && whole(o->reg.value) == reg)
-			return true;
-		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && (whole(o->mem.base) == reg || whole(o->mem.index) == reg))
-			return true;
-	}
-	return false;
+	return names(i, reg) || (lp_x64_implied(&i->in) >> reg & 1);
 }
 
 /* One of those that a ModRM byte can name as a base without more. */
@@ -260,7 +243,7 @@ static int find_scratch(const struct moving *i)
 	static const uint8_t able[] = {0, 1, 2, 3, 6, 7}; /* rax rcx rdx rbx rsi rdi */
 
 	for (size_t k = 0; k < sizeof able; k++) {
-		if (!uses(i, i->in.operand_count, ZYDIS_REGISTER_RAX + able[k]))
+		if (!uses(i, able[k]))
 			return able[k];
 	}
 	return -1;
@@ -269,34 +252,25 @@ static int find_scratch(const struct moving *i)
 /* The bits of prefixes that make a base register one of r8 to r31; they mean nothing to rip. */
 static void clear_base_bits(const struct moving *i, uint8_t *insn)
 {
-	switch (i->in.encoding) {
-	case ZYDIS_INSTRUCTION_ENCODING_VEX: /* inverted; the short form has none */
-		if (i->in.raw.vex.size == 3)
-			insn[i->in.raw.vex.offset + 1] |= 0x20;
-		break;
-	case ZYDIS_INSTRUCTION_ENCODING_XOP:
-		insn[i->in.raw.xop.offset + 1] |= 0x20;
-		break;
-	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
-		insn[i->in.raw.evex.offset + 1] |= 0x20;
-		break;
-	default:
-		if (i->in.attributes & ZYDIS_ATTRIB_HAS_REX)
-			insn[i->in.raw.rex.offset] &= (uint8_t)~1u;
+	if (i->in.space == X64_SPACE_LEGACY) {
+		if (i->in.rex)
+			insn[i->in.prefix_at] &= (uint8_t)~REX_B;
+	} else if (i->in.prefix_len > 2) { /* inverted; the short VEX has none */
+		insn[i->in.prefix_at + 1] |= 0x20;
 	}
 }
 
 /* The same instruction on (scratch). */
 static void put_indirect(const struct moving *i, uint8_t scratch)
 {
-	const size_t modrm = i->in.raw.modrm.offset, behind = i->in.raw.disp.offset + 4u;
+	const size_t modrm = i->in.modrm_at, behind = i->in.disp_at + 4u;
 	uint8_t insn[X64_INSN_MAX];
 
-	memcpy(insn, i->bytes, i->in.length);
+	memcpy(insn, i->bytes, i->in.len);
 	clear_base_bits(i, insn);
 	insn[modrm] = (uint8_t)((insn[modrm] & 0x38) | scratch);
 	lp_move_put(i->m, insn, modrm + 1);
-	lp_move_put(i->m, insn + behind, i->in.length - behind);
+	lp_move_put(i->m, insn + behind, i->in.len - behind);
 }
 
 static void put_movabs(struct lp_mover *m, uint8_t reg, uint64_t value)
@@ -321,7 +295,7 @@ static int move_far_memory(const struct moving *i, lp_addr memory)
 {
 	int scratch = find_scratch(i);
 
-	if (scratch < 0 || uses(i, i->in.operand_count, ZYDIS_REGISTER_RSP))
+	if (scratch < 0 || uses(i, RSP))
 		return fail(i, LP_EREACH, "refers to memory that is out of reach, and cannot be told otherwise");
 	PUT(i->m, 0x48, 0x8d, 0x64, 0x24, 0x80); /* lea -128(%rsp),%rsp */
 	PUT(i->m, (uint8_t)(0x50 | scratch));	 /* push %scratch */
@@ -370,39 +344,43 @@ static int jump_far(const struct moving *i, lp_addr memory)
 /* call *x becomes jmp *x: /2 to /4 */
 static void call_to_jump(const struct moving *i, uint8_t *insn)
 {
-	uint8_t *modrm = &insn[i->in.raw.modrm.offset];
+	uint8_t *modrm = &insn[i->in.modrm_at];
 
 	*modrm = (uint8_t)((*modrm & 0xc7) | 4 << 3);
 }
 
+static bool is_push(const struct lp_x64_fields *in)
+{
+	return in->map == X64_MAP_ONE && in->opcode == 0xff && (in->modrm >> 3 & 7) == 6;
+}
+
 static int move_far(const struct moving *i, lp_addr memory)
 {
-	const bool plain = i->in.operand_width == 64 && !has_segment(&i->in);
+	const bool plain = lp_x64_operand_bits(&i->in) == 64 && !(i->in.prefixes & X64_PREFIX_FS_GS);
 
-	if (i->in.meta.category == ZYDIS_CATEGORY_CALL)
+	if (lp_x64_goes(&i->in) == X64_GOES_CALL)
 		return plain ? call_far(i, memory) : fail_far_jump(i);
-	if (i->in.meta.category == ZYDIS_CATEGORY_UNCOND_BR)
-		return plain && i->in.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR ? jump_far(i, memory)
-										 : fail_far_jump(i);
-	if (i->in.mnemonic == ZYDIS_MNEMONIC_PUSH && plain)
+	if (lp_x64_goes(&i->in) == X64_GOES_JUMP)
+		return plain && !(i->in.has & X64_IS_FAR) ? jump_far(i, memory) : fail_far_jump(i);
+	if (is_push(&i->in) && plain)
 		return push_far(i, memory);
 	return move_far_memory(i, memory);
 }
 
 static int move_memory(const struct moving *i)
 {
-	const lp_addr memory = i->at + i->in.length + (uint64_t)i->in.raw.disp.value;
-	const bool is_call = i->in.meta.category == ZYDIS_CATEGORY_CALL && !has_shadow_stack(i);
+	const lp_addr memory = i->at + i->in.len + (uint64_t)i->in.disp;
+	const bool is_call = lp_x64_goes(&i->in) == X64_GOES_CALL && !has_shadow_stack(i);
 	uint8_t insn[X64_INSN_MAX];
 
-	if (i->in.address_width != 64)
+	if (i->in.prefixes & X64_PREFIX_67)
 		return fail(i, LP_EENCODING, "takes an address relative to 32 bits of rip");
 	if (memory != i->m->req->from && lp_move_takes(i->m, memory))
 		return fail(i, LP_EBRANCHED, "refers to the bytes that leave");
 	/* The push of a return address comes first: 6 bytes. */
-	if (!is_near(i->m, i->in.length, memory) || !is_near(i->m, i->in.length + 6u, memory))
+	if (!is_near(i->m, i->in.len, memory) || !is_near(i->m, i->in.len + 6u, memory))
 		return move_far(i, memory);
-	memcpy(insn, i->bytes, i->in.length);
+	memcpy(insn, i->bytes, i->in.len);
 	if (is_call) {
 		push_return(i);
 		call_to_jump(i, insn);
@@ -417,33 +395,31 @@ static int move_indirect_call(const struct moving *i)
 {
 	uint8_t insn[X64_INSN_MAX];
 
-	memcpy(insn, i->bytes, i->in.length);
+	memcpy(insn, i->bytes, i->in.len);
 	if (!has_shadow_stack(i)) {
 		/* The push has moved rsp, and written where it points, when the jump looks. */
-		if (uses(i, i->in.operand_count_visible, ZYDIS_REGISTER_RSP))
+		if (names(i, RSP))
 			return fail(i, LP_EENCODING, "is a call through the stack");
 		push_return(i);
 		call_to_jump(i, insn);
 	}
-	lp_move_put(i->m, insn, i->in.length);
+	lp_move_put(i->m, insn, i->in.len);
 	return 0;
 }
 
 static int move(struct lp_mover *m, const uint8_t *insn, size_t len, lp_addr at)
 {
 	struct moving i = {.m = m, .bytes = insn, .at = at};
-	ZydisDecoder decoder;
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, insn, len, &i.in, i.operands)))
+	if (!lp_x64_parse(insn, len, &i.in))
 		return fail(&i, LP_EENCODING, "is no instruction");
-	if (i.in.meta.category == ZYDIS_CATEGORY_CALL && i.in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+	if (lp_x64_goes(&i.in) == X64_GOES_CALL && (i.in.has & X64_IS_FAR))
 		return fail(&i, LP_EENCODING, "is a far call");
-	if (i.in.raw.imm[0].is_relative)
+	if (i.in.is_relative)
 		return move_branch(&i);
-	if (is_rip_relative(&i.in))
+	if (lp_x64_is_rip_relative(&i.in))
 		return move_memory(&i);
-	if (i.in.meta.category == ZYDIS_CATEGORY_CALL)
+	if (lp_x64_goes(&i.in) == X64_GOES_CALL)
 		return move_indirect_call(&i);
 	lp_move_put(m, insn, len);
 	return 0;

@@ -22,7 +22,6 @@ const struct lp_isa lp_isa_x64 = {
 	.far_load = lp_x64_far_load,
 	.howto = lp_x64_howto,
 	.reloc_store = lp_x64_reloc_store,
-	.disasm = lp_x64_disasm,
 	.insn_length = lp_x64_insn_length,
 	.allocated = lp_x64_allocated,
 	.nops = lp_x64_nops,
@@ -31,5 +30,8 @@ const struct lp_isa lp_isa_x64 = {
 	.insn = lp_x64_insn,
 	.relax = lp_x64_relax,
 	.reloc_abs64 = R_X86_64_64,
+#ifndef LP_ISA_HOOKS_ONLY
+	.disasm = lp_x64_disasm,
 	.regs = &lp_x64_regs,
+#endif
 };
