@@ -92,9 +92,11 @@ static void receive(struct lp_conn *c, uint64_t now)
 		end_input(c);
 }
 
-/* A line whose rest still comes begins again with each request that is done. */
+/* From now on he has something to read; and a line whose rest still comes begins again with each that is done. */
 static void answer(struct lp_conn *c, uint64_t now)
 {
+	if (unsent(c) == 0)
+		c->read = now;
 	for (int i = 0; i < TURN_REQUESTS && may_answer(c) && !c->session.waiting; i++) {
 		if (!lp_session_step(&c->session))
 			return;
@@ -136,9 +138,14 @@ static void hang_up(struct lp_conn *c, uint64_t now)
 	c->connected = c->heard = c->began = now; /* the end of input comes next, and not through time */
 }
 
-static void drop(struct lp_conn *c, uint64_t now)
+void lp_conn_drop(struct lp_conn *c)
 {
 	lp_sm_move(&c->state, CLOSED);
+}
+
+static void drop(struct lp_conn *c, uint64_t now)
+{
+	lp_conn_drop(c);
 }
 
 static void complete_line(struct lp_conn *c, uint64_t now)
@@ -163,6 +170,14 @@ struct due {
 	void (*act)(struct lp_conn *c, uint64_t now);
 };
 
+static struct due due_of_partial_line(const struct lp_conn *c, const struct lp_control_limits *l)
+{
+	uint64_t silence = c->heard + l->partial_ms, too_slow = c->began + l->stuck_ms;
+	if (silence_ends_lines(c) && silence < too_slow)
+		return (struct due){silence, complete_line};
+	return (struct due){too_slow, drop};
+}
+
 static struct due next_due(const struct lp_conn *c)
 {
 	const struct lp_control_limits *l = limits_of(c);
@@ -176,8 +191,7 @@ static struct due next_due(const struct lp_conn *c)
 	if (c->ended)
 		return (struct due){LP_CONN_NEVER, NULL};
 	if (lp_control_wire_is_partial(&s->wire))
-		return silence_ends_lines(c) ? (struct due){c->heard + l->partial_ms, complete_line}
-					     : (struct due){c->began + l->stuck_ms, drop};
+		return due_of_partial_line(c, l);
 	if (!s->asked)
 		return (struct due){c->connected + l->stuck_ms, hang_up};
 	if (s->wire.form == LP_FORM_TEXT && !s->prompt)

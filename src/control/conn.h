@@ -51,6 +51,8 @@ uint64_t lp_conn_due(struct lp_conn *c);
 bool lp_conn_is_closed(const struct lp_conn *c);
 /* Has asked nothing yet: may have to make room. */
 bool lp_conn_is_silent(const struct lp_conn *c);
+/* It is closed at once, whatever is under way. */
+void lp_conn_drop(struct lp_conn *c);
 /* Closes the descriptor, aborts what is open. */
 void lp_conn_free(struct lp_conn *c);
 

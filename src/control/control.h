@@ -5,9 +5,10 @@
  * The program's side:
  *
  *     static const struct lp_command commands[] = {...};            // from a .def file
- *     struct lp_control_options o = {.commands = commands, .nr_commands = N, .program = "hotpatch", .host = my_state};
+ *     struct lp_control_options o = {.commands = commands, .nr_commands = N, .program = "hotpatch", .version = "0.1.0",
+ *                                    .host = my_state, .allow = LP_LEVEL_CODE};
  *     rc = lp_control_start(&o, &server, err);                      // a thread of its own serves from now on
- *     rc = lp_control_listen(server, path, err);                    // as many as you like
+ *     rc = lp_control_listen(server, path, err);                    // as many as you like, up to eight
  *     ...
  *     lp_control_stop(server);                                      // joins the thread, removes the sockets that are ours
  *
@@ -16,12 +17,18 @@
  *     static int var_get(struct lp_call *c, struct lp_err *err)
  *     {
  *             ...  c->argc, c->argv: the words behind the command's own
- *             lp_reply_row(c->reply, "%s", LP_STR("value", text));  // text line and JSON member in one
+ *             lp_reply_row(c->reply, "%", LP_STR("value", text));   // text line and JSON member in one
  *             return 0;                                             // or lp_fail(err, ...)
  *     }
  *
- * Threads.  Commands run on the server's thread, one at a time.  lp_control_*
- * may be called from any thread but that one.
+ * Threads.  Commands and the functions of their changes run on the server's
+ * thread, one at a time.  lp_control_* may be called from any thread but that
+ * one (lp_control_quiesce() there does nothing), and not while or after the
+ * server is stopped.
+ *
+ * The server's thread blocks all signals but those that a thread raises
+ * itself, and has the "C" locale.
+ *
  * Uses no library but libc: it is loaded into other people's programs.
  */
 #ifndef LP_CONTROL_CONTROL_H
@@ -34,7 +41,7 @@
 
 /* ---- replies ---- */
 
-/* One value, named for JSON. */
+/* One value, named for JSON.  A string may be NULL. */
 struct lp_field {
 	const char *name;
 	enum { LP_FIELD_STRING, LP_FIELD_INT, LP_FIELD_UINT, LP_FIELD_REAL, LP_FIELD_BOOL, LP_FIELD_ADDR } type;
@@ -57,9 +64,10 @@ struct lp_reply; /* private to control/ */
 
 /*
  * One row of data.  Text: `format` with each "%" replaced by the next field's
- * value ("Flag name: %, value: %"); control characters in strings are escaped
- * as in C, so that a value can never look like another line.  JSON: one object
- * of the fields.
+ * value ("Flag name: %, value: %"); fields that are left over are for JSON
+ * alone.  Control characters, backslashes and what is not UTF-8 are escaped as
+ * in C, so that a value can never look like another line.  JSON: one object of
+ * all fields; what is not UTF-8 becomes U+FFFD.
  */
 void lp_reply_fields(struct lp_reply *r, const char *format, const struct lp_field *fields, size_t nr);
 #define lp_reply_row(r, format, ...)                                           \
@@ -70,6 +78,7 @@ void lp_reply_fields(struct lp_reply *r, const char *format, const struct lp_fie
 
 enum lp_level { LP_LEVEL_READ, LP_LEVEL_WRITE, LP_LEVEL_CODE };
 
+/* All of it lives as long as the command runs, and no longer. */
 struct lp_call {
 	void *host; /* of the options */
 	int argc;   /* words behind the command's own */
@@ -80,17 +89,25 @@ struct lp_call {
 
 struct lp_command {
 	const char *words; /* "gflags get" */
-	const char
-		*synopsis; /* "NAME": capitals are operands, [X] may be left out, X... repeats: argc is checked by it */
+	/* "NAME [VALUE] [MORE...]": one word an operand; [X] may be left out, X... repeats.  argc is checked by it. */
+	const char *synopsis;
 	enum lp_level level;
 	int (*run)(struct lp_call *c, struct lp_err *err);
 	const char *summary;
 };
 
 /*
- * What a command prepared.  commit: does it, may still refuse; undo: after a
- * commit of it; release: always, at the end, whatever happened.  `rank` orders
- * the commits of one transaction.  Functions may be NULL.
+ * What a command prepared.
+ *
+ *     commit     does it.  May still refuse, and has to look again: between `begin` and `commit`
+ *                other clients were served.  NULL: with all of its rank whose is NULL, by the
+ *                commit_together of the options
+ *     undo       takes back what commit did
+ *     release    always, at the end, whatever happened
+ *
+ * Any may be NULL.  Commits go by rank, the lowest first; undone is in the
+ * reverse order.  What a command reads is what stood there before any change
+ * of its own line, or of its transaction, was committed.
  */
 struct lp_change {
 	int rank;
@@ -99,16 +116,15 @@ struct lp_change {
 	void (*release)(void *change);
 	void *change;
 	bool quiescent; /* the whole transaction is committed where the program says that it can bear it */
-	bool together;	/* with all of its rank that say so, by commit_together of the options, and not by `commit` */
 };
-/* Takes over the change; its rows are added to the reply when it is prepared. */
+/* Takes over the change; the rows of the command are what the client sees when all are committed. */
 void lp_change_add(struct lp_call *c, const struct lp_change *change);
 
 /* ---- the server ---- */
 
 struct lp_control_limits {
 	size_t line_max;     /* bytes; 0 = 64 KiB */
-	unsigned clients;    /* 0 = 1024 */
+	unsigned clients;    /* 0 = 1024, or a quarter of the descriptors that the process may open, if that is less */
 	size_t backlog_max;  /* bytes of replies that a client has not read; 0 = 1 MiB */
 	unsigned idle_ms;    /* a text connection without `prompt`, after a reply; 0 = 300 */
 	unsigned partial_ms; /* silence that completes a line without its end; 0 = 50 */
@@ -116,9 +132,10 @@ struct lp_control_limits {
 	unsigned quiesce_ms; /* a transaction that waits for lp_control_quiesce(); 0 = 5000 */
 };
 
+/* Copied; what it points to stays the caller's, and has to stay while the server runs. */
 struct lp_control_options {
-	const struct lp_command
-		*commands; /* help, version, stats, begin, commit, abort, prompt are there without saying */
+	/* help, version, stats, begin, commit, abort, prompt, json are there without saying */
+	const struct lp_command *commands;
 	size_t nr_commands;
 	const char *program, *version;
 	void *host;
@@ -126,29 +143,46 @@ struct lp_control_options {
 	struct lp_control_limits limits;
 	/* Rows that `stats` adds to its own; may be NULL. */
 	void (*stats)(struct lp_call *c);
-	/* Ranks of changes whose commits must be handed over at once: called instead of their commit with all of the rank,
-	 * all or nothing.  NULL = none. */
+	/* Commits all changes of one rank that have no `commit`: all of them, or none.  NULL: there is nothing to do. */
 	int (*commit_together)(int rank, void *const *changes, size_t nr, struct lp_err *err);
+	/* Around the commands of a line and their changes, and what becomes of them later; recursive.  May be NULL. */
+	void (*lock)(void);
+	void (*unlock)(void);
 };
 
 struct lp_control;
 
-/*
- * Commits the transactions that wait for quiescence; the host calls it in the
- * thread that reaches such a point.  They are refused with LP_ETIMEOUT after
- * 5 s of waiting; other clients are served meanwhile.  One load when none waits.
- */
-void lp_control_quiesce(struct lp_control *s);
-
 int lp_control_start(const struct lp_control_options *o, struct lp_control **out, struct lp_err *err);
 /*
- * A socket of that name, 0600 from the start, in place of a dead one of ours.
- * -EADDRINUSE when somebody lives there or the node is not ours.
+ * A socket of that name (absolute), 0600 from the start, in place of a dead one
+ * of ours.  -EADDRINUSE when somebody lives there or what has the name is not
+ * ours: then it is left alone.
  */
 int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err);
+/*
+ * The thread that calls it says: here nobody reads what transactions wait to
+ * change.  They are committed by the server's thread while this one stands
+ * still; it goes on after 100 ms if the server has not begun by then.  One load
+ * when none waits.  Transactions are refused with LP_ETIMEOUT when they have
+ * waited for too long; other clients are served meanwhile.
+ */
+void lp_control_quiesce(struct lp_control *s);
+/* NULL is allowed. */
 void lp_control_stop(struct lp_control *s);
-/* In the child of a fork: closes what was inherited and frees it, touches no node and no thread. */
+/*
+ * In the child of a fork: closes what was inherited, touches no node and no
+ * thread.  The memory stays as it is: the thread that the child has not got
+ * may have been about to change it.
+ */
 void lp_control_forget(struct lp_control *s);
+
+/*
+ * A line of text without a server, in the calling thread: `row`, when not NULL,
+ * gets each row of the reply.  What must wait until nobody reads is refused
+ * (-EBUSY).  Of the options only limits are not looked at.
+ */
+int lp_control_run(const struct lp_control_options *o, const char *commands, void (*row)(const char *line, void *arg),
+		   void *arg, struct lp_err *err);
 
 /* ---- the client ---- */
 
@@ -159,12 +193,16 @@ struct lp_control_client {
 
 /*
  * Connects, and makes sure before anything is sent that the node is a socket
- * of the process's owner and that the peer is `pid` (as our pid namespace
- * counts).  -LP_EPERM when not, -ECONNREFUSED, -ENOENT.
+ * of the process's user or of root, and that the peer is `pid` (as our pid
+ * namespace counts).  -LP_EPERM when not, -ESRCH, -ECONNREFUSED, -ENOENT.
  */
 int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *out, struct lp_err *err);
-/* One JSON request, words as they are; the reply object's text is appended to `out`. */
-int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, unsigned timeout_ms,
+/*
+ * One JSON request, words as they are; the reply object's text is appended to
+ * `out`, whether it says ok or not.  `lines`: its rows are lines of text.
+ * -LP_ETIMEOUT, -ECONNRESET; -EPROTO with what the server said instead.
+ */
+int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
 		   struct lp_buf *out, struct lp_err *err);
 void lp_control_close(struct lp_control_client *c);
 

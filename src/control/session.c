@@ -1,5 +1,8 @@
 #include "control/session.h"
 
+#include <errno.h>
+#include <string.h>
+
 void lp_change_add(struct lp_call *c, const struct lp_change *change)
 {
 	lp_txn_add(c->changes, change);
@@ -18,6 +21,19 @@ void lp_session_abort(struct lp_session *s)
 	s->begun = false;
 }
 
+/* The functions of commands and changes run under the lock of the program that has them. */
+static void lock(const struct lp_session *s)
+{
+	if (s->service->options.lock)
+		s->service->options.lock();
+}
+
+static void unlock(const struct lp_session *s)
+{
+	if (s->service->options.unlock)
+		s->service->options.unlock();
+}
+
 static void drop_reply(struct lp_session *s)
 {
 	lp_reply_free(&s->reply);
@@ -26,7 +42,9 @@ static void drop_reply(struct lp_session *s)
 
 void lp_session_free(struct lp_session *s)
 {
+	lock(s);
 	lp_session_abort(s);
+	unlock(s);
 	drop_reply(s);
 	lp_control_wire_free(&s->wire);
 	lp_buf_free(&s->out);
@@ -122,21 +140,26 @@ static void wait_for_quiet(struct lp_session *s)
 	s->ticket = s->service->tickets++;
 }
 
-static void answer(struct lp_session *s, struct lp_request *r, int rc, struct lp_err *err)
+/* Runs what was asked, and commits it unless it has to wait. */
+static int perform(struct lp_session *s, struct lp_request *r, int rc, struct lp_err *err)
 {
 	bool was_begun = s->begun;
-	begin_reply(s, r);
 	rc = rc < 0 ? rc : run_commands(s, r, err);
-	if (rc < 0) {
+	if (rc < 0)
 		take_back(s, was_begun, err);
-	} else if (!s->begun) {
-		if (lp_txn_is_quiescent(&s->changes)) {
-			wait_for_quiet(s);
-			return;
-		}
+	else if (!s->begun && lp_txn_is_quiescent(&s->changes))
+		wait_for_quiet(s);
+	else if (!s->begun)
 		rc = commit(s, err);
-	}
-	end_reply(s, rc, err);
+	return rc;
+}
+
+static void answer(struct lp_session *s, struct lp_request *r, int rc, struct lp_err *err)
+{
+	begin_reply(s, r);
+	rc = perform(s, r, rc, err);
+	if (!s->waiting)
+		end_reply(s, rc, err);
 }
 
 bool lp_session_step(struct lp_session *s)
@@ -149,7 +172,9 @@ bool lp_session_step(struct lp_session *s)
 	if (rc != 0) {
 		s->asked = true;
 		s->service->requests++;
+		lock(s);
 		answer(s, &r, rc, &err);
+		unlock(s);
 	}
 	lp_request_free(&r);
 	return true;
@@ -158,7 +183,9 @@ bool lp_session_step(struct lp_session *s)
 void lp_session_quiesce(struct lp_session *s)
 {
 	struct lp_err err = {0};
+	lock(s);
 	int rc = commit(s, &err);
+	unlock(s);
 	s->waiting = false;
 	end_reply(s, rc, &err);
 }
@@ -169,7 +196,28 @@ void lp_session_give_up(struct lp_session *s)
 	int rc = lp_fail(&err, LP_ETIMEOUT,
 			 "the program did not say within %u ms that nobody reads what is to be changed",
 			 s->service->options.limits.quiesce_ms);
+	lock(s);
 	lp_session_abort(s);
+	unlock(s);
 	s->waiting = false;
 	end_reply(s, rc, &err);
+}
+
+int lp_session_run(struct lp_session *s, const char *line, struct lp_buf *rows, struct lp_err *err)
+{
+	struct lp_request r;
+	s->wire.form = LP_FORM_TEXT;
+	lp_control_wire_feed(&s->wire, line, strlen(line));
+	lp_control_wire_finish(&s->wire);
+	int rc = lp_control_wire_next(&s->wire, &r, err);
+	begin_reply(s, &r);
+	lock(s);
+	rc = rc == 0 ? lp_fail(err, LP_EUSAGE, "a command is missing") : perform(s, &r, rc, err);
+	if (s->waiting)
+		rc = lp_fail(err, EBUSY, "this may only be changed where the program says that nobody reads it");
+	unlock(s);
+	lp_request_free(&r);
+	if (rc == 0)
+		lp_buf_add(rows, s->reply.rows.data, s->reply.rows.len);
+	return rc;
 }

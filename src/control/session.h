@@ -67,6 +67,9 @@ void lp_session_quiesce(struct lp_session *s);
 void lp_session_give_up(struct lp_session *s);
 void lp_session_free(struct lp_session *s);
 
+/* Once, instead of the above: one line of text (its first), with the rows of its reply but no reply; -EBUSY when it would wait. */
+int lp_session_run(struct lp_session *s, const char *line, struct lp_buf *rows, struct lp_err *err);
+
 /* ---- for the commands of the server itself ---- */
 
 struct lp_session_call {

@@ -180,12 +180,10 @@ static int make_in(const struct nursery *n, const char *path, struct lp_node *ou
 int lp_node_make(const char *path, struct lp_node *out, struct lp_err *err)
 {
 	struct sockaddr_un a;
-	struct nursery n;
+	struct nursery n = {0};
 	*out = (struct lp_node){.fd = -1};
 	int rc = address_of(path, &a, err);
-	if (rc == 0)
-		rc = open_nursery(&n, path, err);
-	if (rc < 0)
+	if (rc < 0 || (rc = open_nursery(&n, path, err)) < 0)
 		return rc;
 	rc = make_in(&n, path, out, err);
 	close_nursery(&n);

@@ -28,14 +28,14 @@ struct order {
 	size_t committed; /* so many of them, from the first */
 };
 
-/* By rank; those of a rank that go together first; otherwise as they were added, which their addresses tell. */
+/* By rank; those of a rank that are handed over together first; otherwise as they were added, which their addresses tell. */
 static int compare(const void *a, const void *b)
 {
 	const struct lp_change *x = *(const struct lp_change *const *)a, *y = *(const struct lp_change *const *)b;
 	if (x->rank != y->rank)
 		return x->rank < y->rank ? -1 : 1;
-	if (x->together != y->together)
-		return x->together ? -1 : 1;
+	if (!x->commit != !y->commit)
+		return x->commit ? 1 : -1;
 	return x < y ? -1 : x > y;
 }
 
@@ -50,7 +50,7 @@ static void put_in_order(struct order *o, const struct lp_txn_queue *q)
 static int commit_one(struct order *o, struct lp_err *err)
 {
 	const struct lp_change *c = o->changes.items[o->committed];
-	int rc = c->commit ? c->commit(c->change, err) : 0;
+	int rc = c->commit(c->change, err);
 	o->committed += rc >= 0;
 	return rc;
 }
@@ -61,11 +61,11 @@ static int commit_group(struct order *o, lp_txn_together_fn *together, struct lp
 	int rank = o->changes.items[o->committed]->rank;
 	for (size_t i = o->committed; i < o->changes.nr; i++) {
 		const struct lp_change *c = o->changes.items[i];
-		if (c->rank != rank || !c->together)
+		if (c->rank != rank || c->commit)
 			break;
 		lp_vec_push(&group, c->change);
 	}
-	int rc = together(rank, group.items, group.nr, err);
+	int rc = together ? together(rank, group.items, group.nr, err) : 0;
 	o->committed += rc >= 0 ? group.nr : 0;
 	lp_vec_free(&group);
 	return rc;
@@ -86,8 +86,7 @@ int lp_txn_commit(struct lp_txn_queue *q, lp_txn_together_fn *together, struct l
 	int rc = 0;
 	put_in_order(&o, q);
 	while (rc >= 0 && o.committed < o.changes.nr)
-		rc = together && o.changes.items[o.committed]->together ? commit_group(&o, together, err)
-									: commit_one(&o, err);
+		rc = o.changes.items[o.committed]->commit ? commit_one(&o, err) : commit_group(&o, together, err);
 	if (rc < 0)
 		undo(&o);
 	lp_vec_free(&o.changes);

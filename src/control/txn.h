@@ -7,7 +7,7 @@
  *     lp_txn_release(&q);                                 // always
  *
  * Commits go by rank, within a rank in the order in which they were added.
- * Those of one rank that say `together` are handed over at once.  When one
+ * Those of one rank that have no `commit` of their own are handed over at once.  When one
  * refuses, those before it are undone in reverse.
  */
 #ifndef LP_CONTROL_TXN_H
