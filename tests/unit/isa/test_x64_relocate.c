@@ -226,6 +226,22 @@ static void memory_out_of_reach_goes_through_a_register_that_is_not_used(void **
 		"[rsp+0x80]\n");
 }
 
+static void the_second_byte_of_a_register_is_part_of_it(void **state)
+{
+	/* mov %ah,0x1000(%rip), whose 4 would be rsp in a larger operand */
+	struct lp_moved m = moved(MOVE(FAR, 5, 0x88, 0x25, 0x00, 0x10, 0, 0));
+
+	assert_text_to(
+		&m, FAR, m.map[1].to,
+		"lea rsp, [rsp-0x80]\npush rcx\nmov rcx, 0x402006\nmov [rcx], ah\npop rcx\nlea rsp, [rsp+0x80]\n");
+	/* mov %bh,0x1000(%rip); with a REX that is dil */
+	m = moved(MOVE(FAR, 5, 0x88, 0x3d, 0x00, 0x10, 0, 0));
+	assert_text_to(
+		&m, FAR, m.map[1].to,
+		"lea rsp, [rsp-0x80]\npush rax\nmov rax, 0x402006\nmov [rax], bh\npop rax\nlea rsp, [rsp+0x80]\n");
+	refused(MOVE(FAR, 5, 0x40, 0x88, 0x25, 0x00, 0x10, 0, 0), LP_EREACH); /* mov %spl,0x1000(%rip) */
+}
+
 static void what_uses_the_stack_pointer_cannot_go_through_the_stack(void **state)
 {
 	refused(MOVE(FAR, 5, 0x48, 0x89, 0x25, 0x00, 0x10, 0, 0), LP_EREACH); /* mov %rsp,0x1000(%rip) */
@@ -505,6 +521,7 @@ int main(void)
 		cmocka_unit_test(there_are_limits_to_number_and_room),
 		cmocka_unit_test(a_displacement_counts_from_the_new_place),
 		cmocka_unit_test(memory_out_of_reach_goes_through_a_register_that_is_not_used),
+		cmocka_unit_test(the_second_byte_of_a_register_is_part_of_it),
 		cmocka_unit_test(what_uses_the_stack_pointer_cannot_go_through_the_stack),
 		cmocka_unit_test(a_push_from_out_of_reach_changes_places_with_a_register),
 		cmocka_unit_test(the_function_may_take_its_own_address_but_not_read_its_entry),
