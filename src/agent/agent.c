@@ -29,7 +29,7 @@ void lp_agent_unlock(void)
 
 /* ---- the last failure ---- */
 
-static __thread char last_error[512];
+static __thread char last_error[sizeof((struct lp_err *)NULL)->text];
 
 int lp_agent_result(int rc, const struct lp_err *err)
 {
@@ -79,17 +79,24 @@ static int commit_together(int rank, void *const *changes, size_t nr, struct lp_
 static struct {
 	struct lp_control *control;
 	char primary[LP_PLACE_MAX], legacy[LP_PLACE_MAX];
-	char refusals[2][256]; /* why one of them is not there */
+	char *refusals[2]; /* why one of them is not there */
 	enum lp_level allow;
 	pid_t pid; /* that started it */
 } agent = {.allow = LP_LEVEL_CODE};
 
+static void show_socket(struct lp_call *c, const char *which, const char *path, const char *refusal)
+{
+	if (path[0])
+		lp_reply_row(c->reply, "% socket: %", LP_STR("which", which), LP_STR("path", path));
+	else
+		lp_reply_row(c->reply, "% socket: none: %", LP_STR("which", which), LP_STR("refused", refusal));
+}
+
 static void show_stats(struct lp_call *c)
 {
 	lp_reply_row(c->reply, "functions upgraded: %", LP_UINT("functions_upgraded", lp_functions_upgraded()));
-	lp_reply_row(c->reply, "socket: % %", LP_STR("socket", agent.primary), LP_STR("refused", agent.refusals[0]));
-	lp_reply_row(c->reply, "legacy socket: % %", LP_STR("legacy_socket", agent.legacy),
-		     LP_STR("refused", agent.refusals[1]));
+	show_socket(c, "primary", agent.primary, agent.refusals[0]);
+	show_socket(c, "legacy", agent.legacy, agent.refusals[1]);
 }
 
 static void options(struct lp_control_options *o)
@@ -128,14 +135,15 @@ static void allow_by_environment(void)
 		agent.allow = agent.allow < LP_LEVEL_WRITE ? agent.allow : LP_LEVEL_WRITE;
 }
 
-static int listen_on(char path[LP_PLACE_MAX], char refusal[256], struct lp_err *err)
+static int listen_on(char path[LP_PLACE_MAX], char **refusal, struct lp_err *err)
 {
 	int rc = path[0] ? lp_control_listen(agent.control, path, err)
 			 : lp_fail(err, ENOENT, "there is no private directory for the socket");
 
-	refusal[0] = 0;
+	lp_free(*refusal);
+	*refusal = NULL;
 	if (rc < 0) {
-		snprintf(refusal, 256, "(none: %s)", err ? err->text : lp_strerror(rc));
+		*refusal = lp_strdup_line(err->text);
 		path[0] = 0;
 	}
 	return rc;
@@ -159,8 +167,8 @@ static int start(struct lp_err *err)
 	if (!lp_place_make(geteuid(), agent.pid, agent.primary))
 		agent.primary[0] = 0;
 	snprintf(agent.legacy, sizeof agent.legacy, "/tmp/%d.socket", (int)agent.pid);
-	rc = listen_on(agent.primary, agent.refusals[0], &first);
-	if (listen_on(agent.legacy, agent.refusals[1], err) == 0 || rc == 0)
+	rc = listen_on(agent.primary, &agent.refusals[0], &first);
+	if (listen_on(agent.legacy, &agent.refusals[1], err) == 0 || rc == 0)
 		return 0;
 	lp_control_stop(agent.control);
 	agent.control = NULL;
@@ -215,10 +223,19 @@ int hotpatch_allow(enum hotpatch_level most)
 	return lp_agent_result(rc, &err);
 }
 
+static bool quiesces;
+
+bool lp_agent_quiesces(void)
+{
+	return __atomic_load_n(&quiesces, __ATOMIC_RELAXED);
+}
+
 void hotpatch_quiesce(void)
 {
 	struct lp_control *control = __atomic_load_n(&agent.control, __ATOMIC_ACQUIRE);
 
+	if (!lp_agent_quiesces())
+		__atomic_store_n(&quiesces, true, __ATOMIC_RELAXED);
 	if (control)
 		lp_control_quiesce(control);
 }

@@ -18,7 +18,7 @@
 
 #include "base/vec.h"
 #include "control/control.h"
-#include "hotpatch.h"
+#include <hotpatch.h>
 #include "self/self.h"
 
 void lp_agent_lock(void);
@@ -26,6 +26,9 @@ void lp_agent_unlock(void);
 
 /* Remembers the failure for hotpatch_last_error(); returns its code, or 0. */
 int lp_agent_result(int rc, const struct lp_err *err);
+
+/* The program has said at least once that it is quiescent, so it will again. */
+bool lp_agent_quiesces(void);
 
 /* With one blank between them; the caller frees it. */
 char *lp_words_join(char **words, int nr);

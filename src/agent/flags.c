@@ -1,6 +1,7 @@
 /*
  * gflags ...: flags of the gflags library, glog's among them.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,24 +42,31 @@ struct setting {
 	struct lp_buf type, old;
 };
 
+typedef int set_vlog_fn(const char *pattern, int level);
+
+/* "pattern=level"; what is not is left to glog to ignore. */
+static void tell_pattern(set_vlog_fn *set, char *part)
+{
+	char *equals = strchr(part, '='), *end;
+
+	if (!equals || equals == part)
+		return;
+	*equals = 0;
+	long level = strtol(equals + 1, &end, 10);
+	if (end != equals + 1 && !*end && level >= INT_MIN && level <= INT_MAX)
+		set(part, (int)level);
+}
+
 /* glog reads `vmodule` once; later it wants to be told of each pattern. */
 static void tell_vmodule(const char *value)
 {
 	struct lp_spot spot;
-	char *list = lp_strdup(value), *rest = list, *part;
 
-	if (lp_symbol_find("_ZN6google12SetVLOGLevelEPKci", &spot, NULL) == 0 && spot.is_function) {
-		int (*set)(const char *pattern, int level) = (int (*)(const char *, int))(uintptr_t)spot.at;
-
-		while ((part = strsep(&rest, ","))) {
-			char *level = strchr(part, '=');
-
-			if (level && level != part) {
-				*level++ = 0;
-				set(part, atoi(level));
-			}
-		}
-	}
+	if (lp_symbol_find("_ZN6google12SetVLOGLevelEPKci", &spot, NULL) < 0 || !spot.is_function)
+		return;
+	char *list = lp_strdup(value), *rest = list;
+	for (char *part; (part = strsep(&rest, ","));)
+		tell_pattern((set_vlog_fn *)(uintptr_t)spot.at, part);
 	lp_free(list);
 }
 
@@ -108,6 +116,13 @@ int lp_cmd_gflags_set(struct lp_call *c, struct lp_err *err)
 	s->name = lp_strdup(argv[0]);
 	s->value = lp_words_join(argv + 1, argc - 1);
 	int rc = lp_gflags_get(s->name, &s->type, &s->old, err);
+	bool quiescent = !unsafe && !strcmp(lp_buf_cstr(&s->type), "string");
+	if (rc == 0 && quiescent && !lp_agent_quiesces())
+		rc = lp_fail(err, LP_EUNSAFE,
+			     "%s is a string: a thread that reads it meanwhile may read freed memory. Say gflags set "
+			     "--unsafe, or "
+			     "let the program call hotpatch_quiesce() where none does",
+			     s->name);
 	if (rc < 0) {
 		setting_free(s);
 		return rc;
@@ -117,7 +132,7 @@ int lp_cmd_gflags_set(struct lp_call *c, struct lp_err *err)
 					     .undo = setting_undo,
 					     .release = setting_free,
 					     .change = s,
-					     .quiescent = !unsafe && !strcmp(lp_buf_cstr(&s->type), "string")});
+					     .quiescent = quiescent});
 	lp_reply_row(c->reply, "Set gflags result: % set to %", LP_STR("name", s->name), LP_STR("value", s->value));
 	return 0;
 }

@@ -6,6 +6,7 @@
  * prepared, one lp_self_switch() takes every function to where its plan ends.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/agent.h"
@@ -237,7 +238,7 @@ static int plan_upgrade(struct function *f, struct lp_library *l, const char *sy
 	if (f->planned.nr == LEVELS_MAX)
 		return lp_fail(err, LP_ERANGE, "%s has %d upgrades on top of each other: roll some back", f->name,
 			       LEVELS_MAX);
-	strncpy(v.symbol, symbol, sizeof v.symbol - 1);
+	snprintf(v.symbol, sizeof v.symbol, "%s", symbol);
 	rc = prepare_hook(f, v.at, err);
 	if (rc == 0)
 		lp_vec_push(&f->planned, v);

@@ -12,11 +12,12 @@
  * HOTPATCH_LOG=1 it says on standard error why there is no agent.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "hotpatch.h"
+#include <hotpatch.h>
 
 typedef int main_fn(int, char **, char **);
 
@@ -46,9 +47,11 @@ static int main_with_agent(int argc, char **argv, char **envp)
 	return real_main(argc, argv, envp);
 }
 
-__attribute__((visibility("default"))) int __libc_start_main(main_fn *main, int argc, char **argv, void (*init)(void),
-							     void (*fini)(void), void (*rtld_fini)(void),
-							     void *stack_end)
+int __libc_start_main(main_fn *main, int argc, char **argv, void (*init)(void), void (*fini)(void),
+		      void (*rtld_fini)(void), void *stack_end);
+
+int __libc_start_main(main_fn *main, int argc, char **argv, void (*init)(void), void (*fini)(void),
+		      void (*rtld_fini)(void), void *stack_end)
 {
 	__typeof__(__libc_start_main) *next =
 		(__typeof__(__libc_start_main) *)(uintptr_t)dlsym(RTLD_NEXT, "__libc_start_main");

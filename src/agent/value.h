@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "hotpatch.h"
+#include <hotpatch.h>
 
 #define LP_VALUE_MAX 8
 #define LP_TEXT_MAX 65536 /* of a string that is shown */

@@ -321,8 +321,8 @@ int lp_cmd_var_set(struct lp_call *c, struct lp_err *err)
 					     .undo = unassign,
 					     .release = assignment_free,
 					     .change = a,
-					     /* A word is written at once; text is not. */
-					     .quiescent = is_string(&a->to) && !unsafe &&
+					     /* A word is written in one piece; text is not. */
+					     .quiescent = is_string(&a->to) && !unsafe && lp_agent_quiesces() &&
 							  a->to.type->kind != LP_KIND_CSTRING});
 	return 0;
 }

@@ -158,10 +158,17 @@ static void give_up_waiting(struct lp_conn *c, uint64_t now)
 	lp_session_give_up(&c->session);
 }
 
-/* Clients of the first HotPatch send no end of line, so silence is one; those who have sent one end them all. */
-static bool silence_ends_lines(const struct lp_conn *c)
+/*
+ * Clients of the first HotPatch send no end of line: a moment's silence is one.
+ * Those who have sent one get more time for the next; those at a prompt type.
+ */
+static uint64_t silence_ends_line(const struct lp_conn *c)
 {
-	return c->session.wire.form == LP_FORM_TEXT && !c->session.wire.ends_lines && !c->session.wire.skipping;
+	const struct lp_control_wire *w = &c->session.wire;
+	const struct lp_control_limits *l = limits_of(c);
+	if (w->form != LP_FORM_TEXT || w->skipping || c->session.prompt)
+		return LP_CONN_NEVER;
+	return c->heard + (w->ends_lines ? l->idle_ms : l->partial_ms);
 }
 
 /* What happens next to a connection to which nothing happens. */
@@ -172,10 +179,8 @@ struct due {
 
 static struct due due_of_partial_line(const struct lp_conn *c, const struct lp_control_limits *l)
 {
-	uint64_t silence = c->heard + l->partial_ms, too_slow = c->began + l->stuck_ms;
-	if (silence_ends_lines(c) && silence < too_slow)
-		return (struct due){silence, complete_line};
-	return (struct due){too_slow, drop};
+	uint64_t silence = silence_ends_line(c), too_slow = c->began + l->stuck_ms;
+	return silence < too_slow ? (struct due){silence, complete_line} : (struct due){too_slow, drop};
 }
 
 static struct due next_due(const struct lp_conn *c)

@@ -60,7 +60,8 @@ enum visit { VISIT_NONE, VISIT_OFFERED, VISIT_USED, VISIT_OVER };
 
 struct lp_control {
 	struct lp_service service;
-	int epoll, wake;
+	int epoll;
+	atomic_int wake;
 	struct source wake_source;
 	pthread_t thread;
 	atomic_bool stopping;
@@ -70,7 +71,7 @@ struct lp_control {
 	unsigned nr_clients;
 	uint64_t accepted, refused, turned_away, made_room, bytes_in, bytes_out;
 	uint64_t now;
-	bool robbed; /* the host has closed our descriptors: what has their numbers now is not ours to close */
+	bool robbed; /* the host has closed our descriptors */
 
 	/* What a child of a fork has to close: -1, or a client's. */
 	atomic_int *client_fds;
@@ -94,7 +95,7 @@ static uint64_t now_ms(void)
 static void ring(struct lp_control *s)
 {
 	const uint64_t one = 1;
-	if (write(s->wake, &one, sizeof one) < 0)
+	if (write(atomic_load(&s->wake), &one, sizeof one) < 0)
 		return; /* the counter is full: it has been rung */
 }
 
@@ -373,7 +374,7 @@ static void note_events(struct lp_control *s, const struct epoll_event *events, 
 			((struct client *)source)->conn.events |= events[i].events;
 		else if (source->kind == SOURCE_LISTENER)
 			((struct listener *)source)->knocked = true;
-		else if (read(s->wake, &count, sizeof count) < 0)
+		else if (read(atomic_load(&s->wake), &count, sizeof count) < 0)
 			continue; /* it was read before */
 	}
 }
@@ -456,14 +457,28 @@ static locale_t use_plain_numbers(void)
 	return plain;
 }
 
+/* What has their numbers now is not ours to close. */
+static void disown_descriptors(struct lp_control *s)
+{
+	for (struct client *c = s->clients; c; c = c->next)
+		c->conn.fd = -1;
+	pthread_mutex_lock(&s->lock);
+	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
+		s->listeners[i].node.fd = -1;
+	s->epoll = -1;
+	atomic_store(&s->wake, -1);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void *serve(void *arg)
 {
 	struct lp_control *s = arg;
 	locale_t plain = use_plain_numbers();
 	while (!atomic_load(&s->stopping) && !s->robbed)
 		turn(s);
-	if (!s->robbed)
-		free_clients(s);
+	if (s->robbed)
+		disown_descriptors(s);
+	free_clients(s);
 	atomic_store(&s->nr_waiting, 0);
 	change_visit(s, VISIT_OFFERED, VISIT_OVER);
 	uselocale(LC_GLOBAL_LOCALE);
@@ -534,7 +549,8 @@ static struct lp_control *make_server(const struct lp_control_options *o)
 	fill_limits(&s->service.options.limits);
 	s->service.table = (struct lp_table){lp_own_commands, o->commands, lp_nr_own_commands, o->nr_commands};
 	s->service.server_rows = server_rows;
-	s->epoll = s->wake = -1;
+	s->epoll = -1;
+	atomic_init(&s->wake, -1);
 	s->client_fds = lp_alloc(most_clients(s) * sizeof *s->client_fds);
 	for (unsigned i = 0; i < most_clients(s); i++)
 		atomic_init(&s->client_fds[i], -1);
@@ -551,7 +567,7 @@ static void free_server(struct lp_control *s)
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_node_remove(&s->listeners[i].node);
 	lp_close(s->epoll);
-	lp_close(s->wake);
+	lp_close(atomic_load(&s->wake));
 	pthread_cond_destroy(&s->visit_changed);
 	pthread_mutex_destroy(&s->lock);
 	lp_free(s->client_fds);
@@ -561,9 +577,10 @@ static void free_server(struct lp_control *s)
 static int open_descriptors(struct lp_control *s, struct lp_err *err)
 {
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	atomic_store(&s->wake, wake);
 	s->wake_source.kind = SOURCE_WAKE;
-	int rc = s->epoll < 0 || s->wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, s->wake, EPOLLIN, &s->wake_source);
+	int rc = s->epoll < 0 || wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, wake, EPOLLIN, &s->wake_source);
 	return rc < 0 ? lp_fail_sys(err, -rc, "cannot make what the server's thread waits at") : 0;
 }
 
@@ -639,8 +656,7 @@ void lp_control_stop(struct lp_control *s)
 	atomic_store(&s->stopping, true);
 	ring(s);
 	pthread_join(s->thread, NULL);
-	if (!s->robbed)
-		free_server(s);
+	free_server(s);
 }
 
 void lp_control_forget(struct lp_control *s)
@@ -648,7 +664,7 @@ void lp_control_forget(struct lp_control *s)
 	if (!s)
 		return;
 	close(s->epoll);
-	close(s->wake);
+	close(atomic_load(&s->wake));
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		close(s->listeners[i].node.fd);
 	for (unsigned i = 0; i < most_clients(s); i++) {

@@ -28,14 +28,14 @@ struct order {
 	size_t committed; /* so many of them, from the first */
 };
 
-/* By rank; those of a rank that are handed over together first; otherwise as they were added, which their addresses tell. */
+/* By rank; those of a rank that are handed over together last; otherwise as they were added, which their addresses tell. */
 static int compare(const void *a, const void *b)
 {
 	const struct lp_change *x = *(const struct lp_change *const *)a, *y = *(const struct lp_change *const *)b;
 	if (x->rank != y->rank)
 		return x->rank < y->rank ? -1 : 1;
 	if (!x->commit != !y->commit)
-		return x->commit ? 1 : -1;
+		return x->commit ? -1 : 1;
 	return x < y ? -1 : x > y;
 }
 

@@ -309,7 +309,7 @@ void lp_control_wire_finish(struct lp_control_wire *w)
 
 static void drop_bytes(struct lp_control_wire *w)
 {
-	if (w->bytes.cap > IDLE_BYTES)
+	if (w->bytes.cap > IDLE_BYTES && !w->skipping)
 		lp_buf_free(&w->bytes);
 	w->bytes.len = w->taken = w->searched = 0;
 }
