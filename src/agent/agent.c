@@ -259,7 +259,8 @@ static void in_child(void)
 	bool again = agent.control && secure_getenv("HOTPATCH_FORK") && !strcmp(secure_getenv("HOTPATCH_FORK"), "1");
 	agent.control = NULL;
 	agent.primary[0] = agent.legacy[0] = 0;
-	lp_agent_unlock();
+	/* A recursive one cannot be unlocked: its owner is a thread with the number that this one had in the parent. */
+	lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 	if (again)
 		hotpatch_start();
 }

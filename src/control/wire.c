@@ -288,18 +288,30 @@ static int parse_json(const char *line, size_t len, struct lp_request *out, stru
 
 /* ---- lines ---- */
 
+static void compact(struct lp_control_wire *w)
+{
+	if (w->taken == 0)
+		return;
+	memmove(w->bytes.data, w->bytes.data + w->taken, w->bytes.len - w->taken);
+	w->bytes.len -= w->taken;
+	w->searched -= w->taken;
+	w->taken = 0;
+}
+
+/* Of a line that is skipped nothing is kept but its end. */
 void lp_control_wire_feed(struct lp_control_wire *w, const void *data, size_t len)
 {
+	const char *from = data, *end = from + len;
 	if (len && w->form == LP_FORM_UNKNOWN)
-		w->form = *(const char *)data == '{' ? LP_FORM_JSON : LP_FORM_TEXT;
-	if (w->taken) {
-		memmove(w->bytes.data, w->bytes.data + w->taken, w->bytes.len - w->taken);
-		w->bytes.len -= w->taken;
-		w->searched -= w->taken;
-		w->taken = 0;
-	}
-	lp_buf_add(&w->bytes, data, len);
+		w->form = *from == '{' ? LP_FORM_JSON : LP_FORM_TEXT;
 	w->finished = false;
+	if (w->skipping && w->bytes.len == w->taken) {
+		from = memchr(from, '\n', len);
+		if (!from)
+			return;
+	}
+	compact(w);
+	lp_buf_add(&w->bytes, from, (size_t)(end - from));
 }
 
 void lp_control_wire_finish(struct lp_control_wire *w)
@@ -309,7 +321,7 @@ void lp_control_wire_finish(struct lp_control_wire *w)
 
 static void drop_bytes(struct lp_control_wire *w)
 {
-	if (w->bytes.cap > IDLE_BYTES && !w->skipping)
+	if (w->bytes.cap > IDLE_BYTES)
 		lp_buf_free(&w->bytes);
 	w->bytes.len = w->taken = w->searched = 0;
 }

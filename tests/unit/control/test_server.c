@@ -359,7 +359,7 @@ static void who_neither_asks_nor_ends_a_line_is_closed_in_the_end(void **state)
 	start(o);
 	for (size_t i = 0; i < LP_ARRAY_SIZE(beginnings); i++) {
 		int fd = connect_client();
-		say(fd, beginnings[i]);
+		send(fd, beginnings[i], strlen(beginnings[i]), MSG_NOSIGNAL); /* may be too late already */
 		hear_end(fd, NULL);
 		close(fd);
 	}
@@ -396,7 +396,6 @@ static void a_gigabyte_without_a_newline_costs_no_memory_and_nobody_his_turn(voi
 		if (i % 64 == 0)
 			ask(other, "get\n", "Success to run\n10\n");
 	}
-	fprintf(stderr, "GROWTH %zd\n", resident_bytes() - before);
 	assert_true(resident_bytes() < before + 16 * MEBIBYTE);
 	ask(fd, "\nget\n", "Error: EMSGSIZE: a line is longer than 65536 bytes\nSuccess to run\n10\n");
 	close(fd);

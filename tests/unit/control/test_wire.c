@@ -171,7 +171,8 @@ static void what_is_skipped_is_not_kept(void **state)
 	memset(piece, 'x', sizeof piece);
 	for (int i = 0; i < 10000; i++) {
 		lp_control_wire_feed(&w, piece, sizeof piece);
-		drain(&w, &out);
+		if (lp_control_wire_has_line(&w))
+			drain(&w, &out);
 		assert_true(w.bytes.cap < 10 * sizeof piece);
 	}
 	assert_string_equal(lp_buf_cstr(&out), "TEMSGSIZE\n");
