@@ -13,7 +13,7 @@ static int argument_of(unsigned reg)
 
 static int argument_numbered(const struct lp_x64_fields *f, unsigned low)
 {
-	return argument_of(low | (f->rex & 1 ? 8u : 0));
+	return argument_of(low | (f->rex & X64_REX_B ? 8u : 0));
 }
 
 /* mov $imm,%reg (b8+r, c7 /0) and push $imm (68, 6a). */

@@ -7,10 +7,6 @@
  */
 #include "isa/x64/parse.h"
 
-#include "base/bits.h"
-
-enum { REX_W = 8, REX_R = 4, REX_X = 2, REX_B = 1 };
-
 struct reader {
 	const uint8_t *code;
 	size_t len, at;
@@ -112,7 +108,7 @@ static uint8_t mandatory(const struct lp_x64_fields *f)
 /* W vvvv L pp, vvvv inverted: the last byte of VEX and XOP, and but for L the second but one of EVEX. */
 static void read_w_vvvv_pp(struct lp_x64_fields *f, uint8_t byte)
 {
-	f->rex |= byte & 0x80 ? REX_W : 0;
+	f->rex |= byte & 0x80 ? X64_REX_W : 0;
 	f->vvvv = ~byte >> 3 & 15;
 	f->vector_len = byte >> 2 & 1;
 	f->pp = byte & 3;
@@ -129,7 +125,7 @@ static unsigned take_vex2(struct reader *r, struct lp_x64_fields *f)
 	uint8_t byte = take(r);
 
 	read_w_vvvv_pp(f, byte & 0x7f);
-	f->rex = byte & 0x80 ? 0x40 : 0x40 | REX_R;
+	f->rex = byte & 0x80 ? 0x40 : 0x40 | X64_REX_R;
 	return X64_MAP_VEX + 1;
 }
 
@@ -212,7 +208,6 @@ static bool take_opcode(struct reader *r, struct lp_x64_fields *f)
 	f->space = space_of(r);
 	if (f->space == X64_SPACE_LEGACY) {
 		take_legacy_opcode(r, f);
-		f->opcode_at = (uint8_t)(r->at - 1);
 		return true;
 	}
 	if (!stands_alone(f))
@@ -230,7 +225,6 @@ static bool take_opcode(struct reader *r, struct lp_x64_fields *f)
 		is_sound = take_evex(r, f, &map);
 	f->map = (uint8_t)map;
 	f->prefix_len = (uint8_t)(r->at - f->prefix_at);
-	f->opcode_at = (uint8_t)r->at;
 	f->opcode = take(r);
 	return is_sound;
 }
@@ -276,7 +270,7 @@ static bool length_holds(const struct lp_x64_fields *f, const struct lp_x64_row 
 
 static bool w_holds(const struct lp_x64_fields *f, uint32_t when)
 {
-	const bool w = f->rex & REX_W;
+	const bool w = f->rex & X64_REX_W;
 
 	return holds(when, X64_WHEN_W0 | X64_WHEN_W1, w ? X64_WHEN_W1 : X64_WHEN_W0) &&
 	       (!(when & X64_WHEN_W_AS_PP) || w == (f->pp & 1));
@@ -350,7 +344,7 @@ unsigned lp_x64_operand_bits(const struct lp_x64_fields *f)
 {
 	const bool is_near = lp_x64_goes(f) != X64_GOES_ON && !(f->has & X64_IS_FAR);
 
-	if ((f->rex & REX_W) || ((f->has & X64_IS_WIDE) && (is_near || !(f->prefixes & X64_PREFIX_66))))
+	if ((f->rex & X64_REX_W) || ((f->has & X64_IS_WIDE) && (is_near || !(f->prefixes & X64_PREFIX_66))))
 		return 64;
 	return f->prefixes & X64_PREFIX_66 ? 16 : 32;
 }
@@ -435,7 +429,7 @@ static bool lock_is_allowed(const struct lp_x64_fields *f)
 /* Register numbers, with the bits that prefixes add. */
 static unsigned reg_number(const struct lp_x64_fields *f)
 {
-	return reg(f) | (f->rex & REX_R ? 8u : 0) | (f->high_reg ? 16u : 0);
+	return reg(f) | (f->rex & X64_REX_R ? 8u : 0) | (f->high_reg ? 16u : 0);
 }
 
 static unsigned vvvv_number(const struct lp_x64_fields *f)
@@ -445,12 +439,12 @@ static unsigned vvvv_number(const struct lp_x64_fields *f)
 
 static unsigned rm_number(const struct lp_x64_fields *f)
 {
-	return rm(f) | (f->rex & REX_B ? 8u : 0) | (f->space == X64_SPACE_EVEX && (f->rex & REX_X) ? 16u : 0);
+	return rm(f) | (f->rex & X64_REX_B ? 8u : 0) | (f->space == X64_SPACE_EVEX && (f->rex & X64_REX_X) ? 16u : 0);
 }
 
 static unsigned index_number(const struct lp_x64_fields *f)
 {
-	return (f->sib >> 3 & 7u) | (f->rex & REX_X ? 8u : 0) | (f->high_vvvv ? 16u : 0);
+	return (f->sib >> 3 & 7u) | (f->rex & X64_REX_X ? 8u : 0) | (f->high_vvvv ? 16u : 0);
 }
 
 /* Registers that would be there if all fields were full. */
@@ -527,7 +521,6 @@ static bool take_3dnow(struct lp_x64_fields *f)
 {
 	f->map = X64_MAP_3DNOW;
 	f->opcode = (uint8_t)f->imm;
-	f->opcode_at = f->imm_at;
 	f->imm = f->imm_at = f->imm_len = 0;
 	return lp_x64_rows(X64_MAP_3DNOW << 8 | f->opcode);
 }
@@ -573,17 +566,17 @@ static unsigned named_by_address(const struct lp_x64_fields *f)
 	unsigned named = 0;
 
 	if (rm(f) != 4)
-		return lp_x64_is_rip_relative(f) ? 0 : bit(rm(f), f->rex & REX_B);
+		return lp_x64_is_rip_relative(f) ? 0 : bit(rm(f), f->rex & X64_REX_B);
 	if (mod(f) != 0 || (f->sib & 7) != 5)
-		named |= bit(f->sib & 7, f->rex & REX_B);
-	if (!(f->has & X64_INDEX_IS_VECTOR) && ((f->sib >> 3 & 7) != 4 || (f->rex & REX_X)))
-		named |= bit(f->sib >> 3 & 7, f->rex & REX_X);
+		named |= bit(f->sib & 7, f->rex & X64_REX_B);
+	if (!(f->has & X64_INDEX_IS_VECTOR) && ((f->sib >> 3 & 7) != 4 || (f->rex & X64_REX_X)))
+		named |= bit(f->sib >> 3 & 7, f->rex & X64_REX_X);
 	return named;
 }
 
 unsigned lp_x64_named(const struct lp_x64_fields *f)
 {
-	const bool r = f->rex & REX_R, b = f->rex & REX_B;
+	const bool r = f->rex & X64_REX_R, b = f->rex & X64_REX_B;
 	unsigned named = 0;
 
 	if (is_memory(f))

@@ -21,6 +21,8 @@ enum lp_x64_prefix {
 	X64_PREFIX_OTHER = 1 << 7, /* means nothing: es, ss, ds, a REX before another prefix */
 };
 
+enum lp_x64_rex { X64_REX_B = 1, X64_REX_X = 2, X64_REX_R = 4, X64_REX_W = 8 };
+
 enum lp_x64_space { X64_SPACE_LEGACY, X64_SPACE_VEX, X64_SPACE_EVEX, X64_SPACE_XOP };
 
 struct lp_x64_fields {
@@ -30,7 +32,6 @@ struct lp_x64_fields {
 	uint8_t space;	     /* enum lp_x64_space */
 	uint8_t map;	     /* enum lp_x64_map */
 	uint8_t opcode;
-	uint8_t opcode_at;
 	uint8_t rex;	   /* 0: none; what VEX, EVEX and XOP say, in the same bits */
 	uint8_t prefix_at; /* of REX (if any), VEX, EVEX or XOP */
 	uint8_t prefix_len;

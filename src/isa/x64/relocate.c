@@ -25,8 +25,7 @@
 #include "isa/x64/encode.h"
 #include "isa/x64/parse.h"
 
-enum { REX_W = 8, REX_B = 1, RSP = 4 };
-enum { JMP_NEAR = X64_JMP32_LEN, JMP_FAR = 6 /* jmp *literal(%rip) */ };
+enum { JMP_NEAR = X64_JMP32_LEN, JMP_FAR = 6 /* jmp *literal(%rip) */, RSP = 4 };
 
 /* One instruction that moves. */
 struct moving {
@@ -199,7 +198,7 @@ static int move_branch(const struct moving *i)
 {
 	const lp_addr dest = i->at + i->in.len + (uint64_t)i->in.imm;
 
-	if ((i->in.prefixes & X64_PREFIX_66) && !(i->in.rex & REX_W))
+	if ((i->in.prefixes & X64_PREFIX_66) && !(i->in.rex & X64_REX_W))
 		return fail(i, LP_EENCODING, "is a branch that some CPUs cut to 16 bits");
 	if (lp_x64_goes(&i->in) == X64_GOES_CALL)
 		return move_call(i, dest);
@@ -254,7 +253,7 @@ static void clear_base_bits(const struct moving *i, uint8_t *insn)
 {
 	if (i->in.space == X64_SPACE_LEGACY) {
 		if (i->in.rex)
-			insn[i->in.prefix_at] &= (uint8_t)~REX_B;
+			insn[i->in.prefix_at] &= (uint8_t)~X64_REX_B;
 	} else if (i->in.prefix_len > 2) { /* inverted; the short VEX has none */
 		insn[i->in.prefix_at + 1] |= 0x20;
 	}
