@@ -155,14 +155,19 @@ static int receive_line(int fd, uint64_t end, struct lp_buf *line, struct lp_err
 	return 0;
 }
 
+/* A command is an array of its words, and the request an array of commands. */
 static void write_request(struct lp_buf *b, const char *const *words, size_t nr, bool lines)
 {
-	lp_buf_str(b, "{\"cmd\": [");
+	const char *separator = "";
+	lp_buf_str(b, "{\"cmd\": [[");
 	for (size_t i = 0; i < nr; i++) {
-		lp_buf_str(b, i ? ", " : "");
-		lp_json_put_string(b, words[i], LP_JSON_ESCAPED);
+		bool ends = strcmp(words[i], ";") == 0;
+		lp_buf_str(b, ends ? "], [" : separator);
+		if (!ends)
+			lp_json_put_string(b, words[i], LP_JSON_ESCAPED);
+		separator = ends ? "" : ", ";
 	}
-	lp_buf_str(b, lines ? "], \"text\": true}\n" : "]}\n");
+	lp_buf_str(b, lines ? "]], \"text\": true}\n" : "]]}\n");
 }
 
 int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,

@@ -198,7 +198,8 @@ struct lp_control_client {
  */
 int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *out, struct lp_err *err);
 /*
- * One JSON request, words as they are; the reply object's text is appended to
+ * One JSON request, words as they are; a word ";" stands between commands that
+ * happen together.  The reply object's text is appended to
  * `out`, whether it says ok or not.  `lines`: its rows are lines of text.
  * -LP_ETIMEOUT, -ECONNRESET; -EPROTO with what the server said instead.
  */

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -60,8 +61,7 @@ enum visit { VISIT_NONE, VISIT_OFFERED, VISIT_USED, VISIT_OVER };
 
 struct lp_control {
 	struct lp_service service;
-	int epoll;
-	atomic_int wake;
+	int epoll, wake;
 	struct source wake_source;
 	pthread_t thread;
 	atomic_bool stopping;
@@ -72,6 +72,7 @@ struct lp_control {
 	uint64_t accepted, refused, turned_away, made_room, bytes_in, bytes_out;
 	uint64_t now;
 	bool robbed; /* the host has closed our descriptors */
+	struct lp_control *next_abandoned;
 
 	/* What a child of a fork has to close: -1, or a client's. */
 	atomic_int *client_fds;
@@ -92,11 +93,23 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static void ring(struct lp_control *s)
+/*
+ * A program that makes a daemon of itself may close all descriptors that it
+ * does not know, and what has the number next is its own.
+ */
+static bool has_bell(const struct lp_control *s)
+{
+	static const char is[] = "anon_inode:[eventfd]";
+	char path[40], what[sizeof is];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", s->wake);
+	ssize_t n = readlink(path, what, sizeof what);
+	return n == sizeof is - 1 && memcmp(what, is, sizeof is - 1) == 0;
+}
+
+static bool ring(struct lp_control *s)
 {
 	const uint64_t one = 1;
-	if (write(atomic_load(&s->wake), &one, sizeof one) < 0)
-		return; /* the counter is full: it has been rung */
+	return has_bell(s) && (write(s->wake, &one, sizeof one) == sizeof one || errno == EAGAIN);
 }
 
 static int watch(struct lp_control *s, int op, int fd, uint32_t events, struct source *source)
@@ -374,7 +387,7 @@ static void note_events(struct lp_control *s, const struct epoll_event *events, 
 			((struct client *)source)->conn.events |= events[i].events;
 		else if (source->kind == SOURCE_LISTENER)
 			((struct listener *)source)->knocked = true;
-		else if (read(atomic_load(&s->wake), &count, sizeof count) < 0)
+		else if (read(s->wake, &count, sizeof count) < 0)
 			continue; /* it was read before */
 	}
 }
@@ -457,28 +470,14 @@ static locale_t use_plain_numbers(void)
 	return plain;
 }
 
-/* What has their numbers now is not ours to close. */
-static void disown_descriptors(struct lp_control *s)
-{
-	for (struct client *c = s->clients; c; c = c->next)
-		c->conn.fd = -1;
-	pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
-		s->listeners[i].node.fd = -1;
-	s->epoll = -1;
-	atomic_store(&s->wake, -1);
-	pthread_mutex_unlock(&s->lock);
-}
-
 static void *serve(void *arg)
 {
 	struct lp_control *s = arg;
 	locale_t plain = use_plain_numbers();
 	while (!atomic_load(&s->stopping) && !s->robbed)
 		turn(s);
-	if (s->robbed)
-		disown_descriptors(s);
-	free_clients(s);
+	if (!s->robbed)
+		free_clients(s);
 	atomic_store(&s->nr_waiting, 0);
 	change_visit(s, VISIT_OFFERED, VISIT_OVER);
 	uselocale(LC_GLOBAL_LOCALE);
@@ -549,8 +548,7 @@ static struct lp_control *make_server(const struct lp_control_options *o)
 	fill_limits(&s->service.options.limits);
 	s->service.table = (struct lp_table){lp_own_commands, o->commands, lp_nr_own_commands, o->nr_commands};
 	s->service.server_rows = server_rows;
-	s->epoll = -1;
-	atomic_init(&s->wake, -1);
+	s->epoll = s->wake = -1;
 	s->client_fds = lp_alloc(most_clients(s) * sizeof *s->client_fds);
 	for (unsigned i = 0; i < most_clients(s); i++)
 		atomic_init(&s->client_fds[i], -1);
@@ -567,7 +565,7 @@ static void free_server(struct lp_control *s)
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_node_remove(&s->listeners[i].node);
 	lp_close(s->epoll);
-	lp_close(atomic_load(&s->wake));
+	lp_close(s->wake);
 	pthread_cond_destroy(&s->visit_changed);
 	pthread_mutex_destroy(&s->lock);
 	lp_free(s->client_fds);
@@ -577,10 +575,9 @@ static void free_server(struct lp_control *s)
 static int open_descriptors(struct lp_control *s, struct lp_err *err)
 {
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	atomic_store(&s->wake, wake);
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->wake_source.kind = SOURCE_WAKE;
-	int rc = s->epoll < 0 || wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, wake, EPOLLIN, &s->wake_source);
+	int rc = s->epoll < 0 || s->wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, s->wake, EPOLLIN, &s->wake_source);
 	return rc < 0 ? lp_fail_sys(err, -rc, "cannot make what the server's thread waits at") : 0;
 }
 
@@ -649,12 +646,28 @@ int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err
 	return rc;
 }
 
+/*
+ * Without the bell the thread cannot be told to end, and what has our
+ * descriptors' numbers is not ours to close: all that is left is the names.
+ */
+static void abandon(struct lp_control *s)
+{
+	static struct lp_control *_Atomic abandoned;
+	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
+		lp_node_unlink(&s->listeners[i].node);
+	pthread_detach(s->thread);
+	s->next_abandoned = atomic_exchange(&abandoned, s);
+}
+
 void lp_control_stop(struct lp_control *s)
 {
 	if (!s)
 		return;
 	atomic_store(&s->stopping, true);
-	ring(s);
+	if (!ring(s)) {
+		abandon(s);
+		return;
+	}
 	pthread_join(s->thread, NULL);
 	free_server(s);
 }
@@ -664,7 +677,7 @@ void lp_control_forget(struct lp_control *s)
 	if (!s)
 		return;
 	close(s->epoll);
-	close(atomic_load(&s->wake));
+	close(s->wake);
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		close(s->listeners[i].node.fd);
 	for (unsigned i = 0; i < most_clients(s); i++) {

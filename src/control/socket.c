@@ -192,12 +192,17 @@ int lp_node_make(const char *path, struct lp_node *out, struct lp_err *err)
 	return rc;
 }
 
-/* Shut down first: a child of a fork may have the descriptor, too, and clients shall not wait at it. */
-void lp_node_remove(struct lp_node *n)
+void lp_node_unlink(const struct lp_node *n)
 {
 	struct stat st;
 	if (n->path && lstat(n->path, &st) == 0 && st.st_dev == n->dev && st.st_ino == n->ino)
 		unlink(n->path);
+}
+
+/* Shut down first: a child of a fork may have the descriptor, too, and clients shall not wait at it. */
+void lp_node_remove(struct lp_node *n)
+{
+	lp_node_unlink(n);
 	if (n->fd >= 0)
 		shutdown(n->fd, SHUT_RDWR);
 	lp_close(n->fd);

@@ -26,6 +26,8 @@ struct lp_node {
 
 /* -EADDRINUSE: somebody has that name; -EINVAL, -ENAMETOOLONG, or what the system says. */
 int lp_node_make(const char *path, struct lp_node *out, struct lp_err *err);
+/* The name alone. */
+void lp_node_unlink(const struct lp_node *n);
 void lp_node_remove(struct lp_node *n);
 
 struct lp_peer {
