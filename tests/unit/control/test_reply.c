@@ -43,9 +43,8 @@ static void a_row_is_a_line_or_an_object(void **state)
 	for (enum lp_reply_form form = LP_REPLY_TEXT; form <= LP_REPLY_LINES; form++) {
 		static const char *const expected[] = {
 			[LP_REPLY_TEXT] = "Success to run\nFlag name: v, value: 2\nFlag name: w, value: -3\n",
-			[LP_REPLY_JSON] =
-				"{\"ok\": true, \"data\": [{\"name\": \"v\", \"value\": 2}, {\"name\": \"w\", "
-				"\"value\": -3}]}\n",
+			[LP_REPLY_JSON] = ("{\"ok\": true, \"data\": [{\"name\": \"v\", \"value\": 2}, "
+					   "{\"name\": \"w\", \"value\": -3}]}\n"),
 			[LP_REPLY_LINES] =
 				"{\"ok\": true, \"data\": [\"Flag name: v, value: 2\", \"Flag name: w, value: -3\"]}\n",
 		};
