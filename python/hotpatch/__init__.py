@@ -5,8 +5,8 @@
         process.upgrade("patch1", "add_func")
 """
 from .client import Flag, Function, Library, Process, Variable, connect, processes
-from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, NotAllowed
+from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, NotAllowed, WrongUse
 
 __version__ = "0.1.0"
 __all__ = ["connect", "processes", "Process", "Flag", "Variable", "Library", "Function",
-           "HotpatchError", "AgentError", "NoAgent", "NotAllowed", "ConnectionLost"]
+           "HotpatchError", "AgentError", "NoAgent", "NotAllowed", "ConnectionLost", "WrongUse"]

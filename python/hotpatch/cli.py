@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from . import __version__, client
+from . import __version__, client, places
 from .errors import HotpatchError
 
 USAGE = 2
@@ -45,8 +45,13 @@ def _show(rows, as_json):
         print(json.dumps({"ok": True, "data": rows}, ensure_ascii=False))
         return
     for row in rows:
-        print(row if isinstance(row, str) else row.get("value", "  ".join(f"{k}: {v}" for k, v in row.items())) if len(row) == 1
-              else "  ".join(f"{k}: {v}" for k, v in row.items()))
+        print(row)
+
+
+def _processes(as_json):
+    if as_json:
+        return [{"pid": pid, "name": places.name(pid)} for pid in client.processes()]
+    return [f"{pid:7} {places.name(pid)}" for pid in client.processes()]
 
 
 def _fail(error, as_json):
@@ -62,13 +67,14 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         if args.command == ["ps"]:
-            _show([{"pid": pid} for pid in client.processes()], args.json)
+            _show(_processes(args.json), args.json)
             return 0
         if args.pid is None or not args.command:
             parser.print_usage(sys.stderr)
             return USAGE
         with client.connect(args.pid, args.timeout) as process:
-            _show(process.run(*_words(args.command)), args.json)
+            ask = process.run if args.json else process.lines
+            _show(ask(*_words(args.command)), args.json)
     except HotpatchError as error:
         return _fail(error, args.json)
     except BrokenPipeError:

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from . import places
-from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, NotAllowed
+from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, NotAllowed, WrongUse
 
 TIMEOUT = 10.0
 REPLY_MAX = 256 << 20
@@ -71,6 +71,17 @@ def _type_of(value):
     raise HotpatchError("wrong-type", f"a {type(value).__name__} is no value that a variable can have")
 
 
+def _commands(words):
+    """A command is a list of its words."""
+    commands = [[]]
+    for word in map(str, words):
+        if word == ";":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
 class Process:
     """An agent, asked one command at a time.  Not to be shared between threads."""
 
@@ -92,9 +103,19 @@ class Process:
     # ---- any command ----
 
     def run(self, *words):
-        """The rows of a command's answer, each a dictionary; raises AgentError when it is refused."""
+        """The rows of a command's answer, each a dictionary; raises AgentError when it is refused.
+
+        A word ";" stands between commands that happen together, or not at all.
+        """
+        return self._ask(words, False)
+
+    def lines(self, *words):
+        """The same, each row a line of text as people read it."""
+        return self._ask(words, True)
+
+    def _ask(self, words, text):
         self._asked += 1
-        request = json.dumps({"id": self._asked, "cmd": [str(word) for word in words]}) + "\n"
+        request = json.dumps({"id": self._asked, "cmd": _commands(words), "text": text}) + "\n"
         try:
             self._socket.sendall(request.encode())
             reply = json.loads(self._line())
@@ -102,7 +123,8 @@ class Process:
             raise ConnectionLost("target-lost", f"process {self.pid} did not answer: {why}") from why
         if not reply.get("ok"):
             error = reply.get("error", {})
-            raise AgentError(error.get("code", "unknown"), error.get("message", "refused"))
+            kind = WrongUse if error.get("code") == "usage" else AgentError
+            raise kind(error.get("code", "unknown"), error.get("message", "refused"))
         return reply.get("data", [])
 
     def _line(self):

@@ -15,6 +15,12 @@ class AgentError(HotpatchError):
     """The agent refused; nothing was changed."""
 
 
+class WrongUse(AgentError):
+    """There is no such command, or it is used in another way."""
+
+    exit_code = 2
+
+
 class NoAgent(HotpatchError):
     """The process runs no agent, or there is no such process."""
 

@@ -57,3 +57,10 @@ def with_agent():
                 yield int(entry)
         except (OSError, TypeError):
             continue
+
+
+def name(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    except OSError:
+        return "?"

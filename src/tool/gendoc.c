@@ -51,6 +51,28 @@ static const struct error {
 #undef LP_ERR
 };
 
+/* The agent's, then those that its client does by itself. */
+static const struct command {
+	const char *words, *synopsis, *summary;
+} commands[] = {
+#define OPTION(id, letter, word, argument, sentence)
+#define CLIENT(id, words, synopsis, summary) {words, synopsis, summary},
+#define COMMAND(words, synopsis, level, run, summary) {words, synopsis, summary},
+#include "agent/command.def"
+#include "tool/hotpatch.def"
+#undef OPTION
+#undef CLIENT
+#undef COMMAND
+};
+
+static const struct option client_options[] = {
+#define OPTION(id, letter, word, argument, sentence) {letter, word, argument, 0, sentence},
+#define CLIENT(id, words, synopsis, summary)
+#include "tool/hotpatch.def"
+#undef OPTION
+#undef CLIENT
+};
+
 static int takes(size_t verb, const struct option *o)
 {
 	return o->verbs >> verb & 1;
@@ -125,20 +147,42 @@ static void man_taken_by(FILE *out, const struct option *o)
 	fputs(".\n", out);
 }
 
+static void man_option(FILE *out, const struct option *o)
+{
+	fputs(".TP\n", out);
+	if (o->letter)
+		fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
+	fputs("\\fB\\-\\-", out);
+	roff(out, o->word);
+	fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "",
+		o->argument ? "\\fR" : "");
+	roff_sentence(out, o->sentence);
+}
+
 static void man_options(FILE *out)
 {
 	for (size_t i = 0; i < NR(options); i++) {
-		const struct option *o = &options[i];
-		fputs(".TP\n", out);
-		if (o->letter)
-			fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
-		fputs("\\fB\\-\\-", out);
-		roff(out, o->word);
-		fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "",
-			o->argument ? "\\fR" : "");
-		roff_sentence(out, o->sentence);
+		man_option(out, &options[i]);
 		fputs(".br\n", out);
-		man_taken_by(out, o);
+		man_taken_by(out, &options[i]);
+	}
+}
+
+static void man_client_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(client_options); i++)
+		man_option(out, &client_options[i]);
+}
+
+static void man_commands(FILE *out)
+{
+	for (size_t i = 0; i < NR(commands); i++) {
+		fputs(".TP\n.BI \"", out);
+		roff(out, commands[i].words);
+		fputs(" \" \"", out);
+		roff(out, commands[i].synopsis);
+		fputs("\"\n", out);
+		roff_sentence(out, commands[i].summary);
 	}
 }
 
@@ -198,6 +242,21 @@ static void bash_values(FILE *out)
 	}
 }
 
+/* One a line, behind each other: "gflags list" is two words to complete. */
+static void bash_commands(FILE *out)
+{
+	for (size_t i = 0; i < NR(commands); i++)
+		fprintf(out, "\t'%s'\n", commands[i].words);
+}
+
+static void bash_client_options(FILE *out)
+{
+	fputs("\tlocal options=\"", out);
+	for (size_t i = 0; i < NR(client_options); i++)
+		fprintf(out, "%s--%s", i ? " " : "", client_options[i].word);
+	fputs("\"\n", out);
+}
+
 /* ---- zsh ---- */
 
 /* Inside single quotes, within [...] of an _arguments specification. */
@@ -224,7 +283,7 @@ static void zsh_verbs(FILE *out)
 	}
 }
 
-static void zsh_option(FILE *out, const struct option *o)
+static void zsh_option(FILE *out, const char *program, const struct option *o)
 {
 	fputs("\t\t\t", out);
 	if (o->letter)
@@ -236,7 +295,7 @@ static void zsh_option(FILE *out, const struct option *o)
 	if (o->argument) {
 		fputc(':', out);
 		zsh_quoted(out, o->argument);
-		fprintf(out, ":_livepatch_%.*s", (int)kind_length(o->argument), o->argument);
+		fprintf(out, ":_%s_%.*s", program, (int)kind_length(o->argument), o->argument);
 	}
 	fputs("'\n", out);
 }
@@ -247,9 +306,15 @@ static void zsh_options(FILE *out)
 		fprintf(out, "\t%s)\n\t\tspecs=(\n", verbs[v].word[0] ? verbs[v].word : "''");
 		for (size_t i = 0; i < NR(options); i++)
 			if (takes(v, &options[i]))
-				zsh_option(out, &options[i]);
+				zsh_option(out, "livepatch", &options[i]);
 		fputs("\t\t)\n\t\t;;\n", out);
 	}
+}
+
+static void zsh_client_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(client_options); i++)
+		zsh_option(out, "hotpatch", &client_options[i]);
 }
 
 /* ---- templates ---- */
@@ -258,9 +323,20 @@ static const struct {
 	const char *name;
 	void (*print)(FILE *out);
 } fillings[] = {
-	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},   {"man-options", man_options},
-	{"man-errors", man_errors},	{"bash-verbs", bash_verbs}, {"bash-options", bash_options},
-	{"bash-values", bash_values},	{"zsh-verbs", zsh_verbs},   {"zsh-options", zsh_options},
+	{"man-synopsis", man_synopsis},
+	{"man-verbs", man_verbs},
+	{"man-options", man_options},
+	{"man-errors", man_errors},
+	{"bash-verbs", bash_verbs},
+	{"bash-options", bash_options},
+	{"man-commands", man_commands},
+	{"man-client-options", man_client_options},
+	{"bash-commands", bash_commands},
+	{"bash-client-options", bash_client_options},
+	{"zsh-client-options", zsh_client_options},
+	{"bash-values", bash_values},
+	{"zsh-verbs", zsh_verbs},
+	{"zsh-options", zsh_options},
 };
 
 static int fill(const char *line, FILE *out)

@@ -1,0 +1,41 @@
+/*
+ * hotpatch: the command that talks to the agent in a process.
+ *
+ *     struct peer peer;
+ *     rc = peer_open(&peer, pid, timeout_ms, err);
+ *     rc = peer_ask(&peer, words, nr, PEER_LINES, &reply, err);
+ *     json_decref(reply);
+ *     peer_close(&peer);
+ */
+#ifndef LP_TOOL_HOTPATCH_H
+#define LP_TOOL_HOTPATCH_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "control/control.h"
+
+struct peer {
+	struct lp_control_client client;
+	unsigned timeout_ms;
+	bool elsewhere; /* its paths are not ours: another root directory */
+};
+
+/*
+ * At the first socket that is the process's own.  -LP_EGONE: there is no such
+ * process; -LP_ENOAGENT; -LP_EPERM: somebody else's process, or somebody else
+ * at its socket.
+ */
+int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err);
+void peer_close(struct peer *p);
+
+enum peer_form { PEER_LINES, PEER_ROWS }; /* strings, or objects */
+/*
+ * The data of the reply, an array that the caller gets.  The process's own
+ * refusal has its code when we know it, and its sentence.  A word ";" stands
+ * between commands that happen together.
+ */
+int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
+	     struct lp_err *err);
+
+#endif

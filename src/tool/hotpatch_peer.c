@@ -1,0 +1,149 @@
+#include "tool/hotpatch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/places.h"
+#include "base/fdio.h"
+#include "base/vec.h"
+
+#define STATUS_MAX 65536
+
+/* ---- where its sockets are ---- */
+
+struct where {
+	uid_t uid;     /* whose rights it has */
+	pid_t inner;   /* its number in its own pid namespace, which the sockets are named after */
+	char root[32]; /* "", or what leads into its mount namespace */
+};
+
+static bool same_root(pid_t pid)
+{
+	char path[64];
+	struct stat theirs, ours;
+
+	snprintf(path, sizeof path, "/proc/%d/root", pid);
+	return stat(path, &theirs) < 0 || stat("/proc/self/root", &ours) < 0 ||
+	       (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
+}
+
+static pid_t inner_number(const char *status, pid_t pid)
+{
+	const char *at = strstr(status, "\nNSpid:");
+	int inner = pid, used;
+
+	for (at = at ? at + 7 : ""; *at && *at != '\n' && sscanf(at, "%d%n", &inner, &used) == 1; at += used)
+		;
+	return inner;
+}
+
+static int look(pid_t pid, struct where *out, struct lp_err *err)
+{
+	char path[64];
+	struct lp_buf status = {0};
+	unsigned real, effective;
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	int rc = lp_read_file(path, &status, STATUS_MAX, NULL);
+	const char *at = rc == 0 ? strstr(lp_buf_cstr(&status), "\nUid:") : NULL;
+	if (!at || sscanf(at, "\nUid: %u %u", &real, &effective) != 2) {
+		lp_buf_free(&status);
+		return lp_fail(err, LP_EGONE, "there is no process %d", pid);
+	}
+	*out = (struct where){.uid = effective, .inner = inner_number(lp_buf_cstr(&status), pid)};
+	if (!same_root(pid))
+		snprintf(out->root, sizeof out->root, "/proc/%d/root", pid);
+	lp_buf_free(&status);
+	return 0;
+}
+
+/* Nobody there, or not any more: the next place may have it. */
+static bool is_absence(int rc)
+{
+	return rc == -ENOENT || rc == -ENOTDIR || rc == -ECONNREFUSED;
+}
+
+int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err)
+{
+	struct where w;
+	struct lp_err refusal = {0};
+	char path[256];
+	int refused = 0, rc = look(pid, &w, err);
+
+	*p = (struct peer){.client = {.fd = -1}, .timeout_ms = timeout_ms};
+	if (rc < 0)
+		return rc;
+	p->elsewhere = w.root[0] != 0;
+	for (unsigned i = 0; lp_place_candidate(i, w.root, w.uid, w.inner, path, sizeof path); i++) {
+		struct lp_err why = {0};
+
+		if (!path[0])
+			continue;
+		rc = lp_control_connect(path, pid, &p->client, &why);
+		if (rc >= 0)
+			return 0;
+		if (!is_absence(rc) && !refused) {
+			refused = rc;
+			refusal = why;
+		}
+	}
+	if (refused)
+		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: %s", pid, refusal.text);
+	return lp_fail(err, LP_ENOAGENT,
+		       "process %d runs no agent; one comes in with LD_PRELOAD=libpreload_hotpatch.so", pid);
+}
+
+void peer_close(struct peer *p)
+{
+	lp_control_close(&p->client);
+}
+
+/* ---- asking ---- */
+
+static int code_named(const char *name)
+{
+	static const char *const names[] = {
+#define LP_ERR(id, machine, sentence) machine,
+#include "base/err.def"
+#undef LP_ERR
+	};
+
+	for (size_t i = 0; name && i < LP_ARRAY_SIZE(names); i++) {
+		if (!strcmp(names[i], name))
+			return LP_E_BASE + (int)i;
+	}
+	return LP_EREMOTE;
+}
+
+/* Takes over the reply. */
+static int unwrap(json_t *reply, json_t **out, struct lp_err *err)
+{
+	json_t *data = json_object_get(reply, "data"), *error = json_object_get(reply, "error");
+	const char *message = json_string_value(json_object_get(error, "message"));
+	int rc = 0;
+
+	if (json_is_true(json_object_get(reply, "ok")))
+		*out = json_is_array(data) ? json_incref(data) : json_array();
+	else
+		rc = lp_fail(err, code_named(json_string_value(json_object_get(error, "code"))), "%s",
+			     message ? message : "the process answers with what is no reply");
+	json_decref(reply);
+	return rc;
+}
+
+int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	json_error_t why;
+	int rc = lp_control_ask(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, &text, err);
+
+	if (rc == -ECONNRESET)
+		rc = lp_fail(err, LP_EGONE, "process %d ended, or its agent did, before it answered", p->client.pid);
+	json_t *reply = rc == 0 ? json_loadb((const char *)text.data, text.len, 0, &why) : NULL;
+	lp_buf_free(&text);
+	if (rc == 0 && !reply)
+		return lp_fail(err, LP_EREMOTE, "process %d answers with what is no JSON: %s", p->client.pid, why.text);
+	return rc < 0 ? rc : unwrap(reply, out, err);
+}
