@@ -25,14 +25,6 @@ void lp_conn_init(struct lp_conn *c, int fd, struct lp_service *service, uint64_
 	lp_session_init(&c->session, service);
 }
 
-/* Shut down first: a child of a fork may have the descriptor, too. */
-void lp_conn_free(struct lp_conn *c)
-{
-	shutdown(c->fd, SHUT_RDWR);
-	lp_close(c->fd);
-	lp_session_free(&c->session);
-}
-
 bool lp_conn_is_closed(const struct lp_conn *c)
 {
 	return c->state.now == CLOSED;
@@ -53,11 +45,28 @@ static size_t unsent(const struct lp_conn *c)
 	return c->session.out.len - c->sent;
 }
 
+/* So much is held for him now. */
+static void account(struct lp_conn *c, size_t bytes)
+{
+	c->session.service->held += bytes - c->held;
+	c->held = bytes;
+}
+
+/* Shut down first: a child of a fork may have the descriptor, too. */
+void lp_conn_free(struct lp_conn *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+	lp_close(c->fd);
+	account(c, 0);
+	lp_session_free(&c->session);
+}
+
 /* ---- in ---- */
 
 static bool may_answer(const struct lp_conn *c)
 {
-	return c->state.now == ASKING && unsent(c) < limits_of(c)->backlog_max;
+	bool held_too_much = c->session.service->held >= limits_of(c)->held_max;
+	return c->state.now == ASKING && unsent(c) < (held_too_much ? 1 : limits_of(c)->backlog_max);
 }
 
 static bool wants_input(struct lp_conn *c)
@@ -255,6 +264,7 @@ void lp_conn_serve(struct lp_conn *c, uint64_t now)
 	move(c, now);
 	answer(c, now);
 	send_replies(c, now);
+	account(c, unsent(c));
 	move(c, now);
 }
 

@@ -30,6 +30,7 @@ struct lp_conn {
 	uint32_t events; /* of epoll, since it was served last */
 	struct lp_session session;
 	struct lp_sm state;
+	size_t held;		      /* bytes that the service has counted for him */
 	size_t sent;		      /* of the session's bytes */
 	bool ended;		      /* nothing more will come from him */
 	bool gone;		      /* nor will he read anything */

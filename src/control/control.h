@@ -126,6 +126,7 @@ struct lp_control_limits {
 	size_t line_max;     /* bytes; 0 = 64 KiB */
 	unsigned clients;    /* 0 = 1024, or a quarter of the descriptors that the process may open, if that is less */
 	size_t backlog_max;  /* bytes of replies that a client has not read; 0 = 1 MiB */
+	size_t held_max;     /* the same of all clients; beyond, who has unread ones gets no more; 0 = 64 MiB */
 	unsigned idle_ms;    /* a text connection without `prompt`, after a reply; 0 = 300 */
 	unsigned partial_ms; /* silence that completes a line without its end; 0 = 50 */
 	unsigned stuck_ms;   /* neither reads, nor finishes a line, nor asks anything at first; 0 = 60,000 */
@@ -194,7 +195,8 @@ struct lp_control_client {
 /*
  * Connects, and makes sure before anything is sent that the node is a socket
  * of the process's user or of root, and that the peer is `pid` (as our pid
- * namespace counts).  -LP_EPERM when not, -ESRCH, -ECONNREFUSED, -ENOENT.
+ * namespace counts).  -LP_EPERM when not, -ESRCH, -ECONNREFUSED, -ENOENT,
+ * -EAGAIN when the process takes no clients for 5 s.
  */
 int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *out, struct lp_err *err);
 /*

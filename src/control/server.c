@@ -533,6 +533,7 @@ static void fill_limits(struct lp_control_limits *l)
 {
 	l->line_max = l->line_max ? l->line_max : 65536;
 	l->backlog_max = l->backlog_max ? l->backlog_max : 1 << 20;
+	l->held_max = l->held_max ? l->held_max : 64u << 20;
 	l->clients = or_else(l->clients, default_clients());
 	l->idle_ms = or_else(l->idle_ms, 300);
 	l->partial_ms = or_else(l->partial_ms, 50);

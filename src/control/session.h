@@ -34,6 +34,7 @@ struct lp_service {
 	void (*server_rows)(struct lp_service *s, struct lp_call *c);
 	uint64_t requests, commands, errors, commits;
 	uint64_t tickets; /* of those that wait */
+	size_t held;	  /* bytes of replies that clients have not read */
 };
 
 struct lp_session {

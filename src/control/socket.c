@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,7 +15,8 @@
 #include "base/vec.h"
 
 #define BACKLOG 128
-#define TRIES 4 /* to get the name: others may come and go */
+#define CONNECT_S 5 /* that somebody who takes no clients keeps one */
+#define TRIES 4	    /* to get the name: others may come and go */
 
 static int address_of(const char *path, struct sockaddr_un *out, struct lp_err *err)
 {
@@ -41,6 +43,7 @@ int lp_socket_peer(int fd, struct lp_peer *out)
 
 int lp_socket_connect(const char *path, struct lp_err *err)
 {
+	const struct timeval patience = {.tv_sec = CONNECT_S};
 	struct sockaddr_un a;
 	int rc = address_of(path, &a, err);
 	if (rc < 0)
@@ -48,6 +51,7 @@ int lp_socket_connect(const char *path, struct lp_err *err)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return lp_fail_sys(err, errno, "cannot make a socket");
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
 		return fd;
 	rc = lp_fail_sys(err, errno, "cannot connect to %s", path);

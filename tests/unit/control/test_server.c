@@ -434,6 +434,34 @@ static void who_never_reads_costs_bounded_memory_and_loses_nothing(void **state)
 	close(other);
 }
 
+/* Each of them stays below what one may leave unread. */
+static void many_who_never_read_cost_bounded_memory_together(void **state)
+{
+	enum { CLIENTS = 50, REQUESTS = 9, BYTES = 100000 };
+	int fds[CLIENTS];
+	struct lp_control_options o = patient();
+	o.limits.held_max = MEBIBYTE;
+	start(o);
+	int other = connect_client();
+	ask(other, "get\n", "Success to run\n10\n");
+	size_t before = resident_bytes();
+	for (int i = 0; i < CLIENTS; i++) {
+		fds[i] = connect_client();
+		for (int k = 0; k < REQUESTS; k++)
+			say(fds[i], "fill 100000\n");
+		ask(other, "get\n", "Success to run\n10\n");
+	}
+	for (int i = 0; i < 100; i++)
+		ask(other, "get\n", "Success to run\n10\n");
+	assert_true(resident_bytes() < before + 24 * MEBIBYTE); /* it would be 45 */
+	for (int i = 0; i < CLIENTS; i++) {
+		shutdown(fds[i], SHUT_WR);
+		assert_int_equal(hear_end(fds[i], NULL), REQUESTS * (BYTES + strlen("Success to run\n\n")));
+		close(fds[i]);
+	}
+	close(other);
+}
+
 static void ten_thousand_connections_are_served_or_told_that_they_are_too_many(void **state)
 {
 	enum { ALL = 10000, SERVED = 1024 };
@@ -950,6 +978,7 @@ int main(void)
 		TEST(who_does_not_read_is_closed_in_the_end),
 		TEST(a_gigabyte_without_a_newline_costs_no_memory_and_nobody_his_turn),
 		TEST(who_never_reads_costs_bounded_memory_and_loses_nothing),
+		TEST(many_who_never_read_cost_bounded_memory_together),
 		TEST(ten_thousand_connections_are_served_or_told_that_they_are_too_many),
 		TEST(who_asks_nothing_makes_room_for_who_does),
 		TEST(the_descriptors_of_the_host_limit_the_clients),
