@@ -39,6 +39,12 @@ extern "C" {
 int hotpatch_start(void);
 /* Rolls nothing back; functions stay as they are.  Returns when the thread has ended. */
 void hotpatch_stop(void);
+/*
+ * Removes the names of the sockets and does nothing else.  exit() does it by
+ * itself; this is for who ends with _exit(), also in a signal handler.  Nothing
+ * happens in a child of the process that started the agent.
+ */
+void hotpatch_leave(void);
 /* Of the primary socket and of /tmp/PID.socket; "" when there is none.  Valid until hotpatch_stop(). */
 const char *hotpatch_socket(void);
 const char *hotpatch_legacy_socket(void);

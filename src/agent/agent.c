@@ -164,9 +164,11 @@ static int start(struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	agent.pid = getpid();
-	if (!lp_place_make(geteuid(), agent.pid, agent.primary))
+	if (lp_place_make(geteuid(), agent.pid, agent.primary))
+		lp_place_sweep(agent.primary);
+	else
 		agent.primary[0] = 0;
-	snprintf(agent.legacy, sizeof agent.legacy, "/tmp/%d.socket", (int)agent.pid);
+	snprintf(agent.legacy, sizeof agent.legacy, LP_PLACE_LEGACY, (int)agent.pid);
 	rc = listen_on(agent.primary, &agent.refusals[0], &first);
 	if (listen_on(agent.legacy, &agent.refusals[1], err) == 0 || rc == 0)
 		return 0;
@@ -268,4 +270,19 @@ static void in_child(void)
 __attribute__((constructor)) static void watch_forks(void)
 {
 	pthread_atfork(before_fork, after_fork, in_child);
+}
+
+/* No lock is taken and nothing is waited for: the thread goes on until the very end, and so do the host's. */
+void hotpatch_leave(void)
+{
+	struct lp_control *control = __atomic_load_n(&agent.control, __ATOMIC_ACQUIRE);
+
+	if (control && agent.pid == getpid())
+		lp_control_unlink(control);
+}
+
+/* What ends in another way than by exit() leaves its names, to be swept by the next agent of that user. */
+__attribute__((destructor)) static void leave_at_exit(void)
+{
+	hotpatch_leave();
 }

@@ -47,12 +47,18 @@ static bool is_private(const char *path, uid_t uid)
 	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid && !(st.st_mode & 077);
 }
 
+/* An umask can leave even the owner nothing of a directory that is new. */
+static bool make_directory(const char *path)
+{
+	return mkdir(path, OWN_MODE) == 0 ? chmod(path, OWN_MODE) == 0 : errno == EEXIST;
+}
+
 bool lp_place_make(uid_t uid, pid_t pid, char out[LP_PLACE_MAX])
 {
 	char dir[LP_PLACE_MAX];
 
 	for (unsigned i = 0; directory(i, uid, secure_getenv("XDG_RUNTIME_DIR"), dir); i++) {
-		if (!dir[0] || (mkdir(dir, OWN_MODE) < 0 && errno != EEXIST) || !is_private(dir, uid))
+		if (!dir[0] || !make_directory(dir) || !is_private(dir, uid))
 			continue;
 		if (snprintf(out, LP_PLACE_MAX, "%s/%d.sock", dir, (int)pid) < LP_PLACE_MAX)
 			return true;
@@ -71,7 +77,7 @@ bool lp_place_candidate(unsigned i, const char *root, uid_t uid, pid_t pid, char
 	else if (!directory(i - 1, uid, NULL, dir) || !i)
 		return false;
 	else
-		len = snprintf(out, size, "%s/tmp/%d.socket", root, (int)pid);
+		len = snprintf(out, size, "%s" LP_PLACE_LEGACY, root, (int)pid);
 	if (len < 0 || (size_t)len >= size)
 		out[0] = 0;
 	return true;

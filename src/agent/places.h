@@ -14,9 +14,12 @@
 #include "base/err.h"
 
 #define LP_PLACE_MAX 108 /* sun_path */
+#define LP_PLACE_LEGACY "/tmp/%d.socket"
 
 /* The agent's side: the directory is made, 0700.  False: nowhere. */
 bool lp_place_make(uid_t uid, pid_t pid, char out[LP_PLACE_MAX]);
+/* Removes the sockets that processes of the same user have left beside this one, and in /tmp; sweep.c. */
+void lp_place_sweep(const char *primary);
 /*
  * The client's side: the i-th place where the agent of such a process could be,
  * seen through `root` ("" or "/proc/PID/root").  False: no more.  The last one is /tmp/PID.socket.

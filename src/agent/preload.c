@@ -8,6 +8,9 @@
  * for __libc_start_main() is how that moment is known; the kernel and the
  * loader tell nobody else.
  *
+ * _exit() is stood in for, too: shells end with it, and would leave their
+ * sockets behind.
+ *
  * Silent, whatever happens: the program's output is the program's.  With
  * HOTPATCH_LOG=1 it says on standard error why there is no agent.
  */
@@ -16,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <hotpatch.h>
 
@@ -58,4 +63,17 @@ int __libc_start_main(main_fn *main, int argc, char **argv, void (*init)(void), 
 
 	real_main = main;
 	return next(main_with_agent, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
+/* Also in the child of a vfork(), where nothing may be touched: hotpatch_leave() sees that it is one. */
+void _exit(int status)
+{
+	hotpatch_leave();
+	for (;;)
+		syscall(SYS_exit_group, status);
+}
+
+void _Exit(int status)
+{
+	_exit(status);
 }

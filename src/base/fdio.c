@@ -79,3 +79,12 @@ void lp_close(int fd)
 		close(fd);
 	errno = saved;
 }
+
+int lp_fd_aside(int fd)
+{
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+	int aside = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	lp_close(fd);
+	return aside;
+}

@@ -20,6 +20,13 @@ int lp_read_fd(int fd, struct lp_buf *out, size_t limit, struct lp_err *err);
 /* A whole file; only regular files and pipes that end.  Errors name the path. */
 int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_err *err);
 
+/*
+ * The same file at a number beyond the standard streams: a program that has
+ * closed one of those must not find something of ours there.  Negative stays
+ * negative, with errno.
+ */
+int lp_fd_aside(int fd);
+
 /* Close that keeps errno and accepts -1. */
 void lp_close(int fd);
 

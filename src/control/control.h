@@ -160,6 +160,8 @@ int lp_control_start(const struct lp_control_options *o, struct lp_control **out
  * ours: then it is left alone.
  */
 int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err);
+/* Removes a socket of ours at which nobody listens any more; all else is left alone, with -EADDRINUSE. */
+int lp_control_bury(const char *path, struct lp_err *err);
 /*
  * The thread that calls it says: here nobody reads what transactions wait to
  * change.  They are committed by the server's thread while this one stands
@@ -170,6 +172,8 @@ int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err
 void lp_control_quiesce(struct lp_control *s);
 /* NULL is allowed. */
 void lp_control_stop(struct lp_control *s);
+/* The names of the sockets, nothing else: the process ends, whatever its threads are about.  Takes no lock. */
+void lp_control_unlink(const struct lp_control *s);
 /*
  * In the child of a fork: closes what was inherited, touches no node and no
  * thread.  The memory stays as it is: the thread that the child has not got

@@ -250,7 +250,7 @@ static void pause_listener(struct lp_control *s, struct listener *l)
 static void accept_some(struct lp_control *s, struct listener *l)
 {
 	for (int i = 0; i < TURN_ACCEPTS; i++) {
-		int fd = accept4(l->node.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = lp_fd_aside(accept4(l->node.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 		if (fd >= 0)
 			admit(s, fd);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -575,8 +575,8 @@ static void free_server(struct lp_control *s)
 
 static int open_descriptors(struct lp_control *s, struct lp_err *err)
 {
-	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->epoll = lp_fd_aside(epoll_create1(EPOLL_CLOEXEC));
+	s->wake = lp_fd_aside(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	s->wake_source.kind = SOURCE_WAKE;
 	int rc = s->epoll < 0 || s->wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, s->wake, EPOLLIN, &s->wake_source);
 	return rc < 0 ? lp_fail_sys(err, -rc, "cannot make what the server's thread waits at") : 0;
@@ -647,6 +647,12 @@ int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err
 	return rc;
 }
 
+void lp_control_unlink(const struct lp_control *s)
+{
+	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
+		lp_node_unlink(&s->listeners[i].node);
+}
+
 /*
  * Without the bell the thread cannot be told to end, and what has our
  * descriptors' numbers is not ours to close: all that is left is the names.
@@ -654,8 +660,7 @@ int lp_control_listen(struct lp_control *s, const char *path, struct lp_err *err
 static void abandon(struct lp_control *s)
 {
 	static struct lp_control *_Atomic abandoned;
-	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
-		lp_node_unlink(&s->listeners[i].node);
+	lp_control_unlink(s);
 	pthread_detach(s->thread);
 	s->next_abandoned = atomic_exchange(&abandoned, s);
 }

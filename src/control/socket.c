@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/vec.h"
+#include "control/control.h"
 
 #define BACKLOG 128
 #define CONNECT_S 5 /* that somebody who takes no clients keeps one */
@@ -97,7 +98,8 @@ static int open_nursery(struct nursery *n, const char *path, struct lp_err *err)
 {
 	int len = (int)(strrchr(path, '/') - path);
 	*n = (struct nursery){.directory = lp_sprintf("%.*s/.control-XXXXXX", len, path)};
-	if (!mkdtemp(n->directory)) {
+	/* An umask can leave even the owner nothing. */
+	if (!mkdtemp(n->directory) || chmod(n->directory, 0700) < 0) {
 		int rc = lp_fail_sys(err, errno, "cannot make a directory beside %s", path);
 		lp_free(n->directory);
 		return rc;
@@ -116,14 +118,17 @@ static void close_nursery(struct nursery *n)
 	lp_free(n->old);
 }
 
-/* The mode of the descriptor becomes that of the node: there is no moment in which others could connect. */
+/*
+ * The mode of the descriptor, less the umask, becomes that of the node: there is no moment in which others could connect.
+ * What the umask took from the owner is given back.
+ */
 static int bind_and_listen(int fd, const char *path, struct lp_err *err)
 {
 	struct sockaddr_un a;
 	int rc = address_of(path, &a, err);
 	if (rc < 0)
 		return rc;
-	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&a, sizeof a) < 0)
+	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&a, sizeof a) < 0 || chmod(path, 0600) < 0)
 		return lp_fail_sys(err, errno, "cannot bind a socket to %s", path);
 	return listen(fd, BACKLOG) < 0 ? lp_fail_sys(err, errno, "cannot listen at %s", path) : 0;
 }
@@ -141,6 +146,18 @@ static int remove_stale(const struct nursery *n, const char *path, const struct 
 	if (renameat2(AT_FDCWD, n->old, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
 		unlink(n->old); /* the name has a new owner */
 	return lp_fail(err, EADDRINUSE, "somebody else was faster at %s", path);
+}
+
+int lp_control_bury(const char *path, struct lp_err *err)
+{
+	struct stat seen = {0};
+	struct nursery n;
+	int rc = check_dead_and_ours(path, &seen, err);
+	if (rc < 0 || !seen.st_ino || (rc = open_nursery(&n, path, err)) < 0)
+		return rc;
+	rc = remove_stale(&n, path, &seen, err);
+	close_nursery(&n);
+	return rc;
 }
 
 static int take_name(const struct nursery *n, const char *path, struct lp_err *err)
@@ -162,8 +179,8 @@ static int take_name(const struct nursery *n, const char *path, struct lp_err *e
 
 static int make_in(const struct nursery *n, const char *path, struct lp_node *out, struct lp_err *err)
 {
-	struct stat st;
-	out->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st = {0};
+	out->fd = lp_fd_aside(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	if (out->fd < 0)
 		return lp_fail_sys(err, errno, "cannot make a socket");
 	int rc = bind_and_listen(out->fd, n->fresh, err);

@@ -123,6 +123,22 @@ static void closing_keeps_errno_and_takes_minus_one(void **state)
 	assert_int_equal(errno, EXDEV);
 }
 
+static void a_standard_stream_that_is_closed_stays_free(void **state)
+{
+	int input = dup(STDIN_FILENO);
+	close(STDIN_FILENO);
+	int first = open("/dev/null", O_RDONLY), aside = lp_fd_aside(first);
+	bool is_free = fcntl(STDIN_FILENO, F_GETFD) < 0;
+	dup2(input, STDIN_FILENO);
+	assert_int_equal(first, STDIN_FILENO);
+	assert_true(is_free && aside > STDERR_FILENO);
+	assert_int_equal(fcntl(aside, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(lp_fd_aside(aside), aside);
+	assert_int_equal(lp_fd_aside(-1), -1);
+	close(aside);
+	close(input);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +149,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_cannot_be_read_is_named),
 		cmocka_unit_test(a_file_is_read_to_its_end_whatever_size_it_claims),
 		cmocka_unit_test(closing_keeps_errno_and_takes_minus_one),
+		cmocka_unit_test(a_standard_stream_that_is_closed_stays_free),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

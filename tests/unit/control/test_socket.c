@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/vec.h"
+#include "control/control.h"
 #include "control/socket.h"
 
 #define NOBODY 65534
@@ -214,6 +215,21 @@ static void a_dead_socket_of_another_user_is_left_alone(void **state)
 	assert_int_equal(st.st_uid, NOBODY);
 }
 
+static void only_a_dead_socket_of_ours_is_buried(void **state)
+{
+	int other = bind_other(SOCK_STREAM);
+	listen(other, 1);
+	assert_int_equal(lp_control_bury(path, NULL), -EADDRINUSE);
+	assert_int_equal(connects(), 0);
+	close(other);
+	assert_int_equal(lp_control_bury(path, NULL), 0);
+	assert_int_equal(names_in_directory(), 0);
+	assert_int_equal(lp_control_bury(path, NULL), 0);
+	assert_int_equal(symlink("nowhere", path), 0);
+	assert_int_equal(lp_control_bury(path, NULL), -EADDRINUSE);
+	assert_int_equal(names_in_directory(), 1);
+}
+
 static void only_what_is_still_ours_is_removed(void **state)
 {
 	struct lp_node node;
@@ -278,6 +294,7 @@ int main(void)
 		TEST(a_link_to_a_dead_socket_is_left_alone),
 		TEST(a_file_and_a_directory_are_left_alone),
 		TEST(a_dead_socket_of_another_user_is_left_alone),
+		TEST(only_a_dead_socket_of_ours_is_buried),
 		TEST(only_what_is_still_ours_is_removed),
 		TEST(of_those_who_want_a_name_at_once_one_gets_it),
 	};

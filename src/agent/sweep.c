@@ -1,0 +1,52 @@
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/places.h"
+#include "base/vec.h"
+#include "control/control.h"
+
+#define BURIALS_MAX 256 /* at one start: the program waits */
+
+/* The number in "4711.sock"; 0: called otherwise. */
+static pid_t number_of(const char *name)
+{
+	char *end;
+	long number = name[0] >= '1' && name[0] <= '9' ? strtol(name, &end, 10) : 0;
+
+	return number > 0 && number <= 0x7fffffff && !strcmp(end, ".sock") ? (pid_t)number : 0;
+}
+
+/* Both of its sockets.  A process of another pid namespace, which is not seen from here, still listens at its own. */
+static void bury(const char *dir, const char *name, pid_t pid)
+{
+	char path[LP_PLACE_MAX];
+
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path)
+		lp_control_bury(path, NULL);
+	snprintf(path, sizeof path, LP_PLACE_LEGACY, (int)pid);
+	lp_control_bury(path, NULL);
+}
+
+void lp_place_sweep(const char *primary)
+{
+	char *dir = lp_strdup(primary);
+	unsigned buried = 0;
+
+	*strrchr(dir, '/') = 0;
+	DIR *d = opendir(dir);
+	for (struct dirent *e; d && buried < BURIALS_MAX && (e = readdir(d));) {
+		pid_t pid = number_of(e->d_name);
+
+		if (!pid || kill(pid, 0) == 0 || errno != ESRCH)
+			continue;
+		bury(dir, e->d_name, pid);
+		buried++;
+	}
+	if (d)
+		closedir(d);
+	lp_free(dir);
+}
