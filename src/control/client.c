@@ -22,16 +22,19 @@
 /* Whose rights the process has: its effective user, which /proc/PID's own owner is not always. */
 static int user_of(pid_t pid, uid_t *out, struct lp_err *err)
 {
+	static const char begins[] = "\nUid:"; /* real, effective, saved, of the file system */
 	char path[64];
 	struct lp_buf status = {0};
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	int rc = lp_read_file(path, &status, STATUS_MAX, NULL);
-	const char *at = rc == 0 ? strstr(lp_buf_cstr(&status), "\nUid:") : NULL;
-	unsigned real, effective;
-	if (!at || sscanf(at, "\nUid: %u %u", &real, &effective) != 2)
+	const char *at = rc == 0 ? strstr(lp_buf_cstr(&status), begins) : NULL;
+	if (at) {
+		char *end;
+		strtoul(at + strlen(begins), &end, 10);
+		*out = (uid_t)strtoul(end, NULL, 10);
+	} else {
 		rc = lp_fail(err, ESRCH, "there is no process %d", pid);
-	else
-		*out = effective;
+	}
 	lp_buf_free(&status);
 	return rc;
 }
