@@ -52,8 +52,9 @@ struct lp_spot {
 
 /*
  * By what the loader knows first, then by the symbol tables of the files that
- * are loaded (static functions and variables too).  "libfoo.so:name" asks that
- * file alone.  -LP_ENOSYM, -LP_EAMBIGUOUS naming the candidates.
+ * are loaded (static functions and variables too), but for those that came
+ * through `lib load`: they hold what others are replaced by.  "libfoo.so:name"
+ * asks that file alone, whatever it is.  -LP_ENOSYM, -LP_EAMBIGUOUS naming the candidates.
  */
 int lp_symbol_find(const char *name, struct lp_spot *out, struct lp_err *err);
 
@@ -66,6 +67,7 @@ struct lp_library {
 };
 
 struct lp_library *lp_library_named(const char *name); /* NULL */
+bool lp_library_is_at(lp_addr base);		       /* where the loader has put it */
 /* An address inside of the library itself, not of one that it needs.  -LP_ENOSYM. */
 int lp_library_symbol(const struct lp_library *l, const char *name, lp_addr *out, struct lp_err *err);
 int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */

@@ -46,6 +46,17 @@ static struct link_map *map_of(const struct lp_library *l)
 	return dlinfo(l->handle, RTLD_DI_LINKMAP, &map) == 0 ? map : NULL;
 }
 
+bool lp_library_is_at(lp_addr base)
+{
+	for (size_t i = 0; i < libraries.nr; i++) {
+		const struct link_map *map = map_of(libraries.items[i]);
+
+		if (map && map->l_addr == base)
+			return true;
+	}
+	return false;
+}
+
 int lp_library_symbol(const struct lp_library *l, const char *name, lp_addr *out, struct lp_err *err)
 {
 	struct link_map *owner = NULL;

@@ -34,16 +34,23 @@ static bool program_path(char *out, size_t size)
 	return len > 0;
 }
 
+struct search {
+	struct images images;
+	bool everywhere; /* in what came through the agent, too */
+};
+
 /* The program itself has no name here; what was deleted or is no file (the vDSO) is left out. */
 static int add_image(struct dl_phdr_info *info, size_t size, void *arg)
 {
-	struct images *images = arg;
+	struct search *search = arg;
+	struct images *images = &search->images;
 	bool is_program = !info->dlpi_name[0] && !images->all.nr;
 	const char *path = is_program ? "/proc/self/exe" : info->dlpi_name;
 	struct lp_image image = {.bias = info->dlpi_addr};
 	char target[4096];
 
-	if (!path[0] || lp_elf_open(&image.elf, path, NULL) < 0)
+	if (!path[0] || (!search->everywhere && lp_library_is_at(image.bias)) ||
+	    lp_elf_open(&image.elf, path, NULL) < 0)
 		return 0;
 	if (is_program && program_path(target, sizeof target))
 		path = target;
@@ -125,19 +132,20 @@ static int take(const char *name, const struct images *images, lp_found_vec *fou
 
 static int find_in_files(const char *name, struct lp_spot *out, struct lp_err *err)
 {
-	struct images images = {0};
+	struct search search = {.everywhere = strchr(name, ':') != NULL};
+	struct images *images = &search.images;
 	struct lp_symspec spec;
 	lp_found_vec found = {0};
 	int rc = lp_symspec_parse(&spec, name, err);
 
 	if (rc < 0)
 		return rc;
-	dl_iterate_phdr(add_image, &images);
-	rc = lp_scope_find(images.all.items, images.all.nr, &spec, &found, err);
-	rc = rc < 0 ? rc : take(name, &images, &found, out, err);
+	dl_iterate_phdr(add_image, &search);
+	rc = lp_scope_find(images->all.items, images->all.nr, &spec, &found, err);
+	rc = rc < 0 ? rc : take(name, images, &found, out, err);
 	lp_vec_free(&found);
 	lp_symspec_free(&spec);
-	images_free(&images);
+	images_free(images);
 	return rc;
 }
 
