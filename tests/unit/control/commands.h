@@ -14,6 +14,7 @@
 #ifndef LP_TESTS_CONTROL_COMMANDS_H
 #define LP_TESTS_CONTROL_COMMANDS_H
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 
 #include "base/vec.h"
 #include "control/control.h"
+
+#define UNFINISHED -12345
 
 static atomic_int number, releases;
 static int hold_begun[2] = {-1, -1}, hold_ends[2] = {-1, -1}; /* pipes */
@@ -34,6 +37,17 @@ static int assignment_commit(void *change, struct lp_err *err)
 {
 	struct assignment *a = change;
 	a->before = atomic_exchange(&number, a->value);
+	return 0;
+}
+
+/* Where nobody reads there is time, and nobody sees what stands there meanwhile. */
+static int assignment_commit_slowly(void *change, struct lp_err *err)
+{
+	struct assignment *a = change;
+	a->before = atomic_exchange(&number, UNFINISHED);
+	for (int i = 0; i < 100; i++)
+		sched_yield();
+	atomic_store(&number, a->value);
 	return 0;
 }
 
@@ -57,7 +71,7 @@ static int prepare_assignment(struct lp_call *c, bool quiescent, struct lp_err *
 	struct assignment *a = lp_alloc(sizeof *a);
 	a->value = (int)value;
 	lp_change_add(c, &(struct lp_change){.rank = 1,
-					     .commit = assignment_commit,
+					     .commit = quiescent ? assignment_commit_slowly : assignment_commit,
 					     .undo = assignment_undo,
 					     .release = assignment_release,
 					     .change = a,
