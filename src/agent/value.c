@@ -232,7 +232,7 @@ static void print_char(uint8_t c, struct lp_buf *out)
 	if (c > ' ' && c < 0x7f)
 		lp_buf_printf(out, "%c", c);
 	else
-		lp_buf_printf(out, "%d", (signed char)c);
+		lp_buf_printf(out, "%02d", (signed char)c); /* one digit would be the character */
 }
 
 void lp_value_print(const struct lp_type *t, const uint8_t bytes[LP_VALUE_MAX], struct lp_buf *out)
