@@ -28,17 +28,20 @@ static bool is_control(uint32_t c)
 
 void lp_reply_escape(struct lp_buf *b, const char *s)
 {
+	const char *plain = s; /* from here to s nothing needs an escape */
 	for (size_t left = strlen(s); left;) {
 		uint32_t c = 0;
 		size_t n = lp_utf8_length(s, left, &c), step = n ? n : 1;
-		if (n && !is_control(c) && c != '\\')
-			lp_buf_add(b, s, n);
-		else
+		if (n == 0 || is_control(c) || c == '\\') {
+			lp_buf_add(b, plain, (size_t)(s - plain));
 			for (size_t i = 0; i < step; i++)
 				escape_byte(b, (uint8_t)s[i]);
+			plain = s + step;
+		}
 		s += step;
 		left -= step;
 	}
+	lp_buf_add(b, plain, (size_t)(s - plain));
 }
 
 /* The shortest decimal that reads back as the same. */
