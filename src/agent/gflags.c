@@ -5,6 +5,7 @@
 
 #include "agent/agent.h"
 #include "agent/cxx.h"
+#include "agent/glog.h"
 
 /* gflags/gflags.h, the same since 2.0. */
 struct flag_info {
@@ -43,14 +44,13 @@ static bool find_in(const char *space, struct gflags *g)
 	       find_one(space, "20SetCommandLineOptionB5cxx11EPKcS1_", &g->set);
 }
 
-static int find(struct gflags *g, struct lp_err *err)
+static bool find(struct gflags *g)
 {
 	for (size_t i = 0; i < LP_ARRAY_SIZE(namespaces); i++) {
 		if (find_in(namespaces[i], g))
-			return 0;
+			return true;
 	}
-	return lp_fail(err, LP_ENOFLAG,
-		       "this program has no gflags that can be seen (built against libstdc++, with its symbols)");
+	return false;
 }
 
 static void info_init(struct flag_info *i)
@@ -78,10 +78,9 @@ int lp_gflags_each(void (*fn)(void *arg, const struct lp_flag *flag), void *arg,
 {
 	struct gflags g;
 	struct cxx_vector all = {0};
-	int rc = find(&g, err);
 
-	if (rc < 0)
-		return rc;
+	if (!find(&g))
+		return lp_glog_each(fn, arg, err);
 	g.all(&all);
 	for (char *at = all.begin; at != all.end; at += sizeof(struct flag_info)) {
 		struct flag_info *i = (struct flag_info *)at;
@@ -98,10 +97,10 @@ int lp_gflags_get(const char *name, struct lp_buf *type, struct lp_buf *value, s
 {
 	struct gflags g;
 	struct flag_info info;
-	int rc = find(&g, err);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
+	if (!find(&g))
+		return lp_glog_get(name, type, value, err);
 	info_init(&info);
 	if (g.info(name, &info)) {
 		lp_buf_add(type, info.type.text, info.type.len);
@@ -116,10 +115,10 @@ int lp_gflags_get(const char *name, struct lp_buf *type, struct lp_buf *value, s
 int lp_gflags_set(const char *name, const char *value, struct lp_err *err)
 {
 	struct gflags g;
-	int rc = find(&g, err);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
+	if (!find(&g))
+		return lp_glog_set(name, value, err);
 	struct cxx_string said = g.set(name, value);
 	if (!said.len)
 		rc = lp_fail(err, LP_EREJECTED, "%s does not take \"%s\": not of its type, or its validator said no",

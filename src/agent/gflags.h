@@ -1,6 +1,6 @@
 /*
  * The gflags library of the program, if it has one: found at run time, shared
- * or static, by the names of its functions.
+ * or static, by the names of its functions.  Without it, glog's own (glog.h).
  */
 #ifndef LP_AGENT_GFLAGS_H
 #define LP_AGENT_GFLAGS_H

@@ -1,9 +1,11 @@
 """Every command line of document 003, as it stands there."""
+import os
 import re
 
 import pytest
 
 import agentlib
+import lib
 
 PATCH = "add_func_patch1"
 LIBRARY = "./examples/libadd_func_patch1.dylib"
@@ -85,3 +87,26 @@ def test_glog_takes_vmodule_and_v_while_it_runs():
         host.data("gflags set v 0")
         host.data("gflags set --unsafe vmodule prebuilt_server=1")
         host.says("verbose", stream="err")
+
+
+def test_glog_without_gflags_is_set_through_its_variables():
+    program = lib.compiled("e2e_glog.cc", flags=("-Wl,--no-as-needed", "-lstdc++"))
+    with lib.Victim(program, env={**os.environ, "LD_PRELOAD": str(agentlib.preload())}) as victim:
+        def ask(command):
+            return agentlib.ask(victim.pid, command)
+        rows = ask("gflags list")[1:]
+        assert "Flag name: minloglevel, value: 0" in rows and "Flag name: max_log_size, value: 1800" in rows and len(rows) == 7
+        for command in ("minloglevel 2", "v 3", "logtostderr true", "max_log_size 7", "--unsafe vmodule a=1,b*=2", "--unsafe log_dir /tmp"):
+            assert ask(f"gflags set {command}")[0] == "Success to run"
+        assert ask("gflags get log_dir") == ["Success to run", "Flag name: log_dir, value: /tmp"]
+        assert victim.ask() == "2 3 1 7 /tmp a=1;b*=2;"
+        for command, code in (("set minloglevel x", "rejected"), ("set logtostderr 7", "rejected"), ("get period", "no-flag"),
+                              ("set log_dir /tmp", "unsafe")):
+            assert ask(f"gflags {command}")[0].startswith(f"Error: {code}: ")
+        assert victim.ask() == "2 3 1 7 /tmp a=1;b*=2;"
+
+
+def test_a_program_without_flags_says_so():
+    with lib.Victim(lib.compiled("e2e_agent.c"), env={**os.environ, "LD_PRELOAD": str(agentlib.preload())}) as victim:
+        for command in ("list", "get v", "set v 1"):
+            assert agentlib.ask(victim.pid, f"gflags {command}")[0].startswith("Error: no-flag: this program has neither gflags nor glog")

@@ -127,6 +127,7 @@ static void a_c_string_is_replaced_by_a_copy(void **state)
 	assert_answer("", "var set char* v another one");
 	assert_string_equal(v, "another one");
 	assert_answer("another one", "var get string v");
+	free((void *)(uintptr_t)v);
 	v = NULL;
 	assert_answer("", "var get char* v");
 	hotpatch_unregister_variable("v");
