@@ -34,27 +34,49 @@ struct wanted {
 };
 
 /* The notes of a program that runs are where its headers say; they are read like anything else that may lie. */
-static bool has_id(const struct dl_phdr_info *info, const struct lp_build_id *id)
+static void own_id(const struct dl_phdr_info *info, struct lp_build_id *out)
 {
-	struct lp_build_id own = {0};
-
-	for (int i = 0; i < info->dlpi_phnum && !own.len; i++) {
+	*out = (struct lp_build_id){0};
+	for (int i = 0; i < info->dlpi_phnum && !out->len; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 		lp_addr at = info->dlpi_addr + ph->p_vaddr;
 
 		if (ph->p_type == PT_NOTE && lp_memory_check(at, ph->p_memsz, false, NULL) == 0)
-			lp_elf_build_id_from_notes((const uint8_t *)(uintptr_t)at, ph->p_memsz, &own);
+			lp_elf_build_id_from_notes((const uint8_t *)(uintptr_t)at, ph->p_memsz, out);
 	}
-	return lp_build_id_equal(&own, id);
 }
 
 static int look_at_file(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct wanted *w = arg;
+	struct lp_build_id id;
 
-	w->found = has_id(info, &w->id);
+	own_id(info, &id);
+	w->found = lp_build_id_equal(&id, &w->id);
 	w->bias = info->dlpi_addr;
 	return w->found;
+}
+
+/* ---- mem files ---- */
+
+static int show_file(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const struct lp_call *c = arg;
+	struct lp_build_id id;
+	char hex[2 * LP_BUILD_ID_MAX + 1];
+
+	own_id(info, &id);
+	lp_build_id_hex(&id, hex);
+	lp_reply_row(c->reply, "% % %", LP_ADDRESS("bias", info->dlpi_addr), LP_STR("build_id", id.len ? hex : "-"),
+		     LP_STR("path", info->dlpi_name));
+	return 0;
+}
+
+/* The program itself has no path here. */
+int lp_cmd_mem_files(struct lp_call *c, struct lp_err *err)
+{
+	dl_iterate_phdr(show_file, c);
+	return 0;
 }
 
 /* ---- a place as it is written ---- */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "tool/hotpatch_globals.h"
 #include "tool/tool.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
@@ -246,7 +247,8 @@ static int ask(struct peer *p, const struct wish *w, json_t **data, struct lp_er
 static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
 {
 	json_t *data;
-	int rc = ask(p, w, &data, err);
+	int rc = globals_want(w->words, w->nr) ? globals_ask(p, w->words, w->nr, form_of(w), &data, err)
+					       : ask(p, w, &data, err);
 
 	if (rc == 0)
 		show(w, data);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "debug/debug.h"
-#include "elf/fixture.h"
+#include "fixture.h"
 
 #ifndef SOURCES
 #error "SOURCES: the folder of this file"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "debug/debug.h"
-#include "elf/fixture.h"
+#include "fixture.h"
 
 #define MUTANTS 1500
 

@@ -1,0 +1,24 @@
+/*
+ * var ... global:PATH without a type: the client looks into debug information,
+ * and asks the agent for bytes.
+ */
+#ifndef LP_TOOL_HOTPATCH_GLOBALS_H
+#define LP_TOOL_HOTPATCH_GLOBALS_H
+
+#include "tool/hotpatch.h"
+
+/*
+ * Is this line one of
+ *
+ *     var get global:PATH        var list global:PATH
+ *     var set global:PATH VALUE...  { ";" var set global:PATH VALUE... }
+ */
+bool globals_want(const char *const *words, size_t nr);
+/*
+ * Rows, as of peer_ask(): lines of text or objects.  `mem set` of all is one
+ * request: they happen together.
+ */
+int globals_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
+		struct lp_err *err);
+
+#endif
