@@ -154,6 +154,8 @@ static void free_client(struct lp_control *s, struct client *c)
 	s->bytes_in += c->conn.bytes_in;
 	s->bytes_out += c->conn.bytes_out;
 	s->nr_clients--;
+	/* Not by close(): a child of a fork may have the descriptor, too, and then epoll would go on to name this client. */
+	watch(s, EPOLL_CTL_DEL, c->conn.fd, 0, NULL);
 	lp_conn_free(&c->conn);
 	lp_free(c);
 }

@@ -894,6 +894,37 @@ static void the_child_of_a_fork_forgets_and_the_parent_goes_on(void **state)
 	close(ends[1]);
 }
 
+/* It has copies of all descriptors: what the server closes must not come back as an event of epoll. */
+static void a_child_that_forgets_nothing_does_no_harm(void **state)
+{
+	int fds[20], ends[2], status;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	start(patient());
+	for (int i = 0; i < 20; i++) {
+		fds[i] = connect_client();
+		ask(fds[i], "get\n", "Success to run\n10\n");
+	}
+	pid_t child = fork();
+	if (child == 0) {
+		char byte;
+		_exit(read(ends[0], &byte, 1) == 1 ? 0 : 1);
+	}
+	int observer = connect_client();
+	for (int i = 0; i < 20; i++) {
+		shutdown(fds[i], SHUT_WR);
+		assert_ends_with(fds[i], "");
+	}
+	while (statistic(observer, "clients") != 1)
+		;
+	for (int i = 0; i < 100; i++)
+		ask(observer, "get\n", "Success to run\n10\n\n");
+	assert_int_equal(write(ends[1], "", 1), 1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	close(ends[0]);
+	close(ends[1]);
+	close(observer);
+}
+
 /* Such as a daemon that closes all it has, and does not know what that is; what it opens next has the same numbers. */
 static void a_program_that_closes_our_descriptors_loses_the_server_and_no_more(void **state)
 {
@@ -1019,6 +1050,7 @@ int main(void)
 		TEST(a_server_stops_while_clients_are_in_the_middle),
 		TEST(a_server_that_never_served_stops),
 		TEST(the_child_of_a_fork_forgets_and_the_parent_goes_on),
+		TEST(a_child_that_forgets_nothing_does_no_harm),
 		TEST(a_program_that_closes_our_descriptors_loses_the_server_and_no_more),
 		TEST(signals_of_the_host_are_not_taken),
 		TEST(netcat_prints_the_data_and_ends_by_itself),
