@@ -26,7 +26,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz demo bench replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz soak-agent demo bench replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA)
@@ -57,6 +57,9 @@ fuzz: ## fuzz each target for SECONDS=60 (libFuzzer, new inputs in build/fuzz-cl
 release-for-%:
 	@scripts/setup build $*
 	@$(MAKE) --no-print-directory MODE=rel build
+
+soak-agent: build ## ten minutes each: the agent in redis, nginx and python3 under load, functions toggling
+	@LIVEPATCH_SOAK=600 /usr/bin/python3 -m pytest -q --build=$(BUILD) tests/e2e/test_agent_servers.py
 
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load
 	@demo/demo.sh build/rel
