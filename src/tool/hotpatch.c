@@ -257,8 +257,6 @@ static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
 
 /* ---- watch var [TYPE] NAME ---- */
 
-/* Nothing comes that was not asked for: what ends the wait before its time is the end of the process. */
-
 /* The value as text; -LP_ENOVARIABLE.  The caller frees it. */
 static int value_in_list(json_t *rows, const char *name, char **out, struct lp_err *err)
 {
@@ -320,6 +318,7 @@ static int watch(struct peer *p, const struct wish *w, struct lp_err *err)
 		last = now;
 		if (rc < 0)
 			break;
+		/* Nothing comes that was not asked for: what ends the wait before its time is the end of the process. */
 		poll(&(struct pollfd){.fd = p->client.fd, .events = POLLIN}, 1, (int)w->interval_ms);
 	}
 	lp_free(last);

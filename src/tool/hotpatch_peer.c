@@ -84,6 +84,8 @@ int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err
 		rc = lp_control_connect(path, pid, &p->client, &why);
 		if (rc >= 0)
 			return 0;
+		if (rc == -ESRCH)
+			return lp_fail(err, LP_EGONE, "process %d has just ended", pid);
 		if (!is_absence(rc) && !refused) {
 			refused = rc;
 			refusal = why;
