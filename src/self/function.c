@@ -50,6 +50,16 @@ struct objects {
 static struct objects objects;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+void lp_self_functions_hold(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void lp_self_functions_release(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
 /* ---- the objects ---- */
 
 static bool get32(lp_addr at, uint32_t *out)

@@ -24,6 +24,10 @@ int lp_self_alloc_locked(lp_addr near, bool reach, size_t size, lp_addr *out, st
 int lp_self_fill_locked(lp_addr at, const void *bytes, size_t len, struct lp_err *err);
 void lp_self_free_locked(lp_addr at, size_t size);
 
+/* For fork(): nobody is in the middle of asking for a function while it is held. */
+void lp_self_functions_hold(void);
+void lp_self_functions_release(void);
+
 /* How long a change waits for threads that do not answer or are in the way; 1000 unless a test says otherwise. */
 extern unsigned lp_self_patience_ms;
 
