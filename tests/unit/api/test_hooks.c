@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -480,6 +481,61 @@ static void a_child_of_fork_has_hooks_of_its_own(void **state)
 	assert_done(unhook(add));
 }
 
+#define FORKS 200
+#define CHILD_SECONDS 60
+
+/* All that a child may find somebody in the middle of: transactions, files, hooks, names of functions. */
+static void *keep_busy(void *path)
+{
+	while (!stop) {
+		livepatch_begin(self);
+		livepatch_abort(self);
+		livepatch_reload_patches(self, path, 0);
+		if (hook(add_more, doubled_more, &original_more) || unhook(add_more))
+			return path;
+	}
+	return NULL;
+}
+
+static int use_all(const char *path)
+{
+	alarm(CHILD_SECONDS);
+	if (livepatch_begin(self) || hook(subtract, tripled, &original) || livepatch_commit(self))
+		return 1;
+	if (subtract(10, 2) != 324 || unhook(subtract))
+		return 2;
+	return livepatch_reload_patches(self, path, 0) < 0 || livepatch_revert_all(self) < 0 ? 3 : 0;
+}
+
+static void a_child_of_fork_finds_nobody_in_the_middle_of_anything(void **state)
+{
+	char path[32];
+	pthread_t others[2];
+	void *failed;
+	int file = memfd_create("patches", 0);
+	assert_true(file >= 0);
+	assert_int_equal(write(file, "# none\n", 7), 7);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+	stop = 0;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&others[i], NULL, i ? keep_busy : call, path), 0);
+	for (int i = 0, status; i < FORKS; i++) {
+		fflush(NULL);
+		pid_t child = fork();
+		if (child == 0)
+			_exit(use_all(path));
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+	stop = 1;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(others[i], &failed), 0);
+		assert_null(failed);
+	}
+	close(file);
+	assert_int_equal(nonsense, 0);
+}
+
 static atomic_int stop_toggling;
 
 static void *toggle_until_loaded(void *arg)
@@ -541,6 +597,7 @@ int main(void)
 		cmocka_unit_test(hooks_come_and_go_under_threads_that_call),
 		cmocka_unit_test_setup_teardown(a_transaction_is_its_threads_own, open_self, close_self),
 		cmocka_unit_test(a_child_of_fork_has_hooks_of_its_own),
+		cmocka_unit_test(a_child_of_fork_finds_nobody_in_the_middle_of_anything),
 		cmocka_unit_test(a_constructor_may_hook_while_others_do),
 	};
 	return cmocka_run_group_tests_name("api hooks", tests, NULL, NULL);

@@ -300,6 +300,33 @@ static void a_child_may_clean_up_what_its_parent_watches(void **state)
 	until(word(0x401000) == RET);
 }
 
+static int is_watched_anew(void)
+{
+	if (livepatch_unwatch(sys) == 0 || livepatch_watch_signal(sys, SIGHUP) == 0)
+		return 1; /* its parent is the one who watches */
+	if (livepatch_watch(sys, "fix"))
+		return 2;
+	replace_file("fix", "401000 D65F03C0\n");
+	for (double end = seconds() + 20; word(0x401000) != RET; poll(NULL, 0, 1))
+		if (seconds() > end)
+			return 3;
+	return 0;
+}
+
+static void a_child_watches_when_it_says_so_itself(void **state)
+{
+	write_file("fix", "401000 D503201F\n");
+	watch("fix", 1);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(is_watched_anew());
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	until(word(0x401000) == RET);
+}
+
 /* ---- signals ---- */
 
 static volatile sig_atomic_t nr_signals;
@@ -575,6 +602,7 @@ int main(void)
 		test(watching_a_file_that_was_loaded_loads_what_is_new_in_it),
 		test(the_working_directory_may_change_meanwhile),
 		test(a_child_may_clean_up_what_its_parent_watches),
+		test(a_child_watches_when_it_says_so_itself),
 		test(a_signal_has_the_files_loaded_and_the_handler_before_it_is_called),
 		test(a_signal_that_would_have_ended_the_program_does_not),
 		test(a_handler_that_came_later_stays),
