@@ -161,7 +161,7 @@ static bool find_symbol(struct plan *p, const char *name, size_t len, lp_addr *o
 	return found;
 }
 
-/* Names in assembler text: functions of the patches (with `$` or without), then the target's symbols. */
+/* Names in assembler text: functions of the patches (`$name` is nothing else), then the target's symbols. */
 static bool look_up(void *arg, const char *name, size_t len, lp_addr *out)
 {
 	struct plan *p = arg;

@@ -73,13 +73,22 @@ static bool has_to(const struct lp_op *op)
 	return op->kind == LP_OP_BRANCH || op->kind == LP_OP_REDIRECT || op->kind == LP_OP_JMP || op->value_is_addr;
 }
 
+static int resolve_place(struct lp_txn *t, const struct lp_op *op, lp_addr *at, struct lp_err *err)
+{
+	struct lp_code_space *s = t->system->space;
+
+	if (!op->file)
+		return resolve(t, &op->at, at, err);
+	if (!s->ops->in_object)
+		return lp_fail(err, LP_ENOTLOADED, "%s: memory of the caller's has no objects loaded", op->file);
+	return s->ops->in_object(s, op->file, op->at.number, at, err);
+}
+
 /* What the script language can say about memory of the caller's: jmp, and set of whole words. */
 static int check_kind(struct lp_txn *t, const struct lp_op *op, struct lp_err *err)
 {
 	if (lp_op_is_patch(op) || op->kind == LP_OP_JMP || op->kind == LP_OP_SET)
-		return op->file ? lp_fail(err, LP_ENOTLOADED, "%s: this system does not know where objects are loaded",
-					  op->file)
-				: 0;
+		return 0;
 	return lp_fail(err, LP_EUSAGE, "only a process can do that, and this is a system over a %s",
 		       t->system->space->ops->name);
 }
@@ -119,7 +128,7 @@ int lp_op_request(struct lp_txn *t, const struct lp_op *op, uint32_t file, struc
 
 	fill_request(op, file, r);
 	if (!rc && has_at(op))
-		rc = resolve(t, &op->at, &r->at, err);
+		rc = resolve_place(t, op, &r->at, err);
 	if (!rc && has_to(op)) {
 		rc = resolve(t, &op->to, &r->target, err);
 		use_target(op, r);

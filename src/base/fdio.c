@@ -72,6 +72,27 @@ int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_e
 	return rc;
 }
 
+static int read_if_regular(int fd, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return lp_fail_sys(err, errno, "cannot stat %s", name);
+	if (!S_ISREG(st.st_mode))
+		return lp_fail(err, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, "%s is not a regular file", name);
+	int rc = lp_read_fd(fd, out, limit, err);
+	return rc < 0 ? lp_err_context(err, rc, "%s", name) : 0;
+}
+
+int lp_read_regular(const char *path, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return lp_fail_sys(err, errno, "cannot open %s", name);
+	int rc = read_if_regular(fd, name, out, limit, err);
+	lp_close(fd);
+	return rc;
+}
+
 void lp_close(int fd)
 {
 	int saved = errno;

@@ -20,6 +20,10 @@ int lp_read_fd(int fd, struct lp_buf *out, size_t limit, struct lp_err *err);
 /* A whole file; only regular files and pipes that end.  Errors name the path. */
 int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_err *err);
 
+/* The same for a name that somebody else chose: a regular file, and nothing that could keep us waiting or that opening
+ * has an effect on.  Errors call it `name`. */
+int lp_read_regular(const char *path, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err);
+
 /* Close that keeps errno and accepts -1. */
 void lp_close(int fd);
 

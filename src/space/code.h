@@ -96,6 +96,9 @@ struct lp_code_ops {
 	/* A symbol (e->kind LP_ADDR_SYMBOL) or number in the space; *size 0 = not known.  A buffer has no symbols. */
 	int (*resolve)(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
 		       struct lp_err *err);
+	/* Where an object that is loaded has what its own symbol table gives the address `vaddr`.  NULL where the space does
+	 * not know of objects (buffer). */
+	int (*in_object)(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err);
 	/* The function around `at`; false when not known. */
 	bool (*function)(struct lp_code_space *s, lp_addr at, struct lp_range *out);
 	/* A whole script (dl, jmp, set, ...) as one transaction of the core; NULL where the space has no core target.

@@ -688,7 +688,9 @@ static void self_room_drop(struct lp_code_space *s, lp_addr at, size_t size)
 
 struct question {
 	struct self_code *sc;
-	const struct lp_addr_expr *e;
+	const struct lp_addr_expr *e; /* NULL: it is about an object */
+	const char *object;
+	uint64_t vaddr;
 	lp_addr *at;
 	uint64_t *size;
 	struct lp_err *err;
@@ -713,7 +715,8 @@ static int answer(struct dl_phdr_info *info, size_t size, void *arg)
 	int rc = open_eyes(sc, q->err);
 	if (rc == 0) {
 		freshen(sc, info);
-		rc = lp_resolve_addr(sc->own, q->e, q->at, q->size, q->err);
+		rc = q->e ? lp_resolve_addr(sc->own, q->e, q->at, q->size, q->err)
+			  : lp_resolve_in_object(sc->own, q->object, q->vaddr, q->at, q->err);
 	}
 	pthread_mutex_unlock(&sc->lock);
 	return rc < 0 ? rc : 1;
@@ -722,7 +725,7 @@ static int answer(struct dl_phdr_info *info, size_t size, void *arg)
 static int self_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
 			struct lp_err *err)
 {
-	struct question q = {code_of(s), e, at, size, err};
+	struct question q = {.sc = code_of(s), .e = e, .at = at, .size = size, .err = err};
 	uint8_t byte;
 	if (e->kind != LP_ADDR_INT) {
 		int rc = dl_iterate_phdr(answer, &q);
@@ -731,6 +734,13 @@ static int self_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, l
 	*at = e->number;
 	*size = 0;
 	return self_read(s, e->number, &byte, 1, err);
+}
+
+static int self_in_object(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err)
+{
+	struct question q = {.sc = code_of(s), .object = object, .vaddr = vaddr, .at = at, .err = err};
+	int rc = dl_iterate_phdr(answer, &q);
+	return rc < 0 ? rc : 0;
 }
 
 static bool self_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
@@ -765,6 +775,7 @@ static const struct lp_code_ops self_ops = {
 	.divert_retarget = self_divert_retarget,
 	.divert_free = self_divert_free,
 	.resolve = self_resolve,
+	.in_object = self_in_object,
 	.function = self_function,
 	.close = self_close,
 };

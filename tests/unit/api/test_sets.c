@@ -258,6 +258,22 @@ static void a_script_can_redirect_and_set_words(void **state)
 	assert_int_equal(load("dl foo foo.so\n"), -LP_EUSAGE);
 }
 
+static void a_function_is_called_by_the_same_name_in_assembler_text_and_as_a_target(void **state)
+{
+	assert_int_equal(
+		load("[{\"type\": \"NEW_FUNC\", \"name\": \"one\", \"asm\": \"one: mov x0, #1; cbz x0, one; ret\"},"
+		     " {\"type\": \"BRANCH\", \"addr\": \"0x400000\", \"target\": \"$one\"},"
+		     " {\"type\": \"INLINE\", \"addr\": \"0x400004\", \"asm\": \"b $one\"},"
+		     " {\"type\": \"INLINE\", \"addr\": \"0x400008\", \"asm\": \"cbz x0, $one\"}]"),
+		4);
+	assert_int_equal(word(0x400004), word(0x400000) - 1);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"b $two\"}]"), -LP_ENOSYM);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"two: b $two\"}]"),
+			 -LP_ENOSYM);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"b $ one\"}]"), -LP_EPARSE);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"$b one\"}]"), -LP_EPARSE);
+}
+
 static void text_is_assembled_where_it_will_stand(void **state)
 {
 	lp_addr one;
@@ -290,6 +306,7 @@ int main(void)
 		T(a_copied_function_is_listed_as_one),
 		T(a_script_can_redirect_and_set_words),
 		T(text_is_assembled_where_it_will_stand),
+		T(a_function_is_called_by_the_same_name_in_assembler_text_and_as_a_target),
 	};
 #undef T
 

@@ -238,9 +238,9 @@ static void code_that_is_no_code_is_told_where_it_goes_wrong(void **state)
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"code\": \"  \"}]", "t:1:43: `code` is empty");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"instr\": []}]", "t:1:44: `instr` is empty");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\"}]",
-		"t:1:2: code is missing: one of `instr`, `code` and `asm` is expected");
+		"t:1:2: code is missing: one of `instr`, `code`, `asm` and `code_file` is expected");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"instr\": \"0\", \"asm\": \"nop\"}]",
-		"t:1:2: more than one form of code: one of `instr`, `code` and `asm` is expected");
+		"t:1:2: more than one form of code: one of `instr`, `code`, `asm` and `code_file` is expected");
 	refused("[{\"type\": \"INLINE\", \"addr\": \"10\", \"instr\": \"1D503201F\"}]",
 		"t:1:45: `1D503201F` is not an instruction: it has more than 32 bits");
 	refused("[{\"type\": \"INLINE\", \"addr\": \"10\", \"instr\": [\"0\",\n  \"x\", [1, \"]\"],\n 4294967296, "

@@ -343,6 +343,21 @@ static void names_of_a_library_that_is_loaded_later_are_found(void **state)
 	assert_refused(resolve("libBrokenLocale.so.1:__ctype_get_mb_cur_max", &at, &size), LP_ENOSYM);
 }
 
+static void an_address_of_an_object_is_found_where_it_is_loaded(void **state)
+{
+	struct lp_err err = {0};
+	lp_addr at;
+	Dl_info info;
+
+	assert_true(dladdr((void *)(uintptr_t)strtol, &info));
+	uint64_t in_libc = (uint64_t)((uintptr_t)strtol - (uintptr_t)info.dli_fbase);
+	assert_int_equal(space->ops->in_object(space, "libc.so.6", in_libc, &at, &err), 0);
+	assert_int_equal(at, (lp_addr)(uintptr_t)strtol);
+	assert_int_equal(space->ops->in_object(space, "libnothing.so.1", 0x10, &at, &err), -LP_ENOTLOADED);
+	assert_int_equal(space->ops->in_object(space, "libc.so.6", 1 << 30, &at, &err), -LP_ERANGE);
+	assert_int_equal(space->ops->in_object(space, "libc.so.6", UINT64_MAX, &at, &err), -LP_ERANGE);
+}
+
 static void new_code_is_within_reach_and_runs(void **state)
 {
 	lp_addr room, near = address(add);
@@ -457,6 +472,7 @@ int main(void)
 		cmocka_unit_test(memory_that_is_not_there_is_refused_without_a_crash),
 		cmocka_unit_test(names_of_the_program_and_of_libraries_are_found),
 		cmocka_unit_test(names_of_a_library_that_is_loaded_later_are_found),
+		cmocka_unit_test(an_address_of_an_object_is_found_where_it_is_loaded),
 		cmocka_unit_test(new_code_is_within_reach_and_runs),
 		cmocka_unit_test(a_child_of_fork_changes_itself_alone),
 		cmocka_unit_test(bytes_that_were_changed_from_outside_are_left_alone),
