@@ -21,7 +21,7 @@ static double seconds(void)
 
 #define until(truth)                                                                              \
 	do {                                                                                      \
-		for (double end = seconds() + 120; !(truth); poll(NULL, 0, 1))                     \
+		for (double end = seconds() + 120; !(truth); poll(NULL, 0, 1))                    \
 			if (seconds() > end)                                                      \
 				fail_msg("never came true: %s; the last reload said: %s", #truth, \
 					 counts().last_reload_error);                             \
