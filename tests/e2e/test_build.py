@@ -460,7 +460,7 @@ def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, 
     inner = lib.wait_for(lambda: grandchildren_of(process.pid), "the shell")
     guards = children_of(process.pid)
     process.send_signal(how)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=lib.PATIENCE)
     assert process.returncode == 1 and "interrupted" in err
     assert group_is_gone(guards + inner)
     assert not [p for p in project.cache.glob("*/here")]
@@ -484,7 +484,7 @@ def test_two_builds_of_one_tree_take_turns(two_files):
     processes = [subprocess.Popen([*command, "-o", two_files.path.parent / f"turn-{i}.kpatch", two_files.diff(TWO_FILES_FIX)],
                                   stdout=subprocess.PIPE, text=True) for i in range(3)]
     for process in processes:
-        only_patch(json.loads(process.communicate(timeout=120)[0]))
+        only_patch(json.loads(process.communicate(timeout=5 * lib.PATIENCE)[0]))
         assert process.returncode == 0
 
 

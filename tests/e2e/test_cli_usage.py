@@ -324,12 +324,13 @@ def test_quiet_says_nothing_when_all_is_well(target):
 
 
 def test_the_answers_in_json_have_the_documented_members(target):
+    begin = int(time.time()) - 1  # time(2) may be a tick behind
     applied = lib.apply_json(target.pid, lib.example_script(), "--name", "the example")
     assert set(applied) == RESULT_KEYS and applied["writes"] == 2 and applied["pid"] == target.pid
     patch, = lib.listed(target.pid)["patches"]
     assert set(patch) == {"id", "state", "name", "time", "builds_on", "objects", "writes", "rooms"}
     assert (patch["name"], patch["state"], patch["id"]) == ("the example", "applied", applied["id"])
-    assert abs(patch["time"] - time.time()) < 60
+    assert begin <= patch["time"] <= time.time()
     for write in patch["writes"]:
         assert set(write) == {"address", "symbol", "kind", "old", "new"}
         assert re.fullmatch(r"0x[0-9a-f]+", write["address"])

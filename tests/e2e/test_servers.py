@@ -111,12 +111,12 @@ def test_redis_under_load_is_patched_and_reverted_without_a_failed_request(redis
         with Load(4, lambda: connected(port), ask_redis) as load:
             for _ in range(ROUNDS):
                 load.progress()
-                lib.apply(pid, script, "--timeout", "20")
+                lib.apply(pid, script, "--timeout", "60")
                 load.progress()  # what was asked before the change has been answered
                 load.seen.clear()
                 load.progress()
                 assert ECHO_NEW + OTHERS in load.seen
-                lib.revert(pid, "--all", "--free", "--timeout", "20")
+                lib.revert(pid, "--all", "--free", "--timeout", "60")
             load.progress()
             load.seen.clear()
             load.progress()
@@ -195,13 +195,13 @@ def test_nginx_under_load_is_patched_and_reverted_without_a_failed_request(nginx
     with Load(6, lambda: connected(port), ask_nginx) as load:
         for _ in range(ROUNDS):
             for worker in workers:
-                lib.apply(worker, script, "--timeout", "20")
+                lib.apply(worker, script, "--timeout", "60")
             load.progress()
             load.seen.clear()
             load.progress()
             assert load.seen == {NEW_TIME}
             for worker in workers:
-                lib.revert(worker, "--all", "--free", "--timeout", "20")
+                lib.revert(worker, "--all", "--free", "--timeout", "60")
             load.progress()
             load.seen.clear()
             load.progress()
