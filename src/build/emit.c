@@ -195,8 +195,8 @@ void lp_build_compare(struct lp_build *b)
 		}
 		lp_build_tell(b, i + 1, b->binaries.nr, "binary");
 	}
-	lp_build_end(b, "%zu binaries compared, %zu changed, %zu refused", compared, count_changed(b),
-		     count_refused(b));
+	lp_build_end(b, "%zu %s compared, %zu changed, %zu refused", compared, compared == 1 ? "binary" : "binaries",
+		     count_changed(b), count_refused(b));
 }
 
 /* ---- files ---- */
