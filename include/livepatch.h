@@ -148,6 +148,15 @@ int livepatch_redirect_function(LivePatchSystem *system, uint64_t func_addr, uin
 int livepatch_revert(LivePatchSystem *system, uint64_t target_addr);
 /* All of them; returns how many. */
 int livepatch_revert_all(LivePatchSystem *system);
+/*
+ * Gives up the patch whose address this is, when somebody else wrote over it:
+ * what is there now stays, and is what the next patch finds.  Nothing is
+ * written; memory that the patch had for its code stays as it is, since what
+ * came over it may lead there.  Done at once, also by a thread that has a
+ * transaction open.  Refused while the patch stands as it was made, and for
+ * other processes, whose ledger remembers what was done to them.
+ */
+int livepatch_forget(LivePatchSystem *system, uint64_t target_addr);
 
 /* 1 for the AArch64 instructions that do nothing: NOP, and the hints that are one. */
 int is_nop_instruction(uint32_t instr);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "self/entered.h"
 #include "self/maps.h"
 #include "self/private.h"
 #include "self/quarantine.h"
@@ -20,6 +21,7 @@
 #define BEHIND 64	 /* and behind it */
 #define PAD_MAX 16	 /* between two functions, as compilers align them */
 #define BODY_MAX 1048576 /* of a function that is looked through for branches */
+#define WINDOW_MAX 32	 /* of which instructions a jump may take the place */
 #define UNIT 16
 
 struct piece {
@@ -52,6 +54,9 @@ struct body {
 	lp_addr first;
 	size_t len;
 	size_t before, size, pad; /* around fn */
+	/* Where other functions come in behind the beginning, if they do: what is there must stay there. */
+	struct lp_entered entered;
+	size_t own; /* bytes of `size` that only who calls fn executes first */
 };
 
 static void body_free(struct body *b)
@@ -70,6 +75,17 @@ static size_t find_pad(lp_addr end)
 	return pad;
 }
 
+/* The function is as short as if it ended where others come in. */
+static void locate_entered(struct body *b, lp_addr fn)
+{
+	struct lp_range window = {fn + 1, fn + (b->size < WINDOW_MAX ? b->size : WINDOW_MAX)};
+
+	if (!lp_self_entered(b->range, window, &b->entered))
+		return;
+	b->own = b->entered.to - fn;
+	b->pad = 0;
+}
+
 /* Asks the loader, so not under our lock. */
 static void body_locate(struct body *b, lp_addr fn)
 {
@@ -79,8 +95,9 @@ static void body_locate(struct body *b, lp_addr fn)
 	if (!lp_self_function(fn, &r) || r.end - r.start > BODY_MAX)
 		return;
 	b->range = r;
-	b->size = r.end - fn;
+	b->size = b->own = r.end - fn;
 	b->pad = b->size < PAD_MAX ? find_pad(r.end) : 0;
+	locate_entered(b, fn);
 }
 
 static int body_read(struct body *b, lp_addr fn, struct lp_err *err)
@@ -103,13 +120,18 @@ static int find_entry(const struct body *b, lp_addr fn, struct lp_entry *out, st
 	struct lp_entry_request req = {.addr = fn,
 				       .code = b->bytes + b->before,
 				       .code_len = b->len - b->before,
-				       .size = b->size,
+				       .size = b->own,
 				       .pad = b->pad,
 				       .before = b->bytes,
 				       .before_len = b->before,
 				       .body_stays_live = true};
 
-	return lp_self_isa()->entry(&req, out, err);
+	int rc = lp_self_isa()->entry(&req, out, err);
+	if (!rc || b->own == b->size)
+		return rc;
+	return lp_fail(err, LP_EBRANCHED,
+		       "the code at " LP_ADDR " jumps to " LP_ADDR ", and before that there is no room for a jump",
+		       b->entered.from, b->entered.to);
 }
 
 /* ---- the copy of what the jump replaces ---- */
@@ -290,6 +312,16 @@ int lp_self_prepare(struct lp_self_hook *h, struct lp_err *err)
 	return rc;
 }
 
+static void leave_sites(struct lp_self_hook *h)
+{
+	for (size_t i = 0; i < sites.nr; i++) {
+		if (sites.items[i] == h->site)
+			sites.items[i] = sites.items[--sites.nr];
+	}
+	h->site = NULL;
+	h->original = 0;
+}
+
 void lp_self_release(struct lp_self_hook *h)
 {
 	struct lp_self_site *s = h->site;
@@ -297,14 +329,20 @@ void lp_self_release(struct lp_self_hook *h)
 	if (!s || lp_self_enter(NULL))
 		return;
 	if (!s->installed) {
-		for (size_t i = 0; i < sites.nr; i++) {
-			if (sites.items[i] == s)
-				sites.items[i] = sites.items[--sites.nr];
-		}
+		leave_sites(h);
 		site_free(s);
-		h->site = NULL;
-		h->original = 0;
 	}
+	lp_self_leave();
+}
+
+void lp_self_abandon(struct lp_self_hook *h)
+{
+	struct lp_self_site *s = h->site;
+
+	if (!s || lp_self_enter(NULL))
+		return;
+	leave_sites(h);
+	lp_free(s);
 	lp_self_leave();
 }
 

@@ -76,6 +76,9 @@ int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *
 /* Another replacement, installed or not; costs what installing does. */
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
 void lp_self_release(struct lp_self_hook *h); /* does nothing to an installed one */
+/* Gives up an installed one that somebody else wrote over.  Nothing is written, and its code stays for ever: what came
+ * over it may lead there.  The function can be hooked again. */
+void lp_self_abandon(struct lp_self_hook *h);
 /* What installing it changes, in the order of its writing: 1 or 2 places, new_bytes as they are now or will be.  Valid until
  * the hook is retargeted or released. */
 size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[2]);

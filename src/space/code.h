@@ -90,6 +90,9 @@ struct lp_code_ops {
 			       struct lp_err *err);
 	/* Of one that is not committed, or undone.  NULL is fine. */
 	void (*divert_free)(struct lp_code_space *s, struct lp_code_divert *d);
+	/* A change of these bytes is not ours any more: `d`, NULL for bytes for bytes, is freed, but what it leads to stays.
+	 * NULL where others remember what was done (process). */
+	void (*disown)(struct lp_code_space *s, struct lp_code_divert *d);
 	/* Names more memory that room_make may use; NULL where the space maps its own. */
 	int (*room_add)(struct lp_code_space *s, lp_addr at, size_t size, struct lp_err *err);
 

@@ -67,6 +67,7 @@ struct self_code {
 	struct lp_target *own; /* opened when first needed; NULL: not yet, or impossible */
 	uint64_t adds, subs;   /* libraries loaded and unloaded when own was asked last */
 	LP_VEC(struct hooked *) hooked;
+	LP_VEC(struct hooked *) disowned; /* kept for diverts that were never committed */
 };
 
 static struct self_code *code_of(struct lp_code_space *s)
@@ -667,6 +668,21 @@ static void self_divert_free(struct lp_code_space *s, struct lp_code_divert *div
 	lp_free(divert_of(divert));
 }
 
+/* The next hook of the function begins with what it is now.  A divert that was to take this one's place still has it. */
+static void self_disown(struct lp_code_space *s, struct lp_code_divert *divert)
+{
+	struct self_code *sc = code_of(s);
+	if (!divert)
+		return;
+	struct hooked *h = divert_of(divert)->hooked;
+	pthread_mutex_lock(&sc->lock);
+	remove_hooked(sc, h);
+	lp_self_abandon(&h->hook);
+	lp_vec_push(&sc->disowned, h);
+	pthread_mutex_unlock(&sc->lock);
+	lp_free(divert_of(divert));
+}
+
 /* ---- rooms ---- */
 
 static int self_room_make(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err)
@@ -756,8 +772,11 @@ static void self_close(struct lp_code_space *s)
 	remove_space(sc);
 	for (size_t i = 0; i < sc->hooked.nr; i++)
 		free_hooked(sc->hooked.items[i]);
+	for (size_t i = 0; i < sc->disowned.nr; i++)
+		lp_free(sc->disowned.items[i]);
 	lp_target_close(sc->own);
 	lp_vec_free(&sc->hooked);
+	lp_vec_free(&sc->disowned);
 	pthread_mutex_destroy(&sc->lock);
 	lp_free(sc);
 }
@@ -774,6 +793,7 @@ static const struct lp_code_ops self_ops = {
 	.divert_make = self_divert_make,
 	.divert_retarget = self_divert_retarget,
 	.divert_free = self_divert_free,
+	.disown = self_disown,
 	.resolve = self_resolve,
 	.in_object = self_in_object,
 	.function = self_function,

@@ -130,6 +130,38 @@ static void a_hook_needs_no_original(void **state)
 	assert_done(unhook(add));
 }
 
+/* As another library would, that knows nothing of us. */
+static void write_over(void *at, const void *bytes, size_t len)
+{
+	FILE *memory = fopen("/proc/self/mem", "r+e");
+	assert_non_null(memory);
+	setbuf(memory, NULL);
+	assert_int_equal(fseek(memory, (long)(uintptr_t)at, SEEK_SET), 0);
+	assert_int_equal(fwrite(bytes, 1, len, memory), len);
+	fclose(memory);
+	__builtin___clear_cache((char *)at, (char *)at + len);
+}
+
+static void a_hook_that_somebody_wrote_over_is_forgotten_and_the_function_hooked_again(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	uint8_t was[16];
+	memcpy(was, data(add), sizeof was);
+	assert_done(hook(add, doubled, &original));
+	sum_fn *kept = original;
+	assert_refused(livepatch_forget(self, (uintptr_t)data(add)), "usage");
+	write_over(data(add), was, sizeof was);
+	assert_refused(unhook(add), "memory-changed");
+	assert_done(livepatch_forget(self, (uintptr_t)data(add)));
+	assert_int_equal(add(10, 2), 112);
+	assert_int_equal(kept(10, 2), 112);
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+	livepatch_cleanup(self);
+}
+
 static void a_function_has_one_hook(void **state)
 {
 	sum_fn *other = subtract;
@@ -576,6 +608,7 @@ int main(void)
 		cmocka_unit_test(a_hook_sends_calls_elsewhere_and_what_was_can_be_called),
 		cmocka_unit_test(what_was_can_be_called_when_the_hook_has_gone),
 		cmocka_unit_test(a_hook_needs_no_original),
+		cmocka_unit_test(a_hook_that_somebody_wrote_over_is_forgotten_and_the_function_hooked_again),
 		cmocka_unit_test(a_function_has_one_hook),
 		cmocka_unit_test(what_is_no_function_is_refused),
 		cmocka_unit_test(hooks_of_replacements_make_a_chain),
