@@ -83,9 +83,10 @@ int main(int argc, char **argv)
 {
 	struct args a;
 	struct lp_err err = {0};
+	char **owned = NULL;
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 0 && is_called(argv[0], "livepatchd"))
-		argv = daemon_argv(argc++, argv);
+		argv = owned = daemon_argv(argc++, argv);
 	int rc = args_parse(&a, argc, argv, &err);
 	out_setup(a.on[OPT_VERBOSE], a.on[OPT_DEBUG], a.on[OPT_QUIET]);
 	if (rc == 0)
@@ -94,5 +95,6 @@ int main(int argc, char **argv)
 		report(&a, &err);
 	int status = finish(&a, status_of(rc));
 	args_free(&a);
+	lp_free(owned);
 	return status;
 }
