@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "self/entered.h"
 #include "self/private.h"
 #include "self/stop.h"
 #include "self/traps.h"
@@ -22,10 +23,12 @@ static void before_fork(void)
 {
 	pthread_mutex_lock(&lock);
 	lp_self_functions_hold();
+	lp_self_entered_hold();
 }
 
 static void after_fork(void)
 {
+	lp_self_entered_release();
 	lp_self_functions_release();
 	pthread_mutex_unlock(&lock);
 }
