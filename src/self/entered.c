@@ -55,7 +55,7 @@ void lp_self_entered_release(void)
 static void look_through(struct branches *b, struct lp_range r, bool with_short,
 			 void (*found)(void *, const struct lp_branch *))
 {
-	uint8_t *code = lp_alloc(CHUNK + INSN_MAX);
+	uint8_t *code = lp_alloc((r.end - r.start < CHUNK ? r.end - r.start : CHUNK) + INSN_MAX);
 
 	for (lp_addr at = r.start; at < r.end; at += CHUNK) {
 		size_t want = r.end - at < CHUNK + INSN_MAX ? r.end - at : CHUNK + INSN_MAX;
@@ -172,7 +172,7 @@ static bool is_branch(lp_addr at, lp_addr end, lp_addr target, struct lp_range o
 	struct lp_range function;
 	struct lp_insn last = {0};
 
-	if (lp_range_has(own, at))
+	if (lp_range_has(own, at) || !is_code((struct lp_range){own.start, target}, &last))
 		return false;
 	if (!lp_self_function(at, &function))
 		return is_nameless_branch(at, end, own);

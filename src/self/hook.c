@@ -251,19 +251,24 @@ static int make_jump(struct lp_self_site *s, const struct body *b, lp_addr repla
 
 /* ---- prepare, release ---- */
 
-static int check_new(lp_addr fn, struct lp_err *err)
+static int check_code(const lp_addr *at, size_t nr, struct lp_err *err)
 {
 	struct lp_self_maps maps;
-	int rc;
+	int rc = lp_self_maps_read(&maps, err);
 
-	for (size_t i = 0; i < sites.nr; i++) {
-		if (sites.items[i]->fn == fn)
-			return lp_fail(err, LP_EHOOKED, "the function at " LP_ADDR " is hooked already", fn);
-	}
-	rc = lp_self_maps_read(&maps, err);
-	rc = rc ? rc : lp_self_maps_check(&maps, fn, 1, err);
+	for (size_t i = 0; i < nr && !rc; i++)
+		rc = lp_self_maps_check(&maps, at[i], 1, err);
 	lp_self_maps_free(&maps);
 	return rc;
+}
+
+static int check_new(const struct lp_self_hook *h, struct lp_err *err)
+{
+	for (size_t i = 0; i < sites.nr; i++) {
+		if (sites.items[i]->fn == h->fn)
+			return lp_fail(err, LP_EHOOKED, "the function at " LP_ADDR " is hooked already", h->fn);
+	}
+	return check_code((lp_addr[]){h->fn, h->replacement}, 2, err);
 }
 
 static void site_free(struct lp_self_site *s)
@@ -276,7 +281,7 @@ static void site_free(struct lp_self_site *s)
 static int prepare(struct lp_self_hook *h, struct body *b, struct lp_err *err)
 {
 	struct lp_self_site *s = lp_alloc(sizeof *s);
-	int rc = check_new(h->fn, err);
+	int rc = check_new(h, err);
 
 	s->fn = h->fn;
 	rc = rc ? rc : body_read(b, h->fn, err);
@@ -467,7 +472,8 @@ int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err 
 	rc = lp_self_enter(err);
 	if (rc)
 		return rc;
-	rc = retarget(h->site, replacement, err);
+	rc = check_code(&replacement, 1, err);
+	rc = rc ? rc : retarget(h->site, replacement, err);
 	if (!rc)
 		h->replacement = replacement;
 	lp_self_leave();
