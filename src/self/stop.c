@@ -292,10 +292,11 @@ static void call(struct slot *s, size_t index)
 		set_state(s, NEW); /* too many signals queued: at the next walk */
 }
 
-/* What it blocks; what that means for calling it is remembered. */
+/* What it blocks; what that means for calling it is remembered.  Of an emulator's threads /proc does not tell what the
+ * program blocks in them. */
 static uint64_t listen(struct slot *s)
 {
-	uint64_t blocked = lp_thread_blocked(&world.threads, s->tid);
+	uint64_t blocked = lp_threads_tell_rest() ? lp_thread_blocked(&world.threads, s->tid) : UINT64_MAX;
 
 	s->deaf = lp_signals_deaf(blocked);
 	return blocked;
@@ -405,15 +406,6 @@ static size_t first_missing(void)
 	return world.nr;
 }
 
-/* What /proc tells of an emulator's threads is not what the program blocks in them. */
-static bool has_turned_deaf(struct slot *s)
-{
-	listen(s);
-	if (!lp_threads_tell_rest())
-		s->deaf = lp_signals_deaf(UINT64_MAX);
-	return s->deaf;
-}
-
 /* It was called a while ago.  Since it was listened to it may have ended, or may block what it did not block then. */
 static void ask_again(struct slot *s, size_t index)
 {
@@ -421,7 +413,7 @@ static void ask_again(struct slot *s, size_t index)
 		return;
 	if (will_not_answer(s))
 		set_state(s, GONE);
-	else if (!s->deaf && has_turned_deaf(s))
+	else if (!s->deaf && listen(s) && s->deaf)
 		send_call(s, index);
 }
 
