@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "../emulated.h"
+#include "../space/emulated.h"
 #include "api/watch_path.h"
 
 /* ---- waiting for something to become true ---- */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "../emulated.h"
+#include "emulated.h"
 #include "core/core.h"
 #include "space/code.h"
 #include "space/space.h"
