@@ -356,6 +356,9 @@ struct lp_isa {
 	 * lie within reach of a pc-relative address, an address instead of a load from a GOT where the instruction can. */
 	uint32_t (*relax)(uint32_t type, uint8_t *bytes, size_t field, int64_t addend, bool near);
 	uint32_t reloc_abs64; /* the relocation type that stores S + A in 8 bytes */
+	/* Where a linker puts, from the thread pointer, what lies `value` bytes into the thread-local block of a program whose
+	 * PT_TLS has these fields.  NULL: only the loader's word for it is taken. */
+	int64_t (*tp_offset)(uint64_t vaddr, uint64_t memsz, uint64_t align, uint64_t value);
 
 	/* What code does to registers; NULL = nobody can tell on this ISA, and every function may change all that the
 	 * convention allows. */

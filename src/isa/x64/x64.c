@@ -31,5 +31,6 @@ const struct lp_isa lp_isa_x64 = {
 	.insn = lp_x64_insn,
 	.relax = lp_x64_relax,
 	.reloc_abs64 = R_X86_64_64,
+	.tp_offset = lp_x64_tp_offset,
 	.regs = &lp_x64_regs,
 };
