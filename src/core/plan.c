@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "base/fdio.h"
 #include "core/foreign.h"
+#include "core/joined.h"
 #include "core/preserve.h"
 
 #define CODE_MAX 65536u /* bytes of a function that are looked at */
@@ -527,6 +528,27 @@ static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct
 	return rc ? rc : on_instruction(p, to, err);
 }
 
+/*
+ * Where the jump can stand so that all code finds what it comes for: where
+ * other functions go on in the middle of the bytes that it would take, this one
+ * is as short as if it ended there.
+ */
+static int find_entry(struct lp_plan *p, const struct lp_place *at, struct lp_entry_request *req, struct lp_entry *e,
+		      struct lp_err *err)
+{
+	struct lp_branch other;
+	int rc = p->t->isa->entry(req, e, err);
+	if (rc < 0 || !lp_joined_find(p, at, (struct lp_range){e->jump_at + 1, e->jump_at + e->jump_len}, &other))
+		return rc;
+	req->size = (size_t)(other.target - at->addr);
+	req->pad = 0;
+	if (p->t->isa->entry(req, e, NULL) == 0)
+		return 0;
+	return lp_fail(err, LP_EBRANCHED,
+		       "the code at " LP_ADDR " jumps to " LP_ADDR ", and before that there is no room for a jump",
+		       other.at, other.target);
+}
+
 int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, const struct lp_place *to,
 		 struct lp_err *err)
 {
@@ -537,7 +559,7 @@ int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_plac
 	rc = rc ? rc : read_code(p, at, &window, &req, err);
 	if (rc == 0) {
 		req.body_stays_live = op->allow_active || p->opts.allow_active;
-		rc = p->t->isa->entry(&req, &e, err);
+		rc = find_entry(p, at, &req, &e, err);
 		if (rc < 0)
 			rc = lp_err_context(err, rc, "cannot put a jump on %s", at->name);
 	}
