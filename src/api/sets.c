@@ -84,13 +84,32 @@ static int resolve_place(struct lp_txn *t, const struct lp_op *op, lp_addr *at, 
 	return s->ops->in_object(s, op->file, op->at.number, at, err);
 }
 
-/* What the script language can say about memory of the caller's: jmp, and set of whole words. */
+/* What is done to another process from outside, and what the program does by itself instead. */
+static const char *instead_of(enum lp_op_kind kind)
+{
+	switch (kind) {
+	case LP_OP_DL:
+		return "load the library with dlopen(), and name what is in it \"patch.so:func1\"";
+	case LP_OP_GOT:
+		return "have the imported function itself go elsewhere, with `jmp`";
+	default:
+		return "allocate the memory in the program, and write its address";
+	}
+}
+
+/* What the script language can say where there is no core target: jmp, and set. */
 static int check_kind(struct lp_txn *t, const struct lp_op *op, struct lp_err *err)
 {
+	size_t nr;
+
 	if (lp_op_is_patch(op) || op->kind == LP_OP_JMP || op->kind == LP_OP_SET)
 		return 0;
-	return lp_fail(err, LP_EUSAGE, "only a process can do that, and this is a system over a %s",
-		       t->system->space->ops->name);
+	if (!t->system->space->is_own)
+		return lp_fail(err, LP_EUSAGE,
+			       "`%s` is for processes, and this is a system over memory: it knows `jmp` and `set`",
+			       lp_op_syntaxes(&nr)[op->kind].name);
+	return lp_fail(err, LP_EUSAGE, "`%s` is for other processes; in the own one, %s",
+		       lp_op_syntaxes(&nr)[op->kind].name, instead_of(op->kind));
 }
 
 static void fill_request(const struct lp_op *op, uint32_t file, struct lp_request *r)

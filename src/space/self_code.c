@@ -803,7 +803,8 @@ static const struct lp_code_ops self_ops = {
 int lp_code_open_self(struct lp_code_space **out, struct lp_err *err)
 {
 	struct self_code *sc = lp_alloc(sizeof *sc);
-	sc->space = (struct lp_code_space){.ops = &self_ops, .isa = lp_self_isa(), .range = {LP_PAGE, UINT64_MAX}};
+	sc->space = (struct lp_code_space){
+		.ops = &self_ops, .isa = lp_self_isa(), .range = {LP_PAGE, UINT64_MAX}, .is_own = true};
 	pthread_mutex_init(&sc->lock, NULL);
 	add_space(sc);
 	*out = &sc->space;

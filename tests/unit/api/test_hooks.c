@@ -130,6 +130,47 @@ static void a_hook_needs_no_original(void **state)
 	assert_done(unhook(add));
 }
 
+static void a_function_of_the_program_takes_the_place_of_another(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	assert_done(livepatch_insert_func(self, (uintptr_t)data(add), data(subtract), "Less is more"));
+	assert_int_equal(add(10, 2), 108);
+	assert_done(livepatch_revert(self, (uintptr_t)data(add)));
+	assert_int_equal(add(10, 2), 112);
+	livepatch_cleanup(self);
+}
+
+static int load_script(LivePatchSystem *self, const char *text)
+{
+	char path[] = "/tmp/test-hooks-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	int rc = livepatch_load_from_file(self, path);
+	unlink(path);
+	if (rc < 0)
+		print_message("%s\n", livepatch_last_error()->text);
+	return rc;
+}
+
+static void a_script_redirects_and_is_told_what_the_program_does_by_itself(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	assert_int_equal(load_script(self, "jmp add_more subtract\n"), 1);
+	assert_int_equal(add_more(10, 2), 108);
+	assert_done(livepatch_revert(self, (uintptr_t)data(add_more)));
+	assert_refused(load_script(self, "jmp add_more subtract\ndl foo foo.so\n"), "usage");
+	assert_non_null(
+		strstr(livepatch_last_error()->text, ":2:1: `dl` is for other processes; in the own one, load"));
+	assert_refused(load_script(self, "new foo 16\n"), "usage");
+	assert_non_null(strstr(livepatch_last_error()->text, "allocate the memory in the program"));
+	assert_refused(load_script(self, "got strlen add_more\n"), "usage");
+	assert_non_null(strstr(livepatch_last_error()->text, "with `jmp`"));
+	assert_int_equal(add_more(10, 2), 1112);
+	livepatch_cleanup(self);
+}
+
 /* As another library would, that knows nothing of us. */
 static void write_over(void *at, const void *bytes, size_t len)
 {
@@ -608,6 +649,8 @@ int main(void)
 		cmocka_unit_test(a_hook_sends_calls_elsewhere_and_what_was_can_be_called),
 		cmocka_unit_test(what_was_can_be_called_when_the_hook_has_gone),
 		cmocka_unit_test(a_hook_needs_no_original),
+		cmocka_unit_test(a_function_of_the_program_takes_the_place_of_another),
+		cmocka_unit_test(a_script_redirects_and_is_told_what_the_program_does_by_itself),
 		cmocka_unit_test(a_hook_that_somebody_wrote_over_is_forgotten_and_the_function_hooked_again),
 		cmocka_unit_test(a_function_has_one_hook),
 		cmocka_unit_test(what_is_no_function_is_refused),

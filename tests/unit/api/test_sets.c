@@ -256,6 +256,7 @@ static void a_script_can_redirect_and_set_words(void **state)
 	assert_int_equal(word(0x400000), 0x14000040);
 	assert_int_equal(word(0x400010), NOP);
 	assert_int_equal(load("dl foo foo.so\n"), -LP_EUSAGE);
+	assert_non_null(strstr(err.text, "`dl` is for processes"));
 }
 
 static void a_function_is_called_by_the_same_name_in_assembler_text_and_as_a_target(void **state)
