@@ -124,7 +124,8 @@ int livepatch_apply_code(LivePatchSystem *system, uint64_t addr, const void *cod
 int livepatch_insert(LivePatchSystem *system, uint64_t addr, const void *code, size_t size, const char *description);
 /*
  * A function in new memory, of position-independent code.  Its address is the
- * key for livepatch_revert(); `name` (NULL = none) is what patch files call it.
+ * key for livepatch_revert(); `name` (NULL = none; letters, digits and _, no
+ * digit first) is what patch files call it.
  */
 int livepatch_new_func(LivePatchSystem *system, const char *name, const void *code, size_t size, uint64_t *addr,
 		       const char *description);

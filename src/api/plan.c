@@ -493,9 +493,21 @@ static int plan_insert(struct plan *p)
 	return rc ? rc : put_jump(p, &e, p->room);
 }
 
+/* Files must be able to say it. */
+static int check_name(struct plan *p)
+{
+	const char *name = p->r->name;
+
+	if (!name || lp_patch_is_name(name))
+		return 0;
+	return refuse(p, LP_EUSAGE, 0, "`%s` is not a name: letters, digits and _ only, no digit first", name);
+}
+
 static int plan_new_func(struct plan *p)
 {
-	int rc = take_code(p, p->space->range.start);
+	int rc = check_name(p);
+
+	rc = rc ? rc : take_code(p, p->space->range.start);
 
 	rc = rc ? rc : check_code(p, p->code, p->code_size);
 	rc = rc ? rc : make_room(p, p->near, p->code_size);

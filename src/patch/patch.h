@@ -168,6 +168,8 @@ struct lp_patchset *lp_patch_new(const char *name);
 void lp_patch_add_op(struct lp_patchset *ps, const struct lp_op *op);
 /* An address expression alone (for tools: "what is this symbol"). */
 int lp_patch_parse_addr(struct lp_addr_expr *out, const char *text, struct lp_err *err);
+/* Can it be the name of a function in a patch file? */
+bool lp_patch_is_name(const char *text);
 void lp_addr_expr_free(struct lp_addr_expr *e);
 /* The patchset as a script that parses to the same patchset. */
 struct lp_buf;

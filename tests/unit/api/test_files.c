@@ -320,6 +320,19 @@ static void what_was_saved_as_json_loads_as_the_same_patches(void **state)
 	assert_survives("out.json", "again.json");
 }
 
+static void a_name_that_no_file_could_say_is_refused(void **state)
+{
+	static const char *const names[] = {"two words", "1st", "a-b", "a\n", "$a"};
+	static const uint32_t code[] = {RET};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		assert_int_equal(livepatch_new_func(sys, names[i], code, sizeof code, NULL, NULL), -1);
+	assert_string_equal(last_text(), "`$a` is not a name: letters, digits and _ only, no digit first");
+	assert_int_equal(livepatch_new_func(sys, "_a1", code, sizeof code, NULL, NULL), 0);
+	assert_int_equal(livepatch_save_to_file(sys, "out.json"), 1);
+	assert_survives("out.json", "again.json");
+}
+
 static void text_refuses_what_it_cannot_say_and_leaves_the_file(void **state)
 {
 	write_file("out.txt", "old");
@@ -368,6 +381,7 @@ int main(void)
 		test(a_saved_text_file_holds_the_words_by_address),
 		test(what_was_saved_as_text_loads_as_the_same_patches),
 		test(what_was_saved_as_json_loads_as_the_same_patches),
+		test(a_name_that_no_file_could_say_is_refused),
 		test(text_refuses_what_it_cannot_say_and_leaves_the_file),
 		test(saving_nothing_makes_a_file_that_loads_nothing),
 		test(what_cannot_be_written_is_refused),
