@@ -59,6 +59,10 @@ int main(int argc, char **argv)
 	const char *output = NULL, *build_id = NULL;
 	bool debug = false;
 	struct lp_err err = {0};
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		usage(stdout);
+		return EXIT_SUCCESS;
+	}
 	for (int c; (c = getopt(argc, argv, "db:i:o:n:v:s:e:h")) != -1;) {
 		switch (c) {
 		case 'd':

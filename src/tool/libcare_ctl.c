@@ -17,6 +17,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	out_program("libcare-ctl");
 	opterr = 0;
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
+		return libcare_usage(NULL);
 	while ((opt = getopt(argc, argv, "+hv")) != -1) {
 		if (opt == 'h')
 			return libcare_usage(NULL);
