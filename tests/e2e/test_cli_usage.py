@@ -133,7 +133,7 @@ def bash_completes(*words):
         _livepatch; printf '%s\\n' "${{COMPREPLY[@]}}\""""
     run = subprocess.run(["bash", "--norc", "-c", script, "bash", "livepatch", *words], capture_output=True, text=True,
                          check=True)
-    return set(run.stdout.split())
+    return set(run.stdout.splitlines()) - {""}
 
 
 def options_of_zsh(verb):
@@ -186,7 +186,7 @@ def libcare_completes(tool, *words):
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         $(complete -p "$1" | sed 's/.*-F \\([^ ]*\\).*/\\1/'); printf '%s\\n' "${{COMPREPLY[@]}}\""""
     run = subprocess.run(["bash", "--norc", "-c", script, "bash", tool, *words], capture_output=True, text=True, check=True)
-    return set(run.stdout.split())
+    return set(run.stdout.splitlines()) - {""}
 
 
 def test_bash_completes_the_libcare_tools(tmp_path):

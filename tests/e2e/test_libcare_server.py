@@ -413,7 +413,7 @@ def test_a_server_that_is_killed_lets_the_program_go_on():
     with Server(early_store(program)) as server:
         slow = libcare.store()
         libcare.put(slow, libcare.answering("new", program, id="early"))
-        (slow / "before").write_text(f"#!/bin/sh\necho here > {slow}/began\nexec sleep 1000\n")
+        (slow / "before").write_text(f"#!/bin/sh\necho here > '{slow}/began'\nexec sleep 1000\n")
         (slow / "before").chmod(0o755)
         server.ask("storage", slow)
         process, lines = started(["sh", "-c", f"exec {program} x"], server)

@@ -226,7 +226,7 @@ def test_the_processes_of_one_user_do_not_keep_those_of_others_waiting(program, 
     gate = lib.scratch_directory() / "gate"
     os.mkfifo(gate)
     door = os.open(gate, os.O_RDWR)
-    libcare.script(store / "before", f'[ "$(sed -n "s/^Uid:.//p" /proc/$1/status | cut -f1)" != 65534 ] || read line < {gate}\n')
+    libcare.script(store / "before", f'[ "$(sed -n "s/^Uid:.//p" /proc/$1/status | cut -f1)" != 65534 ] || read line < "{gate}"\n')
     with ExitStack() as stack:
         theirs = [stack.enter_context(Victim(program, user=65534, group=65534)) for _ in range(6)]
         with watching(store, *how) as event, Victim(program) as mine:
@@ -285,7 +285,7 @@ def command_lines():
 
 def test_a_worker_that_is_killed_is_told_of_and_its_process_tried_again(program, store, how):
     once = store / "once"
-    libcare.script(store / "before", f"[ -e {once} ] && exit 0; : > {once}; kill -9 $PPID\n")
+    libcare.script(store / "before", f"[ -e '{once}' ] && exit 0; : > '{once}'; kill -9 $PPID\n")
     with Victim(program) as v, watching(store, *how) as event:
         said = event("refused", v.pid)
         assert said["error"]["code"] == "unfinished" and "was lost (Killed)" in said["error"]["message"]
