@@ -80,22 +80,6 @@ const struct lp_build_patch *lp_build_patches(const struct lp_build *b, size_t *
 	return b->patches.items;
 }
 
-const char *lp_build_patch_id(const struct lp_build *b)
-{
-	return b->id;
-}
-
-const char *lp_build_command(const struct lp_build *b, bool *guessed)
-{
-	*guessed = b->guessed;
-	return b->command;
-}
-
-bool lp_build_was_cached(const struct lp_build *b)
-{
-	return b->cached;
-}
-
 const char *lp_build_kept(const struct lp_build *b)
 {
 	return b->kept;

@@ -78,9 +78,6 @@ struct lp_build;
 
 int lp_build_make(struct lp_build **out, const struct lp_build_opts *opts, struct lp_err *err);
 const struct lp_build_patch *lp_build_patches(const struct lp_build *b, size_t *nr);
-const char *lp_build_patch_id(const struct lp_build *b); /* the patch id that was used */
-const char *lp_build_command(const struct lp_build *b, bool *guessed);
-bool lp_build_was_cached(const struct lp_build *b);
 /* Where the trees are, when opts.keep asked for it; NULL otherwise. */
 const char *lp_build_kept(const struct lp_build *b);
 /* {"id":..., "command":..., "cached":..., "seconds":{...}, "patches":[...]}: one object without a newline at the end. */

@@ -3,7 +3,7 @@
  *
  *     struct lp_plan *plan;
  *     rc = lp_plan_make(&plan, target, patchset, &opts, err);   // nothing written; plan can be printed
- *     lp_plan_print(plan, buf)  or  lp_plan_json(plan)
+ *     lp_plan_print(plan, buf)  or  lp_plan_rooms(), lp_plan_writes()
  *     rc = lp_plan_apply(plan, &result, err);                   // as a whole, or not at all
  *     lp_plan_free(plan);
  *

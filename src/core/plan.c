@@ -900,14 +900,6 @@ const struct lp_opened *lp_plan_opened(const struct lp_plan *p, const struct lp_
 	return NULL;
 }
 
-bool lp_plan_wants_dlopen(const struct lp_plan *p)
-{
-	for (size_t i = 0; i < p->ps->nr; i++)
-		if (p->ps->ops[i].dlopen && !lp_plan_opened(p, &p->ps->ops[i]))
-			return true;
-	return false;
-}
-
 const struct lp_room *lp_plan_rooms(const struct lp_plan *p, size_t *nr)
 {
 	*nr = p->rooms.nr;
