@@ -76,7 +76,9 @@ static bool seize(struct lp_loan *l)
 		return unfit(l, "it is under strict seccomp");
 	}
 	bool filter = s.seccomp == SECCOMP_FILTER;
+	lp_reaper_begin(l->p);
 	int seized = lp_trace_seize(l->tid, PTRACE_O_TRACESYSGOOD | (filter ? PTRACE_O_SUSPEND_SECCOMP : 0));
+	lp_reaper_end(l->p);
 	l->filtered = filter;
 	if (seized == 0)
 		return true;

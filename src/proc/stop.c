@@ -625,6 +625,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	lp_tid_vec known = {0};
 	lp_hush_begin(&p->hush);
 	lp_late_settle(p, deadline);
+	lp_reaper_begin(p);
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : read_bounds(p, err);
 	rc = rc < 0 ? rc : wait_out_deep_sleep(p, deadline, err);
@@ -636,6 +637,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	p->execed = false;
 	p->pause_began = lp_now();
 	rc = rc < 0 ? rc : halt_all(p, &known, deadline, err);
+	lp_reaper_end(p);
 	rc = rc < 0 || !p->execed ? rc : execed(p, err); /* ... and one after it */
 	rc = rc < 0 ? rc : look(p, err);
 	lp_vec_free(&known);

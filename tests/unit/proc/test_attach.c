@@ -283,6 +283,30 @@ static void a_process_that_execs_in_the_middle_of_a_stop_is_let_go(void **state)
 	victim_end(v);
 }
 
+/* The exec waits for the other threads that we trace, and our seizing of one for the exec (reaper.c): it falls between the
+ * first seizing and the last. */
+static void a_process_of_many_threads_that_execs_in_the_middle_of_a_stop_is_let_go(void **state)
+{
+	struct victim *v = victim_start(1, (const char *[]){"phoenix", "100", NULL});
+	for (unsigned i = 0; i < 100; i++) {
+		struct lp_proc *p;
+		int rc = lp_proc_open(&p, v->pid, &last_error);
+		if (rc == -LP_EGONE || rc == -LP_EEXECED)
+			continue;
+		assert_ok(rc);
+		v->page->slots[0].extra = 1 + 10 * i;
+		for (unsigned tries = 0; tries < 20 && rc == 0; tries++) {
+			rc = lp_stop_all(p, PATIENCE_MS, &last_error);
+			lp_resume_all(p, NULL);
+		}
+		if (rc < 0 && rc != -LP_EEXECED)
+			fail_msg("%s", last_error.text);
+		lp_proc_close(p);
+	}
+	victim_is_well(v, 1);
+	victim_end(v);
+}
+
 static void a_process_that_dies_is_noticed_by_every_call(void **state)
 {
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
@@ -374,6 +398,7 @@ int main(void)
 		cmocka_unit_test(only_one_livepatch_works_on_a_process_at_a_time),
 		cmocka_unit_test(a_process_that_execs_is_noticed_by_every_call),
 		cmocka_unit_test(a_process_that_execs_in_the_middle_of_a_stop_is_let_go),
+		cmocka_unit_test(a_process_of_many_threads_that_execs_in_the_middle_of_a_stop_is_let_go),
 		cmocka_unit_test(a_process_that_dies_is_noticed_by_every_call),
 		cmocka_unit_test(a_process_killed_in_the_pause_is_let_go_quietly),
 		cmocka_unit_test(a_process_whose_first_thread_has_exited_works),
