@@ -554,7 +554,11 @@ static void a_child_of_fork_has_hooks_of_its_own(void **state)
 	assert_done(unhook(add));
 }
 
+#ifdef __x86_64__
 #define FORKS 200
+#else
+#define FORKS 20 /* each takes an emulator its time */
+#endif
 #define CHILD_SECONDS 60
 
 /* All that a child may find somebody in the middle of: transactions, files, hooks, names of functions. */
