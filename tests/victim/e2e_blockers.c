@@ -75,7 +75,7 @@ static struct kind {
 	{"poll", wait_poll, .timed = true},
 	{"futex", wait_futex, .timed = true},
 	{"epoll_wait", wait_epoll, .timed = true, .anew = true},
-	{"read", wait_read},
+	{.name = "read", .wait = wait_read},
 };
 
 static int64_t now_ms(void)
