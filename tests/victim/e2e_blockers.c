@@ -71,10 +71,8 @@ static struct kind {
 	bool anew; /* the kernel does not tell a tracer how long it has waited */
 	_Atomic unsigned long finished;
 } kinds[] = {
-	{"nanosleep", wait_nanosleep, .timed = true},
-	{"poll", wait_poll, .timed = true},
-	{"futex", wait_futex, .timed = true},
-	{"epoll_wait", wait_epoll, .timed = true, .anew = true},
+	{"nanosleep", wait_nanosleep, .timed = true}, {"poll", wait_poll, .timed = true},
+	{"futex", wait_futex, .timed = true},	      {"epoll_wait", wait_epoll, .timed = true, .anew = true},
 	{.name = "read", .wait = wait_read},
 };
 
