@@ -116,12 +116,14 @@ static struct lp_reaper *make(const struct lp_proc *p)
 	return NULL;
 }
 
+/* That a stop has ended is said in a pause, where waking somebody takes too long: the thread sees it when its patience ends. */
 static void tell(struct lp_reaper *r, bool seizing, bool quit)
 {
 	pthread_mutex_lock(&r->lock);
 	r->seizing = seizing;
 	r->quit = quit;
-	pthread_cond_signal(&r->changed);
+	if (seizing || quit)
+		pthread_cond_signal(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 }
 
