@@ -354,6 +354,42 @@ static int check_whole(struct plan *p)
 		      end);
 }
 
+/* Another patch makes something else of that branch. */
+static bool is_changed(struct plan *p, lp_addr branch)
+{
+	uint8_t was[SITE_MAX], is[SITE_MAX];
+	size_t len = read_site(p, branch, is, sizeof is);
+
+	len = insn_length(p, is, len, branch);
+	return !len || lp_txn_read_original(p->txn, branch, was, len, NULL) || memcmp(was, is, len) != 0;
+}
+
+static bool begins_instruction(struct plan *p, lp_addr at)
+{
+	size_t done = 0, n = 1;
+
+	for (; n && p->at + done < at; done += n)
+		n = insn_length(p, p->patched + done, p->size - done, p->at + done);
+	return p->at + done == at;
+}
+
+/* Code elsewhere, of other functions too, may jump to one of the instructions that make way: there must be one then. */
+static int check_entered(struct plan *p)
+{
+	struct lp_range own = {p->at, p->at + p->size}, window = {p->at + 1, own.end};
+	lp_addr from, to;
+
+	while (p->space->ops->entered && window.start < window.end &&
+	       p->space->ops->entered(p->space, own, window, &from, &to)) {
+		if (!begins_instruction(p, to) && !is_changed(p, from))
+			return refuse(p, LP_EBRANCHED, from,
+				      "the code at " LP_ADDR " jumps to " LP_ADDR ", into the bytes to be replaced",
+				      from, to);
+		window.start = to + 1;
+	}
+	return 0;
+}
+
 static int plan_replace(struct plan *p)
 {
 	int rc = check_aligned(p, p->at, "the address");
@@ -366,9 +402,10 @@ static int plan_replace(struct plan *p)
 	rc = rc ? rc : check_start(p);
 	rc = rc ? rc : check_whole(p);
 	rc = rc ? rc : read_original(p);
-	if (!rc)
-		memcpy(p->patched, p->code, p->size);
-	return rc;
+	if (rc)
+		return rc;
+	memcpy(p->patched, p->code, p->size);
+	return check_entered(p);
 }
 
 static int plan_nop(struct plan *p)
@@ -400,7 +437,8 @@ static int plan_branch(struct plan *p)
 	rc = rc ? rc : size_jump(p);
 	rc = rc ? rc : check_site(p, p->size);
 	rc = rc ? rc : read_original(p);
-	return rc ? rc : put_jump(p, &e, p->target);
+	rc = rc ? rc : put_jump(p, &e, p->target);
+	return rc ? rc : check_entered(p);
 }
 
 /* Instructions that something may come back to in their middle cannot make way; the function's code tells. */
@@ -490,7 +528,8 @@ static int plan_insert(struct plan *p)
 	rc = rc ? rc : settle_code(p, p->room);
 	rc = rc ? rc : fill_inserted(p);
 	rc = rc ? rc : read_original(p);
-	return rc ? rc : put_jump(p, &e, p->room);
+	rc = rc ? rc : put_jump(p, &e, p->room);
+	return rc ? rc : check_entered(p);
 }
 
 /* Files must be able to say it. */

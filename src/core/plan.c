@@ -828,6 +828,29 @@ static int by_place(const void *a, const void *b)
 	return ((*x)->at > (*y)->at) - ((*x)->at < (*y)->at);
 }
 
+static int check_entered_inline(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
+{
+	struct lp_place at;
+	struct lp_branch other;
+	int rc = lp_resolve(p, &op->at, &at, err);
+	if (rc < 0 || !lp_joined_cut(p, (struct lp_range){at.addr, at.addr + op->value_len}, op->value, &other))
+		return rc;
+	rc = lp_fail(err, LP_EBRANCHED,
+		     "the code at " LP_ADDR " jumps to " LP_ADDR ", where no instruction of the new code of %s begins",
+		     other.at, other.target, at.name);
+	return lp_at_where(err, rc, &op->where);
+}
+
+/* Code that jumps into the bytes of an `inline` finds an instruction there; other operations may change that code too. */
+static int check_entered(struct lp_plan *p, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
+		if (p->ps->ops[i].kind == LP_OP_INLINE)
+			rc = check_entered_inline(p, &p->ps->ops[i], err);
+	return rc;
+}
+
 static int check_overlaps(struct lp_plan *p, struct lp_err *err)
 {
 	if (p->writes.nr < 2)
@@ -866,7 +889,8 @@ int lp_plan_build(struct lp_plan *p, struct lp_err *err)
 	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
 		rc = plan_op(p, &p->ps->ops[i], err);
 	rc = rc ? rc : lp_plan_restore_replaced(p, err);
-	return rc ? rc : check_overlaps(p, err);
+	rc = rc ? rc : check_overlaps(p, err);
+	return rc ? rc : check_entered(p, err);
 }
 
 /* ---- the value ---- */

@@ -128,10 +128,10 @@ static void copy_into(struct branches *to, const struct branches *from, struct l
 		lp_vec_push(&to->all, from->all.items[low]);
 }
 
-static struct lp_range near(lp_addr at, struct lp_range code)
+static struct lp_range near(struct lp_range window, struct lp_range code)
 {
-	return (struct lp_range){at - code.start > NEAR ? at - NEAR : code.start,
-				 code.end - at > NEAR ? at + NEAR : code.end};
+	return (struct lp_range){window.start - code.start > NEAR ? window.start - NEAR : code.start,
+				 code.end - window.end > NEAR ? window.end + NEAR : code.end};
 }
 
 /* ---- whether it is one ---- */
@@ -202,12 +202,12 @@ bool lp_self_entered(struct lp_range own, struct lp_range window, struct lp_ente
 
 	*out = (struct lp_entered){0};
 	if (lp_self_isa()->insn_align > 1 || !lp_self_isa()->regs || !lp_self_object(own.start, &b.code, &loads) ||
-	    b.code.end - b.code.start > CODE_MAX)
+	    window.end > b.code.end || b.code.end - b.code.start > CODE_MAX)
 		return false;
 	pthread_mutex_lock(&lock);
 	copy_into(&b, fresh_table_of(b.code, loads), window);
 	pthread_mutex_unlock(&lock);
-	look_through(&b, near(own.start, b.code), true, add_branch);
+	look_through(&b, near(window, b.code), true, add_branch);
 	sort(&b);
 	bool entered = find_real(&b, own, window, out);
 	lp_vec_free(&b.all);

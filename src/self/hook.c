@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/vec.h"
-#include "self/entered.h"
 #include "self/maps.h"
 #include "self/private.h"
 #include "self/quarantine.h"

@@ -86,4 +86,14 @@ size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[
 /* The function around `at` by the unwind tables of the loaded objects, or by their symbols; false when neither says. */
 bool lp_self_function(lp_addr at, struct lp_range *out);
 
+struct lp_entered {
+	lp_addr from; /* of the branch */
+	lp_addr to;
+};
+
+/* The first instruction in `window`, a part of the code `own` which begins with one, that a branch from elsewhere in the
+ * same object leads to.  False: none does, or nobody can tell; also where all instructions are of one length.  Asks the
+ * loader, so not under locks that are taken with the loader's held. */
+bool lp_self_entered(struct lp_range own, struct lp_range window, struct lp_entered *out);
+
 #endif

@@ -104,6 +104,10 @@ struct lp_code_ops {
 	int (*in_object)(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err);
 	/* The function around `at`; false when not known. */
 	bool (*function)(struct lp_code_space *s, lp_addr at, struct lp_range *out);
+	/* The first instruction in `window`, a part of the code `own`, that a branch from elsewhere leads to, and where that
+	 * branch is.  NULL: commit looks for them, or one instruction is as long as another. */
+	bool (*entered)(struct lp_code_space *s, struct lp_range own, struct lp_range window, lp_addr *from,
+			lp_addr *to);
 	/* A whole script (dl, jmp, set, ...) as one transaction of the core; NULL where the space has no core target.
 	 * *id is what unscript takes. */
 	int (*script)(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,

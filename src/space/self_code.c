@@ -764,6 +764,17 @@ static bool self_function(struct lp_code_space *s, lp_addr at, struct lp_range *
 	return lp_self_function(at, out);
 }
 
+static bool self_entered(struct lp_code_space *s, struct lp_range own, struct lp_range window, lp_addr *from,
+			 lp_addr *to)
+{
+	struct lp_entered in;
+	bool entered = lp_self_entered(own, window, &in);
+
+	*from = in.from;
+	*to = in.to;
+	return entered;
+}
+
 /* ---- open, close ---- */
 
 static void self_close(struct lp_code_space *s)
@@ -797,6 +808,7 @@ static const struct lp_code_ops self_ops = {
 	.resolve = self_resolve,
 	.in_object = self_in_object,
 	.function = self_function,
+	.entered = self_entered,
 	.close = self_close,
 };
 

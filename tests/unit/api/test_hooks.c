@@ -429,6 +429,80 @@ static const uint8_t return_five[] = {0xa0, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 
 #define IN_THE_MIDDLE 2
 #endif
 
+#ifdef __x86_64__
+/* Other functions go on in the middle of each. */
+int joined(int a), joins(int a), joined_far(int a), joins_far(int a);
+__asm__(".text\n"
+	".macro pair fn, other, between\n"
+	" .p2align 4\n .globl \\other\n .type \\other,@function\n"
+	" \\other: lea 1(%rdi),%eax\n jmp \\fn\\()_body\n .size \\other,.-\\other\n"
+	" .skip \\between,0xcc\n .p2align 4\n .globl \\fn\n .type \\fn,@function\n"
+	" \\fn: mov %edi,%eax\n \\fn\\()_body: add %edi,%eax\n nop\n nop\n nop\n ret\n .size \\fn,.-\\fn\n"
+	".endm\n"
+	"pair joined, joins, 0\n"
+	"pair joined_far, joins_far, 512\n");
+
+static void patch_joined(LivePatchSystem *system, uint64_t at)
+{
+	static const uint8_t same_places[] = {0x31, 0xc0, 0x01, 0xff, 0x90}; /* xor %eax,%eax; add %edi,%edi; nop */
+	static const uint8_t nothing[] = {0x90};
+
+	assert_refused(livepatch_apply_code(system, at, load_seven, sizeof load_seven, NULL, ""), "branched-into");
+	assert_refused(livepatch_insert(system, at, nothing, sizeof nothing, ""), "branched-into");
+	assert_refused(livepatch_create_branch(system, at, (uintptr_t)nine, ""), "branched-into");
+	assert_done(livepatch_apply_code(system, at, same_places, sizeof same_places, NULL, ""));
+	assert_done(livepatch_revert(system, at));
+	assert_done(livepatch_insert(system, at + 2, nothing, sizeof nothing, ""));
+	assert_done(livepatch_revert(system, at + 2));
+}
+
+static void what_other_functions_jump_to_stays_an_instruction(void **state)
+{
+	patch_joined(self, (uintptr_t)joined);
+	patch_joined(self, (uintptr_t)joined_far);
+	assert_int_equal(joins(7), 15);
+	assert_int_equal(joins_far(7), 15);
+	assert_int_equal(joined(7), 14);
+	assert_int_equal(joined_far(7), 14);
+}
+
+/* The same program, at the same addresses. */
+static pid_t make_twin(int *leash)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	pid_t twin = fork();
+	if (!twin) {
+		char byte;
+
+		close(ends[1]);
+		while (read(ends[0], &byte, 1) > 0)
+			;
+		_exit(joins(7) == 15 && joins_far(7) == 15 && joined(7) == 14 && joined_far(7) == 14 ? 0 : 1);
+	}
+	close(ends[0]);
+	*leash = ends[1];
+	return twin;
+}
+
+static void what_other_functions_jump_to_stays_an_instruction_in_another_process(void **state)
+{
+	int leash, status;
+	pid_t twin = make_twin(&leash);
+	LivePatchSystem *system = livepatch_init_process(twin);
+
+	if (!system)
+		fail_msg("%s", livepatch_last_error()->text);
+	patch_joined(system, (uintptr_t)joined);
+	patch_joined(system, (uintptr_t)joined_far);
+	livepatch_cleanup(system);
+	close(leash);
+	assert_int_equal(waitpid(twin, &status, 0), twin);
+	assert_int_equal(status, 0);
+}
+#endif
+
 static void instructions_are_replaced(void **state)
 {
 	uint64_t at = (uintptr_t)nine;
@@ -673,6 +747,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(while_disabled_hooks_go_but_do_not_come, open_self, close_self),
 		cmocka_unit_test_setup_teardown(instructions_are_replaced, open_self, close_self),
 		cmocka_unit_test_setup_teardown(code_is_inserted, open_self, close_self),
+#ifdef __x86_64__
+		cmocka_unit_test_setup_teardown(what_other_functions_jump_to_stays_an_instruction, open_self,
+						close_self),
+		cmocka_unit_test(what_other_functions_jump_to_stays_an_instruction_in_another_process),
+#endif
 		cmocka_unit_test_setup_teardown(a_new_function_is_called_by_way_of_an_old_one, open_self, close_self),
 		cmocka_unit_test(hooks_come_and_go_under_threads_that_call),
 		cmocka_unit_test_setup_teardown(a_transaction_is_its_threads_own, open_self, close_self),
