@@ -79,7 +79,8 @@ const char *livepatch_version(void);
 /*
  * Over memory of the caller's, which must stay valid until livepatch_cleanup().
  * Its first byte has the address base_addr; `memory` and base_addr are
- * multiples of 4, mem_size at least 4.  NULL when not.
+ * multiples of 4, mem_size at least 4, and base_addr + mem_size less than 2^64:
+ * the last word of the address space cannot be part of it.  NULL when not.
  */
 LivePatchSystem *livepatch_init(void *memory, size_t mem_size, uint64_t base_addr);
 /* Over the calling process.  There is one such system: further calls return the same, and count. */

@@ -247,6 +247,15 @@ static size_t whole(struct plan *p, const uint8_t *code, size_t len, size_t need
 	return end;
 }
 
+/* Because there is nothing to be read, or what was read is none. */
+static int fail_no_instruction(struct plan *p, lp_addr at)
+{
+	uint8_t unit[4];
+	int rc = lp_txn_read(p->txn, at, unit, p->isa->insn_align, p->err);
+
+	return rc ? rc : refuse(p, LP_EENCODING, at, "there is no instruction at " LP_ADDR, at);
+}
+
 /* How many bytes must give way for a jump at the patch's address. */
 static int size_jump(struct plan *p)
 {
@@ -254,9 +263,7 @@ static int size_jump(struct plan *p)
 	size_t len = read_site(p, p->at, code, sizeof code);
 
 	p->size = whole(p, code, len, p->isa->jump_len);
-	if (!p->size)
-		return refuse(p, LP_EENCODING, p->at, "no instructions could be read at " LP_ADDR, p->at);
-	return 0;
+	return p->size ? 0 : fail_no_instruction(p, p->at);
 }
 
 static int make_room(struct plan *p, lp_addr near, size_t size)
@@ -344,7 +351,7 @@ static int check_whole(struct plan *p)
 	while (end < p->size) {
 		size_t len = read_site(p, p->at + end, tail, sizeof tail), n = insn_length(p, tail, len, p->at + end);
 		if (!n)
-			return refuse(p, LP_EENCODING, p->at + end, "there is no instruction at " LP_ADDR, p->at + end);
+			return fail_no_instruction(p, p->at + end);
 		end += n;
 	}
 	if (end == p->size)
@@ -418,7 +425,7 @@ static int plan_nop(struct plan *p)
 		return rc;
 	p->size = whole(p, code, read_site(p, p->at, code, sizeof code), 1);
 	if (!p->size)
-		return refuse(p, LP_EENCODING, p->at, "there is no instruction at " LP_ADDR, p->at);
+		return fail_no_instruction(p, p->at);
 	rc = check_site(p, p->size);
 	rc = rc ? rc : read_original(p);
 	if (!rc)

@@ -461,6 +461,7 @@ int lp_sets_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, 
 
 struct listing {
 	struct lp_patchset *set;
+	struct lp_names taken;	   /* names that functions have */
 	struct lp_names functions; /* by address, as text: what a target is called */
 };
 
@@ -469,12 +470,19 @@ static struct lp_addr_expr number_expr(lp_addr at)
 	return (struct lp_addr_expr){.kind = LP_ADDR_INT, .number = at};
 }
 
-/* A function that something refers to needs a name; those without get one of their address. */
-static char *function_name(const livepatch_info *i)
+/* A function that something refers to needs a name; those without get one of their address, which no other has. */
+static char *function_name(const struct listing *l, const livepatch_info *i)
 {
+	uint64_t at = i->type == PATCH_NEW_FUNC ? i->addr : i->target, other;
+
 	if (i->name[0])
 		return lp_strdup(i->name);
-	return lp_sprintf("function_%" PRIx64, i->type == PATCH_NEW_FUNC ? i->addr : i->target);
+	char *name = lp_sprintf("function_%" PRIx64, at);
+	for (unsigned n = 2; lp_names_find(&l->taken, name, strlen(name), &other); n++) {
+		lp_free(name);
+		name = lp_sprintf("function_%" PRIx64 "_%u", at, n);
+	}
+	return name;
 }
 
 static bool brings_function(const livepatch_info *i)
@@ -486,7 +494,7 @@ static void list_function(struct listing *l, const livepatch_info *i)
 {
 	struct lp_op op = {
 		.kind = LP_OP_FUNC,
-		.mem = function_name(i),
+		.mem = function_name(l, i),
 		.value = lp_memdup(i->code, i->code_size),
 		.value_len = i->code_size,
 		.desc = i->description[0] ? lp_strdup(i->description) : NULL,
@@ -531,14 +539,16 @@ static void list_other(struct listing *l, const livepatch_info *i)
 	lp_patch_add_op(l->set, &op);
 }
 
-/* Functions first: who refers to one comes behind it. */
+/* First the names that are taken; then functions: who refers to one comes behind it. */
 static int list_patch(const livepatch_info *i, unsigned pass, void *arg)
 {
 	struct listing *l = arg;
 
-	if (pass == 0 && brings_function(i))
+	if (pass == 0 && i->name[0])
+		lp_names_add(&l->taken, i->name, i->addr);
+	if (pass == 1 && brings_function(i))
 		list_function(l, i);
-	if (pass == 1 && i->type != PATCH_NEW_FUNC)
+	if (pass == 2 && i->type != PATCH_NEW_FUNC)
 		list_other(l, i);
 	return 0;
 }
@@ -547,7 +557,8 @@ int lp_sets_list(LivePatchSystem *system, struct lp_patchset **out, struct lp_er
 {
 	struct listing l = {.set = lp_patch_new("livepatch")};
 
-	lp_system_each_pass(system, 2, list_patch, &l);
+	lp_system_each_pass(system, 3, list_patch, &l);
+	lp_names_free(&l.taken);
 	lp_names_free(&l.functions);
 	*out = l.set;
 	return 0;

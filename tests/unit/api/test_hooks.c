@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -503,6 +504,30 @@ static void what_other_functions_jump_to_stays_an_instruction_in_another_process
 }
 #endif
 
+static void a_process_that_has_gone_is_said_to_have(void **state)
+{
+	pid_t child = fork();
+	uint64_t at = (uintptr_t)nine;
+
+	if (!child)
+		for (;;)
+			pause();
+	LivePatchSystem *system = livepatch_init_process(child);
+	if (!system)
+		fail_msg("%s", livepatch_last_error()->text);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_refused(livepatch_create_branch(system, at, (uintptr_t)add, ""), "target-lost");
+	assert_refused(livepatch_create_branch(system, (uintptr_t)&base, at, ""), "target-lost");
+	assert_refused(livepatch_create_nop(system, (uintptr_t)&base, ""), "target-lost");
+	assert_refused(livepatch_create_nop(system, at, ""), "target-lost");
+	assert_refused(livepatch_insert(system, at, load_seven, sizeof load_seven, ""), "target-lost");
+	assert_refused(livepatch_apply_code(system, at, load_seven, sizeof load_seven, NULL, ""), "target-lost");
+	assert_refused(livepatch_redirect_function(system, at, (uintptr_t)add, ""), "target-lost");
+	assert_refused(livepatch_new_func(system, NULL, return_five, sizeof return_five, &at, ""), "target-lost");
+	livepatch_cleanup(system);
+}
+
 static void instructions_are_replaced(void **state)
 {
 	uint64_t at = (uintptr_t)nine;
@@ -747,6 +772,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(while_disabled_hooks_go_but_do_not_come, open_self, close_self),
 		cmocka_unit_test_setup_teardown(instructions_are_replaced, open_self, close_self),
 		cmocka_unit_test_setup_teardown(code_is_inserted, open_self, close_self),
+		cmocka_unit_test(a_process_that_has_gone_is_said_to_have),
 #ifdef __x86_64__
 		cmocka_unit_test_setup_teardown(what_other_functions_jump_to_stays_an_instruction, open_self,
 						close_self),
