@@ -27,4 +27,9 @@ int lp_read_regular(const char *path, const char *name, struct lp_buf *out, size
 /* Close that keeps errno and accepts -1. */
 void lp_close(int fd);
 
+/* The first thing in main(): whichever of the descriptors 0, 1 and 2 we were started without gets one that can neither be
+ * read (0) nor written (1, 2).  Otherwise the next file, pipe or socket would get its number, and what is meant for
+ * people, or for a child's input, would go there.  Aborts where there is no /dev/null. */
+void lp_stdio_hold(void);
+
 #endif

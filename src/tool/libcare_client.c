@@ -60,6 +60,7 @@ static int show(int fd)
 int main(int argc, char **argv)
 {
 	struct lp_err err = {0};
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	out_program("libcare-client");
 	bool named = argc > 1 && (argv[1][0] == '/' || argv[1][0] == '@' || argv[1][0] == '.');

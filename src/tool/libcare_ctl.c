@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <signal.h>
 
+#include "base/fdio.h"
 #include "tool/libcare.h"
 #include "tool/tool.h"
 
@@ -14,6 +15,7 @@ enum { QUIET, WARNINGS, INFO, DEBUG };
 int main(int argc, char **argv)
 {
 	int opt, verbose = 0;
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	out_program("libcare-ctl");
 	opterr = 0;

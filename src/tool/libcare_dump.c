@@ -70,6 +70,7 @@ int main(int argc, char **argv)
 	bool header = false, copy = false;
 	const char *in = NULL, *out = NULL;
 	int opt;
+	lp_stdio_hold();
 	out_program("libcare-dump");
 	out_setup(false, false, true);
 	opterr = 0;

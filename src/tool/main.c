@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fdio.h"
+
 struct lp_apply_opts opts_of(const struct args *a)
 {
 	return (struct lp_apply_opts){
@@ -84,6 +86,7 @@ int main(int argc, char **argv)
 	struct args a;
 	struct lp_err err = {0};
 	char **owned = NULL;
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 0 && is_called(argv[0], "livepatchd"))
 		argv = owned = daemon_argv(argc++, argv);

@@ -439,12 +439,13 @@ def grandchildren_of(pid):
     return [inner for child in children_of(pid) for inner in children_of(child)]
 
 
-def start_slow_build(project, marker):
+def start_slow_build(project, marker, wrap=()):
     """livepatch build, up to where the build command runs and holds still."""
     project.command = f"touch {marker}; exec cat {marker}.fifo"
     os.mkfifo(f"{marker}.fifo")
-    process = subprocess.Popen([lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build", project.command,
-                                project.diff(TWO_FILES_FIX)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*wrap, lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build",
+                                project.command, project.diff(TWO_FILES_FIX)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lib.wait_for(marker.exists, "the build to begin")
     return process
 
@@ -477,6 +478,14 @@ def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_p
     project.command = "make"
     only_patch(project.patch(TWO_FILES_FIX))
     assert len([p for p in project.cache.iterdir()]) == 1, "what the killed one left is swept away"
+
+
+def test_no_file_of_the_build_takes_the_place_of_a_closed_standard_descriptor(tmp_path):
+    process = start_slow_build(Project("two-files"), tmp_path / "began", wrap=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
+    assert [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=lib.PATIENCE)
+    assert process.returncode == 1 and "interrupted" in err
 
 
 def test_two_builds_of_one_tree_take_turns(two_files):
