@@ -47,7 +47,8 @@ __asm__(".text\n"
 	"tight joined_tight\n movb $7, %al\n"
 	"joined_tight_body:\n nop\n nop\n nop\n ret\n done joined_tight\n");
 
-/* clang-format off: it never comes to an end with this */
+/* clang-format would never come to an end with this. */
+/* clang-format off */
 #define SHAPES(X) \
 	X(1) X(2) X(4) X(5) X(8) X(9) X(near) X(next) X(wall) \
 	X(one) X(wall2) X(joins) X(gap) X(joined) X(joins_tight) X(joined_tight)
