@@ -248,6 +248,54 @@ static void another_replacement_takes_over(void **state)
 	assert_int_equal(add(10, 2), 112);
 }
 
+/* ---- changes from within ---- */
+
+static int within; /* what the call from within said */
+
+static int once(int a, int b)
+{
+	within = unhook(add);
+	return 2 * original(a, b);
+}
+
+static void a_replacement_can_take_itself_away(void **state)
+{
+	for (int i = 0; i < 100; i++) {
+		assert_done(hook(add, once, &original));
+		assert_int_equal(add(10, 2), 224);
+		assert_done(within);
+		assert_int_equal(add(10, 2), 112);
+	}
+}
+
+static int hooks_another(int a, int b)
+{
+	within = hook(add_more, doubled_more, &original_more);
+	return original(a, b);
+}
+
+static int gives_way(int a, int b)
+{
+	within = livepatch_rehook(data(add), data(doubled));
+	return original(a, b);
+}
+
+static void a_replacement_can_hook_others_and_give_way(void **state)
+{
+	assert_done(hook(add, hooks_another, &original));
+	assert_int_equal(add(10, 2), 112);
+	assert_done(within);
+	assert_int_equal(add_more(10, 2), 2224);
+	add(10, 2);
+	assert_int_equal(within, -1);
+	assert_done(livepatch_rehook(data(add), data(gives_way)));
+	assert_int_equal(add(10, 2), 112);
+	assert_done(within);
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_done(unhook(add_more));
+}
+
 /* ---- transactions ---- */
 
 static LivePatchSystem *self;
@@ -606,6 +654,43 @@ static void hooks_come_and_go_under_threads_that_call(void **state)
 	assert_int_equal(add(10, 2), 112);
 }
 
+static volatile sig_atomic_t signals, wrong_sums;
+
+static void call_in_a_handler(int sig)
+{
+	int sum = add(10, 2);
+
+	signals++;
+	wrong_sums += sum != 112 && sum != 224;
+}
+
+static void *send_signals(void *to)
+{
+	while (!stop)
+		pthread_kill(*(pthread_t *)to, SIGUSR1);
+	return NULL;
+}
+
+/* Of the thread that hooks: its handlers run whenever they may. */
+static void handlers_of_signals_call_what_is_being_hooked(void **state)
+{
+	struct sigaction act = {.sa_handler = call_in_a_handler, .sa_flags = SA_RESTART}, before;
+	pthread_t me = pthread_self(), sender;
+
+	stop = 0;
+	assert_int_equal(sigaction(SIGUSR1, &act, &before), 0);
+	assert_int_equal(pthread_create(&sender, NULL, send_signals, &me), 0);
+	for (int i = 0; i < ROUNDS || !signals; i++) {
+		assert_done(hook(add, doubled, &original));
+		assert_done(unhook(add));
+	}
+	stop = 1;
+	pthread_join(sender, NULL);
+	assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+	assert_int_equal(wrong_sums, 0);
+	assert_int_equal(add(10, 2), 112);
+}
+
 static atomic_int locked;
 
 /* A transaction is this thread's: no lock is held between its calls. */
@@ -746,6 +831,38 @@ static void a_constructor_may_hook_while_others_do(void **state)
 	assert_null(failed);
 }
 
+static void *open_library(sum_fn **fn)
+{
+	void *library = dlopen(HOOKING_LIBRARY, RTLD_NOW);
+
+	if (!library)
+		fail_msg("%s", dlerror());
+	*fn = (sum_fn *)(uintptr_t)dlsym(library, "library_sum");
+	assert_non_null(data(*fn));
+	return library;
+}
+
+static void a_library_goes_with_the_hooks_on_it(void **state)
+{
+	sum_fn *fn, *again;
+	void *library = open_library(&fn);
+	uint64_t at = (uintptr_t)fn;
+
+	assert_done(hook(fn, doubled, &original));
+	assert_int_equal(fn(10, 2), 26);
+	assert_int_equal(dlclose(library), 0);
+	assert_refused(unhook(fn), "unmapped");
+	assert_done(livepatch_forget(self, at));
+	assert_refused(hook(fn, doubled, &original), "unmapped");
+	library = open_library(&again);
+	assert_int_equal(again(10, 2), 13);
+	assert_done(hook(again, doubled, &original));
+	assert_int_equal(again(10, 2), 26);
+	assert_done(unhook(again));
+	assert_int_equal(again(10, 2), 13);
+	assert_int_equal(dlclose(library), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -759,6 +876,8 @@ int main(void)
 		cmocka_unit_test(what_is_no_function_is_refused),
 		cmocka_unit_test(hooks_of_replacements_make_a_chain),
 		cmocka_unit_test(another_replacement_takes_over),
+		cmocka_unit_test(a_replacement_can_take_itself_away),
+		cmocka_unit_test(a_replacement_can_hook_others_and_give_way),
 		cmocka_unit_test_setup_teardown(in_a_transaction_hooks_come_together, open_self, close_self),
 		cmocka_unit_test_setup_teardown(an_aborted_transaction_leaves_nothing, open_self, close_self),
 		cmocka_unit_test_setup_teardown(a_hook_of_the_same_transaction_can_be_changed_and_taken_back, open_self,
@@ -780,6 +899,8 @@ int main(void)
 #endif
 		cmocka_unit_test_setup_teardown(a_new_function_is_called_by_way_of_an_old_one, open_self, close_self),
 		cmocka_unit_test(hooks_come_and_go_under_threads_that_call),
+		cmocka_unit_test(handlers_of_signals_call_what_is_being_hooked),
+		cmocka_unit_test_setup_teardown(a_library_goes_with_the_hooks_on_it, open_self, close_self),
 		cmocka_unit_test_setup_teardown(a_transaction_is_its_threads_own, open_self, close_self),
 		cmocka_unit_test(a_child_of_fork_has_hooks_of_its_own),
 		cmocka_unit_test(a_child_of_fork_finds_nobody_in_the_middle_of_anything),
