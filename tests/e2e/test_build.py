@@ -480,6 +480,27 @@ def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_p
     assert len([p for p in project.cache.iterdir()]) == 1, "what the killed one left is swept away"
 
 
+@pytest.mark.parametrize("args, says", [
+    (["-o", "nowhere/fix.kpatch"], "cannot write nowhere/fix.kpatch: No such file or directory"),
+    (["-o", "nowhere/patches/"], "cannot write nowhere/patches/: No such file or directory"),
+    (["-o", "/proc/self/fix.kpatch"], "cannot write /proc/self/fix.kpatch: "),
+    (["--allow", "initialiser"], "--allow initialiser: there is no such code; one may allow changed-initialiser, removed-data, "),
+    (["--allow", "layouts:struct a"], "--allow layouts:struct a: there is no such code"),
+    (["--allow", "changed-size:table"], "--allow changed-size:table: it would corrupt the process; one may allow"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_what_cannot_come_to_a_good_end_is_told_before_anything_is_built(args, says):
+    project = Project("two-files", command="touch built; false")
+    result = project.livepatch(*args, project.diff(TWO_FILES_FIX), expect=lib.USAGE if args[0] == "--allow" else lib.REFUSED)
+    assert says in result.err
+    assert not list(project.cache.glob("*/*/build.log"))
+
+
+def test_an_empty_diff_is_told_by_its_name(tmp_path):
+    empty = tmp_path / "empty.patch"
+    empty.touch()
+    assert f"{empty} holds no diff" in Project("two-files", command="false").livepatch(empty, expect=lib.REFUSED).err
+
+
 def test_no_file_of_the_build_takes_the_place_of_a_closed_standard_descriptor(tmp_path):
     process = start_slow_build(Project("two-files"), tmp_path / "began", wrap=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
     assert [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
