@@ -14,25 +14,27 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
 #include "proc/state.h"
 
-#define PATIENCE_NS 50000000 /* a seizing takes a microsecond for each thread */
+#define PATIENCE_MS 50 /* a seizing takes a microsecond for each thread */
+#define IDLE_MS 1000   /* how long nobody notices that the bell could not be rung */
 
 struct lp_reaper {
 	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	int bell;    /* an eventfd */
 	int task_fd; /* the process's */
 	pid_t pid;
-	bool seizing, quit; /* under the lock */
+	_Atomic bool seizing, quit;
 };
 
 static bool has_died(pid_t tid)
@@ -60,24 +62,22 @@ static void reap(const struct lp_reaper *r)
 	closedir(dir);
 }
 
-static struct timespec later(void)
+/* True: it was rung. */
+static bool wait_for_bell(const struct lp_reaper *r, int timeout_ms)
 {
-	uint64_t ns = lp_now() + PATIENCE_NS;
-	return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	struct pollfd p = {.fd = r->bell, .events = POLLIN};
+	eventfd_t rung;
+	return poll(&p, 1, timeout_ms) == 1 && eventfd_read(r->bell, &rung) == 0;
 }
 
 static void *run(void *arg)
 {
 	struct lp_reaper *r = arg;
-	pthread_mutex_lock(&r->lock);
-	while (!r->quit) {
-		struct timespec when = later();
-		if (!r->seizing)
-			pthread_cond_wait(&r->changed, &r->lock);
-		else if (pthread_cond_timedwait(&r->changed, &r->lock, &when) == ETIMEDOUT && r->seizing)
+	while (!atomic_load(&r->quit)) {
+		bool seizing = atomic_load(&r->seizing);
+		if (!wait_for_bell(r, seizing ? PATIENCE_MS : IDLE_MS) && seizing && atomic_load(&r->seizing))
 			reap(r);
 	}
-	pthread_mutex_unlock(&r->lock);
 	return NULL;
 }
 
@@ -94,37 +94,20 @@ static int start(struct lp_reaper *r)
 
 static void release(struct lp_reaper *r)
 {
-	pthread_cond_destroy(&r->changed);
-	pthread_mutex_destroy(&r->lock);
+	lp_close(r->bell);
 	lp_free(r);
 }
 
 static struct lp_reaper *make(const struct lp_proc *p)
 {
-	pthread_condattr_t attr;
 	struct lp_reaper *r = lp_alloc(sizeof *r);
 	r->task_fd = p->task_fd;
 	r->pid = p->pid;
-	pthread_mutex_init(&r->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	if (start(r) == 0)
+	r->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->bell >= 0 && start(r) == 0)
 		return r;
 	release(r);
 	return NULL;
-}
-
-/* That a stop has ended is said in a pause, where waking somebody takes too long: the thread sees it when its patience ends. */
-static void tell(struct lp_reaper *r, bool seizing, bool quit)
-{
-	pthread_mutex_lock(&r->lock);
-	r->seizing = seizing;
-	r->quit = quit;
-	if (seizing || quit)
-		pthread_cond_signal(&r->changed);
-	pthread_mutex_unlock(&r->lock);
 }
 
 /* Without a thread, where none can be made, it is as without this file. */
@@ -132,21 +115,25 @@ void lp_reaper_begin(struct lp_proc *p)
 {
 	if (!p->reaper && lp_tasks_count(p) > 1)
 		p->reaper = make(p);
-	if (p->reaper)
-		tell(p->reaper, true, false);
+	if (!p->reaper)
+		return;
+	atomic_store(&p->reaper->seizing, true);
+	eventfd_write(p->reaper->bell, 1);
 }
 
+/* In a pause, where waking somebody takes too long: the thread sees it when its patience ends. */
 void lp_reaper_end(struct lp_proc *p)
 {
 	if (p->reaper)
-		tell(p->reaper, false, false);
+		atomic_store(&p->reaper->seizing, false);
 }
 
 void lp_reaper_close(struct lp_proc *p)
 {
 	if (!p->reaper)
 		return;
-	tell(p->reaper, false, true);
+	atomic_store(&p->reaper->quit, true);
+	eventfd_write(p->reaper->bell, 1);
 	pthread_join(p->reaper->thread, NULL);
 	release(p->reaper);
 	p->reaper = NULL;
