@@ -120,6 +120,14 @@ void lp_callers_find(struct lp_contracts *c, size_t image, struct lp_range into,
 	find_short(c, into, out);
 }
 
+/* Another instruction can have a branch's bytes at its end: a displacement of 0x73 looks like a jae. */
+static bool leads_there(struct lp_contracts *c, const struct lp_piece_of_code *p, lp_addr at, const struct lp_branch *b)
+{
+	struct lp_insn in;
+	return c->p->t->isa->insn(p->bytes + (at - p->range.start), (size_t)(p->range.end - at), at, &in) &&
+	       in.has_target && in.target == b->target;
+}
+
 bool lp_caller_is_real(struct lp_contracts *c, struct lp_range function, const struct lp_branch *b)
 {
 	const struct lp_piece_of_code *p = lp_side_piece(&c->program, function.start);
@@ -128,9 +136,9 @@ bool lp_caller_is_real(struct lp_contracts *c, struct lp_range function, const s
 		size_t n = c->p->t->isa->insn_length(p->bytes + (at - p->range.start), (size_t)(p->range.end - at), at);
 		if (!n)
 			return true; /* no telling */
+		if (at + n == b->end)
+			return leads_there(c, p, at, b);
 		at += n;
-		if (at == b->end)
-			return true;
 		if (!lp_range_has(p->range, at))
 			return true;
 	}
