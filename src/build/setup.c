@@ -37,6 +37,14 @@ static char *id_from(const char *diff)
 	return id;
 }
 
+static int settle_id(struct lp_build *b, struct lp_err *err)
+{
+	if (!b->opts.nr_diffs)
+		return lp_fail(err, LP_EUSAGE, "which change? name at least one diff");
+	b->id = b->opts.id ? lp_strdup(b->opts.id) : id_from(b->opts.diffs[0]);
+	return lp_kpatch_check_id(b->id, err);
+}
+
 static int find_wrapper(char **out, const char *wish, struct lp_err *err)
 {
 	static const char *const places[] = {"%s/" LP_WRAP_PROGRAM, "%s/../libexec/livepatch/" LP_WRAP_PROGRAM};
@@ -62,8 +70,6 @@ static int find_wrapper(char **out, const char *wish, struct lp_err *err)
 
 static int check_diffs(const struct lp_build_opts *o, struct lp_err *err)
 {
-	if (!o->nr_diffs)
-		return lp_fail(err, LP_EUSAGE, "which change? name at least one diff");
 	for (size_t i = 0; i < o->nr_diffs; i++) {
 		struct stat st;
 		if (access(o->diffs[i], R_OK) < 0 || stat(o->diffs[i], &st) < 0)
@@ -124,15 +130,14 @@ int lp_build_settle(struct lp_build *b, struct lp_err *err)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	b->jobs = b->opts.jobs ? b->opts.jobs : processors > 0 ? (unsigned)processors : 1;
-	int rc = check_diffs(&b->opts, err);
-	if (rc == 0)
-		rc = check_out(b->opts.out, err);
+	/* What was said wrongly first; then what is not there. */
+	int rc = settle_id(b, err);
 	if (rc == 0)
 		rc = check_allow(&b->opts, err);
-	if (rc == 0) {
-		b->id = b->opts.id ? lp_strdup(b->opts.id) : id_from(b->opts.diffs[0]);
-		rc = lp_kpatch_check_id(b->id, err);
-	}
+	if (rc == 0)
+		rc = check_diffs(&b->opts, err);
+	if (rc == 0)
+		rc = check_out(b->opts.out, err);
 	if (rc == 0)
 		rc = settle_srcdir(b, err);
 	if (rc == 0)
