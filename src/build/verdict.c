@@ -100,8 +100,8 @@ int lp_build_verdict(const struct lp_build *b, struct lp_err *err)
 		first = first || !c->why.code ? first : &c->why;
 		written = written || c->path;
 	}
-	if (!first)
-		return 0;
+	if (!first || !err)
+		return first ? first->code : 0;
 	*err = *first;
 	if (b->patches.nr > 1) {
 		list_names(b, true, "\nno live patch was made of ", err);

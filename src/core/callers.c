@@ -120,7 +120,7 @@ void lp_callers_find(struct lp_contracts *c, size_t image, struct lp_range into,
 	find_short(c, into, out);
 }
 
-/* Another instruction can have a branch's bytes at its end: a displacement of 0x73 looks like a jae. */
+/* Another instruction can have a branch's bytes at its end: 0x73 and a displacement look like a jae. */
 static bool leads_there(struct lp_contracts *c, const struct lp_piece_of_code *p, lp_addr at, const struct lp_branch *b)
 {
 	struct lp_insn in;

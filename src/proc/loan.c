@@ -120,7 +120,7 @@ void lp_loan_let_signal_pass(const struct lp_loan *l)
 {
 	struct lp_task_status leader;
 	/* The queue is empty nearly always, and tells it in a fiftieth of the time that the leader's mask takes. */
-	if (l->tid == l->p->pid || !lp_trace_queued(l->tid, PTRACE_PEEKSIGINFO_SHARED, 0))
+	if (l->tid == l->p->pid || lp_trace_queued(l->tid, PTRACE_PEEKSIGINFO_SHARED, 0) <= 0)
 		return;
 	if (lp_task_status(l->p->pid, &leader) == 0)
 		lp_trace_let_signal_pass(l->tid, leader.blocked);

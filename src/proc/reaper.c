@@ -34,6 +34,7 @@ struct lp_reaper {
 	int bell;    /* an eventfd */
 	int task_fd; /* the process's */
 	pid_t pid;
+	pid_t maker; /* a child of fork() has this memory, but not the thread */
 	_Atomic bool seizing, quit;
 };
 
@@ -103,6 +104,7 @@ static struct lp_reaper *make(const struct lp_proc *p)
 	struct lp_reaper *r = lp_alloc(sizeof *r);
 	r->task_fd = p->task_fd;
 	r->pid = p->pid;
+	r->maker = getpid();
 	r->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->bell >= 0 && start(r) == 0)
 		return r;
@@ -113,6 +115,8 @@ static struct lp_reaper *make(const struct lp_proc *p)
 /* Without a thread, where none can be made, it is as without this file. */
 void lp_reaper_begin(struct lp_proc *p)
 {
+	if (p->reaper && p->reaper->maker != getpid())
+		lp_reaper_close(p);
 	if (!p->reaper && lp_tasks_count(p) > 1)
 		p->reaper = make(p);
 	if (!p->reaper)
@@ -132,9 +136,11 @@ void lp_reaper_close(struct lp_proc *p)
 {
 	if (!p->reaper)
 		return;
-	atomic_store(&p->reaper->quit, true);
-	eventfd_write(p->reaper->bell, 1);
-	pthread_join(p->reaper->thread, NULL);
+	if (p->reaper->maker == getpid()) {
+		atomic_store(&p->reaper->quit, true);
+		eventfd_write(p->reaper->bell, 1);
+		pthread_join(p->reaper->thread, NULL);
+	}
 	release(p->reaper);
 	p->reaper = NULL;
 }

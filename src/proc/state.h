@@ -198,8 +198,9 @@ static inline uint64_t lp_signal_bit(int signal)
 	return UINT64_C(1) << (signal - 1);
 }
 
-/* Is a signal outside the set `blocked` queued for the stopped thread, or (PTRACE_PEEKSIGINFO_SHARED) its process? */
-bool lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked);
+/* Is a signal outside the set `blocked` queued for the stopped thread, or (PTRACE_PEEKSIGINFO_SHARED) its process?  1, 0,
+ * or -errno when nobody can tell. */
+int lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked);
 /* A stopped thread that goes on now would take a signal for the process from the leader, which was woken for it.  Waits
  * for the leader to take it, a while; what the leader blocks it will not take. */
 void lp_trace_let_signal_pass(pid_t tid, uint64_t blocked_by_leader);

@@ -338,7 +338,7 @@ static void release_all(struct lp_proc *p)
 	const struct lp_tracee *leader = p->tracees.items, *other = nr > 1 ? &p->tracees.items[1] : NULL;
 	uint64_t blocked;
 	if (other && leader->tid == p->pid && other->stopped && lp_trace_sigmask(leader->tid, &blocked) == 0 &&
-	    lp_trace_queued(other->tid, PTRACE_PEEKSIGINFO_SHARED, blocked)) {
+	    lp_trace_queued(other->tid, PTRACE_PEEKSIGINFO_SHARED, blocked) > 0) {
 		release_one(p, begin++);
 		lp_trace_let_signal_pass(other->tid, blocked);
 	}

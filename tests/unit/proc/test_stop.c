@@ -157,11 +157,11 @@ static void a_blocked_signal_is_nobodys(void **state)
 	pid_t other = lp_stopped_threads(p, &nr)[1].tid;
 	assert_int_equal(lp_trace_sigmask(v->pid, &blocked), 0);
 	assert_true(blocked & usr2);
-	assert_true(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, 0));
-	assert_false(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, blocked));
-	assert_false(lp_trace_queued(other, 0, 0));
+	assert_int_equal(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, 0), 1);
+	assert_int_equal(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, blocked), 0);
+	assert_int_equal(lp_trace_queued(other, 0, 0), 0);
 	kill(v->pid, SIGUSR1); /* behind the blocked one */
-	assert_true(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, blocked));
+	assert_int_equal(lp_trace_queued(other, PTRACE_PEEKSIGINFO_SHARED, blocked), 1);
 	lp_resume_all(p, NULL);
 	taken.nr++;
 	let_victim_take_signals(p, &taken, 20);
