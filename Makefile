@@ -3,7 +3,8 @@
 #   make MODE=asan test    another build beside the first: dbg (default), rel, asan, ubsan, tsan
 #   make CC=clang          another compiler, again beside the first
 #
-# A build lives in build/MODE, or build/MODE-COMPILER when CC is given.
+# A build lives in build/MODE, or build/MODE-COMPILER when CC is given; it is of
+# everything, or of TARGETS.
 MODE    ?= dbg
 PREFIX  ?= /usr/local
 SECONDS ?= 60
@@ -29,8 +30,8 @@ NINJA := ninja -C $(BUILD)
 .PHONY: build setup test unit sweep fuzz soak-agent demo bench replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
-	@$(NINJA)
-	@$(if $(filter dbg rel,$(MODE)),ln -sf $(BUILD)/examples/livepatch_example .)
+	@$(NINJA) $(TARGETS)
+	@$(if $(TARGETS),,$(if $(filter dbg rel,$(MODE)),ln -sf $(BUILD)/examples/livepatch_example .))
 
 $(BUILD)/build.ninja:
 	@command -v meson ninja >/dev/null || { echo "meson and ninja are missing: run 'make setup' first"; exit 1; }
@@ -51,16 +52,17 @@ unit sweep: build
 
 fuzz: ## fuzz each target for SECONDS=60 (libFuzzer, new inputs in build/fuzz-clang/corpus)
 	@scripts/setup build lint
-	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang TARGETS=fuzz build
 	@scripts/fuzz build/fuzz-clang $(SECONDS)
 
 release-for-%:
 	@scripts/setup build $*
-	@$(MAKE) --no-print-directory MODE=rel build
+	@$(MAKE) --no-print-directory MODE=rel TARGETS='$(TARGETS)' build
 
 soak-agent: build ## ten minutes each: the agent in redis, nginx and python3 under load, functions toggling
 	@LIVEPATCH_SOAK=600 /usr/bin/python3 -m pytest -q --build=$(BUILD) tests/e2e/test_agent_servers.py
 
+release-for-demo: TARGETS = src/tool/livepatch
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load
 	@demo/demo.sh build/rel
 

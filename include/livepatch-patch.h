@@ -27,6 +27,13 @@
  *
  * Several of one kind run in the order in which they stand in the patch.
  *
+ * Hooks are not part of the transaction.  A pre hook may have run for a change
+ * that did not come about (a function stayed busy, livepatch was killed), and
+ * run again at the next attempt: what it does must bear being done twice, or
+ * for nothing.  When livepatch is killed, a hook that has begun goes on to its
+ * end; one that has not may never run, a post hook of a change that is made
+ * among them.
+ *
  * SHADOW VARIABLES
  *
  * A structure of which objects exist cannot grow.  Instead, a value is attached

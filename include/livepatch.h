@@ -79,7 +79,8 @@ const char *livepatch_version(void);
 /*
  * Over memory of the caller's, which must stay valid until livepatch_cleanup().
  * Its first byte has the address base_addr; `memory` and base_addr are
- * multiples of 4, mem_size at least 4.  NULL when not.
+ * multiples of 4, mem_size at least 4, and base_addr + mem_size less than 2^64:
+ * the last word of the address space cannot be part of it.  NULL when not.
  */
 LivePatchSystem *livepatch_init(void *memory, size_t mem_size, uint64_t base_addr);
 /* Over the calling process.  There is one such system: further calls return the same, and count. */
@@ -124,7 +125,8 @@ int livepatch_apply_code(LivePatchSystem *system, uint64_t addr, const void *cod
 int livepatch_insert(LivePatchSystem *system, uint64_t addr, const void *code, size_t size, const char *description);
 /*
  * A function in new memory, of position-independent code.  Its address is the
- * key for livepatch_revert(); `name` (NULL = none) is what patch files call it.
+ * key for livepatch_revert(); `name` (NULL = none; letters, digits and _, no
+ * digit first) is what patch files call it.
  */
 int livepatch_new_func(LivePatchSystem *system, const char *name, const void *code, size_t size, uint64_t *addr,
 		       const char *description);
@@ -148,6 +150,15 @@ int livepatch_redirect_function(LivePatchSystem *system, uint64_t func_addr, uin
 int livepatch_revert(LivePatchSystem *system, uint64_t target_addr);
 /* All of them; returns how many. */
 int livepatch_revert_all(LivePatchSystem *system);
+/*
+ * Gives up the patch whose address this is, when somebody else wrote over it:
+ * what is there now stays, and is what the next patch finds.  Nothing is
+ * written; memory that the patch had for its code stays as it is, since what
+ * came over it may lead there.  Done at once, also by a thread that has a
+ * transaction open.  Refused while the patch stands as it was made, and for
+ * other processes, whose ledger remembers what was done to them.
+ */
+int livepatch_forget(LivePatchSystem *system, uint64_t target_addr);
 
 /* 1 for the AArch64 instructions that do nothing: NOP, and the hints that are one. */
 int is_nop_instruction(uint32_t instr);

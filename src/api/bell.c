@@ -168,6 +168,16 @@ int lp_bell_on_signal(struct lp_bell *b, int signo, struct lp_err *err)
 
 /* ---- taking and giving back ---- */
 
+void lp_bells_hold(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void lp_bells_release(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
 /* A child that was forked has its parent's descriptors, and must not ring its parent's bells. */
 static void begin_process(void)
 {

@@ -18,6 +18,10 @@
 
 struct lp_bell;
 
+/* For fork(): nobody is in the middle of taking or giving one while they are held. */
+void lp_bells_hold(void);
+void lp_bells_release(void);
+
 /* NULL: too many of them, or of open files. */
 struct lp_bell *lp_bell_take(struct lp_err *err);
 void lp_bell_give(struct lp_bell *b);

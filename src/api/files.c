@@ -54,31 +54,17 @@ static int parse(struct lp_patch_file *f, const struct lp_buf *b, struct lp_err 
 	const char *text = b->data ? (const char *)b->data : "";
 	int rc = f->json ? lp_patch_parse_json(&f->set, text, b->len, f->name, err)
 			 : lp_patch_parse(&f->set, text, b->len, f->name, err);
+	if (rc == 0)
+		rc = lp_patch_read_code(f->set, f->path, err);
 	if (rc < 0)
 		blame_first_complaint(f->name, err);
 	return rc;
 }
 
-static int read_open(int fd, const char *name, struct lp_buf *out, struct lp_err *err)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return lp_fail_sys(err, errno, "cannot stat %s", name);
-	if (!S_ISREG(st.st_mode))
-		return lp_fail(err, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, "%s is not a regular file", name);
-	int rc = lp_read_fd(fd, out, LP_PATCH_FILE_MAX, err);
-	return rc < 0 ? lp_err_context(err, rc, "%s", name) : 0;
-}
-
 /* Regular files only: they are read again, and nobody can keep us waiting. */
 static int read_file(const char *path, const char *name, struct lp_buf *out, struct lp_err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return lp_fail_sys(err, errno, "cannot open %s", name);
-	int rc = read_open(fd, name, out, err);
-	lp_close(fd);
-	return rc;
+	return lp_read_regular(path, name, out, LP_PATCH_FILE_MAX, err);
 }
 
 int lp_patch_file_read_again(struct lp_patch_file *f, struct lp_err *err)

@@ -8,6 +8,8 @@
  */
 #include "api/hooks.h"
 
+#include "api/files.h"
+
 #undef livepatch_init_self
 
 static pthread_mutex_t self_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -15,11 +17,16 @@ static LivePatchSystem *self_system; /* made once, under the lock */
 
 /* ---- the system ---- */
 
-/* A child of fork() begins with the system's locks free. */
+/* A child of fork() begins with the locks free, and with nothing that another thread was in the middle of. */
 static struct lp_held forking;
+static pthread_mutex_t *forking_files;
 
 static void before_fork(void)
 {
+	lp_watches_hold();
+	forking_files = lp_files_lock(self_system);
+	pthread_mutex_lock(forking_files);
+	lp_txns_hold();
 	pthread_mutex_lock(&self_lock);
 	forking = lp_table_lock_all(self_system->table);
 	pthread_mutex_lock(&self_system->lock);
@@ -30,6 +37,9 @@ static void after_fork(void)
 	pthread_mutex_unlock(&self_system->lock);
 	lp_table_unlock(self_system->table, forking);
 	pthread_mutex_unlock(&self_lock);
+	lp_txns_release();
+	pthread_mutex_unlock(forking_files);
+	lp_watches_release();
 }
 
 static void make_self(struct lp_err *err)

@@ -346,6 +346,17 @@ int livepatch_revert_all(LivePatchSystem *system)
 	return lp_leave(system, lp_txn_done(&use, rc, err));
 }
 
+int livepatch_forget(LivePatchSystem *system, uint64_t target_addr)
+{
+	struct lp_err *err = lp_enter();
+	int rc = lp_system_check(system, err);
+
+	if (!rc && !system->space->ops->disown)
+		rc = lp_fail(err, LP_EUSAGE,
+			     "what was done to another process stands in its ledger, and is not forgotten");
+	return lp_leave(system, rc ? rc : lp_patch_forget(system, target_addr, err));
+}
+
 int is_nop_instruction(uint32_t instr)
 {
 	uint8_t code[4];

@@ -161,7 +161,7 @@ static bool find_symbol(struct plan *p, const char *name, size_t len, lp_addr *o
 	return found;
 }
 
-/* Names in assembler text: functions of the patches (with `$` or without), then the target's symbols. */
+/* Names in assembler text: functions of the patches (`$name` is nothing else), then the target's symbols. */
 static bool look_up(void *arg, const char *name, size_t len, lp_addr *out)
 {
 	struct plan *p = arg;
@@ -247,6 +247,15 @@ static size_t whole(struct plan *p, const uint8_t *code, size_t len, size_t need
 	return end;
 }
 
+/* Because there is nothing to be read, or what was read is none. */
+static int fail_no_instruction(struct plan *p, lp_addr at)
+{
+	uint8_t unit[4];
+	int rc = lp_txn_read(p->txn, at, unit, p->isa->insn_align, p->err);
+
+	return rc ? rc : refuse(p, LP_EENCODING, at, "there is no instruction at " LP_ADDR, at);
+}
+
 /* How many bytes must give way for a jump at the patch's address. */
 static int size_jump(struct plan *p)
 {
@@ -254,9 +263,7 @@ static int size_jump(struct plan *p)
 	size_t len = read_site(p, p->at, code, sizeof code);
 
 	p->size = whole(p, code, len, p->isa->jump_len);
-	if (!p->size)
-		return refuse(p, LP_EENCODING, p->at, "no instructions could be read at " LP_ADDR, p->at);
-	return 0;
+	return p->size ? 0 : fail_no_instruction(p, p->at);
 }
 
 static int make_room(struct plan *p, lp_addr near, size_t size)
@@ -344,7 +351,7 @@ static int check_whole(struct plan *p)
 	while (end < p->size) {
 		size_t len = read_site(p, p->at + end, tail, sizeof tail), n = insn_length(p, tail, len, p->at + end);
 		if (!n)
-			return refuse(p, LP_EENCODING, p->at + end, "there is no instruction at " LP_ADDR, p->at + end);
+			return fail_no_instruction(p, p->at + end);
 		end += n;
 	}
 	if (end == p->size)
@@ -352,6 +359,42 @@ static int check_whole(struct plan *p)
 	return refuse(p, LP_EENCODING, p->at,
 		      "%zu bytes at " LP_ADDR " end in the middle of an instruction (%zu would not)", p->size, p->at,
 		      end);
+}
+
+/* Another patch makes something else of that branch. */
+static bool is_changed(struct plan *p, lp_addr branch)
+{
+	uint8_t was[SITE_MAX], is[SITE_MAX];
+	size_t len = read_site(p, branch, is, sizeof is);
+
+	len = insn_length(p, is, len, branch);
+	return !len || lp_txn_read_original(p->txn, branch, was, len, NULL) || memcmp(was, is, len) != 0;
+}
+
+static bool begins_instruction(struct plan *p, lp_addr at)
+{
+	size_t done = 0, n = 1;
+
+	for (; n && p->at + done < at; done += n)
+		n = insn_length(p, p->patched + done, p->size - done, p->at + done);
+	return p->at + done == at;
+}
+
+/* Code elsewhere, of other functions too, may jump to one of the instructions that make way: there must be one then. */
+static int check_entered(struct plan *p)
+{
+	struct lp_range own = {p->at, p->at + p->size}, window = {p->at + 1, own.end};
+	lp_addr from, to;
+
+	while (p->space->ops->entered && window.start < window.end &&
+	       p->space->ops->entered(p->space, own, window, &from, &to)) {
+		if (!begins_instruction(p, to) && !is_changed(p, from))
+			return refuse(p, LP_EBRANCHED, from,
+				      "the code at " LP_ADDR " jumps to " LP_ADDR ", into the bytes to be replaced",
+				      from, to);
+		window.start = to + 1;
+	}
+	return 0;
 }
 
 static int plan_replace(struct plan *p)
@@ -366,9 +409,10 @@ static int plan_replace(struct plan *p)
 	rc = rc ? rc : check_start(p);
 	rc = rc ? rc : check_whole(p);
 	rc = rc ? rc : read_original(p);
-	if (!rc)
-		memcpy(p->patched, p->code, p->size);
-	return rc;
+	if (rc)
+		return rc;
+	memcpy(p->patched, p->code, p->size);
+	return check_entered(p);
 }
 
 static int plan_nop(struct plan *p)
@@ -381,7 +425,7 @@ static int plan_nop(struct plan *p)
 		return rc;
 	p->size = whole(p, code, read_site(p, p->at, code, sizeof code), 1);
 	if (!p->size)
-		return refuse(p, LP_EENCODING, p->at, "there is no instruction at " LP_ADDR, p->at);
+		return fail_no_instruction(p, p->at);
 	rc = check_site(p, p->size);
 	rc = rc ? rc : read_original(p);
 	if (!rc)
@@ -400,7 +444,8 @@ static int plan_branch(struct plan *p)
 	rc = rc ? rc : size_jump(p);
 	rc = rc ? rc : check_site(p, p->size);
 	rc = rc ? rc : read_original(p);
-	return rc ? rc : put_jump(p, &e, p->target);
+	rc = rc ? rc : put_jump(p, &e, p->target);
+	return rc ? rc : check_entered(p);
 }
 
 /* Instructions that something may come back to in their middle cannot make way; the function's code tells. */
@@ -490,12 +535,25 @@ static int plan_insert(struct plan *p)
 	rc = rc ? rc : settle_code(p, p->room);
 	rc = rc ? rc : fill_inserted(p);
 	rc = rc ? rc : read_original(p);
-	return rc ? rc : put_jump(p, &e, p->room);
+	rc = rc ? rc : put_jump(p, &e, p->room);
+	return rc ? rc : check_entered(p);
+}
+
+/* Files must be able to say it. */
+static int check_name(struct plan *p)
+{
+	const char *name = p->r->name;
+
+	if (!name || lp_patch_is_name(name))
+		return 0;
+	return refuse(p, LP_EUSAGE, 0, "`%s` is not a name: letters, digits and _ only, no digit first", name);
 }
 
 static int plan_new_func(struct plan *p)
 {
-	int rc = take_code(p, p->space->range.start);
+	int rc = check_name(p);
+
+	rc = rc ? rc : take_code(p, p->space->range.start);
 
 	rc = rc ? rc : check_code(p, p->code, p->code_size);
 	rc = rc ? rc : make_room(p, p->near, p->code_size);

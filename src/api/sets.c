@@ -73,15 +73,43 @@ static bool has_to(const struct lp_op *op)
 	return op->kind == LP_OP_BRANCH || op->kind == LP_OP_REDIRECT || op->kind == LP_OP_JMP || op->value_is_addr;
 }
 
-/* What the script language can say about memory of the caller's: jmp, and set of whole words. */
+static int resolve_place(struct lp_txn *t, const struct lp_op *op, lp_addr *at, struct lp_err *err)
+{
+	struct lp_code_space *s = t->system->space;
+
+	if (!op->file)
+		return resolve(t, &op->at, at, err);
+	if (!s->ops->in_object)
+		return lp_fail(err, LP_ENOTLOADED, "%s: memory of the caller's has no objects loaded", op->file);
+	return s->ops->in_object(s, op->file, op->at.number, at, err);
+}
+
+/* What is done to another process from outside, and what the program does by itself instead. */
+static const char *instead_of(enum lp_op_kind kind)
+{
+	switch (kind) {
+	case LP_OP_DL:
+		return "load the library with dlopen(), and name what is in it \"patch.so:func1\"";
+	case LP_OP_GOT:
+		return "have the imported function itself go elsewhere, with `jmp`";
+	default:
+		return "allocate the memory in the program, and write its address";
+	}
+}
+
+/* What the script language can say where there is no core target: jmp, and set. */
 static int check_kind(struct lp_txn *t, const struct lp_op *op, struct lp_err *err)
 {
+	size_t nr;
+
 	if (lp_op_is_patch(op) || op->kind == LP_OP_JMP || op->kind == LP_OP_SET)
-		return op->file ? lp_fail(err, LP_ENOTLOADED, "%s: this system does not know where objects are loaded",
-					  op->file)
-				: 0;
-	return lp_fail(err, LP_EUSAGE, "only a process can do that, and this is a system over a %s",
-		       t->system->space->ops->name);
+		return 0;
+	if (!t->system->space->is_own)
+		return lp_fail(err, LP_EUSAGE,
+			       "`%s` is for processes, and this is a system over memory: it knows `jmp` and `set`",
+			       lp_op_syntaxes(&nr)[op->kind].name);
+	return lp_fail(err, LP_EUSAGE, "`%s` is for other processes; in the own one, %s",
+		       lp_op_syntaxes(&nr)[op->kind].name, instead_of(op->kind));
 }
 
 static void fill_request(const struct lp_op *op, uint32_t file, struct lp_request *r)
@@ -119,7 +147,7 @@ int lp_op_request(struct lp_txn *t, const struct lp_op *op, uint32_t file, struc
 
 	fill_request(op, file, r);
 	if (!rc && has_at(op))
-		rc = resolve(t, &op->at, &r->at, err);
+		rc = resolve_place(t, op, &r->at, err);
 	if (!rc && has_to(op)) {
 		rc = resolve(t, &op->to, &r->target, err);
 		use_target(op, r);
@@ -433,6 +461,7 @@ int lp_sets_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, 
 
 struct listing {
 	struct lp_patchset *set;
+	struct lp_names taken;	   /* names that functions have */
 	struct lp_names functions; /* by address, as text: what a target is called */
 };
 
@@ -441,12 +470,19 @@ static struct lp_addr_expr number_expr(lp_addr at)
 	return (struct lp_addr_expr){.kind = LP_ADDR_INT, .number = at};
 }
 
-/* A function that something refers to needs a name; those without get one of their address. */
-static char *function_name(const livepatch_info *i)
+/* A function that something refers to needs a name; those without get one of their address, which no other has. */
+static char *function_name(const struct listing *l, const livepatch_info *i)
 {
+	uint64_t at = i->type == PATCH_NEW_FUNC ? i->addr : i->target, other;
+
 	if (i->name[0])
 		return lp_strdup(i->name);
-	return lp_sprintf("function_%" PRIx64, i->type == PATCH_NEW_FUNC ? i->addr : i->target);
+	char *name = lp_sprintf("function_%" PRIx64, at);
+	for (unsigned n = 2; lp_names_find(&l->taken, name, strlen(name), &other); n++) {
+		lp_free(name);
+		name = lp_sprintf("function_%" PRIx64 "_%u", at, n);
+	}
+	return name;
 }
 
 static bool brings_function(const livepatch_info *i)
@@ -458,7 +494,7 @@ static void list_function(struct listing *l, const livepatch_info *i)
 {
 	struct lp_op op = {
 		.kind = LP_OP_FUNC,
-		.mem = function_name(i),
+		.mem = function_name(l, i),
 		.value = lp_memdup(i->code, i->code_size),
 		.value_len = i->code_size,
 		.desc = i->description[0] ? lp_strdup(i->description) : NULL,
@@ -503,14 +539,16 @@ static void list_other(struct listing *l, const livepatch_info *i)
 	lp_patch_add_op(l->set, &op);
 }
 
-/* Functions first: who refers to one comes behind it. */
+/* First the names that are taken; then functions: who refers to one comes behind it. */
 static int list_patch(const livepatch_info *i, unsigned pass, void *arg)
 {
 	struct listing *l = arg;
 
-	if (pass == 0 && brings_function(i))
+	if (pass == 0 && i->name[0])
+		lp_names_add(&l->taken, i->name, i->addr);
+	if (pass == 1 && brings_function(i))
 		list_function(l, i);
-	if (pass == 1 && i->type != PATCH_NEW_FUNC)
+	if (pass == 2 && i->type != PATCH_NEW_FUNC)
 		list_other(l, i);
 	return 0;
 }
@@ -519,7 +557,8 @@ int lp_sets_list(LivePatchSystem *system, struct lp_patchset **out, struct lp_er
 {
 	struct listing l = {.set = lp_patch_new("livepatch")};
 
-	lp_system_each_pass(system, 2, list_patch, &l);
+	lp_system_each_pass(system, 3, list_patch, &l);
+	lp_names_free(&l.taken);
 	lp_names_free(&l.functions);
 	*out = l.set;
 	return 0;

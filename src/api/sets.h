@@ -9,11 +9,9 @@ bool lp_op_is_patch(const struct lp_op *op);
 
 /*
  * The request that the entry is, with addresses and code as they are now: names stand for functions of the transaction
- * and of the system.  `at`: where its code will stand, which assembler text depends on.  lp_op_request_free() it, also
- * on error; it points into the op.
+ * and of the system.  It points into the op; there is nothing to free.
  */
 int lp_op_request(struct lp_txn *t, const struct lp_op *op, uint32_t file, struct lp_request *r, struct lp_err *err);
-void lp_op_request_free(struct lp_request *r);
 
 /* `rc` and the error, if it is one, told with the entry's place. */
 int lp_op_blame(const struct lp_op *op, int rc, struct lp_err *err);

@@ -123,6 +123,16 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER; /* of every system's list, and of each one's system */
 static __thread struct lp_txn *current;
 
+void lp_txns_hold(void)
+{
+	pthread_mutex_lock(&open_lock);
+}
+
+void lp_txns_release(void)
+{
+	pthread_mutex_unlock(&open_lock);
+}
+
 static void unlink_txn(struct lp_txn *t)
 {
 	for (struct lp_txn **at = &t->system->open; *at; at = &(*at)->next) {

@@ -207,6 +207,14 @@ int lp_sets_list(LivePatchSystem *system, struct lp_patchset **out, struct lp_er
 int lp_system_each(LivePatchSystem *system, int (*fn)(const livepatch_info *info, void *arg), void *arg);
 void lp_patch_info(LivePatchSystem *system, const struct lp_patch *p, livepatch_info *out, uint8_t words[8]);
 
+/* ---- for fork(): what all systems share, so that a child does not begin in the middle of a change of it ---- */
+
+/* In the order of the locks: watches, files, txns, shards of the table, system->lock. */
+void lp_watches_hold(void);
+void lp_watches_release(void);
+void lp_txns_hold(void);
+void lp_txns_release(void);
+
 /* ---- ends of other files' state, called by livepatch_cleanup() ---- */
 
 void lp_files_free(LivePatchSystem *system);

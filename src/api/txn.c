@@ -616,6 +616,58 @@ int lp_txn_apply(struct lp_txn *t, struct lp_err *err)
 	return rc;
 }
 
+/* ---- giving up ---- */
+
+/* Does memory hold what the edit put there? */
+static bool stands(LivePatchSystem *s, const struct lp_code_edit *e)
+{
+	uint8_t *now = lp_alloc(e->len);
+	bool same = !s->space->ops->read(s->space, e->at, now, e->len, NULL) && !memcmp(now, e->new_bytes, e->len);
+
+	lp_free(now);
+	return same;
+}
+
+static int check_overwritten(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
+{
+	for (size_t i = 0; i < edits_of(p); i++) {
+		struct lp_code_edit e = edit_of(p, i);
+
+		if (!stands(s, &e))
+			return 0;
+	}
+	return fail_at(err, lp_fail(err, LP_EUSAGE, "the patch at " LP_ADDR " stands as it was made: revert it", p->at),
+		       p->at);
+}
+
+/* Its room is nobody's from now on. */
+static void disown(LivePatchSystem *s, struct lp_patch *p)
+{
+	s->space->ops->disown(s->space, p->is_word ? NULL : p->more->divert);
+	if (!p->is_word) {
+		p->more->divert = NULL;
+		p->more->room_size = 0;
+	}
+	lp_system_next_generation(s);
+	lp_system_note_gone(s, p);
+	lp_patch_drop(s, p);
+}
+
+int lp_patch_forget(LivePatchSystem *s, lp_addr at, struct lp_err *err)
+{
+	struct lp_held held = lp_table_lock_all(s->table);
+	struct lp_patch *p = lp_table_find(s->table, at);
+	int rc = p && p->at == at ? check_overwritten(s, p, err) : fail_none(at, p, err);
+
+	if (!rc) {
+		struct lp_patch copy = *p;
+		lp_table_remove(s->table, p);
+		disown(s, &copy);
+	}
+	lp_table_unlock(s->table, held);
+	return rc;
+}
+
 /* ---- one call's share ---- */
 
 struct lp_txn *lp_txn_use(struct lp_txn_use *use, LivePatchSystem *system)

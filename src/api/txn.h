@@ -26,4 +26,7 @@ int lp_system_each_pass(LivePatchSystem *s, unsigned passes,
 /* Frees what the patch owns, room included. */
 void lp_patch_drop(LivePatchSystem *s, struct lp_patch *p);
 
+/* Gives up the system's patch at `at`, which is not what is in memory any more. */
+int lp_patch_forget(LivePatchSystem *s, lp_addr at, struct lp_err *err);
+
 #endif

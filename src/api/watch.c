@@ -205,6 +205,18 @@ static void stop(struct lp_watch *w)
 /* Of every system's `watch`.  Not taken by the threads, which are waited for under it. */
 static pthread_mutex_t watches = PTHREAD_MUTEX_INITIALIZER;
 
+void lp_watches_hold(void)
+{
+	pthread_mutex_lock(&watches);
+	lp_bells_hold();
+}
+
+void lp_watches_release(void)
+{
+	lp_bells_release();
+	pthread_mutex_unlock(&watches);
+}
+
 /* 1 when it is new. */
 static int add_path(struct lp_watch *w, const char *path, struct lp_err *err)
 {
@@ -243,12 +255,22 @@ static int watch_path(struct lp_watch *w, const char *name, const char *path, st
 	return rc;
 }
 
+/* A child that was forked watches nothing until it is told to: the thread is its parent's. */
+static struct lp_watch *own_watch(LivePatchSystem *system)
+{
+	if (system->watch && system->watch->process != getpid()) {
+		stop(system->watch);
+		system->watch = NULL;
+	}
+	return system->watch;
+}
+
 static int watch(LivePatchSystem *system, const char *name, struct lp_err *err)
 {
 	if (lp_txn_current(system))
 		return lp_fail(err, LP_ETRANSACTION,
 			       "watching cannot be part of a transaction, and this thread has one open");
-	struct lp_watch *w = system->watch ? system->watch : start(system, err);
+	struct lp_watch *w = own_watch(system) ? system->watch : start(system, err);
 	if (!w)
 		return err->code;
 	char *path = lp_path_absolute(name);
@@ -295,7 +317,7 @@ int livepatch_unwatch(LivePatchSystem *system)
 	if (rc < 0)
 		return lp_leave(system, rc);
 	pthread_mutex_lock(&watches);
-	if (!system->watch)
+	if (!own_watch(system))
 		rc = fail_unwatched(err);
 	stop(system->watch);
 	system->watch = NULL;
@@ -310,7 +332,7 @@ int livepatch_watch_signal(LivePatchSystem *system, int signo)
 	if (rc < 0)
 		return lp_leave(system, rc);
 	pthread_mutex_lock(&watches);
-	rc = system->watch ? lp_bell_on_signal(system->watch->bell, signo, err) : fail_unwatched(err);
+	rc = own_watch(system) ? lp_bell_on_signal(system->watch->bell, signo, err) : fail_unwatched(err);
 	pthread_mutex_unlock(&watches);
 	return lp_leave(system, rc);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,6 +73,27 @@ int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_e
 	return rc;
 }
 
+static int read_if_regular(int fd, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return lp_fail_sys(err, errno, "cannot stat %s", name);
+	if (!S_ISREG(st.st_mode))
+		return lp_fail(err, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, "%s is not a regular file", name);
+	int rc = lp_read_fd(fd, out, limit, err);
+	return rc < 0 ? lp_err_context(err, rc, "%s", name) : 0;
+}
+
+int lp_read_regular(const char *path, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return lp_fail_sys(err, errno, "cannot open %s", name);
+	int rc = read_if_regular(fd, name, out, limit, err);
+	lp_close(fd);
+	return rc;
+}
+
 void lp_close(int fd)
 {
 	int saved = errno;
@@ -87,4 +109,13 @@ int lp_fd_aside(int fd)
 	int aside = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	lp_close(fd);
 	return aside;
+}
+
+void lp_stdio_hold(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		int mode = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY; /* whoever uses it gets EBADF, as before */
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode) != fd)
+			abort();
+	}
 }

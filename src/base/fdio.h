@@ -27,7 +27,16 @@ int lp_read_file(const char *path, struct lp_buf *out, size_t limit, struct lp_e
  */
 int lp_fd_aside(int fd);
 
+/* The same for a name that somebody else chose: a regular file, and nothing that could keep us waiting or that opening
+ * has an effect on.  Errors call it `name`. */
+int lp_read_regular(const char *path, const char *name, struct lp_buf *out, size_t limit, struct lp_err *err);
+
 /* Close that keeps errno and accepts -1. */
 void lp_close(int fd);
+
+/* The first thing in main(): whichever of the descriptors 0, 1 and 2 we were started without gets one that can neither be
+ * read (0) nor written (1, 2).  Otherwise the next file, pipe or socket would get its number, and what is meant for
+ * people, or for a child's input, would go there.  Aborts where there is no /dev/null. */
+void lp_stdio_hold(void);
 
 #endif

@@ -1,6 +1,5 @@
 #include "base/vec.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +47,17 @@ void *lp_memdup(const void *p, size_t size)
 
 char *lp_sprintf(const char *fmt, ...)
 {
-	char *out = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vasprintf(&out, fmt, ap);
+	char *out = lp_vsprintf(fmt, ap);
 	va_end(ap);
+	return out;
+}
+
+char *lp_vsprintf(const char *fmt, va_list ap)
+{
+	char *out = NULL;
+	int n = vasprintf(&out, fmt, ap);
 	return n < 0 ? checked(NULL) : out;
 }
 

@@ -12,6 +12,7 @@
 #ifndef LP_BASE_VEC_H
 #define LP_BASE_VEC_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #define LP_VEC(type)            \
@@ -37,6 +38,7 @@ char *lp_strdup(const char *s); /* NULL stays NULL */
 char *lp_strdup_line(const char *s);
 void *lp_memdup(const void *p, size_t size);
 char *lp_sprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *lp_vsprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 void lp_free(void *p);
 
 #endif

@@ -9,6 +9,7 @@
  * must.  Whether an affected one did change is for the differ to find out.
  */
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,11 +62,25 @@ static struct lp_changed_binary *add_binary(struct lp_build *b, struct lp_link *
 	return c;
 }
 
+static bool matches(const struct lp_build *b, const char *pattern, const struct lp_link *l)
+{
+	return fnmatch(pattern, lp_build_shown(b, l->output), 0) == 0;
+}
+
+static bool is_skipped(const struct lp_build *b, const struct lp_link *l)
+{
+	for (size_t i = 0; i < b->opts.nr_skip; i++)
+		if (matches(b, b->opts.skip[i], l))
+			return true;
+	return false;
+}
+
 static int add_all(struct lp_build *b, struct lp_err *err)
 {
 	int rc = 0;
 	for (size_t i = 0; i < b->before.links.nr && rc == 0; i++)
-		rc = open_original(b, add_binary(b, &b->before.links.items[i], NULL), err);
+		if (!is_skipped(b, &b->before.links.items[i]))
+			rc = open_original(b, add_binary(b, &b->before.links.items[i], NULL), err);
 	return rc;
 }
 
@@ -76,6 +91,17 @@ static void list_binaries(const struct lp_build *b, struct lp_err *err)
 		lp_err_append(err, "%s%s", i ? ", " : " (it makes ",
 			      lp_build_shown(b, b->before.links.items[i].output));
 	lp_err_append(err, b->before.links.nr > SHOWN ? ", ...)" : b->before.links.nr ? ")" : "");
+}
+
+/* A pattern for nothing is a slip of the pen, and what it was meant for would get its patch. */
+static int check_skip(const struct lp_build *b, const char *pattern, struct lp_err *err)
+{
+	for (size_t i = 0; i < b->before.links.nr; i++)
+		if (matches(b, pattern, &b->before.links.items[i]))
+			return 0;
+	lp_fail(err, LP_EFILE, "the build makes nothing that --skip '%s' names", pattern);
+	list_binaries(b, err);
+	return -LP_EFILE;
 }
 
 static int add_target(struct lp_build *b, const char *target, struct lp_err *err)
@@ -114,7 +140,9 @@ static int add_target(struct lp_build *b, const char *target, struct lp_err *err
 int lp_build_find_targets(struct lp_build *b, struct lp_err *err)
 {
 	int rc = 0;
-	if (!b->opts.nr_targets)
+	for (size_t i = 0; i < b->opts.nr_skip && rc == 0; i++)
+		rc = check_skip(b, b->opts.skip[i], err);
+	if (rc == 0 && !b->opts.nr_targets)
 		return add_all(b, err);
 	for (size_t i = 0; i < b->opts.nr_targets && rc == 0; i++)
 		rc = add_target(b, b->opts.targets[i], err);
@@ -303,8 +331,8 @@ int lp_build_find_affected(struct lp_build *b, struct lp_err *err)
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
 		struct lp_link *after = lp_model_find_link(&b->after, c->link->output);
-		if (after && (rc = refuse_unseen(b, after, err)) < 0)
-			return rc;
+		if (after && refuse_unseen(b, after, &c->why) < 0)
+			continue;
 		find_changed(b, c, after);
 		if (after)
 			find_new(b, c, after);

@@ -36,9 +36,12 @@ static int make(struct lp_build *b, struct lp_err *err)
 		rc = lp_build_compile_after(b, err);
 	if (rc == 0)
 		rc = lp_build_compile_before(b, err);
-	if (rc == 0)
-		rc = lp_build_compare(b, err);
-	return rc < 0 ? rc : lp_build_write(b, err);
+	if (rc < 0)
+		return rc;
+	lp_build_compare(b);
+	lp_build_hold_back(b);
+	rc = lp_build_write(b, err);
+	return rc < 0 ? rc : lp_build_verdict(b, err);
 }
 
 /* Leaves the cache as the next one wants to find it, also after a failure. */
@@ -49,27 +52,6 @@ static void clean_up(struct lp_build *b)
 	if (b->opts.keep && b->cache.dir)
 		b->kept = lp_strdup(b->cache.dir);
 	lp_cache_close(&b->cache, b->opts.keep);
-}
-
-static bool was_refused(const struct lp_build *b)
-{
-	for (size_t i = 0; i < b->binaries.nr; i++)
-		if (b->binaries.items[i].diff)
-			return true;
-	return false;
-}
-
-/* What was refused has a diff to be asked, and no file. */
-static void list_refused(struct lp_build *b)
-{
-	for (size_t i = 0; i < b->binaries.nr; i++) {
-		const struct lp_changed_binary *c = &b->binaries.items[i];
-		if (c->diff && !lp_diff_empty(c->diff))
-			lp_vec_push(&b->patches, ((struct lp_build_patch){.binary = c->name,
-									  .target = c->target,
-									  .diff = c->diff,
-									  .nr_units = c->uses.nr}));
-	}
 }
 
 int lp_build_make(struct lp_build **out, const struct lp_build_opts *opts, struct lp_err *err)
@@ -83,12 +65,10 @@ int lp_build_make(struct lp_build **out, const struct lp_build_opts *opts, struc
 	b->watch = (struct lp_watch){.interrupted = opts->interrupted};
 	int rc = make(b, err);
 	clean_up(b);
-	if (rc == -LP_EDIFF && was_refused(b))
-		list_refused(b);
-	else if (rc < 0)
-		lp_build_free(b);
-	if (rc == 0 || (rc == -LP_EDIFF && was_refused(b)))
+	if (rc == 0 || b->patches.nr) /* which are listed once the files are there */
 		*out = b;
+	else
+		lp_build_free(b);
 	return rc;
 }
 
@@ -98,22 +78,6 @@ const struct lp_build_patch *lp_build_patches(const struct lp_build *b, size_t *
 {
 	*nr = b->patches.nr;
 	return b->patches.items;
-}
-
-const char *lp_build_patch_id(const struct lp_build *b)
-{
-	return b->id;
-}
-
-const char *lp_build_command(const struct lp_build *b, bool *guessed)
-{
-	*guessed = b->guessed;
-	return b->command;
-}
-
-bool lp_build_was_cached(const struct lp_build *b)
-{
-	return b->cached;
 }
 
 const char *lp_build_kept(const struct lp_build *b)
@@ -126,13 +90,17 @@ static json_t *patch_json(const struct lp_build_patch *p)
 	struct lp_buf text = {0};
 	char hex[2 * LP_BUILD_ID_MAX + 1];
 	lp_build_id_hex(&p->build_id, hex);
-	lp_diff_json(p->diff, &text);
+	if (p->diff)
+		lp_diff_json(p->diff, &text);
+	else
+		lp_buf_str(&text, "{\"changes\": [], \"refusals\": []}");
 	json_t *object = json_loadb(lp_buf_cstr(&text), text.len, 0, NULL);
 	lp_buf_free(&text);
 	object = object ? object : json_object();
 	json_object_set_new(object, "binary", json_string(p->binary));
 	json_object_set_new(object, "target", p->target ? json_string(p->target) : json_null());
 	json_object_set_new(object, "path", p->path ? json_string(p->path) : json_null());
+	json_object_set_new(object, "refused", p->why ? json_string(p->why) : json_null());
 	json_object_set_new(object, "build_id", json_string(hex));
 	json_object_set_new(object, "size", json_integer((json_int_t)p->size));
 	json_object_set_new(object, "units", json_integer((json_int_t)p->nr_units));

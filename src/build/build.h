@@ -11,9 +11,10 @@
  *
  * The user's tree is read and never written.  The user's build command runs in a private copy of it, in a cache directory
  * that only the user can read, with a compiler wrapper in front of PATH (wrap.c); the copy is kept for the next diff.
- * Nothing is written at opts.out unless every patch could be made.
  *
- * Refused by the differ (-LP_EDIFF): *out is set and can be asked for the refusals.  With any other error *out is NULL.
+ * A binary that is refused takes with it those that load it (verdict.c); the patches of the others are written all or none,
+ * and the result is negative all the same: *out is set and can be asked which is which.  With any other error *out is NULL,
+ * and nothing was written.
  * A process should have one lp_build_make() at a time; several processes with the same tree take turns.
  */
 #ifndef LP_BUILD_H
@@ -46,6 +47,9 @@ struct lp_build_opts {
 	size_t nr_diffs;
 	const char *const *targets; /* the binaries to be patched, as installed; none = all that change */
 	size_t nr_targets;
+	const char *const
+		*skip; /* without targets: patterns (fnmatch(3)) of binaries below the tree that need no patch */
+	size_t nr_skip;
 	const char *const *allow; /* lp_diff_input.allow */
 	size_t nr_allow;
 	const char *const *line_functions; /* lp_diff_input.line_functions */
@@ -63,19 +67,17 @@ struct lp_build_patch {
 	const char *binary; /* what the build made: "src/redis-server" */
 	const char *target; /* the file given as target, or NULL */
 	const char *path;   /* of the .kpatch; NULL when it was refused */
+	const char *why;    /* it was refused; NULL when it was not */
 	struct lp_build_id build_id;
-	const struct lp_diff *diff;
-	uint64_t size;	 /* of the .kpatch */
-	size_t nr_units; /* that were compared for it */
+	const struct lp_diff *diff; /* NULL when it was not compared */
+	uint64_t size;		    /* of the .kpatch */
+	size_t nr_units;	    /* that were compared for it */
 };
 
 struct lp_build;
 
 int lp_build_make(struct lp_build **out, const struct lp_build_opts *opts, struct lp_err *err);
 const struct lp_build_patch *lp_build_patches(const struct lp_build *b, size_t *nr);
-const char *lp_build_patch_id(const struct lp_build *b); /* the patch id that was used */
-const char *lp_build_command(const struct lp_build *b, bool *guessed);
-bool lp_build_was_cached(const struct lp_build *b);
 /* Where the trees are, when opts.keep asked for it; NULL otherwise. */
 const char *lp_build_kept(const struct lp_build *b);
 /* {"id":..., "command":..., "cached":..., "seconds":{...}, "patches":[...]}: one object without a newline at the end. */

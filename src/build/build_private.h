@@ -40,6 +40,7 @@ struct lp_changed_binary {
 	struct lp_elf *original, *target_elf, *target_debug;
 	struct lp_diff *diff;
 	struct lp_buf kpatch;
+	struct lp_err why; /* it gets no patch; code 0: it may */
 	char *path, *name; /* of the .kpatch; of the binary below the tree */
 };
 
@@ -100,8 +101,12 @@ int lp_build_find_affected(struct lp_build *b, struct lp_err *err);
 int lp_build_compile_after(struct lp_build *b, struct lp_err *err);
 int lp_build_compile_before(struct lp_build *b, struct lp_err *err);
 
+/* verdict.c: which patches may go out although others were refused, and what is said then */
+void lp_build_hold_back(struct lp_build *b);
+int lp_build_verdict(const struct lp_build *b, struct lp_err *err);
+
 /* emit.c: the differ, and files */
-int lp_build_compare(struct lp_build *b, struct lp_err *err);
+void lp_build_compare(struct lp_build *b);
 int lp_build_write(struct lp_build *b, struct lp_err *err);
 
 /* progress.c */

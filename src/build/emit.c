@@ -148,7 +148,6 @@ static int wrap_up(struct lp_build *b, struct lp_changed_binary *c, struct lp_er
 	return rc < 0 ? lp_err_context(err, rc, "%s", c->name) : 0;
 }
 
-/* A refusal does not keep the other binaries from being looked at: all refusals are worth knowing. */
 static int compare_one(struct lp_build *b, struct lp_changed_binary *c, struct lp_err *err)
 {
 	int rc = open_units(b, c, err);
@@ -161,35 +160,43 @@ static int compare_one(struct lp_build *b, struct lp_changed_binary *c, struct l
 	return rc;
 }
 
-static int count_patches(const struct lp_build *b)
+static bool has_changed(const struct lp_changed_binary *c)
 {
-	int nr = 0;
+	return c->why.code || (c->diff && !lp_diff_empty(c->diff));
+}
+
+static size_t count_changed(const struct lp_build *b)
+{
+	size_t nr = 0;
 	for (size_t i = 0; i < b->binaries.nr; i++)
-		nr += b->binaries.items[i].kpatch.len > 0;
+		nr += has_changed(&b->binaries.items[i]);
 	return nr;
 }
 
-int lp_build_compare(struct lp_build *b, struct lp_err *err)
+static size_t count_refused(const struct lp_build *b)
 {
-	int refused = 0;
+	size_t nr = 0;
+	for (size_t i = 0; i < b->binaries.nr; i++)
+		nr += b->binaries.items[i].why.code != 0;
+	return nr;
+}
+
+/* A refusal does not keep the other binaries from being looked at. */
+void lp_build_compare(struct lp_build *b)
+{
 	size_t compared = 0;
 	lp_build_begin(b, STAGE_COMPARE);
 	find_compiler(b);
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
-		struct lp_err one = {0};
-		int rc = c->uses.nr ? compare_one(b, c, &one) : 0;
-		compared += c->uses.nr > 0;
-		if (rc < 0 && !refused)
-			*err = one;
-		if (rc < 0 && !c->diff)
-			return rc;
-		refused = refused ? refused : rc;
+		if (c->uses.nr && !c->why.code) {
+			compare_one(b, c, &c->why);
+			compared++;
+		}
 		lp_build_tell(b, i + 1, b->binaries.nr, "binary");
 	}
-	if (!refused)
-		lp_build_end(b, "%zu binaries compared, %d changed", compared, count_patches(b));
-	return refused;
+	lp_build_end(b, "%zu %s compared, %zu changed, %zu refused", compared, compared == 1 ? "binary" : "binaries",
+		     count_changed(b), count_refused(b));
 }
 
 /* ---- files ---- */
@@ -212,7 +219,7 @@ static bool is_unique_name(const struct lp_build *b, const struct lp_changed_bin
 {
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		const struct lp_changed_binary *other = &b->binaries.items[i];
-		if (other != c && other->kpatch.len && strcmp(base_name(other->name), base_name(c->name)) == 0)
+		if (other != c && has_changed(other) && strcmp(base_name(other->name), base_name(c->name)) == 0)
 			return false;
 	}
 	return true;
@@ -234,7 +241,7 @@ static char *path_for(const struct lp_build *b, const struct lp_changed_binary *
 	char *name = file_name(b, c), *stem = stem_of(out ? out : base_name(b->opts.diffs[0])), *path;
 	if (out && is_directory(out))
 		path = lp_sprintf("%s%s%s.kpatch", out, out[strlen(out) - 1] == '/' ? "" : "/", name);
-	else if (count_patches(b) > 1)
+	else if (count_changed(b) > 1) /* also when others were refused: OUT would look like all there is */
 		path = lp_sprintf("%s-%s.kpatch", stem, name);
 	else
 		path = out ? lp_strdup(out) : lp_sprintf("%s.kpatch", stem);
@@ -248,7 +255,7 @@ static int write_drafts(struct lp_build *b, struct lp_err *err)
 	int rc = 0;
 	for (size_t i = 0; i < b->binaries.nr && rc == 0; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
-		if (!c->kpatch.len)
+		if (!c->kpatch.len || c->why.code)
 			continue;
 		c->path = path_for(b, c);
 		char *draft = lp_sprintf("%s.%d.tmp", c->path, (int)getpid());
@@ -296,14 +303,15 @@ static void list_patches(struct lp_build *b)
 {
 	for (size_t i = 0; i < b->binaries.nr; i++) {
 		struct lp_changed_binary *c = &b->binaries.items[i];
-		if (!c->diff || lp_diff_empty(c->diff))
+		if (!has_changed(c))
 			continue;
-		if (!c->target)
+		if (!c->target && c->path)
 			warn_of_other_build(b, c);
 		struct lp_build_patch *p = lp_vec_add(&b->patches);
 		*p = (struct lp_build_patch){.binary = c->name,
 					     .target = c->target,
 					     .path = c->path,
+					     .why = c->why.code ? c->why.text : NULL,
 					     .diff = c->diff,
 					     .size = c->kpatch.len,
 					     .nr_units = c->uses.nr};
@@ -314,7 +322,8 @@ static void list_patches(struct lp_build *b)
 int lp_build_write(struct lp_build *b, struct lp_err *err)
 {
 	size_t len = b->opts.out ? strlen(b->opts.out) : 0;
-	if (len && b->opts.out[len - 1] == '/' && count_patches(b) && mkdir(b->opts.out, 0777) < 0 && errno != EEXIST)
+	if (len && b->opts.out[len - 1] == '/' && count_changed(b) > count_refused(b) && mkdir(b->opts.out, 0777) < 0 &&
+	    errno != EEXIST)
 		return lp_fail_sys(err, errno, "cannot create the directory %s", b->opts.out);
 	int rc = write_drafts(b, err);
 	int settled = settle_drafts(b, rc == 0, err);

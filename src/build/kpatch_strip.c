@@ -2,6 +2,7 @@
  * The first two steps of kpatch_strip: leave out what is the program's, and bind the patch to the original.
  */
 #include "build/kpatch_strip.h"
+#include "base/bits.h"
 #include "build/kpatch_bind.h"
 #include "build/kpatch_object.h"
 #include "isa/isa.h"
@@ -122,24 +123,59 @@ static size_t section_symbol(const struct lp_elf *e, const char *name)
 	return 0;
 }
 
-/* The original's GOT slot that the loader fills for a thread-local variable; the first of two for a general access. */
-static uint64_t got_slot(struct fixup *f, const struct binding *bound, enum lp_reloc_formula formula)
+/* What the original's GOT has to say for an access to thread-local data. */
+struct wanted_slot {
+	enum lp_reloc_formula formula; /* of the dynamic relocation that fills it */
+	const char *name;	       /* of the variable; NULL = one by name is none of ours */
+	bool placed;		       /* `offset` is known: it need not have the name */
+	uint64_t offset;	       /* in the block of the original's thread-local data */
+};
+
+static struct wanted_slot wanted_slot(const struct fixup *f, const struct binding *bound, enum lp_reloc_formula access)
+{
+	struct wanted_slot w = {LP_RELOC_DTPMOD, NULL, true, 0};
+	if (access == LP_RELOC_TLSLD) /* the block's beginning, whichever variable the code goes on to */
+		return w;
+	w.formula = access == LP_RELOC_GOTTP ? LP_RELOC_TPOFF : LP_RELOC_DTPMOD;
+	w.name = bound->sym.name;
+	w.placed = bound->kind == BOUND_ORIGINAL;
+	if (w.placed)
+		w.offset = lp_elf_section(f->b.original, bound->section)->sh_addr + bound->offset - f->b.tls;
+	return w;
+}
+
+/* The offset that a slot without a symbol is for.  Of a pair, the loader fills the first word alone, with the module. */
+static bool slot_offset(const struct lp_elf *original, const struct lp_elf_rela *r, enum lp_reloc_formula formula,
+			uint64_t *out)
+{
+	if (formula != LP_RELOC_DTPMOD) {
+		*out = (uint64_t)r->addend;
+		return true;
+	}
+	const uint8_t *second = lp_elf_bytes_at_vaddr(original, r->offset + 8, 8);
+	if (second)
+		*out = lp_get64(second);
+	return second;
+}
+
+static bool is_wanted_slot(const struct lp_elf *original, const struct lp_elf_rela *r, const struct wanted_slot *w)
+{
+	struct lp_elf_sym s;
+	uint64_t offset;
+	if (r->sym)
+		return w->name && !r->addend && lp_elf_symbol(original, LP_DYNSYM, r->sym, &s) &&
+		       !strcmp(s.name, w->name);
+	return w->placed && slot_offset(original, r, w->formula, &offset) && offset == w->offset;
+}
+
+/* The original's GOT slot that the loader fills for such an access, the first of two for a general one; 0 = none. */
+static uint64_t got_slot(const struct fixup *f, const struct wanted_slot *w)
 {
 	struct lp_elf_rela_iter it = {0};
 	struct lp_elf_rela r;
-	uint64_t block_offset = 0;
-	if (bound->kind == BOUND_ORIGINAL)
-		block_offset = lp_elf_section(f->b.original, bound->section)->sh_addr + bound->offset - f->b.tls;
 	while (lp_elf_rela_next(f->b.original, &it, &r, NULL) == 1) {
 		const struct lp_reloc_howto *h = f->isa->howto(r.type);
-		struct lp_elf_sym s = {.name = ""};
-		if (!h || h->formula != formula)
-			continue;
-		if (r.sym && !lp_elf_symbol(f->b.original, LP_DYNSYM, r.sym, &s))
-			continue;
-		bool same = r.sym ? !strcmp(s.name, bound->sym.name) && !r.addend
-				  : bound->kind == BOUND_ORIGINAL && (uint64_t)r.addend == block_offset;
-		if (same)
+		if (h && h->formula == w->formula && is_wanted_slot(f->b.original, &r, w))
 			return r.offset;
 	}
 	return 0;
@@ -174,9 +210,10 @@ static int keep_constant(struct fixup *f, struct lp_linked_reloc *r, const struc
 
 /* An access through a slot of the GOT: the original's own, where it has one.  Otherwise livepatch makes one. */
 static void through_original_slot(struct fixup *f, struct lp_linked_reloc *r, size_t *symbol,
-				  const struct binding *bound, enum lp_reloc_formula dynamic)
+				  const struct binding *bound, enum lp_reloc_formula access)
 {
-	uint64_t slot = got_slot(f, bound, dynamic);
+	struct wanted_slot w = wanted_slot(f, bound, access);
+	uint64_t slot = got_slot(f, &w);
 	const Elf64_Shdr *got = lp_elf_section_find(f->b.original, ".got");
 	size_t got_symbol = section_symbol(f->b.patch, ".got");
 	if (!slot || !got || !got_symbol || slot < got->sh_addr || slot - got->sh_addr >= got->sh_size || !f->pc32)
@@ -197,11 +234,9 @@ static int fix_type(struct fixup *f, struct lp_ksection *target, struct lp_linke
 	case LP_RELOC_DTPOFF:
 		return bound->kind == BOUND_DYNAMIC ? 0 : keep_constant(f, r, bound);
 	case LP_RELOC_GOTTP:
-		through_original_slot(f, r, symbol, bound, LP_RELOC_TPOFF);
-		return 0;
 	case LP_RELOC_TLSGD:
 	case LP_RELOC_TLSLD:
-		through_original_slot(f, r, symbol, bound, LP_RELOC_DTPMOD);
+		through_original_slot(f, r, symbol, bound, h->formula);
 		return 0;
 	default:
 		r->type = f->isa->relax(r->type, target->data, r->offset, r->addend,

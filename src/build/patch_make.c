@@ -29,7 +29,7 @@ struct make {
 	struct lp_buf empty;		  /* names of files that are empty without any patch */
 	int lock;			  /* file in the tree that holds them, too, for whoever comes after a SIGKILL */
 	struct lp_patch_objects *objects; /* NULL with `assembly` */
-	size_t made;
+	size_t made, unseen;
 };
 
 static void say(const struct make *m, enum lp_patch_make_line kind, const char *fmt, ...)
@@ -532,6 +532,7 @@ static bool is_patched(struct make *m, const struct lp_elf *original, const stru
 		return false;
 	if (lp_patch_objects_know(m->objects, original, base_of(path)))
 		return true;
+	m->unseen++;
 	say(m, LP_MAKE_WARNING, "%s changed, and no patch is made: it was not linked by $(CC)", path);
 	return false;
 }
@@ -573,6 +574,11 @@ static int make_patches(struct make *m)
 	if (fts)
 		fts_close(fts);
 	lp_free(roots[0]);
+	if (!rc && !m->made && m->unseen)
+		return lp_fail(
+			m->err, LP_EUNRECORDED,
+			"no patch was made: the makefile must call its compiler $(CC) or $(CXX), so that libcare-cc "
+			"can stand in for it");
 	if (!rc && !m->made)
 		say(m, LP_MAKE_WARNING, "nothing that was installed has changed: no patch was made");
 	return rc;

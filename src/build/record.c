@@ -52,12 +52,6 @@ int lp_hash_file(struct lp_hash *out, const char *path)
 	return rc;
 }
 
-bool lp_hash_known(const struct lp_hash *h)
-{
-	static const struct lp_hash none;
-	return memcmp(h, &none, sizeof none) != 0;
-}
-
 void lp_hash_hex(const struct lp_hash *h, char out[2 * LP_HASH_SIZE + 1])
 {
 	sodium_bin2hex(out, 2 * LP_HASH_SIZE + 1, h->bytes, sizeof h->bytes);

@@ -62,7 +62,6 @@ int lp_record_parse(struct lp_record *out, const char *text, size_t len, const c
 /* BLAKE2b of a file's bytes; -errno when it cannot be read. */
 int lp_hash_file(struct lp_hash *out, const char *path);
 void lp_hash_bytes(struct lp_hash *out, const void *bytes, size_t len);
-bool lp_hash_known(const struct lp_hash *h);
 void lp_hash_hex(const struct lp_hash *h, char out[2 * LP_HASH_SIZE + 1]);
 /* "dir/../b" taken relative to cwd, without "." and ".." and double slashes (textually; no link is followed). */
 char *lp_path_join(const char *cwd, const char *path);

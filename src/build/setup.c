@@ -1,6 +1,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -36,6 +37,14 @@ static char *id_from(const char *diff)
 	return id;
 }
 
+static int settle_id(struct lp_build *b, struct lp_err *err)
+{
+	if (!b->opts.nr_diffs)
+		return lp_fail(err, LP_EUSAGE, "which change? name at least one diff");
+	b->id = b->opts.id ? lp_strdup(b->opts.id) : id_from(b->opts.diffs[0]);
+	return lp_kpatch_check_id(b->id, err);
+}
+
 static int find_wrapper(char **out, const char *wish, struct lp_err *err)
 {
 	static const char *const places[] = {"%s/" LP_WRAP_PROGRAM, "%s/../libexec/livepatch/" LP_WRAP_PROGRAM};
@@ -61,12 +70,35 @@ static int find_wrapper(char **out, const char *wish, struct lp_err *err)
 
 static int check_diffs(const struct lp_build_opts *o, struct lp_err *err)
 {
-	if (!o->nr_diffs)
-		return lp_fail(err, LP_EUSAGE, "which change? name at least one diff");
-	for (size_t i = 0; i < o->nr_diffs; i++)
-		if (access(o->diffs[i], R_OK) < 0)
+	for (size_t i = 0; i < o->nr_diffs; i++) {
+		struct stat st;
+		if (access(o->diffs[i], R_OK) < 0 || stat(o->diffs[i], &st) < 0)
 			return lp_fail_sys(err, errno, "cannot read %s", o->diffs[i]);
+		if (S_ISREG(st.st_mode) && !st.st_size)
+			return lp_fail(err, LP_EHUNK, "%s holds no diff", o->diffs[i]);
+	}
 	return 0;
+}
+
+/* What lp_build_write() would say when everything has been built. */
+static int check_out(const char *out, struct lp_err *err)
+{
+	struct stat st;
+	out = out ? out : ".";
+	if (stat(out, &st) == 0 && S_ISDIR(st.st_mode))
+		return access(out, W_OK | X_OK) < 0 ? lp_fail_sys(err, errno, "cannot write into %s", out) : 0;
+	char *parent = lp_strdup(out); /* which dirname(3) changes */
+	int rc = access(dirname(parent), W_OK | X_OK) < 0 ? lp_fail_sys(err, errno, "cannot write %s", out) : 0;
+	lp_free(parent);
+	return rc;
+}
+
+static int check_allow(const struct lp_build_opts *o, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < o->nr_allow && rc == 0; i++)
+		rc = lp_diff_check_allow(o->allow[i], err);
+	return rc;
 }
 
 static int settle_srcdir(struct lp_build *b, struct lp_err *err)
@@ -98,11 +130,14 @@ int lp_build_settle(struct lp_build *b, struct lp_err *err)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	b->jobs = b->opts.jobs ? b->opts.jobs : processors > 0 ? (unsigned)processors : 1;
-	int rc = check_diffs(&b->opts, err);
-	if (rc == 0) {
-		b->id = b->opts.id ? lp_strdup(b->opts.id) : id_from(b->opts.diffs[0]);
-		rc = lp_kpatch_check_id(b->id, err);
-	}
+	/* What was said wrongly first; then what is not there. */
+	int rc = settle_id(b, err);
+	if (rc == 0)
+		rc = check_allow(&b->opts, err);
+	if (rc == 0)
+		rc = check_diffs(&b->opts, err);
+	if (rc == 0)
+		rc = check_out(b->opts.out, err);
 	if (rc == 0)
 		rc = settle_srcdir(b, err);
 	if (rc == 0)

@@ -169,7 +169,8 @@ int lp_build_original(struct lp_build *b, struct lp_err *err)
 	if (rc == 0)
 		rc = b->cached ? load_original(b, err) : make_original(b, err);
 	if (rc == 0)
-		lp_build_end(b, "%zu units, %zu binaries%s", b->before.nr_units, b->before.links.nr,
+		lp_build_end(b, "%zu unit%s, %zu %s%s", b->before.nr_units, b->before.nr_units == 1 ? "" : "s",
+			     b->before.links.nr, b->before.links.nr == 1 ? "binary" : "binaries",
 			     b->cached ? ", from the cache" : "");
 	return rc;
 }
@@ -253,6 +254,6 @@ int lp_build_changed(struct lp_build *b, struct lp_err *err)
 	if (rc == 0)
 		rc = lp_model_load(&b->after, b->cache.here, b->cache.here, NULL, err);
 	if (rc == 0)
-		lp_build_end(b, "%zu units", b->after.nr_units);
+		lp_build_end(b, "%zu unit%s", b->after.nr_units, b->after.nr_units == 1 ? "" : "s");
 	return rc;
 }

@@ -610,6 +610,7 @@ int main(int argc, char **argv)
 {
 	const char *records = getenv(LP_WRAP_RECORDS);
 	const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+	lp_stdio_hold();
 	if (argc > 1 && strcmp(argv[1], LP_WRAP_GUARD) == 0)
 		return guard(argc, argv);
 	char *real = find_real(name);

@@ -62,7 +62,7 @@ static const struct lp_branches *branches_of(struct lp_contracts *c, size_t imag
 	for (size_t i = 0; i < c->program.pieces.nr; i++) {
 		const struct lp_piece_of_code *p = &c->program.pieces.items[i];
 		if (p->image == image)
-			c->isa->branches(p->bytes, (size_t)(p->range.end - p->range.start), p->range.start, false,
+			c->p->t->isa->branches(p->bytes, (size_t)(p->range.end - p->range.start), p->range.start, false,
 					 add_branch, b);
 	}
 	if (b->items.nr)
@@ -111,13 +111,21 @@ static void find_short(struct lp_contracts *c, struct lp_range into, lp_branch_v
 		return;
 	lp_addr from = into.start - p->range.start > SHORT_REACH ? into.start - SHORT_REACH : p->range.start;
 	lp_addr to = p->range.end - into.end > SHORT_REACH ? into.end + SHORT_REACH : p->range.end;
-	c->isa->branches(p->bytes + (from - p->range.start), (size_t)(to - from), from, true, add_short, &h);
+	c->p->t->isa->branches(p->bytes + (from - p->range.start), (size_t)(to - from), from, true, add_short, &h);
 }
 
 void lp_callers_find(struct lp_contracts *c, size_t image, struct lp_range into, lp_branch_vec *out)
 {
 	find_long(branches_of(c, image), into, out);
 	find_short(c, into, out);
+}
+
+/* Another instruction can have a branch's bytes at its end: 0x73 and a displacement look like a jae. */
+static bool leads_there(struct lp_contracts *c, const struct lp_piece_of_code *p, lp_addr at, const struct lp_branch *b)
+{
+	struct lp_insn in;
+	return c->p->t->isa->insn(p->bytes + (at - p->range.start), (size_t)(p->range.end - at), at, &in) &&
+	       in.has_target && in.target == b->target;
 }
 
 bool lp_caller_is_real(struct lp_contracts *c, struct lp_range function, const struct lp_branch *b)
@@ -128,9 +136,9 @@ bool lp_caller_is_real(struct lp_contracts *c, struct lp_range function, const s
 		size_t n = c->p->t->isa->insn_length(p->bytes + (at - p->range.start), (size_t)(p->range.end - at), at);
 		if (!n)
 			return true; /* no telling */
+		if (at + n == b->end)
+			return leads_there(c, p, at, b);
 		at += n;
-		if (at == b->end)
-			return true;
 		if (!lp_range_has(p->range, at))
 			return true;
 	}

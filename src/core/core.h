@@ -3,7 +3,7 @@
  *
  *     struct lp_plan *plan;
  *     rc = lp_plan_make(&plan, target, patchset, &opts, err);   // nothing written; plan can be printed
- *     lp_plan_print(plan, buf)  or  lp_plan_json(plan)
+ *     lp_plan_print(plan, buf)  or  lp_plan_rooms(), lp_plan_writes()
  *     rc = lp_plan_apply(plan, &result, err);                   // as a whole, or not at all
  *     lp_plan_free(plan);
  *
@@ -111,6 +111,9 @@ int lp_plan_apply(struct lp_plan *p, struct lp_result *out, struct lp_err *err);
 
 /* What an address expression that names no memory of a patch means in the target.  *size 0 = not known. */
 int lp_resolve_addr(struct lp_target *t, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size, struct lp_err *err);
+/* Where the target has what stands at the link-time address `vaddr` in an object (its file's name or path, or its
+ * soname).  -LP_ENOTLOADED; -LP_ERANGE when the object has nothing there. */
+int lp_resolve_in_object(struct lp_target *t, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err);
 
 /* ---- what is there ---- */
 

@@ -9,9 +9,10 @@
  *     rc = lp_ledger_begin(&l, err);                // marks it busy; whoever finds it so must rebuild
  *     rc = lp_ledger_add(&l, &entry, &off, err);    // a new entry, state PREPARED
  *     rc = lp_ledger_set_state(&l, off, LP_APPLIED, err);
- *     rc = lp_ledger_index_entry(&l, ...)
+ *     rc = lp_ledger_index_add(&l, &entry, err);    // found by its bytes, its memory and its number from here on
  *     rc = lp_ledger_end(&l, err);
- *     lp_ledger_close(&l);
+ *
+ * Nothing has to be closed: what was read is in *l.
  */
 #ifndef LP_CORE_LEDGER_H
 #define LP_CORE_LEDGER_H

@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "base/fdio.h"
 #include "core/foreign.h"
+#include "core/joined.h"
 #include "core/preserve.h"
 
 #define CODE_MAX 65536u /* bytes of a function that are looked at */
@@ -527,6 +528,27 @@ static int check_ends(struct lp_plan *p, const struct lp_place *at, const struct
 	return rc ? rc : on_instruction(p, to, err);
 }
 
+/*
+ * Where the jump can stand so that all code finds what it comes for: where
+ * other functions go on in the middle of the bytes that it would take, this one
+ * is as short as if it ended there.
+ */
+static int find_entry(struct lp_plan *p, const struct lp_place *at, struct lp_entry_request *req, struct lp_entry *e,
+		      struct lp_err *err)
+{
+	struct lp_branch other;
+	int rc = p->t->isa->entry(req, e, err);
+	if (rc < 0 || !lp_joined_find(p, at, (struct lp_range){e->jump_at + 1, e->jump_at + e->jump_len}, &other))
+		return rc;
+	req->size = (size_t)(other.target - at->addr);
+	req->pad = 0;
+	if (p->t->isa->entry(req, e, NULL) == 0)
+		return 0;
+	return lp_fail(err, LP_EBRANCHED,
+		       "the code at " LP_ADDR " jumps to " LP_ADDR ", and before that there is no room for a jump",
+		       other.at, other.target);
+}
+
 int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_place *at, const struct lp_place *to,
 		 struct lp_err *err)
 {
@@ -537,7 +559,7 @@ int lp_plan_jump(struct lp_plan *p, const struct lp_op *op, const struct lp_plac
 	rc = rc ? rc : read_code(p, at, &window, &req, err);
 	if (rc == 0) {
 		req.body_stays_live = op->allow_active || p->opts.allow_active;
-		rc = p->t->isa->entry(&req, &e, err);
+		rc = find_entry(p, at, &req, &e, err);
 		if (rc < 0)
 			rc = lp_err_context(err, rc, "cannot put a jump on %s", at->name);
 	}
@@ -806,6 +828,29 @@ static int by_place(const void *a, const void *b)
 	return ((*x)->at > (*y)->at) - ((*x)->at < (*y)->at);
 }
 
+static int check_entered_inline(struct lp_plan *p, const struct lp_op *op, struct lp_err *err)
+{
+	struct lp_place at;
+	struct lp_branch other;
+	int rc = lp_resolve(p, &op->at, &at, err);
+	if (rc < 0 || !lp_joined_cut(p, (struct lp_range){at.addr, at.addr + op->value_len}, op->value, &other))
+		return rc;
+	rc = lp_fail(err, LP_EBRANCHED,
+		     "the code at " LP_ADDR " jumps to " LP_ADDR ", where no instruction of the new code of %s begins",
+		     other.at, other.target, at.name);
+	return lp_at_where(err, rc, &op->where);
+}
+
+/* Code that jumps into the bytes of an `inline` finds an instruction there; other operations may change that code too. */
+static int check_entered(struct lp_plan *p, struct lp_err *err)
+{
+	int rc = 0;
+	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
+		if (p->ps->ops[i].kind == LP_OP_INLINE)
+			rc = check_entered_inline(p, &p->ps->ops[i], err);
+	return rc;
+}
+
 static int check_overlaps(struct lp_plan *p, struct lp_err *err)
 {
 	if (p->writes.nr < 2)
@@ -844,7 +889,8 @@ int lp_plan_build(struct lp_plan *p, struct lp_err *err)
 	for (size_t i = 0; i < p->ps->nr && rc == 0; i++)
 		rc = plan_op(p, &p->ps->ops[i], err);
 	rc = rc ? rc : lp_plan_restore_replaced(p, err);
-	return rc ? rc : check_overlaps(p, err);
+	rc = rc ? rc : check_overlaps(p, err);
+	return rc ? rc : check_entered(p, err);
 }
 
 /* ---- the value ---- */
@@ -876,14 +922,6 @@ const struct lp_opened *lp_plan_opened(const struct lp_plan *p, const struct lp_
 		if (p->opened.items[i].op == op)
 			return &p->opened.items[i];
 	return NULL;
-}
-
-bool lp_plan_wants_dlopen(const struct lp_plan *p)
-{
-	for (size_t i = 0; i < p->ps->nr; i++)
-		if (p->ps->ops[i].dlopen && !lp_plan_opened(p, &p->ps->ops[i]))
-			return true;
-	return false;
 }
 
 const struct lp_room *lp_plan_rooms(const struct lp_plan *p, size_t *nr)

@@ -88,7 +88,6 @@ struct lp_place {
 int lp_plan_build(struct lp_plan *p, struct lp_err *err);
 void lp_plan_reset(struct lp_plan *p);
 const struct lp_opened *lp_plan_opened(const struct lp_plan *p, const struct lp_op *op);
-bool lp_plan_wants_dlopen(const struct lp_plan *p);
 
 /* ---- pieces of a plan, for those that build it (plan.c, plan_kpatch.c) ---- */
 

@@ -322,6 +322,22 @@ static int image_named(const struct lp_image *images, size_t nr, const char *nam
 	return -LP_ENOSYM;
 }
 
+int lp_resolve_in_object(struct lp_target *t, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err)
+{
+	const struct lp_image *images;
+	size_t nr, image, holder;
+	uint64_t there;
+	int rc = t->ops->images(t, &images, &nr, err);
+	if (rc < 0)
+		return rc;
+	if (image_named(images, nr, object, &image) < 0)
+		return lp_fail(err, LP_ENOTLOADED, "%s has not loaded %s", t->label, object);
+	*at = images[image].bias + vaddr;
+	if (!lp_target_image_at(t, *at, &there, &holder) || holder != image)
+		return lp_fail(err, LP_ERANGE, "%s has nothing at " LP_ADDR, object, vaddr);
+	return 0;
+}
+
 int lp_resolve_got(struct lp_plan *p, const struct lp_addr_expr *e, size_t *image, struct lp_symspec *spec,
 		   struct lp_err *err)
 {

@@ -90,14 +90,6 @@ static size_t index_in(const struct section *s, const struct piece *p)
 	return i;
 }
 
-static bool has_ref_at(const struct piece *p, uint64_t at)
-{
-	for (size_t i = 0; i < p->refs.nr; i++)
-		if (p->refs.items[i].at == at)
-			return true;
-	return false;
-}
-
 static void note_joins(void *arg, struct piece *p, const struct lp_insn *insn, uint64_t at)
 {
 	struct joins *j = arg;
@@ -106,7 +98,7 @@ static void note_joins(void *arg, struct piece *p, const struct lp_insn *insn, u
 		j->falls = insn->falls_through;
 		j->falls_by_call = insn->is_call;
 	}
-	if (!insn->has_target || insn->distance_type || has_ref_at(p, at + insn->target_at))
+	if (!insn->has_target || insn->distance_type || lp_piece_ref_at(p, at + insn->target_at))
 		return;
 	struct piece *to = lp_diff_piece_at(p->obj, p->section, (int64_t)insn->target);
 	if (!to || to == p || insn->target >= j->s->size)
@@ -144,7 +136,7 @@ static void absorb(struct piece *into, struct piece *p)
 	p->obj = NULL; /* gone: swept by the caller */
 }
 
-static void join_section(struct object *o, struct section *s)
+static void join_section(struct section *s)
 {
 	struct joins j = {.s = s, .with_next = lp_alloc(s->pieces.nr * sizeof(bool))};
 	size_t kept = 0;
@@ -164,7 +156,6 @@ static void join_section(struct object *o, struct section *s)
 	}
 	s->pieces.nr = kept;
 	lp_free(j.with_next);
-	(void)o;
 }
 
 static void sweep_pieces(struct object *o)
@@ -188,7 +179,7 @@ void lp_diff_join_code(struct object *o)
 	for (size_t i = 1; i < o->nr_sections; i++) {
 		struct section *s = &o->sections[i];
 		if (s->pieces.nr > 1 && s->pieces.items[0]->kind == PIECE_CODE)
-			join_section(o, s);
+			join_section(s);
 	}
 	sweep_pieces(o);
 }
@@ -204,7 +195,7 @@ static void note_branch(void *arg, struct piece *p, const struct lp_insn *insn, 
 		return;
 	if (insn->target >= p->start && insn->target < p->limit)
 		return;
-	if (has_ref_at(p, at + insn->target_at))
+	if (lp_piece_ref_at(p, at + insn->target_at))
 		return;
 	struct piece *to = lp_diff_piece_at(p->obj, p->section, (int64_t)insn->target);
 	int64_t bias = (int64_t)insn->pc_at - (int64_t)(insn->pc_at ? insn->target_at : 0);

@@ -61,20 +61,6 @@ static uint64_t extent(const struct piece *p, uint64_t from)
 	return lp_piece_size(p) - from;
 }
 
-static size_t first_ref_from(const struct piece *p, uint64_t at)
-{
-	size_t low = 0, high = p->refs.nr;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->refs.items[middle].at < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 static bool is_zero(const uint8_t *bytes, uint64_t from, uint64_t to)
 {
 	for (uint64_t i = from; bytes && i < to; i++)
@@ -89,7 +75,7 @@ static bool same_extent(struct lp_diff *d, const struct pair *x)
 	const struct piece *b = x->a, *a = x->b;
 	const uint8_t *p = lp_piece_bytes(b), *q = lp_piece_bytes(a);
 	uint64_t nb = extent(b, x->from_a), na = extent(a, x->from_b), n = nb < na ? nb : na;
-	size_t i = first_ref_from(b, x->from_a), k = first_ref_from(a, x->from_b);
+	size_t i = lp_piece_ref_from(b, x->from_a), k = lp_piece_ref_from(a, x->from_b);
 	uint64_t at = 0;
 
 	for (; at < n; at++) {

@@ -72,7 +72,7 @@ struct lp_diff_input {
 
 	/* Refusals that the user has judged harmless: "CODE" or "CODE:SYMBOL", such as "layout:struct client" or
 	 * "removed-data".  Codes that would corrupt in any case cannot be allowed (diff/refuse.def says which). */
-	const char *const *allow;
+	const char *const *allow; /* lp_diff_check_allow() tells of others */
 	size_t nr_allow;
 
 	/* Functions that take a line number and do nothing with it but tell people; added to those in diff/lines.def. */
@@ -111,6 +111,9 @@ struct lp_diff_refusal {
 };
 
 struct lp_diff;
+
+/* -LP_EUSAGE for what lp_diff_input.allow does not know, or what nobody may allow; the error lists those that one may. */
+int lp_diff_check_allow(const char *allow, struct lp_err *err);
 
 int lp_diff_make(struct lp_diff **out, const struct lp_diff_input *in, struct lp_err *err);
 

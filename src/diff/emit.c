@@ -122,6 +122,20 @@ static uint64_t append(struct out *o, enum out_section s, const void *bytes, uin
 	return at;
 }
 
+/* What is in a nameless piece is aligned as its section is, wherever in there the piece begins. */
+static uint64_t append_piece(struct out *o, const struct piece *p)
+{
+	enum out_section s = p->out_section;
+	uint64_t align = p->section ? p->obj->sections[p->section].header->sh_addralign : 0;
+
+	if (p->sym || !align || (align & (align - 1)) || align > 4096)
+		return append(o, s, lp_piece_bytes(p), lp_piece_size(p), align_of(p));
+	append(o, s, NULL, (p->start - o->data[s].len) & (align - 1), 1);
+	if (align > o->align[s])
+		o->align[s] = align;
+	return append(o, s, lp_piece_bytes(p), lp_piece_size(p), 1);
+}
+
 /* The largest patch: the format counts in 32 bits. */
 #define OUT_MAX (UINT64_C(1) << 30)
 
@@ -150,7 +164,7 @@ static void place_pieces(struct out *o)
 			return;
 		p->out_section = home_of(p);
 		if (p->out_section != OUT_NONE) {
-			p->out_at = append(o, p->out_section, lp_piece_bytes(p), lp_piece_size(p), align_of(p));
+			p->out_at = append_piece(o, p);
 		} else {
 			p->out_at = o->hooks.len;
 			lp_buf_add(&o->hooks, lp_piece_bytes(p), lp_piece_size(p));
@@ -294,6 +308,25 @@ static void aim_at_patch(struct out *o, const struct ref *r, struct fix *f, int6
 	}
 }
 
+/* LibcarePlus passes over relocations that store a distance in the original's thread-local block (docs/format-kpatch.md,
+ * "Relocation types"), and the code would reach whatever stands at 0: a linker writes a constant there, and so do we. */
+static bool store_tls_constant(struct out *o, const struct fix *f, const struct lp_reloc_howto *h, uint8_t *place)
+{
+	const Elf64_Phdr *ours = lp_elf_phdr_find(o->d->in.original, PT_TLS);
+	const Elf64_Phdr *tls = lp_elf_phdr_find(o->d->target, PT_TLS);
+	bool from_thread = h->formula == LP_RELOC_TPOFF && o->d->isa->tp_offset;
+
+	if (f->target.kind != TARGET_ORIGIN || !ours || !tls || (!from_thread && h->formula != LP_RELOC_DTPOFF) ||
+	    (tls->p_align & (tls->p_align - 1)))
+		return false;
+	uint64_t value = f->target.origin.addr - ours->p_vaddr + (uint64_t)f->addend;
+	if (from_thread)
+		value = (uint64_t)o->d->isa->tp_offset(tls->p_vaddr, tls->p_memsz, tls->p_align, value);
+	if (!o->rc)
+		o->rc = o->d->isa->reloc_store(h, place, value, o->err);
+	return true;
+}
+
 /* `bytes` are those that the field stands in: an instruction may be turned into a simpler one. */
 static struct fix fix_of(struct out *o, const struct piece *from, const struct ref *r, uint8_t *bytes, uint64_t at)
 {
@@ -319,7 +352,15 @@ static struct fix fix_of(struct out *o, const struct piece *from, const struct r
 	} else {
 		f.addend = meant - r->bias;
 	}
+	if (store_tls_constant(o, &f, r->howto, bytes + at))
+		f.type = 0;
 	return f;
+}
+
+static void push_fix(fix_vec *to, struct fix f)
+{
+	if (f.type) /* otherwise the bytes say it all */
+		lp_vec_push(to, f);
 }
 
 static void fix_piece(struct out *o, struct piece *p)
@@ -329,8 +370,7 @@ static void fix_piece(struct out *o, struct piece *p)
 	fix_vec *to = hooks ? &o->hook_fixes : &o->fixes[p->out_section];
 
 	for (size_t i = 0; i < p->refs.nr; i++) {
-		struct fix f = fix_of(o, p, &p->refs.items[i], bytes, p->out_at + p->refs.items[i].at);
-		lp_vec_push(to, f);
+		push_fix(to, fix_of(o, p, &p->refs.items[i], bytes, p->out_at + p->refs.items[i].at));
 	}
 }
 
@@ -360,8 +400,7 @@ static uint64_t copy_entry(struct out *o, struct object *obj, const struct unwin
 		const struct ref *r = &u->refs.items[i];
 		if (r->at < e->at || r->at >= e->at + e->size)
 			continue;
-		struct fix f = fix_of(o, u, r, o->data[OUT_EH].data, at + r->at - e->at);
-		lp_vec_push(&o->fixes[OUT_EH], f);
+		push_fix(&o->fixes[OUT_EH], fix_of(o, u, r, o->data[OUT_EH].data, at + r->at - e->at));
 	}
 	return at;
 }

@@ -208,6 +208,27 @@ static inline uint64_t lp_piece_size(const struct piece *p)
 {
 	return p->end - p->start;
 }
+/* Index of the first ref at `at` or behind it; refs.nr: there is none. */
+static inline size_t lp_piece_ref_from(const struct piece *p, uint64_t at)
+{
+	size_t low = 0, high = p->refs.nr;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (p->refs.items[middle].at < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+/* The ref at that very place, or NULL. */
+static inline const struct ref *lp_piece_ref_at(const struct piece *p, uint64_t at)
+{
+	size_t i = lp_piece_ref_from(p, at);
+
+	return i < p->refs.nr && p->refs.items[i].at == at ? &p->refs.items[i] : NULL;
+}
 /* The piece around an offset of a section, the nearest when it is outside of all; NULL when there are none. */
 struct piece *lp_diff_piece_at(const struct object *o, uint32_t section, int64_t at);
 /* The code that has an entry of that name (its first `len` bytes); NULL when there is none. */

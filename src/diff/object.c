@@ -188,6 +188,23 @@ static bool cuts(const struct symbol *s, uint64_t covered)
 	return s->value >= covered;
 }
 
+/*
+ * Compilers put nameless constants and tables between named ones, when all of them share a section.  Behind a symbol that says how
+ * long it is begins a piece of its own; of padding nobody will ask.
+ */
+static void close_before(struct object *o, struct piece *p, uint64_t covered, uint64_t limit)
+{
+	const struct symbol *last = p->entries.nr ? p->entries.items[p->entries.nr - 1] : NULL;
+	bool known = last && (last->size || last->value < covered);
+
+	if (p->kind != PIECE_CONST || !known || covered >= limit) {
+		close_piece(p, limit);
+		return;
+	}
+	close_piece(p, covered);
+	close_piece(add_piece(o, p->section, p->kind, covered), limit);
+}
+
 static void cut_section(struct object *o, uint32_t section, enum piece_kind kind, const struct symbol *const *names,
 			size_t nr)
 {
@@ -199,7 +216,7 @@ static void cut_section(struct object *o, uint32_t section, enum piece_kind kind
 		struct symbol *s = o->symbols + (names[i] - o->symbols);
 		if (!p || (cuttable && s->value > p->start && cuts(s, covered))) {
 			if (p)
-				close_piece(p, s->value);
+				close_before(o, p, covered, s->value);
 			if (!p && s->value && cuttable && kind != PIECE_LSDA)
 				close_piece(add_piece(o, section, kind, 0), s->value);
 			p = add_piece(o, section, kind, cuttable && kind != PIECE_LSDA ? s->value : 0);
@@ -210,7 +227,7 @@ static void cut_section(struct object *o, uint32_t section, enum piece_kind kind
 	}
 	if (!p)
 		p = add_piece(o, section, kind, 0);
-	close_piece(p, size);
+	close_before(o, p, covered, size);
 	if (!cuttable)
 		p->end = p->limit = size;
 }
@@ -469,6 +486,35 @@ static void aim_all(struct object *o)
 	}
 }
 
+static bool refers_into(const struct piece *p, const struct piece *to)
+{
+	for (size_t i = 0; i < p->refs.nr; i++)
+		if (p->refs.items[i].to == to)
+			return true;
+	return false;
+}
+
+/*
+ * The end of an array is the place where the next thing begins.  When that has no name, who uses the array means its end: a loop
+ * over an array that stays in the original must not end at what travels with the patch.
+ */
+static void keep_ends(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		const struct piece *p = o->pieces.items[i];
+		for (size_t k = 0; k < p->refs.nr; k++) {
+			struct ref *r = &p->refs.items[k];
+			if (!r->to || r->to->sym || r->to->kind != PIECE_CONST || r->off || !r->to->start)
+				continue;
+			struct piece *array = lp_diff_piece_at(o, r->to->section, (int64_t)r->to->start - 1);
+			if (array == r->to || !refers_into(p, array))
+				continue;
+			r->to = array;
+			r->off = (int64_t)(array->limit - array->start);
+		}
+	}
+}
+
 /* ---- marks ---- */
 
 static int by_number(const void *a, const void *b)
@@ -528,6 +574,61 @@ static void find_parents(struct object *o)
 	}
 }
 
+/* ---- jump tables ---- */
+
+static bool refers_to(const struct piece *code, const struct piece *table, uint64_t base)
+{
+	for (size_t i = 0; i < code->refs.nr; i++)
+		if (code->refs.items[i].to == table && code->refs.items[i].off == (int64_t)base)
+			return true;
+	return false;
+}
+
+/* Where what stands at `at` begins: the last mark before. */
+static uint64_t begin_of(const struct piece *p, uint64_t at)
+{
+	size_t low = 0, high = p->marks.nr;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (p->marks.items[middle] <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? p->marks.items[low - 1] : 0;
+}
+
+/*
+ * An entry of a table of distances counts from the table's beginning, its relocation from the entry: the sum is beyond what is meant
+ * by how far into the table it stands, and in a section of many functions that is another function.  It is such an entry when
+ * the code that is meant then is the code that uses the table.
+ */
+static void aim_entry(struct object *o, struct piece *table, struct ref *r)
+{
+	uint64_t base = begin_of(table, r->at);
+	int64_t into = (int64_t)(r->at - base);
+
+	if (r->howto->formula != LP_RELOC_PC || !into || !r->sym || r->sym->type != STT_SECTION || !r->to ||
+	    r->to->kind != PIECE_CODE)
+		return;
+	int64_t at = r->off + (int64_t)r->to->start - into;
+	const struct piece *code = lp_diff_piece_at(o, r->to->section, at);
+	if (at < 0 || !(refers_to(code, table, base) || (code->parent && refers_to(code->parent, table, base))))
+		return;
+	r->bias = -into;
+	aim(o, r);
+}
+
+static void aim_tables(struct object *o)
+{
+	for (size_t i = 0; i < o->pieces.nr; i++) {
+		struct piece *p = o->pieces.items[i];
+		for (size_t k = 0; p->kind == PIECE_CONST && p->by_content && k < p->refs.nr; k++)
+			aim_entry(o, p, &p->refs.items[k]);
+	}
+}
+
 int lp_diff_read_object(struct object **out, const struct lp_diff_unit *unit, size_t unit_index, struct lp_elf *elf,
 			const char *which, struct lp_err *err)
 {
@@ -558,9 +659,11 @@ int lp_diff_read_object(struct object **out, const struct lp_diff_unit *unit, si
 		lp_diff_decode_biases(o);
 		lp_diff_join_code(o);
 		aim_all(o);
+		keep_ends(o);
 		mark_targets(o);
 		lp_diff_decode_branches(o);
 		find_parents(o);
+		aim_tables(o);
 		rc = lp_diff_read_unwind(o, err);
 	}
 	if (rc) {

@@ -37,6 +37,35 @@ const char *lp_diff_keep(struct lp_diff *d, char *text)
 
 /* ---- refusals ---- */
 
+/* Does "code" or "code:culprit" begin with this code? */
+static bool has_code(const char *allow, const char *code)
+{
+	size_t len = strlen(code);
+	return !strncmp(allow, code, len) && (!allow[len] || allow[len] == ':');
+}
+
+static const char *why_not(const char *allow)
+{
+	for (size_t i = 0; i < REFUSE_COUNT; i++)
+		if (has_code(allow, refusals[i].code))
+			return refusals[i].allowable ? NULL : "it would corrupt the process";
+	return "there is no such code";
+}
+
+int lp_diff_check_allow(const char *allow, struct lp_err *err)
+{
+	struct lp_buf codes = {0};
+	const char *why = why_not(allow);
+	if (!why)
+		return 0;
+	for (size_t i = 0; i < REFUSE_COUNT; i++)
+		if (refusals[i].allowable)
+			lp_buf_printf(&codes, "%s%s", codes.len ? ", " : "", refusals[i].code);
+	int rc = lp_fail(err, LP_EUSAGE, "--allow %s: %s; one may allow %s", allow, why, lp_buf_cstr(&codes));
+	lp_buf_free(&codes);
+	return rc;
+}
+
 /* "code" or "code:culprit" */
 static bool is_allowed(const struct lp_diff *d, enum refusal what, const char *culprit)
 {
@@ -45,7 +74,7 @@ static bool is_allowed(const struct lp_diff *d, enum refusal what, const char *c
 
 	for (size_t i = 0; refusals[what].allowable && i < d->in.nr_allow; i++) {
 		const char *a = d->in.allow[i];
-		if (!strncmp(a, code, len) && (!a[len] || (a[len] == ':' && !strcmp(a + len + 1, culprit))))
+		if (has_code(a, code) && (!a[len] || !strcmp(a + len + 1, culprit)))
 			return true;
 	}
 	return false;

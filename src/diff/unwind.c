@@ -7,24 +7,10 @@
 
 #include "base/bits.h"
 
-static const struct ref *ref_at(const struct piece *p, uint64_t at)
-{
-	size_t low = 0, high = p->refs.nr;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->refs.items[middle].at < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < p->refs.nr && p->refs.items[low].at == at ? &p->refs.items[low] : NULL;
-}
-
 static const struct ref *lsda_of(const struct piece *unwind, const struct unwind_entry *e)
 {
 	for (uint64_t at = e->at + 9; at < e->at + e->size; at++) {
-		const struct ref *r = ref_at(unwind, at);
+		const struct ref *r = lp_piece_ref_at(unwind, at);
 		if (r && r->to && r->to->kind == PIECE_LSDA)
 			return r;
 	}
@@ -57,7 +43,7 @@ int lp_diff_read_unwind(struct object *o, struct lp_err *err)
 		uint64_t back = lp_get32(bytes + at + 4);
 		struct unwind_entry e = {.at = at, .size = len + 4};
 		if (back) {
-			const struct ref *pc = ref_at(o->unwind, at + 8);
+			const struct ref *pc = lp_piece_ref_at(o->unwind, at + 8);
 			e.cie = at + 4 - back;
 			e.piece = pc && pc->to && pc->to->kind == PIECE_CODE ? pc->to : NULL;
 		}

@@ -189,12 +189,6 @@ struct lp_isa_regs {
 	 * is garbage that calls left.  All, when not every way there can be seen.  Landing pads of exceptions are not. */
 	lp_regs (*defined)(const struct lp_code *code, lp_addr entry, lp_addr place);
 
-	/* Every place in code (which stands at `at`) that could be a direct call or jump: instructions are not told from
-	 * bytes inside of others, so that a megabyte takes a millisecond.  Those that reach less than 1 KiB only with
-	 * `with_short`. */
-	void (*branches)(const uint8_t *code, size_t len, lp_addr at, bool with_short,
-			 void (*found)(void *arg, const struct lp_branch *b), void *arg);
-
 	/* Code at `at` that calls `dest` and puts back `keep` afterwards, vector registers to `vector_bytes`; returns
 	 * its length (<= LP_PRESERVE_MAX; the last 8 bytes are data), 0 when a register in `keep` cannot be saved.
 	 * `dest` must not take arguments on the stack: they are farther up than it thinks. */
@@ -356,6 +350,15 @@ struct lp_isa {
 	 * lie within reach of a pc-relative address, an address instead of a load from a GOT where the instruction can. */
 	uint32_t (*relax)(uint32_t type, uint8_t *bytes, size_t field, int64_t addend, bool near);
 	uint32_t reloc_abs64; /* the relocation type that stores S + A in 8 bytes */
+	/* Where a linker puts, from the thread pointer, what lies `value` bytes into the thread-local block of a program whose
+	 * PT_TLS has these fields.  NULL: only the loader's word for it is taken. */
+	int64_t (*tp_offset)(uint64_t vaddr, uint64_t memsz, uint64_t align, uint64_t value);
+
+	/* Every place in code (which stands at `at`) that could be a direct call or jump: instructions are not told from
+	 * bytes inside of others, so that a megabyte takes a millisecond.  Those that reach less than 1 KiB only with
+	 * `with_short`.  NULL: instructions are aligned, and reading them all is as quick. */
+	void (*branches)(const uint8_t *code, size_t len, lp_addr at, bool with_short,
+			 void (*found)(void *arg, const struct lp_branch *b), void *arg);
 
 	/* What code does to registers; NULL = nobody can tell on this ISA, and every function may change all that the
 	 * convention allows. */

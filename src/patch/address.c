@@ -33,6 +33,13 @@ size_t lp_memname_length(struct lp_word w)
 	return n;
 }
 
+bool lp_patch_is_name(const char *text)
+{
+	struct lp_word w = {.text = text, .len = strlen(text)};
+
+	return w.len && lp_memname_length(w) == w.len;
+}
+
 int lp_complain_integer(struct lp_complaints *c, unsigned line, struct lp_word w, const struct lp_integer *n,
 			const char *what)
 {

@@ -317,14 +317,23 @@ static int read_asm(struct reader *r, struct lp_op *op)
 	return text ? 0 : -LP_EPARSE;
 }
 
+static int read_code_file(struct reader *r, struct lp_op *op)
+{
+	const char *text = text_of(r, KEY_CODE_FILE);
+	op->path = text ? lp_strdup(text) : NULL;
+	return text ? 0 : -LP_EPARSE;
+}
+
 static int read_code(struct reader *r, struct lp_op *op)
 {
-	int forms = has(r, KEY_INSTR) + has(r, KEY_CODE) + has(r, KEY_ASM);
+	int forms = has(r, KEY_INSTR) + has(r, KEY_CODE) + has(r, KEY_ASM) + has(r, KEY_CODE_FILE);
 	if (forms != 1)
-		return complain_at(r, op->where, "%s: one of `instr`, `code` and `asm` is expected",
+		return complain_at(r, op->where, "%s: one of `instr`, `code`, `asm` and `code_file` is expected",
 				   forms ? "more than one form of code" : "code is missing");
 	if (has(r, KEY_ASM))
 		return read_asm(r, op);
+	if (has(r, KEY_CODE_FILE))
+		return read_code_file(r, op);
 	struct lp_buf code = {0};
 	int rc = has(r, KEY_INSTR) ? read_instr(r, &code) : read_bytes(r, KEY_CODE, &code);
 	op->value = code.data;

@@ -66,10 +66,12 @@ struct lp_op {
 	bool value_is_addr;	/* SET addr: `to` holds the value, stored as 8 bytes */
 	uint8_t *value;		/* SET int/str/hex: the bytes */
 	size_t value_len;
-	const char *type_name;	  /* SET: "int", "str", "hex", "addr", ... for messages; static */
-	char *mem;		  /* NEW, LOAD, DL: the name it defines */
-	uint64_t size;		  /* NEW */
-	char *path;		  /* LOAD, DL: as written; relative to the tool's working directory */
+	const char *type_name; /* SET: "int", "str", "hex", "addr", ... for messages; static */
+	char *mem;	       /* NEW, LOAD, DL: the name it defines */
+	uint64_t size;	       /* NEW */
+	/* As written.  LOAD, DL: relative to the tool's working directory; INLINE, INSERT, FUNC: the file that `value` is
+	 * in, relative to the patch file's directory. */
+	char *path;
 	bool dlopen;		  /* DL --dlopen */
 	bool allow_active;	  /* JMP --allow-active */
 	bool clobber;		  /* JMP --clobber: callers do not mind which registers the replacement changes */
@@ -92,6 +94,7 @@ struct lp_patchset {
 
 #define LP_SCRIPT_MAX (64u << 20)      /* bytes of one script */
 #define LP_PATCH_FILE_MAX (256u << 20) /* bytes of a patch file, text or JSON */
+#define LP_CODE_FILE_MAX (16u << 20)   /* bytes of one file with code */
 #define LP_NEW_MAX (UINT64_C(1) << 32) /* bytes of one `new` */
 
 /* ---- the language as tables: for messages, help and the prompt's completion ---- */
@@ -143,6 +146,8 @@ int lp_patch_parse_script(struct lp_patchset **out, const char *text, size_t len
  */
 int lp_patch_parse_text(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
 int lp_patch_parse_json(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
+/* Fills in the code that entries of the patch file at `path` say is in files beside it.  Errors have the entry's place. */
+int lp_patch_read_code(struct lp_patchset *ps, const char *path, struct lp_err *err);
 /* Text, JSON or script, told apart by content. */
 int lp_patch_parse(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err);
 /*
@@ -163,6 +168,8 @@ struct lp_patchset *lp_patch_new(const char *name);
 void lp_patch_add_op(struct lp_patchset *ps, const struct lp_op *op);
 /* An address expression alone (for tools: "what is this symbol"). */
 int lp_patch_parse_addr(struct lp_addr_expr *out, const char *text, struct lp_err *err);
+/* Can it be the name of a function in a patch file? */
+bool lp_patch_is_name(const char *text);
 void lp_addr_expr_free(struct lp_addr_expr *e);
 /* The patchset as a script that parses to the same patchset. */
 struct lp_buf;

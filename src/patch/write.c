@@ -41,7 +41,7 @@ static int check_text(const struct lp_op *op, struct lp_err *err)
 	if (op->at.kind != LP_ADDR_INT || op->file)
 		return refuse(op, err,
 			      "is not at an address of the target itself, which a text file cannot say; JSON can");
-	if (op->assembly || !op->value_len || op->value_len % 4)
+	if (op->assembly || op->path || !op->value_len || op->value_len % 4)
 		return refuse(op, err, "does not consist of words of 4 bytes, which a text file cannot say; JSON can");
 	if (op->expect)
 		return refuse(op, err, "expects bytes, which a text file cannot say; JSON can");
@@ -155,6 +155,8 @@ static void set_code(json_t *entry, const struct lp_op *op, bool words)
 {
 	if (op->assembly)
 		set(entry, "asm", json_string(op->assembly));
+	else if (op->path)
+		set(entry, "code_file", json_string(op->path));
 	else if (words && op->value_len % 4 == 0)
 		set_words(entry, op->value, op->value_len);
 	else
@@ -198,10 +200,10 @@ static int check_json(const struct lp_op *op, struct lp_err *err)
 		return refuse(op, err, "is not of a kind that a patch file can hold");
 	if (op->at.mem)
 		return refuse(op, err, "is in memory that a script made");
-	if (has_code(op->kind) && !op->assembly && !op->value_len)
+	if (has_code(op->kind) && !op->assembly && !op->path && !op->value_len)
 		return refuse(op, err, "has no code");
-	if (!is_utf8(op->desc) || !is_utf8(op->assembly) || !is_utf8(op->file) || !is_utf8(op->at.symbol) ||
-	    !is_utf8(op->to.symbol))
+	if (!is_utf8(op->desc) || !is_utf8(op->assembly) || !is_utf8(op->file) || !is_utf8(op->path) ||
+	    !is_utf8(op->at.symbol) || !is_utf8(op->to.symbol))
 		return refuse(op, err, "has a text that is not UTF-8, which JSON cannot say");
 	return 0;
 }

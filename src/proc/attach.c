@@ -251,6 +251,7 @@ void lp_proc_close(struct lp_proc *p)
 	if (p->paused)
 		lp_resume_all(p, NULL);
 	lp_late_settle(p, lp_deadline(CLOSE_PATIENCE_MS));
+	lp_reaper_close(p);
 	lp_proc_unlock(p);
 	lp_images_forget(p);
 	lp_unwind_forget(p);

@@ -76,7 +76,9 @@ static bool seize(struct lp_loan *l)
 		return unfit(l, "it is under strict seccomp");
 	}
 	bool filter = s.seccomp == SECCOMP_FILTER;
+	lp_reaper_begin(l->p);
 	int seized = lp_trace_seize(l->tid, PTRACE_O_TRACESYSGOOD | (filter ? PTRACE_O_SUSPEND_SECCOMP : 0));
+	lp_reaper_end(l->p);
 	l->filtered = filter;
 	if (seized == 0)
 		return true;
@@ -118,7 +120,7 @@ void lp_loan_let_signal_pass(const struct lp_loan *l)
 {
 	struct lp_task_status leader;
 	/* The queue is empty nearly always, and tells it in a fiftieth of the time that the leader's mask takes. */
-	if (l->tid == l->p->pid || !lp_trace_queued(l->tid, PTRACE_PEEKSIGINFO_SHARED, 0))
+	if (l->tid == l->p->pid || lp_trace_queued(l->tid, PTRACE_PEEKSIGINFO_SHARED, 0) <= 0)
 		return;
 	if (lp_task_status(l->p->pid, &leader) == 0)
 		lp_trace_let_signal_pass(l->tid, leader.blocked);

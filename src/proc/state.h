@@ -90,6 +90,7 @@ struct lp_proc {
 	uint8_t *arena;			   /* stack copies */
 	size_t arena_size;
 	struct lp_hush hush;
+	struct lp_reaper *reaper; /* made when first needed */
 	bool cpu_held;
 	int old_policy;
 	struct sched_param old_param;
@@ -184,6 +185,10 @@ int lp_trace_vectors(pid_t tid, int set, struct lp_vectors *out);
 int lp_trace_set_vectors(pid_t tid, int set, const struct lp_vectors *v);
 int lp_trace_sigmask(pid_t tid, uint64_t *out);
 bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out);
+/* reaper.c: around the stop of threads, of which some may be seized already. */
+void lp_reaper_begin(struct lp_proc *p);
+void lp_reaper_end(struct lp_proc *p);
+void lp_reaper_close(struct lp_proc *p);
 void lp_hush_begin(struct lp_hush *h);
 void lp_hush_end(const struct lp_hush *h);
 /* What to do between two looks: `tries` counts them, `missing` the threads that are still to stop. */
@@ -193,8 +198,9 @@ static inline uint64_t lp_signal_bit(int signal)
 	return UINT64_C(1) << (signal - 1);
 }
 
-/* Is a signal outside the set `blocked` queued for the stopped thread, or (PTRACE_PEEKSIGINFO_SHARED) its process? */
-bool lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked);
+/* Is a signal outside the set `blocked` queued for the stopped thread, or (PTRACE_PEEKSIGINFO_SHARED) its process?  1, 0,
+ * or -errno when nobody can tell. */
+int lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked);
 /* A stopped thread that goes on now would take a signal for the process from the leader, which was woken for it.  Waits
  * for the leader to take it, a while; what the leader blocks it will not take. */
 void lp_trace_let_signal_pass(pid_t tid, uint64_t blocked_by_leader);

@@ -338,7 +338,7 @@ static void release_all(struct lp_proc *p)
 	const struct lp_tracee *leader = p->tracees.items, *other = nr > 1 ? &p->tracees.items[1] : NULL;
 	uint64_t blocked;
 	if (other && leader->tid == p->pid && other->stopped && lp_trace_sigmask(leader->tid, &blocked) == 0 &&
-	    lp_trace_queued(other->tid, PTRACE_PEEKSIGINFO_SHARED, blocked)) {
+	    lp_trace_queued(other->tid, PTRACE_PEEKSIGINFO_SHARED, blocked) > 0) {
 		release_one(p, begin++);
 		lp_trace_let_signal_pass(other->tid, blocked);
 	}
@@ -625,6 +625,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	lp_tid_vec known = {0};
 	lp_hush_begin(&p->hush);
 	lp_late_settle(p, deadline);
+	lp_reaper_begin(p);
 	int rc = lp_proc_check(p, err);
 	rc = rc < 0 ? rc : read_bounds(p, err);
 	rc = rc < 0 ? rc : wait_out_deep_sleep(p, deadline, err);
@@ -636,6 +637,7 @@ int lp_stop_all(struct lp_proc *p, unsigned timeout_ms, struct lp_err *err)
 	p->execed = false;
 	p->pause_began = lp_now();
 	rc = rc < 0 ? rc : halt_all(p, &known, deadline, err);
+	lp_reaper_end(p);
 	rc = rc < 0 || !p->execed ? rc : execed(p, err); /* ... and one after it */
 	rc = rc < 0 ? rc : look(p, err);
 	lp_vec_free(&known);

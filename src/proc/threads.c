@@ -218,7 +218,7 @@ static uint64_t interrupting(const struct lp_task_status *s)
  */
 bool lp_task_interrupted(pid_t tid, int taken)
 {
-	if (!taken && !lp_trace_queued(tid, 0, 0) && !lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, 0))
+	if (!taken && lp_trace_queued(tid, 0, 0) == 0 && lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, 0) == 0)
 		return false;
 	struct lp_task_status s;
 	if (lp_task_status(tid, &s) < 0)

@@ -231,24 +231,26 @@ bool lp_trace_wait(pid_t tid, uint64_t deadline, struct lp_event *out)
 	}
 }
 
-bool lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked)
+int lp_trace_queued(pid_t tid, uint32_t flags, uint64_t blocked)
 {
 	siginfo_t infos[PEEK_AT_ONCE];
 	struct __ptrace_peeksiginfo_args args = {.flags = flags, .nr = PEEK_AT_ONCE};
 	for (long nr = PEEK_AT_ONCE; nr == PEEK_AT_ONCE && args.off < PEEK_MAX; args.off += PEEK_AT_ONCE) {
 		nr = ptrace(PTRACE_PEEKSIGINFO, tid, &args, infos);
+		if (nr < 0)
+			return -errno;
 		for (long i = 0; i < nr; i++) {
 			if (!(blocked & lp_signal_bit(infos[i].si_signo)))
-				return true;
+				return 1;
 		}
 	}
-	return false;
+	return 0;
 }
 
 void lp_trace_let_signal_pass(pid_t tid, uint64_t blocked)
 {
 	for (uint64_t began = lp_now();
-	     lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, blocked) && lp_now() - began < PASS_NS;)
+	     lp_trace_queued(tid, PTRACE_PEEKSIGINFO_SHARED, blocked) > 0 && lp_now() - began < PASS_NS;)
 		nanosleep(&(struct timespec){0, PASS_LOOK_NS}, NULL); /* it may be our CPU that is needed for it */
 }
 

@@ -50,6 +50,16 @@ struct objects {
 static struct objects objects;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+void lp_self_functions_hold(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void lp_self_functions_release(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
 /* ---- the objects ---- */
 
 static bool get32(lp_addr at, uint32_t *out)
@@ -228,6 +238,7 @@ struct question {
 	lp_addr at;
 	struct lp_range *out;
 	bool answered;
+	uint64_t loads;
 };
 
 static bool by_unwind(lp_addr at, struct lp_range *out)
@@ -259,6 +270,31 @@ static int with_loader_locked(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1;
 }
 
+static int find_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct question *q = arg;
+	const struct object *o;
+
+	pthread_mutex_lock(&lock);
+	refresh();
+	o = object_of(q->at);
+	q->answered = o != NULL;
+	if (o)
+		*q->out = o->code;
+	q->loads = objects.added + objects.removed;
+	pthread_mutex_unlock(&lock);
+	return 1;
+}
+
+bool lp_self_object(lp_addr at, struct lp_range *code, uint64_t *loads)
+{
+	struct question q = {.at = at, .out = code};
+
+	dl_iterate_phdr(find_object, &q);
+	*loads = q.loads;
+	return q.answered;
+}
+
 /* ---- symbols ---- */
 
 static bool by_symbol(lp_addr at, struct lp_range *out)
@@ -276,7 +312,7 @@ static bool by_symbol(lp_addr at, struct lp_range *out)
 
 bool lp_self_function(lp_addr at, struct lp_range *out)
 {
-	struct question q = {at, out, false};
+	struct question q = {.at = at, .out = out};
 
 	dl_iterate_phdr(with_loader_locked, &q);
 	return q.answered || by_symbol(at, out);

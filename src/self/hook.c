@@ -20,6 +20,7 @@
 #define BEHIND 64	 /* and behind it */
 #define PAD_MAX 16	 /* between two functions, as compilers align them */
 #define BODY_MAX 1048576 /* of a function that is looked through for branches */
+#define WINDOW_MAX 32	 /* of which instructions a jump may take the place */
 #define UNIT 16
 
 struct piece {
@@ -52,6 +53,9 @@ struct body {
 	lp_addr first;
 	size_t len;
 	size_t before, size, pad; /* around fn */
+	/* Where other functions come in behind the beginning, if they do: what is there must stay there. */
+	struct lp_entered entered;
+	size_t own; /* bytes of `size` that only who calls fn executes first */
 };
 
 static void body_free(struct body *b)
@@ -70,6 +74,17 @@ static size_t find_pad(lp_addr end)
 	return pad;
 }
 
+/* The function is as short as if it ended where others come in. */
+static void locate_entered(struct body *b, lp_addr fn)
+{
+	struct lp_range window = {fn + 1, fn + (b->size < WINDOW_MAX ? b->size : WINDOW_MAX)};
+
+	if (!lp_self_entered(b->range, window, &b->entered))
+		return;
+	b->own = b->entered.to - fn;
+	b->pad = 0;
+}
+
 /* Asks the loader, so not under our lock. */
 static void body_locate(struct body *b, lp_addr fn)
 {
@@ -79,8 +94,9 @@ static void body_locate(struct body *b, lp_addr fn)
 	if (!lp_self_function(fn, &r) || r.end - r.start > BODY_MAX)
 		return;
 	b->range = r;
-	b->size = r.end - fn;
+	b->size = b->own = r.end - fn;
 	b->pad = b->size < PAD_MAX ? find_pad(r.end) : 0;
+	locate_entered(b, fn);
 }
 
 static int body_read(struct body *b, lp_addr fn, struct lp_err *err)
@@ -103,13 +119,18 @@ static int find_entry(const struct body *b, lp_addr fn, struct lp_entry *out, st
 	struct lp_entry_request req = {.addr = fn,
 				       .code = b->bytes + b->before,
 				       .code_len = b->len - b->before,
-				       .size = b->size,
+				       .size = b->own,
 				       .pad = b->pad,
 				       .before = b->bytes,
 				       .before_len = b->before,
 				       .body_stays_live = true};
 
-	return lp_self_isa()->entry(&req, out, err);
+	int rc = lp_self_isa()->entry(&req, out, err);
+	if (!rc || b->own == b->size)
+		return rc;
+	return lp_fail(err, LP_EBRANCHED,
+		       "the code at " LP_ADDR " jumps to " LP_ADDR ", and before that there is no room for a jump",
+		       b->entered.from, b->entered.to);
 }
 
 /* ---- the copy of what the jump replaces ---- */
@@ -229,19 +250,25 @@ static int make_jump(struct lp_self_site *s, const struct body *b, lp_addr repla
 
 /* ---- prepare, release ---- */
 
-static int check_new(lp_addr fn, struct lp_err *err)
+/* 0 is no address of code, and left out. */
+static int check_code(const lp_addr *at, size_t nr, struct lp_err *err)
 {
 	struct lp_self_maps maps;
-	int rc;
+	int rc = lp_self_maps_read(&maps, err);
 
-	for (size_t i = 0; i < sites.nr; i++) {
-		if (sites.items[i]->fn == fn)
-			return lp_fail(err, LP_EHOOKED, "the function at " LP_ADDR " is hooked already", fn);
-	}
-	rc = lp_self_maps_read(&maps, err);
-	rc = rc ? rc : lp_self_maps_check(&maps, fn, 1, err);
+	for (size_t i = 0; i < nr && !rc; i++)
+		rc = at[i] ? lp_self_maps_check(&maps, at[i], 1, err) : 0;
 	lp_self_maps_free(&maps);
 	return rc;
+}
+
+static int check_new(const struct lp_self_hook *h, struct lp_err *err)
+{
+	for (size_t i = 0; i < sites.nr; i++) {
+		if (sites.items[i]->fn == h->fn)
+			return lp_fail(err, LP_EHOOKED, "the function at " LP_ADDR " is hooked already", h->fn);
+	}
+	return check_code((lp_addr[]){h->fn, h->replacement}, 2, err);
 }
 
 static void site_free(struct lp_self_site *s)
@@ -254,7 +281,7 @@ static void site_free(struct lp_self_site *s)
 static int prepare(struct lp_self_hook *h, struct body *b, struct lp_err *err)
 {
 	struct lp_self_site *s = lp_alloc(sizeof *s);
-	int rc = check_new(h->fn, err);
+	int rc = check_new(h, err);
 
 	s->fn = h->fn;
 	rc = rc ? rc : body_read(b, h->fn, err);
@@ -290,6 +317,16 @@ int lp_self_prepare(struct lp_self_hook *h, struct lp_err *err)
 	return rc;
 }
 
+static void leave_sites(struct lp_self_hook *h)
+{
+	for (size_t i = 0; i < sites.nr; i++) {
+		if (sites.items[i] == h->site)
+			sites.items[i] = sites.items[--sites.nr];
+	}
+	h->site = NULL;
+	h->original = 0;
+}
+
 void lp_self_release(struct lp_self_hook *h)
 {
 	struct lp_self_site *s = h->site;
@@ -297,14 +334,20 @@ void lp_self_release(struct lp_self_hook *h)
 	if (!s || lp_self_enter(NULL))
 		return;
 	if (!s->installed) {
-		for (size_t i = 0; i < sites.nr; i++) {
-			if (sites.items[i] == s)
-				sites.items[i] = sites.items[--sites.nr];
-		}
+		leave_sites(h);
 		site_free(s);
-		h->site = NULL;
-		h->original = 0;
 	}
+	lp_self_leave();
+}
+
+void lp_self_abandon(struct lp_self_hook *h)
+{
+	struct lp_self_site *s = h->site;
+
+	if (!s || lp_self_enter(NULL))
+		return;
+	leave_sites(h);
+	lp_free(s);
 	lp_self_leave();
 }
 
@@ -459,15 +502,21 @@ static void add_turn(struct edits *e, const struct turn *t)
 
 static int check_switch(const struct lp_self_switch *switches, size_t nr, struct lp_err *err)
 {
-	for (size_t i = 0; i < nr; i++) {
+	lp_addr *to = lp_alloc(nr * sizeof *to + 1);
+	int rc = 0;
+
+	for (size_t i = 0; i < nr && !rc; i++) {
 		const struct lp_self_hook *h = switches[i].hook;
 
+		to[i] = switches[i].replacement;
 		if (!h->site)
-			return lp_fail(err, EINVAL, "the hook of " LP_ADDR " is not prepared", h->fn);
-		if (!switches[i].replacement && !h->site->installed)
-			return lp_fail(err, LP_ENOPATCH, "the function at " LP_ADDR " is not hooked", h->fn);
+			rc = lp_fail(err, EINVAL, "the hook of " LP_ADDR " is not prepared", h->fn);
+		else if (!to[i] && !h->site->installed)
+			rc = lp_fail(err, LP_ENOPATCH, "the function at " LP_ADDR " is not hooked", h->fn);
 	}
-	return 0;
+	rc = rc ? rc : check_code(to, nr, err);
+	lp_free(to);
+	return rc;
 }
 
 /* The edits of `turns`, which have been swapped in already, and of what is taken out. */
@@ -532,8 +581,9 @@ int lp_self_switch(const struct lp_self_switch *switches, size_t nr, struct lp_e
 static int retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err)
 {
 	struct turn t = {.hook = h, .replacement = replacement};
-	int rc = turn_make(&t, err);
+	int rc = check_code(&replacement, 1, err);
 
+	rc = rc ? rc : turn_make(&t, err);
 	if (!rc) {
 		turn_swap(&t);
 		h->replacement = replacement;

@@ -24,6 +24,13 @@ int lp_self_alloc_locked(lp_addr near, bool reach, size_t size, lp_addr *out, st
 int lp_self_fill_locked(lp_addr at, const void *bytes, size_t len, struct lp_err *err);
 void lp_self_free_locked(lp_addr at, size_t size);
 
+/* The executable part of the loaded object that `at` is in; `loads` changes when objects come or go. */
+bool lp_self_object(lp_addr at, struct lp_range *code, uint64_t *loads);
+
+/* For fork(): nobody is in the middle of asking for a function while it is held. */
+void lp_self_functions_hold(void);
+void lp_self_functions_release(void);
+
 /* How long a change waits for threads that do not answer or are in the way; 1000 unless a test says otherwise. */
 extern unsigned lp_self_patience_ms;
 

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "self/entered.h"
 #include "self/private.h"
 #include "self/stop.h"
 #include "self/traps.h"
@@ -21,10 +22,14 @@ const struct lp_isa *lp_self_isa(void)
 static void before_fork(void)
 {
 	pthread_mutex_lock(&lock);
+	lp_self_functions_hold();
+	lp_self_entered_hold();
 }
 
 static void after_fork(void)
 {
+	lp_self_entered_release();
+	lp_self_functions_release();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -32,7 +37,7 @@ static void in_child(void)
 {
 	lp_stop_forked();
 	lp_traps_forked();
-	pthread_mutex_unlock(&lock);
+	after_fork();
 }
 
 static int setup(struct lp_err *err)

@@ -76,6 +76,9 @@ int lp_self_remove(struct lp_self_hook *const *hooks, size_t nr, struct lp_err *
 /* Another replacement, installed or not; costs what installing does. */
 int lp_self_retarget(struct lp_self_hook *h, lp_addr replacement, struct lp_err *err);
 void lp_self_release(struct lp_self_hook *h); /* does nothing to an installed one */
+/* Gives up an installed one that somebody else wrote over.  Nothing is written, and its code stays for ever: what came
+ * over it may lead there.  The function can be hooked again. */
+void lp_self_abandon(struct lp_self_hook *h);
 
 /* What becomes of one prepared hook: led to `replacement`, installed if it is not yet; or taken out (0). */
 struct lp_self_switch {
@@ -97,5 +100,15 @@ size_t lp_self_hook_edits(const struct lp_self_hook *h, struct lp_self_edit out[
 
 /* The function around `at` by the unwind tables of the loaded objects, or by their symbols; false when neither says. */
 bool lp_self_function(lp_addr at, struct lp_range *out);
+
+struct lp_entered {
+	lp_addr from; /* of the branch */
+	lp_addr to;
+};
+
+/* The first instruction in `window`, a part of the code `own` which begins with one, that a branch from elsewhere in the
+ * same object leads to.  False: none does, or nobody can tell; also where all instructions are of one length.  Asks the
+ * loader, so not under locks that are taken with the loader's held. */
+bool lp_self_entered(struct lp_range own, struct lp_range window, struct lp_entered *out);
 
 #endif

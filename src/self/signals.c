@@ -186,10 +186,53 @@ static int take_call(struct lp_err *err)
 	return lp_fail(err, LP_EBUSY, "every real-time signal is in use: no way to ask threads to stop");
 }
 
+/* ---- the same for those who block it ---- */
+
+#define LIBRARYS_SIGNAL 33 /* SIGSETXID, which sigaction() and sigprocmask() say does not exist */
+
+/* What rt_sigaction() takes; where the flags, the mask and the way back stand in it differs. */
+struct kernel_action {
+	void (*handler)(int, siginfo_t *, void *);
+	uint64_t rest[3];
+};
+
+static struct kernel_action librarys; /* its handler, NULL when it had none yet */
+static bool has_librarys;
+
+static long kernel_action(int sig, const struct kernel_action *set, struct kernel_action *get)
+{
+	return lp_raw(SYS_rt_sigaction, sig, set, get, sizeof(uint64_t), 0, 0);
+}
+
+/* Where the library has none yet, nobody but us sends it. */
+static void on_librarys(int sig, siginfo_t *info, void *context)
+{
+	if (info->si_code == SI_QUEUE)
+		on_call(sig, info, context);
+	else if (librarys.handler)
+		librarys.handler(sig, info, context);
+}
+
+/* As the call is taken: the way back from a handler is the C library's secret.  Without it the deaf cannot be stopped.
+ */
+static void take_librarys(void)
+{
+	struct kernel_action now, ours;
+
+	has_librarys = !kernel_action(LIBRARYS_SIGNAL, NULL, &now) && !kernel_action(call_signal, NULL, &ours);
+	if (!has_librarys || now.handler == on_librarys)
+		return;
+	librarys = now;
+	ours.handler = on_librarys;
+	has_librarys = !kernel_action(LIBRARYS_SIGNAL, &ours, NULL);
+}
+
 int lp_signals_take(struct lp_err *err)
 {
 	int rc = take_call(err);
 
+	if (!rc)
+		take_librarys();
 	return rc ? rc : take_trap(err);
 }
 
@@ -198,15 +241,21 @@ uint64_t lp_signals_needed(void)
 	return bit(SIGTRAP);
 }
 
-int lp_signals_call(int tid, uint64_t value)
+bool lp_signals_deaf(uint64_t blocked)
+{
+	return blocked & bit(call_signal) && has_librarys;
+}
+
+int lp_signals_call(int tid, uint64_t value, bool deaf)
 {
 	long pid = lp_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
-	siginfo_t info = {.si_signo = call_signal};
+	int sig = deaf ? LIBRARYS_SIGNAL : call_signal;
+	siginfo_t info = {.si_signo = sig};
 
 	info.si_code = SI_QUEUE;
 	info.si_pid = (pid_t)pid;
 	info.si_value.sival_ptr = (void *)(uintptr_t)value;
-	return (int)lp_raw(SYS_rt_tgsigqueueinfo, pid, tid, call_signal, &info, 0, 0);
+	return (int)lp_raw(SYS_rt_tgsigqueueinfo, pid, tid, sig, &info, 0, 0);
 }
 
 void lp_signals_block(uint64_t *was)

@@ -33,6 +33,7 @@ enum phase {
 struct slot {
 	_Atomic uint64_t word; /* generation << 8 | state: an answer to an old call changes nothing */
 	int tid;
+	bool deaf;	      /* blocks the usual call */
 	enum phase looked_at; /* last */
 	ucontext_t *context;
 };
@@ -274,25 +275,40 @@ static bool is_outside(const struct slot *s, lp_addr pc, lp_addr sp)
 
 /* ---- who does what ---- */
 
+static int send_call(const struct slot *s, size_t index)
+{
+	return lp_signals_call(s->tid, (uint64_t)atomic_load(&world.generation) << 32 | index, s->deaf);
+}
+
 static void call(struct slot *s, size_t index)
 {
 	int rc;
 
 	set_state(s, CALLED);
-	rc = lp_signals_call(s->tid, (uint64_t)atomic_load(&world.generation) << 32 | index);
+	rc = send_call(s, index);
 	if (rc == -ESRCH)
 		set_state(s, GONE);
 	else if (rc)
 		set_state(s, NEW); /* too many signals queued: at the next walk */
 }
 
+/* What it blocks; what that means for calling it is remembered.  Of an emulator's threads /proc does not tell what the
+ * program blocks in them. */
+static uint64_t listen(struct slot *s)
+{
+	uint64_t blocked = lp_threads_tell_rest() ? lp_thread_blocked(&world.threads, s->tid) : UINT64_MAX;
+
+	s->deaf = lp_signals_deaf(blocked);
+	return blocked;
+}
+
 /* A sleeper that would die of a breakpoint when it wakes is no sleeper to us. */
 static void scout(struct slot *s)
 {
 	lp_addr pc, sp;
+	bool would_die = listen(s) & lp_signals_needed();
 
-	if (!world.park_all && lp_thread_rests(&world.threads, s->tid, &pc, &sp) &&
-	    !lp_thread_blocks(&world.threads, s->tid, lp_signals_needed()))
+	if (!world.park_all && !would_die && lp_thread_rests(&world.threads, s->tid, &pc, &sp))
 		set_state(s, RESTING);
 }
 
@@ -308,7 +324,7 @@ static void examine(struct slot *s, size_t index)
 		set_state(s, OUTSIDE);
 	else if (!rests || world.park_all)
 		call(s, index);
-	else if (state == NEW && lp_thread_blocks(&world.threads, s->tid, lp_signals_needed()))
+	else if (state == NEW && listen(s) & lp_signals_needed())
 		call(s, index);
 	else if (world.phase == STOPPING)
 		set_state(s, RESTING);
@@ -326,6 +342,7 @@ static struct slot *add_slot(int tid, size_t *hint)
 		return NULL;
 	s = slot_at(world.nr++);
 	s->tid = tid;
+	s->deaf = false;
 	set_state(s, NEW);
 	*hint = world.nr;
 	return s;
@@ -377,28 +394,45 @@ static bool will_not_answer(const struct slot *s)
 	       lp_thread_is_the_emulators(&world.threads, s->tid);
 }
 
+/* One who was called and has not answered; world.nr when there is none. */
+static size_t first_missing(void)
+{
+	for (size_t i = 0; i < world.nr; i++) {
+		enum state state = state_of(slot_at(i));
+
+		if (state == CALLED || state == ANSWERING)
+			return i;
+	}
+	return world.nr;
+}
+
+/* It was called a while ago.  Since it was listened to it may have ended, or may block what it did not block then. */
+static void ask_again(struct slot *s, size_t index)
+{
+	if (state_of(s) != CALLED)
+		return;
+	if (will_not_answer(s))
+		set_state(s, GONE);
+	else if (!s->deaf && listen(s) && s->deaf)
+		send_call(s, index);
+}
+
 /* Waits until everybody who was called has answered. */
 static int gather(void)
 {
 	for (;;) {
 		uint32_t answers = atomic_load(&world.answers);
-		struct slot *missing = NULL;
+		size_t missing = first_missing();
 
-		for (size_t i = 0; i < world.nr && !missing; i++) {
-			enum state state = state_of(slot_at(i));
-
-			if (state == CALLED || state == ANSWERING)
-				missing = slot_at(i);
-		}
-		if (!missing)
+		if (missing == world.nr)
 			return 0;
 		if (now() > world.deadline) {
-			world.culprit = missing->tid;
+			world.culprit = slot_at(missing)->tid;
 			return -LP_EBUSY;
 		}
 		futex_wait(&world.answers, answers, LOOK_AGAIN_NS);
-		if (atomic_load(&world.answers) == answers && state_of(missing) == CALLED && will_not_answer(missing))
-			set_state(missing, GONE);
+		if (atomic_load(&world.answers) == answers)
+			ask_again(slot_at(missing), missing);
 	}
 }
 
@@ -505,7 +539,9 @@ int lp_stop_explain(int rc, struct lp_err *err)
 			"thread %d is at " LP_ADDR ", or returns to it: in the middle of what is to be replaced",
 			world.culprit, world.culprit_at);
 	else if (world.culprit)
-		lp_fail(err, LP_EBUSY, "thread %d did not stop within %u ms: it blocks our signals or SIGTRAP",
+		lp_fail(err, LP_EBUSY,
+			"thread %d did not stop within %u ms: it blocks even the C library's signals, or "
+			"does not return from the kernel",
 			world.culprit, lp_self_patience_ms);
 	else
 		lp_fail(err, LP_EBUSY, "threads are created faster than they can be stopped");

@@ -230,11 +230,11 @@ static bool blocked_signals(const struct lp_threads *t, int tid, uint64_t *out)
 	return number_after(text, "SigBlk:", out);
 }
 
-bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals)
+uint64_t lp_thread_blocked(const struct lp_threads *t, int tid)
 {
 	uint64_t blocked;
 
-	return !blocked_signals(t, tid, &blocked) || (blocked & signals);
+	return blocked_signals(t, tid, &blocked) ? blocked : UINT64_MAX;
 }
 
 bool lp_threads_traced(const struct lp_threads *t)

@@ -42,8 +42,8 @@ bool lp_thread_rests(const struct lp_threads *t, int tid, lp_addr *pc, lp_addr *
 /* Whether lp_thread_rests() ever says true here. */
 bool lp_threads_tell_rest(void);
 
-/* The thread blocks one of these signals (bit n - 1 for signal n), or nobody can tell. */
-bool lp_thread_blocks(const struct lp_threads *t, int tid, uint64_t signals);
+/* The signals that the thread blocks (bit n - 1 for signal n): all of them when nobody can tell. */
+uint64_t lp_thread_blocked(const struct lp_threads *t, int tid);
 
 /*
  * An emulator of user-mode programs has threads of its own (qemu one, for its garbage).  They execute no code of this

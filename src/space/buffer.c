@@ -568,6 +568,11 @@ static bool buffer_function(struct lp_code_space *s, lp_addr at, struct lp_range
 	return false;
 }
 
+/* It has no diverts, and keeps no books about edits. */
+static void buffer_disown(struct lp_code_space *s, struct lp_code_divert *d)
+{
+}
+
 static void buffer_close(struct lp_code_space *s)
 {
 	struct buffer *b = buffer_of(s);
@@ -589,6 +594,7 @@ static const struct lp_code_ops buffer_ops = {
 	.room_fill = buffer_room_fill,
 	.room_drop = buffer_room_drop,
 	.room_add = buffer_room_add,
+	.disown = buffer_disown,
 	.resolve = buffer_resolve,
 	.function = buffer_function,
 	.close = buffer_close,

@@ -90,14 +90,24 @@ struct lp_code_ops {
 			       struct lp_err *err);
 	/* Of one that is not committed, or undone.  NULL is fine. */
 	void (*divert_free)(struct lp_code_space *s, struct lp_code_divert *d);
+	/* A change of these bytes is not ours any more: `d`, NULL for bytes for bytes, is freed, but what it leads to stays.
+	 * NULL where others remember what was done (process). */
+	void (*disown)(struct lp_code_space *s, struct lp_code_divert *d);
 	/* Names more memory that room_make may use; NULL where the space maps its own. */
 	int (*room_add)(struct lp_code_space *s, lp_addr at, size_t size, struct lp_err *err);
 
 	/* A symbol (e->kind LP_ADDR_SYMBOL) or number in the space; *size 0 = not known.  A buffer has no symbols. */
 	int (*resolve)(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
 		       struct lp_err *err);
+	/* Where an object that is loaded has what its own symbol table gives the address `vaddr`.  NULL where the space does
+	 * not know of objects (buffer). */
+	int (*in_object)(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err);
 	/* The function around `at`; false when not known. */
 	bool (*function)(struct lp_code_space *s, lp_addr at, struct lp_range *out);
+	/* The first instruction in `window`, a part of the code `own`, that a branch from elsewhere leads to, and where that
+	 * branch is.  NULL: commit looks for them, or one instruction is as long as another. */
+	bool (*entered)(struct lp_code_space *s, struct lp_range own, struct lp_range window, lp_addr *from,
+			lp_addr *to);
 	/* A whole script (dl, jmp, set, ...) as one transaction of the core; NULL where the space has no core target.
 	 * *id is what unscript takes. */
 	int (*script)(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,

@@ -751,6 +751,20 @@ static int process_resolve(struct lp_code_space *s, const struct lp_addr_expr *e
 	return rc;
 }
 
+static int process_in_object(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at,
+			     struct lp_err *err)
+{
+	struct process_code *pc = code_of(s);
+	pthread_mutex_lock(&pc->lock);
+	int rc = lp_resolve_in_object(pc->target, object, vaddr, at, NULL);
+	if (rc < 0) {
+		pc->target->ops->refresh(pc->target);
+		rc = lp_resolve_in_object(pc->target, object, vaddr, at, err);
+	}
+	pthread_mutex_unlock(&pc->lock);
+	return rc;
+}
+
 static bool process_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
 {
 	struct process_code *pc = code_of(s);
@@ -813,6 +827,7 @@ static const struct lp_code_ops process_ops = {
 	.divert_retarget = process_divert_retarget,
 	.divert_free = process_divert_free,
 	.resolve = process_resolve,
+	.in_object = process_in_object,
 	.function = process_function,
 	.script = process_script,
 	.unscript = process_unscript,

@@ -67,6 +67,7 @@ struct self_code {
 	struct lp_target *own; /* opened when first needed; NULL: not yet, or impossible */
 	uint64_t adds, subs;   /* libraries loaded and unloaded when own was asked last */
 	LP_VEC(struct hooked *) hooked;
+	LP_VEC(struct hooked *) disowned; /* kept for diverts that were never committed */
 };
 
 static struct self_code *code_of(struct lp_code_space *s)
@@ -667,6 +668,21 @@ static void self_divert_free(struct lp_code_space *s, struct lp_code_divert *div
 	lp_free(divert_of(divert));
 }
 
+/* The next hook of the function begins with what it is now.  A divert that was to take this one's place still has it. */
+static void self_disown(struct lp_code_space *s, struct lp_code_divert *divert)
+{
+	struct self_code *sc = code_of(s);
+	if (!divert)
+		return;
+	struct hooked *h = divert_of(divert)->hooked;
+	pthread_mutex_lock(&sc->lock);
+	remove_hooked(sc, h);
+	lp_self_abandon(&h->hook);
+	lp_vec_push(&sc->disowned, h);
+	pthread_mutex_unlock(&sc->lock);
+	lp_free(divert_of(divert));
+}
+
 /* ---- rooms ---- */
 
 static int self_room_make(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err)
@@ -688,7 +704,9 @@ static void self_room_drop(struct lp_code_space *s, lp_addr at, size_t size)
 
 struct question {
 	struct self_code *sc;
-	const struct lp_addr_expr *e;
+	const struct lp_addr_expr *e; /* NULL: it is about an object */
+	const char *object;
+	uint64_t vaddr;
 	lp_addr *at;
 	uint64_t *size;
 	struct lp_err *err;
@@ -713,7 +731,8 @@ static int answer(struct dl_phdr_info *info, size_t size, void *arg)
 	int rc = open_eyes(sc, q->err);
 	if (rc == 0) {
 		freshen(sc, info);
-		rc = lp_resolve_addr(sc->own, q->e, q->at, q->size, q->err);
+		rc = q->e ? lp_resolve_addr(sc->own, q->e, q->at, q->size, q->err)
+			  : lp_resolve_in_object(sc->own, q->object, q->vaddr, q->at, q->err);
 	}
 	pthread_mutex_unlock(&sc->lock);
 	return rc < 0 ? rc : 1;
@@ -722,7 +741,7 @@ static int answer(struct dl_phdr_info *info, size_t size, void *arg)
 static int self_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
 			struct lp_err *err)
 {
-	struct question q = {code_of(s), e, at, size, err};
+	struct question q = {.sc = code_of(s), .e = e, .at = at, .size = size, .err = err};
 	uint8_t byte;
 	if (e->kind != LP_ADDR_INT) {
 		int rc = dl_iterate_phdr(answer, &q);
@@ -733,9 +752,27 @@ static int self_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, l
 	return self_read(s, e->number, &byte, 1, err);
 }
 
+static int self_in_object(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err)
+{
+	struct question q = {.sc = code_of(s), .object = object, .vaddr = vaddr, .at = at, .err = err};
+	int rc = dl_iterate_phdr(answer, &q);
+	return rc < 0 ? rc : 0;
+}
+
 static bool self_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
 {
 	return lp_self_function(at, out);
+}
+
+static bool self_entered(struct lp_code_space *s, struct lp_range own, struct lp_range window, lp_addr *from,
+			 lp_addr *to)
+{
+	struct lp_entered in;
+	bool entered = lp_self_entered(own, window, &in);
+
+	*from = in.from;
+	*to = in.to;
+	return entered;
 }
 
 /* ---- open, close ---- */
@@ -746,8 +783,11 @@ static void self_close(struct lp_code_space *s)
 	remove_space(sc);
 	for (size_t i = 0; i < sc->hooked.nr; i++)
 		free_hooked(sc->hooked.items[i]);
+	for (size_t i = 0; i < sc->disowned.nr; i++)
+		lp_free(sc->disowned.items[i]);
 	lp_target_close(sc->own);
 	lp_vec_free(&sc->hooked);
+	lp_vec_free(&sc->disowned);
 	pthread_mutex_destroy(&sc->lock);
 	lp_free(sc);
 }
@@ -764,15 +804,19 @@ static const struct lp_code_ops self_ops = {
 	.divert_make = self_divert_make,
 	.divert_retarget = self_divert_retarget,
 	.divert_free = self_divert_free,
+	.disown = self_disown,
 	.resolve = self_resolve,
+	.in_object = self_in_object,
 	.function = self_function,
+	.entered = self_entered,
 	.close = self_close,
 };
 
 int lp_code_open_self(struct lp_code_space **out, struct lp_err *err)
 {
 	struct self_code *sc = lp_alloc(sizeof *sc);
-	sc->space = (struct lp_code_space){.ops = &self_ops, .isa = lp_self_isa(), .range = {LP_PAGE, UINT64_MAX}};
+	sc->space = (struct lp_code_space){
+		.ops = &self_ops, .isa = lp_self_isa(), .range = {LP_PAGE, UINT64_MAX}, .is_own = true};
 	pthread_mutex_init(&sc->lock, NULL);
 	add_space(sc);
 	*out = &sc->space;

@@ -293,7 +293,7 @@ static void read_build_id(pid_t pid, struct lp_seen_object *o)
 }
 
 /* "Uid:", real one first (proc_pid_status(5)).  The owner of /proc/PID will not do: it is root's when a process says so. */
-static int read_uid(pid_t pid, uid_t *out, struct lp_err *err)
+int lp_scan_owner(pid_t pid, uid_t *out, struct lp_err *err)
 {
 	static const char field[] = "\nUid:\t";
 	char path[64];
@@ -318,7 +318,7 @@ int lp_scan_process(pid_t pid, struct lp_seen *out, struct lp_err *err)
 	int rc = lp_scan_identity(pid, out, err);
 	if (rc < 0 || out->kernel)
 		return rc;
-	rc = read_uid(pid, &out->uid, err);
+	rc = lp_scan_owner(pid, &out->uid, err);
 	if (rc < 0)
 		return rc;
 	snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);

@@ -49,7 +49,9 @@ const char *lp_seen_name(const struct lp_seen_object *o);
 
 /* Only what tells a process from another one (pid, start_time, image, comm, kernel); -LP_EGONE when there is none. */
 int lp_scan_identity(pid_t pid, struct lp_seen *out, struct lp_err *err);
-/* All of it.  -LP_EPERM when we may not look.  On failure nothing is to be freed. */
+/* Who started it, the real uid. */
+int lp_scan_owner(pid_t pid, uid_t *out, struct lp_err *err);
+/* All of it.  May wait for what the process has mapped (tool/looker.h).  -LP_EPERM when we may not look.  On failure nothing is to be freed. */
 int lp_scan_process(pid_t pid, struct lp_seen *out, struct lp_err *err);
 void lp_seen_free(struct lp_seen *s);
 

@@ -282,7 +282,7 @@ static void option_title(const struct option_row *o, char out[SHORT_TEXT])
 /* Given several times, they mean several things. */
 static bool is_repeatable(enum option_id id)
 {
-	return id == OPT_TARGET || id == OPT_ALLOW || id == OPT_LINE_FUNCTION;
+	return id == OPT_TARGET || id == OPT_SKIP || id == OPT_ALLOW || id == OPT_LINE_FUNCTION;
 }
 
 static int take(struct args *a, enum option_id id, const char *value, struct lp_err *err)

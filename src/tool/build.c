@@ -81,6 +81,10 @@ static void print_patch(const struct lp_build_patch *p, bool verbose)
 {
 	size_t nr;
 	print_heading(p);
+	if (p->why && (!p->diff || (lp_diff_refusals(p->diff, &nr), !nr)))
+		out_printf("  %s\n", p->why);
+	if (!p->diff)
+		return;
 	const struct lp_diff_change *changes = lp_diff_changes(p->diff, &nr);
 	for (size_t i = 0; i < nr; i++)
 		print_change(&changes[i], verbose);
@@ -148,6 +152,8 @@ int verb_build(const struct args *a, struct lp_err *err)
 		.nr_diffs = a->nr_operands,
 		.targets = a->values[OPT_TARGET].items,
 		.nr_targets = a->values[OPT_TARGET].nr,
+		.skip = a->values[OPT_SKIP].items,
+		.nr_skip = a->values[OPT_SKIP].nr,
 		.allow = a->values[OPT_ALLOW].items,
 		.nr_allow = a->values[OPT_ALLOW].nr,
 		.line_functions = a->values[OPT_LINE_FUNCTION].items,
@@ -159,6 +165,8 @@ int verb_build(const struct args *a, struct lp_err *err)
 	};
 	struct lp_build *b = NULL;
 	int rc = parse_jobs(a, &opts.jobs, err);
+	if (rc == 0 && opts.nr_targets && opts.nr_skip)
+		rc = lp_fail(err, LP_EUSAGE, "--target names what is wanted and --skip what is not: one of the two");
 	if (rc < 0)
 		return rc;
 	signals_catch();

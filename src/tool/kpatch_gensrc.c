@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "base/vec.h"
 #include "build/gensrc.h"
 #include "tool/kpatch_tool.h"
@@ -233,6 +234,7 @@ int main(int argc, char **argv)
 {
 	struct request r = {.output = NULL};
 	struct lp_err err = {0};
+	lp_stdio_hold();
 	int rc = parse(&r, argc, argv, &err);
 	if (rc < 0 && !err.code) {
 		usage(stderr);

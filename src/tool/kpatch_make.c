@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/fdio.h"
 #include "build/kpatch_strip.h"
 #include "tool/kpatch_tool.h"
 
@@ -59,6 +60,11 @@ int main(int argc, char **argv)
 	const char *output = NULL, *build_id = NULL;
 	bool debug = false;
 	struct lp_err err = {0};
+	lp_stdio_hold();
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		usage(stdout);
+		return EXIT_SUCCESS;
+	}
 	for (int c; (c = getopt(argc, argv, "db:i:o:n:v:s:e:h")) != -1;) {
 		switch (c) {
 		case 'd':

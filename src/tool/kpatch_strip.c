@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fdio.h"
 #include "build/kpatch_strip.h"
 #include "tool/kpatch_tool.h"
 
@@ -56,6 +57,7 @@ int main(int argc, char **argv)
 		{0},
 	};
 	enum step step = NO_STEP;
+	lp_stdio_hold();
 	for (int c; (c = getopt_long(argc, argv, "sruh", words, NULL)) != -1;) {
 		if (c == 'h') {
 			usage(stdout);

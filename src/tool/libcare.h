@@ -9,6 +9,8 @@
 #ifndef LP_TOOL_LIBCARE_H
 #define LP_TOOL_LIBCARE_H
 
+#include <string.h>
+
 #include "store/deploy.h"
 
 #define LIBCARE_STORAGE "/var/lib/libcare"
@@ -29,6 +31,11 @@ int libcare_patch_all(const struct lp_store *s);
 
 int libcare_info(const char *storage, int argc, char **argv);	/* libcare_info.c */
 int libcare_server(const char *program, int argc, char **argv); /* libcare_server.c: serves until "stop" */
+
+static inline bool libcare_asks_for_help(const char *word)
+{
+	return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
+}
 
 /* "err: TEXT" when there is one, then the usage; returns EXIT_USAGE, or 0 when err is NULL and help was asked for. */
 int libcare_usage(const char *err);

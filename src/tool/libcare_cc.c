@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "build/libcare_cc.h"
 
 #define OWN_ERROR 129
@@ -72,6 +73,7 @@ int main(int argc, char **argv)
 	struct lp_libcare_cc_env env = {.prefix = getenv("KPATCH_PREFIX"), .asm_dir = getenv("KPATCH_ASM_DIR")};
 	struct lp_err err = {0};
 	const char *stage = getenv("KPATCH_STAGE"), *debug = getenv("KPCC_DEBUG");
+	lp_stdio_hold();
 	if (!stage)
 		return fail("KPATCH_STAGE is undefined");
 	if (!read_stage(stage, &env.stage)) {

@@ -15,10 +15,10 @@
 #include "tool/libcare.h"
 #include "tool/tool.h"
 
-static int usage(void)
+static int usage(int status)
 {
 	fputs("usage: libcare-client [SOCKET] ARG0 [ARG1] [ARG2] ...\n", stderr);
-	return EXIT_USAGE;
+	return status;
 }
 
 static bool put(const char *text, size_t len)
@@ -60,13 +60,15 @@ static int show(int fd)
 int main(int argc, char **argv)
 {
 	struct lp_err err = {0};
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	out_program("libcare-client");
 	bool named = argc > 1 && (argv[1][0] == '/' || argv[1][0] == '@' || argv[1][0] == '.');
 	int first = named ? 2 : 1;
-	if (argc <= first || argc - first >= LP_WIRE_WORDS || strcmp(argv[first], "-h") == 0 ||
-	    strcmp(argv[first], "--help") == 0)
-		return usage();
+	if (argc > first && libcare_asks_for_help(argv[first]))
+		return usage(EXIT_DONE);
+	if (argc <= first || argc - first >= LP_WIRE_WORDS || argv[first][0] == '-')
+		return usage(EXIT_USAGE);
 	int fd = lp_wire_connect(named ? argv[1] : LIBCARE_SOCKET, &err);
 	if (fd < 0) {
 		note_error(&err);

@@ -197,7 +197,7 @@ static int command_patch(int argc, char **argv)
 {
 	pid_t pid = NO_PID;
 	int opt;
-	if (argc == 2 && strcmp(argv[1], "-h") == 0)
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
 		return usage_patch(NULL);
 	if (argc < 4)
 		return usage_patch("not enough arguments.");
@@ -291,7 +291,7 @@ static int command_unpatch(int argc, char **argv)
 {
 	struct unpatch_job job = {.pid = NO_PID};
 	int opt;
-	if (argc == 2 && strcmp(argv[1], "-h") == 0)
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
 		return usage_unpatch(NULL);
 	if (argc < 3)
 		return usage_unpatch("not enough arguments.");

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <signal.h>
 
+#include "base/fdio.h"
 #include "tool/libcare.h"
 #include "tool/tool.h"
 
@@ -14,9 +15,12 @@ enum { QUIET, WARNINGS, INFO, DEBUG };
 int main(int argc, char **argv)
 {
 	int opt, verbose = 0;
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	out_program("libcare-ctl");
 	opterr = 0;
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
+		return libcare_usage(NULL);
 	while ((opt = getopt(argc, argv, "+hv")) != -1) {
 		if (opt == 'h')
 			return libcare_usage(NULL);

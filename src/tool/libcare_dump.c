@@ -70,9 +70,12 @@ int main(int argc, char **argv)
 	bool header = false, copy = false;
 	const char *in = NULL, *out = NULL;
 	int opt;
+	lp_stdio_hold();
 	out_program("libcare-dump");
 	out_setup(false, false, true);
 	opterr = 0;
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
+		return usage(NULL);
 	while ((opt = getopt(argc, argv, "hHci:o:")) != -1) {
 		switch (opt) {
 		case 'h':

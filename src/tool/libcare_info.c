@@ -313,6 +313,8 @@ int libcare_info(const char *storage, int argc, char **argv)
 {
 	struct query q = {.all = true, .descriptions = true};
 	int opt;
+	if (argc == 2 && libcare_asks_for_help(argv[1]))
+		return usage(NULL, storage);
 	while ((opt = getopt(argc, argv, "hnvb:p:s:r:")) != -1) {
 		q.libcare = q.libcare || strchr("nbsr", opt);
 		switch (opt) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "base/vec.h"
 #include "build/patch_make.h"
 #include "patch/kpatch.h"
@@ -181,6 +182,7 @@ int main(int argc, char **argv)
 {
 	bool help = false, colours = isatty(STDOUT_FILENO) && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0;
 	struct lp_patch_make_opts o = {.interrupted = &interrupted, .say = say, .arg = &colours};
+	lp_stdio_hold();
 	if (!parse(&o, argc, argv, &help)) {
 		usage(stderr);
 		return EXIT_FAILURE;

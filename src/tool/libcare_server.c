@@ -603,14 +603,25 @@ static int serve_until_stopped(struct server *s, const char *socket_name, struct
 	return rc;
 }
 
+/* A word that begins with a dash is no socket: who means a file of that name says ./-NAME. */
+static const char *misuse(int argc, char **argv)
+{
+	return argc < 2		   ? "UNIX socket argument is missing"
+	       : argc > 3	   ? "too many arguments"
+	       : argv[1][0] == '-' ? "unknown option"
+				   : NULL;
+}
+
 int libcare_server(const char *program, int argc, char **argv)
 {
 	struct lp_err err = {0};
-	if (argc < 2 || argc > 3 || strcmp(argv[1], "-h") == 0) {
+	bool help = argc == 2 && libcare_asks_for_help(argv[1]);
+	const char *wrong = help ? NULL : misuse(argc, argv);
+	if (help || wrong) {
 		char *text = lp_sprintf("usage: %s <UNIX socket> [STORAGE ROOT]\n", program);
-		int status = libcare_usage_of(argc < 2 ? "UNIX socket argument is missing" : NULL, text);
+		int status = libcare_usage_of(wrong, text);
 		lp_free(text);
-		return argc > 3 ? EXIT_USAGE : status;
+		return status;
 	}
 	struct server *s = lp_alloc(sizeof *s);
 	s->storage = lp_strdup(argc == 3 ? argv[2] : LIBCARE_STORAGE);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fdio.h"
+
 struct lp_apply_opts opts_of(const struct args *a)
 {
 	return (struct lp_apply_opts){
@@ -83,9 +85,11 @@ int main(int argc, char **argv)
 {
 	struct args a;
 	struct lp_err err = {0};
+	char **owned = NULL;
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 0 && is_called(argv[0], "livepatchd"))
-		argv = daemon_argv(argc++, argv);
+		argv = owned = daemon_argv(argc++, argv);
 	int rc = args_parse(&a, argc, argv, &err);
 	out_setup(a.on[OPT_VERBOSE], a.on[OPT_DEBUG], a.on[OPT_QUIET]);
 	if (rc == 0)
@@ -94,5 +98,6 @@ int main(int argc, char **argv)
 		report(&a, &err);
 	int status = finish(&a, status_of(rc));
 	args_free(&a);
+	lp_free(owned);
 	return status;
 }

@@ -113,15 +113,12 @@ void out_text(const char *text, size_t len)
 
 void out_printf(const char *fmt, ...)
 {
-	char *text;
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vasprintf(&text, fmt, ap);
+	char *text = lp_vsprintf(fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		abort(); /* as base/vec.h: out of memory */
-	out_text(text, (size_t)n);
-	free(text);
+	out_text(text, strlen(text));
+	lp_free(text);
 }
 
 static const char *style_code(enum style s)
@@ -203,15 +200,12 @@ static void err_lines(enum lead lead, const char *kind, const char *text)
 
 void note(const char *fmt, ...)
 {
-	char *text;
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vasprintf(&text, fmt, ap);
+	char *text = lp_vsprintf(fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		abort(); /* as base/vec.h: out of memory */
 	err_lines(LEAD_PROGRAM, "", text);
-	free(text);
+	lp_free(text);
 }
 
 /* "fix.lp:3:5: ..." stands at the start of its line, where editors look for it. */

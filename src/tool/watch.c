@@ -8,7 +8,8 @@
  * has is looked up anew when inotify says that it has changed.
  *
  * The change itself is done by children, a few at a time (worker.h): one
- * process that is busy keeps nobody else waiting.
+ * process that is busy keeps nobody else waiting.  Another child looks who
+ * needs one (looker.h): a process whose memory does not answer stops only it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -28,12 +29,14 @@
 #include "base/log.h"
 #include "store/events.h"
 #include "store/roster.h"
+#include "tool/looker.h"
 #include "tool/tool.h"
 #include "tool/worker.h"
 
 #define WORKERS_MAX 4
 #define WORKERS_OF_USER 2 /* a user's processes may keep two of them busy, and not those of others waiting */
 #define POSTPONE_MS 500	  /* ... so his third comes later */
+#define WORN_OUT_MS 5000  /* until we ask again whether a process may be looked at that has cost us lookers */
 #define POLL_MS 1000	  /* between rounds when the kernel tells us nothing */
 #define ROUND_MS 60000	  /* between rounds when it does */
 #define LOOK_MS 60000	  /* between looks at what processes have loaded */
@@ -54,9 +57,11 @@ struct watch {
 	struct lp_store *store;
 	struct lp_roster *roster;
 	struct job jobs[WORKERS_MAX];
+	struct looker looker;
+	int64_t looked_began;			      /* of the entry that is being looked at */
 	int events, inotify, signals;		      /* -1 = none */
 	int64_t next_round, next_look, store_changed; /* ms; 0 = not */
-	int64_t round_ms;
+	int64_t round_ms, postponed;		      /* the last time to which somebody was */
 	bool stop, once, store_bad;
 	size_t nr_patched, nr_refused;
 };
@@ -105,21 +110,19 @@ static void say_patched(const struct watch *w, const struct job *j, const struct
 			  "pause_us", (json_int_t)(d->pause_ns / 1000)));
 }
 
-static void say_refused(const struct watch *w, const struct job *j, const struct lp_err *err, int64_t again)
+static void say_refused(const struct watch *w, pid_t pid, const char *comm, const struct lp_err *err, int64_t again)
 {
 	json_t *line = json_error(err);
 	json_object_set_new(line, "event", json_string("refused"));
-	json_object_set_new(line, "pid", json_integer(j->worker.target));
-	json_object_set_new(line, "process", json_text(j->comm));
+	json_object_set_new(line, "pid", json_integer(pid));
+	json_object_set_new(line, "process", json_text(comm));
 	json_object_set_new(line, "again_ms", again ? json_integer((json_int_t)again) : json_null());
 	if (!w->args->on[OPT_JSON]) {
 		note_error(err);
 		if (again)
-			note("process %d (%s) is tried again in %" PRId64 " s", (int)j->worker.target, j->comm,
-			     again / 1000);
+			note("process %d (%s) is tried again in %" PRId64 " s", (int)pid, comm, again / 1000);
 		else if (!w->once)
-			note("process %d (%s) is left alone until it, or the store, changes", (int)j->worker.target,
-			     j->comm);
+			note("process %d (%s) is left alone until it, or the store, changes", (int)pid, comm);
 	}
 	emit(w, line);
 }
@@ -197,55 +200,130 @@ static struct job *free_job(struct watch *w)
 	return NULL;
 }
 
-/* Root's and our own processes wait for nobody but each other. */
-static bool has_his_share(const struct watch *w, uid_t uid)
+static bool is_ordinary(uid_t uid)
 {
-	size_t nr = 0;
-	for (size_t i = 0; i < WORKERS_MAX; i++)
-		nr += w->jobs[i].worker.fd >= 0 && w->jobs[i].uid == uid;
-	return uid != 0 && uid != geteuid() && nr >= WORKERS_OF_USER;
+	return uid != 0 && uid != geteuid();
 }
 
-/* Hands the process to a worker when the store has something for it that was not tried yet. */
-static void look_at(struct watch *w, struct lp_roster_entry *e, struct job *j)
+/* Root's and our own processes wait for nobody but each other: one worker is always left for them. */
+static bool has_his_share(const struct watch *w, uid_t uid)
 {
-	struct lp_seen seen;
+	size_t his = 0, ordinary = 0;
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		const struct job *j = &w->jobs[i];
+		his += j->worker.fd >= 0 && j->uid == uid;
+		ordinary += j->worker.fd >= 0 && is_ordinary(j->uid);
+	}
+	return is_ordinary(uid) && (his >= WORKERS_OF_USER || ordinary >= WORKERS_MAX - 1);
+}
+
+static void postpone(struct watch *w, struct lp_roster_entry *e, int64_t due)
+{
+	lp_roster_postponed(e, due);
+	w->postponed = due > w->postponed ? due : w->postponed;
+}
+
+static void refuse(struct watch *w, struct lp_roster_entry *e, const char *comm, const struct lp_err *err)
+{
+	int64_t again = lp_roster_refused(w->roster, e, now_ms());
+	w->nr_refused++;
+	say_refused(w, e->pid, comm, err, w->once ? 0 : again);
+}
+
+/* He, or others of the same user, have cost us lookers. */
+static void keep_waiting(struct watch *w, struct lp_roster_entry *e, const struct lp_seen *who)
+{
 	struct lp_err err = {0};
-	uint64_t fits = 0;
+	if (!w->once) {
+		lp_roster_postponed(e, now_ms() + WORN_OUT_MS);
+		return;
+	}
+	lp_fail(&err, LP_ETIMEOUT, "process %d was not looked at: others of its user could not be looked at in time",
+		(int)e->pid);
+	refuse(w, e, who->comm, &err);
+}
+
+/* What can be asked without waiting for the process; what comes of it, on_look() says. */
+static void ask_about(struct watch *w, struct lp_roster_entry *e)
+{
+	struct lp_seen who;
+	struct lp_err err = {0};
+	uid_t uid = 0;
 	int64_t now = now_ms();
-	int rc = lp_scan_process(e->pid, &seen, &err);
+	int rc = lp_scan_identity(e->pid, &who, &err);
+	rc = rc < 0 ? rc : lp_scan_owner(e->pid, &uid, &err);
+	if (is_gone(rc)) {
+		lp_roster_gone(w->roster, e->pid);
+	} else if (rc < 0 || who.kernel || w->store_bad) {
+		lp_roster_settled(w->roster, e, 0, now);
+	} else if (looker_is_worn_out(&w->looker, e->pid, uid)) {
+		keep_waiting(w, e, &who);
+	} else if (looker_ask(&w->looker, w->store, e->pid, uid, &err) < 0) {
+		note_error(&err);
+		lp_roster_refused(w->roster, e, now);
+	} else {
+		w->looked_began = e->began;
+	}
+}
+
+static void hand_to_worker(struct watch *w, struct lp_roster_entry *e, const struct look *look)
+{
+	struct lp_err err = {0};
+	struct request r = {e->pid, w};
+	struct job *j = free_job(w);
+	if (!j || has_his_share(w, w->looker.uid)) {
+		postpone(w, e, now_ms() + POSTPONE_MS);
+		return;
+	}
+	if (worker_start(&j->worker, e->pid, deploy, &r, &err) < 0) {
+		note_error(&err);
+		lp_roster_refused(w->roster, e, now_ms());
+		return;
+	}
+	memcpy(j->comm, look->comm, sizeof j->comm);
+	j->uid = w->looker.uid;
+	j->began = e->began;
+	j->fingerprint = look->fits;
+}
+
+/* Its memory does not answer, or whoever looked at it fell over it. */
+static void give_up_on(struct watch *w, struct lp_roster_entry *e, const struct lp_err *err)
+{
+	struct lp_seen who = {0};
+	lp_scan_identity(e->pid, &who, NULL);
+	refuse(w, e, who.comm, err);
+}
+
+/* The answer is there, or the time is over.  The process goes to a worker when the store has something for it that was
+ * not tried yet. */
+static void on_look(struct watch *w, bool in_time)
+{
+	struct look look = {0};
+	struct lp_err err = {0};
+	struct lp_roster_entry *e = lp_roster_find(w->roster, w->looker.pid);
+	int rc = in_time ? looker_answer(&w->looker, &look, &err) : looker_give_up(&w->looker, &err);
+	if (!e)
+		return;
+	if (!e->busy || e->began != w->looked_began) { /* another program by now */
+		e->busy = false;
+		return;
+	}
 	if (is_gone(rc)) {
 		lp_roster_gone(w->roster, e->pid);
 		return;
 	}
-	if (rc < 0) { /* not ours to look at, or of another machine's kind */
-		lp_roster_settled(w->roster, e, 0, now);
+	if (rc == -LP_ETIMEOUT || rc == -LP_EUNFINISHED) {
+		give_up_on(w, e, &err);
 		return;
 	}
-	lp_roster_meet(w->roster, e->pid, seen.start_time, seen.image, now);
-	rc = seen.kernel || w->store_bad ? 0 : lp_deploy_fits(w->store, &seen, &fits, &err);
-	if (rc < 0)
+	if (look.store_failed) /* else the process is not ours to look at, or of another machine's kind */
 		note_error(&err);
-	snprintf(j->comm, sizeof j->comm, "%s", seen.comm);
-	j->uid = seen.uid;
-	lp_seen_free(&seen);
-	if (rc < 0 || !fits || fits == e->settled) {
-		lp_roster_settled(w->roster, e, fits, now);
-		return;
-	}
-	if (has_his_share(w, j->uid)) {
-		lp_roster_postponed(e, now + POSTPONE_MS);
-		return;
-	}
-	struct request r = {e->pid, w};
-	rc = worker_start(&j->worker, e->pid, deploy, &r, &err);
-	if (rc < 0) {
-		note_error(&err);
-		lp_roster_refused(w->roster, e, now);
-		return;
-	}
-	j->began = e->began;
-	j->fingerprint = fits;
+	if (rc == 0)
+		lp_roster_meet(w->roster, e->pid, look.start_time, look.image, now_ms());
+	if (rc < 0 || !look.fits || look.fits == e->settled)
+		lp_roster_settled(w->roster, e, look.fits, now_ms());
+	else
+		hand_to_worker(w, e, &look);
 }
 
 static void conclude(struct watch *w, const struct job *j, int rc, const struct lp_deployed *d,
@@ -269,7 +347,7 @@ static void conclude(struct watch *w, const struct job *j, int rc, const struct 
 	w->nr_refused += rc < 0;
 	w->nr_patched += rc == 0 && d->nr_objects;
 	if (rc < 0)
-		say_refused(w, j, err, w->once ? 0 : again);
+		say_refused(w, j->worker.target, j->comm, err, w->once ? 0 : again);
 	else if (d->nr_objects)
 		say_patched(w, j, d);
 }
@@ -287,10 +365,9 @@ static void finish(struct watch *w, struct job *j)
 
 static void hand_out(struct watch *w)
 {
-	struct job *j;
 	struct lp_roster_entry *e;
-	while ((j = free_job(w)) && (e = lp_roster_due(w->roster, now_ms())))
-		look_at(w, e, j);
+	while (!w->looker.pid && free_job(w) && (e = lp_roster_due(w->roster, now_ms())))
+		ask_about(w, e);
 }
 
 /* ---- the store's changes ---- */
@@ -364,10 +441,14 @@ static void round_over_proc(struct watch *w)
  * nothing to go back to: nobody is patched until it is right again. */
 static void reopen_store(struct watch *w)
 {
+	struct lp_roster_entry *e = lp_roster_find(w->roster, w->looker.pid);
 	struct lp_store *store;
 	struct lp_err err = {0};
 	w->store_changed = 0;
 	w->store_bad = false;
+	if (w->looker.pid && e)
+		lp_roster_postponed(e, now_ms());
+	looker_stop(&w->looker);					    /* it has the old one */
 	int rc = lp_store_open_trusted(&store, w->args->operands[0], &err); /* which may lead elsewhere by now */
 	if (rc == 0) {
 		lp_store_close(w->store);
@@ -419,12 +500,14 @@ static int wait_time(const struct watch *w, bool has_free_job)
 {
 	int64_t now = now_ms();
 	int ms = sooner(until(w->next_round, now), until(w->next_look, now));
-	if (has_free_job)
+	if (w->looker.pid)
+		ms = sooner(ms, until(w->looker.deadline, now));
+	else if (has_free_job)
 		ms = sooner(ms, lp_roster_wait(w->roster, now));
 	return w->store_changed ? sooner(ms, until(w->store_changed + STORE_CALM_MS, now)) : ms;
 }
 
-enum { POLL_SIGNALS, POLL_EVENTS, POLL_STORE, POLL_JOBS };
+enum { POLL_SIGNALS, POLL_EVENTS, POLL_STORE, POLL_LOOKER, POLL_JOBS };
 
 static void read_events(struct watch *w)
 {
@@ -446,6 +529,7 @@ static void turn(struct watch *w)
 	p[POLL_SIGNALS] = (struct pollfd){.fd = w->signals, .events = POLLIN};
 	p[POLL_EVENTS] = (struct pollfd){.fd = w->events, .events = POLLIN};
 	p[POLL_STORE] = (struct pollfd){.fd = w->inotify, .events = POLLIN};
+	p[POLL_LOOKER] = (struct pollfd){.fd = w->looker.pid ? w->looker.fd : -1, .events = POLLIN};
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		p[POLL_JOBS + i] = (struct pollfd){.fd = w->jobs[i].worker.fd, .events = POLLIN};
 	if (poll(p, LP_ARRAY_SIZE(p), wait_time(w, free_job(w) != NULL)) < 0)
@@ -454,6 +538,8 @@ static void turn(struct watch *w)
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		if (w->jobs[i].worker.fd >= 0 && p[POLL_JOBS + i].revents)
 			finish(w, &w->jobs[i]);
+	if (w->looker.pid && (p[POLL_LOOKER].revents || now_ms() >= w->looker.deadline))
+		on_look(w, p[POLL_LOOKER].revents);
 	if (w->events >= 0 && p[POLL_EVENTS].revents)
 		read_events(w);
 	if (w->inotify >= 0 && p[POLL_STORE].revents)
@@ -472,22 +558,27 @@ static void finish_all(struct watch *w)
 
 static bool working(const struct watch *w)
 {
+	if (w->looker.pid)
+		return true;
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		if (w->jobs[i].worker.fd >= 0)
 			return true;
 	return false;
 }
 
-/* --once: everybody who is there, each looked at once. */
+/* --once: everybody who is there, each looked at once; those that were postponed, when their time comes. */
 static void run_once(struct watch *w)
 {
+	bool more = true;
 	round_over_proc(w);
 	w->next_round = INT64_MAX;
-	do {
+	while (more && !w->stop) {
 		hand_out(w);
-		if (working(w))
+		more = working(w) || now_ms() < w->postponed;
+		if (more)
 			turn(w);
-	} while (!w->stop && (working(w) || lp_roster_wait(w->roster, now_ms()) == 0));
+		more = more || lp_roster_wait(w->roster, now_ms()) == 0;
+	}
 	finish_all(w);
 }
 
@@ -531,6 +622,8 @@ static int open_ears(struct watch *w, struct lp_err *err)
 
 static void release(struct watch *w)
 {
+	looker_stop(&w->looker);
+	lp_vec_free(&w->looker.lost);
 	lp_close(w->events);
 	lp_close(w->inotify);
 	lp_close(w->signals);
@@ -540,7 +633,8 @@ static void release(struct watch *w)
 
 int verb_watch(const struct args *a, struct lp_err *err)
 {
-	struct watch w = {.args = a, .events = -1, .inotify = -1, .signals = -1, .once = a->on[OPT_ONCE]};
+	struct watch w = {
+		.args = a, .events = -1, .inotify = -1, .signals = -1, .looker = LOOKER_NONE, .once = a->on[OPT_ONCE]};
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		w.jobs[i].worker.fd = -1;
 	w.roster = lp_roster_new();

@@ -48,12 +48,18 @@ struct refusal {
 	struct lp_err err;
 };
 
+/* A jump of a function into the middle of another. */
+struct entered {
+	lp_addr from, to;
+};
+
 struct library {
 	const char *path, *name;
 	struct lp_elf *elf;
 	const struct lp_isa *isa;
 	function_vec functions;
-	uint8_t *image; /* as loaded, without relocations */
+	LP_VEC(struct entered) entered; /* by target */
+	uint8_t *image;			/* as loaded, without relocations */
 	lp_addr start, end;
 	struct machine *machine;
 	/* results */
@@ -128,6 +134,58 @@ static void allow_code(struct library *l)
 	}
 }
 
+/* ---- who comes in behind a beginning ---- */
+
+static const uint8_t *bytes_of(const struct library *l, const struct function *f)
+{
+	return l->image + (f->at - l->start);
+}
+
+static void add_entered(struct library *l, const struct function *f, lp_addr from, const struct lp_insn *in)
+{
+	if (in->has_target && in->target_is_code && !in->is_call && in->target - f->at >= f->size)
+		lp_vec_push(&l->entered, ((struct entered){from, in->target}));
+}
+
+static int by_target(const void *a, const void *b)
+{
+	const struct entered *x = a, *y = b;
+
+	return (x->to > y->to) - (x->to < y->to);
+}
+
+/* Where one instruction is all that a jump takes the place of, nobody comes in behind it. */
+static void find_entered(struct library *l)
+{
+	for (size_t i = 0; l->isa->insn_align == 1 && i < l->functions.nr; i++) {
+		const struct function *f = &l->functions.items[i];
+		struct lp_insn in;
+
+		for (size_t at = 0; at < f->size; at += in.len) {
+			if (!l->isa->insn(bytes_of(l, f) + at, f->size - at, f->at + at, &in))
+				break;
+			add_entered(l, f, f->at + at, &in);
+		}
+	}
+	if (l->entered.nr)
+		qsort(l->entered.items, l->entered.nr, sizeof l->entered.items[0], by_target);
+}
+
+static const struct entered *first_entered(const struct library *l, const struct function *f)
+{
+	size_t low = 0, high = l->entered.nr;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (l->entered.items[middle].to <= f->at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < l->entered.nr && l->entered.items[low].to - f->at < f->size ? &l->entered.items[low] : NULL;
+}
+
 static void library_open(struct library *l, const char *path)
 {
 	struct lp_err err = {0};
@@ -141,6 +199,7 @@ static void library_open(struct library *l, const char *path)
 	if (!functions_find(l->elf, &l->functions) || !l->functions.nr)
 		die(path, "has no functions that can be found");
 	load(l);
+	find_entered(l);
 	start_machine(l);
 	allow_code(l);
 }
@@ -169,17 +228,13 @@ static void library_close(struct library *l)
 	machine_close(l->machine);
 	lp_free(l->image);
 	functions_free(&l->functions);
+	lp_vec_free(&l->entered);
 	lp_elf_close(l->elf);
 	lp_vec_free(&l->refusals);
 	lp_buf_free(&l->complaints);
 }
 
 /* ---- moving a prologue ---- */
-
-static const uint8_t *bytes_of(const struct library *l, const struct function *f)
-{
-	return l->image + (f->at - l->start);
-}
 
 static size_t bytes_shown(const struct library *l, const struct function *f)
 {
@@ -188,21 +243,28 @@ static size_t bytes_shown(const struct library *l, const struct function *f)
 	return shown < rest ? shown : rest;
 }
 
+/* As a hook does: the function is as short as if it ended where others come in. */
 static int find_entry(const struct library *l, const struct function *f, struct lp_entry *e, struct lp_err *err)
 {
+	const struct entered *in = first_entered(l, f);
 	size_t before = f->at - l->start < 256 ? f->at - l->start : 256;
 	struct lp_entry_request req = {
 		.addr = BIAS + f->at,
 		.code = bytes_of(l, f),
 		.code_len = bytes_shown(l, f),
-		.size = f->size,
-		.pad = f->pad,
+		.size = in ? in->to - f->at : f->size,
+		.pad = in ? 0 : f->pad,
 		.before = bytes_of(l, f) - before,
 		.before_len = before,
 		.body_stays_live = true,
 	};
 
-	return l->isa->entry(&req, e, err);
+	int rc = l->isa->entry(&req, e, err);
+	if (!rc || !in)
+		return rc;
+	return lp_fail(err, LP_EBRANCHED,
+		       "the code at " LP_ADDR " jumps to " LP_ADDR ", and before that there is no room for a jump",
+		       BIAS + in->from, BIAS + in->to);
 }
 
 static int move(const struct library *l, const struct function *f, const struct lp_entry *e, enum distance d,

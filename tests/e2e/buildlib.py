@@ -64,7 +64,7 @@ class Project:
         """livepatch build for this project."""
         command = () if self.command is None else ("--build", self.command)
         run = subprocess.run([lib.tool_path(), "build", "-C", self.path, "--cache", self.cache, *command, *map(str, args)],
-                             env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300,
+                             env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10 * lib.PATIENCE,
                              cwd=self.path.parent)
         result = lib.Result(run.returncode, run.stdout, run.stderr)
         assert expect is None or result.status == expect, f"livepatch build {args}: {result}"

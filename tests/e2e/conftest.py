@@ -20,6 +20,8 @@ import lib  # noqa: E402
 # interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Programs that are built here are run by other users too.
+os.umask(0o022)
 
 
 def pytest_addoption(parser):

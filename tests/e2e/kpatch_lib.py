@@ -33,7 +33,7 @@ def example(*names):
 def shell(directory, script, expect=0, **env):
     """Commands as a document prints them, in one bash that stops at the first that fails; its output, both kinds."""
     run = subprocess.run(["bash", "-e", "-c", script], cwd=directory, env=environment(**env), stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=5 * lib.PATIENCE)
     assert run.returncode == expect, f"{script}\n{run.stdout}"
     return run.stdout
 
@@ -133,7 +133,7 @@ class Loop:
         self.process.wait()
         self.process.stdout.close()
 
-    def until(self, line, lines=4):
+    def until(self, line, lines=lib.PATIENCE):
         """Reads up to the line; what else it says meanwhile is returned."""
         before = []
         for _ in range(lines):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 SOURCES = TOP / "tests" / "victim"
-PATIENCE = 20  # seconds; only ever spent on a failure
+PATIENCE = 120  # seconds; only ever spent on what hangs, on a machine that may be busy with other things
 
 DONE, REFUSED, USAGE, LOST = 0, 1, 2, 3  # exit codes
 
@@ -73,7 +73,7 @@ class Result:
 def livepatch(*args, script=None, cwd=None, expect=DONE, wrap=()):
     """Run the tool to its end; its exit code must be the expected one (None: any)."""
     run = subprocess.run([*wrap, tool_path(), *map(str, args)], input=script, capture_output=True, text=True, cwd=cwd,
-                         stdin=subprocess.DEVNULL if script is None else None, timeout=120)
+                         stdin=subprocess.DEVNULL if script is None else None, timeout=5 * PATIENCE)
     result = Result(run.returncode, run.stdout, run.stderr)
     assert expect is None or result.status == expect, f"livepatch {args}: {result}"
     return result
@@ -129,14 +129,19 @@ LINKS = {
 }
 
 
+def own_build_id(path):
+    """Tests that run at the same time patch whatever has the build-id of their program: it must not be that of others too."""
+    return f"-Wl,--build-id=0x{hashlib.sha1(bytes(path)).hexdigest()}"
+
+
 @functools.cache
 def compiled(*sources, link="pie", flags=(), name=None):
     """A program of tests/victim (or a path), built once per session."""
     directory = scratch_directory()
     paths = [SOURCES / s if not str(s).startswith("/") else Path(s) for s in sources]
     program = directory / (name or paths[0].stem)
-    subprocess.run(["cc", "-O2", "-g", "-Wall", "-Werror", "-D_GNU_SOURCE", f"-I{SOURCES}", *LINKS[link], *flags,
-                    *paths, "-o", program, "-pthread"], check=True)
+    subprocess.run(["cc", "-O2", "-g", "-Wall", "-Werror", "-D_GNU_SOURCE", f"-I{SOURCES}", *LINKS[link],
+                    own_build_id(program), *flags, *paths, "-o", program, "-pthread"], check=True)
     return program
 
 
@@ -146,7 +151,8 @@ def shared_object(source, *flags, name=None):
     directory = scratch_directory()
     path = SOURCES / source if not str(source).startswith("/") else Path(source)
     target = directory / (name or path.stem + ".so")
-    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", target, path, *flags], check=True)
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", target, path, own_build_id(target), *flags],
+                   check=True)
     return target
 
 

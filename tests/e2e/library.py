@@ -79,7 +79,8 @@ def compiled(directory, source, *flags, compiler="gcc", name=None):
 
 
 def run(program, *args, cwd=None, expect=0, env=None):
-    answer = subprocess.run([str(program), *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
+    answer = subprocess.run([str(program), *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=5 * lib.PATIENCE,
+                            env=env)
     assert answer.returncode == expect, f"{program}: {answer.returncode}\n{answer.stdout}\n{answer.stderr}"
     return answer
 

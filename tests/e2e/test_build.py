@@ -317,6 +317,92 @@ def test_a_changed_initialiser_is_refused_with_a_remedy(two_files):
     assert not out.exists()
 
 
+SEVERAL = """
+CFLAGS = -O2 -g -fPIC -I.
+all: server check libshared.so user
+server: server.o common.o
+	$(CC) -o $@ server.o common.o
+check: check.o common.o
+	$(CC) -o $@ check.o common.o
+libshared.so: shared.o
+	$(CC) -shared -Wl,-soname,libshared.so -o $@ shared.o
+user: user.o common.o libshared.so
+	$(CC) -o $@ user.o common.o ./libshared.so -Wl,-rpath,'$$ORIGIN'
+"""
+COMMON_FIX = ("common.c", "return n + 1;", "return n + 100;")
+CHECK_FIX = ("check.c", "expected = 1", "expected = 100")  # a changed initialiser
+SHARED_FIX = ("shared.c", "limit = 1", "limit = 100")
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A server, its test program, and a program with a library; all but the library have common.c."""
+    project = Project("two-files")
+    main = '#include "serve.h"\nint common(int n);\n%s\n' \
+        'static void answer(char *out, size_t size) { snprintf(out, size, "%%d", common(%s)); }\n' \
+        'int main(void) { return serve(answer); }\n'
+    project.write(Makefile=SEVERAL, common_c="__attribute__((noipa)) int common(int n) { if (n > 999) n %= 7; return n + 1; }\n",
+                  server_c=main % ("", "1"), check_c=main % ("int expected = 1;", "expected"),
+                  user_c=main % ("int shared(void);", "shared()"),
+                  shared_c="static int limit = 1;\nint shared(void) { return limit; }\nvoid raise(void) { limit++; }\n")
+    return project.build()
+
+
+def made(project, *edits, args=(), expect=lib.REFUSED):
+    """The answer, and the files that were written."""
+    out = project.path.parent / f"several-{project.diffs}"
+    answer = project.livepatch("--json", "-o", f"{out}/", *args, project.diff(*edits), expect=expect).json
+    return answer, sorted(path.name for path in out.iterdir()) if out.exists() else []
+
+
+def test_a_refused_test_program_does_not_keep_the_server_from_its_patch(several):
+    answer, files = made(several, COMMON_FIX, CHECK_FIX)
+    assert files == ["server.kpatch", "user.kpatch"]
+    assert answer["error"]["code"] == "unsafe-difference"
+    said = "\n".join([answer["error"]["message"], *answer["error"]["details"]])
+    assert "expected" in said and "no live patch was made of check" in said and "made of server, user" in said
+    refused = {p["binary"]: p["refused"] for p in answer["patches"]}
+    assert set(refused) == {"server", "check", "user"} and [b for b in refused if refused[b]] == ["check"]
+    with lib.Victim(several.path / "server") as victim:
+        assert victim.ask() == "2"
+        apply(victim, next(p for p in answer["patches"] if p["binary"] == "server"))
+        assert victim.ask() == "101"
+
+
+def test_a_refused_library_holds_back_the_programs_that_load_it(several):
+    answer, files = made(several, COMMON_FIX, SHARED_FIX)
+    assert files == ["check.kpatch", "server.kpatch"]
+    refused = {p["binary"]: p["refused"] for p in answer["patches"]}
+    assert refused["user"] == "user is held back: its processes load libshared.so, which was refused"
+    assert "limit" in refused["libshared.so"]
+
+
+def test_a_file_that_would_look_like_all_there_is_is_not_written(several):
+    out = several.path.parent / "all.kpatch"
+    several.livepatch("-o", out, several.diff(COMMON_FIX, CHECK_FIX), expect=lib.REFUSED)
+    assert not out.exists()
+    assert sorted(path.name for path in out.parent.glob("all*")) == ["all-server.kpatch", "all-user.kpatch"]
+
+
+def test_what_is_left_out_by_name_is_no_refusal(several):
+    answer, files = made(several, COMMON_FIX, CHECK_FIX, args=["--skip", "check", "--skip", "u*"], expect=lib.DONE)
+    assert files == ["server.kpatch"] and [p["binary"] for p in answer["patches"]] == ["server"]
+
+
+def test_a_name_to_leave_out_that_the_build_does_not_make_is_refused(several):
+    error = refusal(several, "--skip", "chekc", several.diff(COMMON_FIX))
+    assert "chekc" in error["message"] and "server" in error["message"]
+
+
+def test_a_binary_without_a_build_id_does_not_keep_others_from_their_patch(several):
+    project = Project("two-files", cache=several.cache)
+    for file in several.path.glob("*.c"):
+        shutil.copy(file, project.path)
+    project.write(Makefile=SEVERAL.replace("check.o common.o\n\t$(CC)", "check.o common.o\n\t$(CC) -Wl,--build-id=none"))
+    answer, files = made(project, COMMON_FIX)
+    assert files == ["server.kpatch", "user.kpatch"] and answer["error"]["code"] == "build-id"
+
+
 def test_a_target_of_another_source_is_refused(two_files):
     project = Project("two-files", command="make CFLAGS='-O0 -I.'", cache=two_files.cache).build()
     error = refusal(two_files, "--target", project.path / "prog", two_files.diff(TWO_FILES_FIX))
@@ -328,7 +414,7 @@ def test_a_target_that_the_build_does_not_make_is_refused(two_files):
     assert "/bin/true" in error["message"] and "prog" in error["message"]
 
 
-@pytest.mark.parametrize("args", [[], ["--target"], ["-j", "0", "x"], ["--bogus", "x"], ["--id", "a b", "x"]])
+@pytest.mark.parametrize("args", [[], ["--target"], ["--target", "a", "--skip", "b", "x"], ["-j", "0", "x"], ["--bogus", "x"], ["--id", "a b", "x"]])
 def test_wrong_usage_is_told_with_status_2(args, tmp_path):
     (tmp_path / "x").write_text("")
     lib.livepatch("build", *args, cwd=tmp_path, expect=lib.USAGE)
@@ -353,12 +439,13 @@ def grandchildren_of(pid):
     return [inner for child in children_of(pid) for inner in children_of(child)]
 
 
-def start_slow_build(project, marker):
+def start_slow_build(project, marker, wrap=()):
     """livepatch build, up to where the build command runs and holds still."""
     project.command = f"touch {marker}; exec cat {marker}.fifo"
     os.mkfifo(f"{marker}.fifo")
-    process = subprocess.Popen([lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build", project.command,
-                                project.diff(TWO_FILES_FIX)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*wrap, lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build",
+                                project.command, project.diff(TWO_FILES_FIX)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lib.wait_for(marker.exists, "the build to begin")
     return process
 
@@ -374,7 +461,7 @@ def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, 
     inner = lib.wait_for(lambda: grandchildren_of(process.pid), "the shell")
     guards = children_of(process.pid)
     process.send_signal(how)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=lib.PATIENCE)
     assert process.returncode == 1 and "interrupted" in err
     assert group_is_gone(guards + inner)
     assert not [p for p in project.cache.glob("*/here")]
@@ -393,12 +480,41 @@ def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_p
     assert len([p for p in project.cache.iterdir()]) == 1, "what the killed one left is swept away"
 
 
+@pytest.mark.parametrize("args, says", [
+    (["-o", "nowhere/fix.kpatch"], "cannot write nowhere/fix.kpatch: No such file or directory"),
+    (["-o", "nowhere/patches/"], "cannot write nowhere/patches/: No such file or directory"),
+    (["-o", "/proc/self/fix.kpatch"], "cannot write /proc/self/fix.kpatch: "),
+    (["--allow", "initialiser"], "--allow initialiser: there is no such code; one may allow changed-initialiser, removed-data, "),
+    (["--allow", "layouts:struct a"], "--allow layouts:struct a: there is no such code"),
+    (["--allow", "changed-size:table"], "--allow changed-size:table: it would corrupt the process; one may allow"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_what_cannot_come_to_a_good_end_is_told_before_anything_is_built(args, says):
+    project = Project("two-files", command="touch built; false")
+    result = project.livepatch(*args, project.diff(TWO_FILES_FIX), expect=lib.USAGE if args[0] == "--allow" else lib.REFUSED)
+    assert says in result.err
+    assert not list(project.cache.glob("*/*/build.log"))
+
+
+def test_an_empty_diff_is_told_by_its_name(tmp_path):
+    empty = tmp_path / "empty.patch"
+    empty.touch()
+    assert f"{empty} holds no diff" in Project("two-files", command="false").livepatch(empty, expect=lib.REFUSED).err
+
+
+def test_no_file_of_the_build_takes_the_place_of_a_closed_standard_descriptor(tmp_path):
+    process = start_slow_build(Project("two-files"), tmp_path / "began", wrap=("sh", "-c", 'exec "$@" <&- >&-', "sh"))
+    assert [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null", "/dev/null"]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=lib.PATIENCE)
+    assert process.returncode == 1 and "interrupted" in err
+
+
 def test_two_builds_of_one_tree_take_turns(two_files):
     command = [lib.tool_path(), "build", "-C", two_files.path, "--cache", two_files.cache, "--build", "make", "--json"]
     processes = [subprocess.Popen([*command, "-o", two_files.path.parent / f"turn-{i}.kpatch", two_files.diff(TWO_FILES_FIX)],
                                   stdout=subprocess.PIPE, text=True) for i in range(3)]
     for process in processes:
-        only_patch(json.loads(process.communicate(timeout=120)[0]))
+        only_patch(json.loads(process.communicate(timeout=5 * lib.PATIENCE)[0]))
         assert process.returncode == 0
 
 

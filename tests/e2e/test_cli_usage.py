@@ -133,7 +133,7 @@ def bash_completes(*words):
         _livepatch; printf '%s\\n' "${{COMPREPLY[@]}}\""""
     run = subprocess.run(["bash", "--norc", "-c", script, "bash", "livepatch", *words], capture_output=True, text=True,
                          check=True)
-    return set(run.stdout.split())
+    return set(run.stdout.splitlines()) - {""}
 
 
 def options_of_zsh(verb):
@@ -186,7 +186,7 @@ def libcare_completes(tool, *words):
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         $(complete -p "$1" | sed 's/.*-F \\([^ ]*\\).*/\\1/'); printf '%s\\n' "${{COMPREPLY[@]}}\""""
     run = subprocess.run(["bash", "--norc", "-c", script, "bash", tool, *words], capture_output=True, text=True, check=True)
-    return set(run.stdout.split())
+    return set(run.stdout.splitlines()) - {""}
 
 
 def test_bash_completes_the_libcare_tools(tmp_path):
@@ -324,12 +324,13 @@ def test_quiet_says_nothing_when_all_is_well(target):
 
 
 def test_the_answers_in_json_have_the_documented_members(target):
+    begin = int(time.time()) - 1  # time(2) may be a tick behind
     applied = lib.apply_json(target.pid, lib.example_script(), "--name", "the example")
     assert set(applied) == RESULT_KEYS and applied["writes"] == 2 and applied["pid"] == target.pid
     patch, = lib.listed(target.pid)["patches"]
     assert set(patch) == {"id", "state", "name", "time", "builds_on", "objects", "writes", "rooms"}
     assert (patch["name"], patch["state"], patch["id"]) == ("the example", "applied", applied["id"])
-    assert abs(patch["time"] - time.time()) < 60
+    assert begin <= patch["time"] <= time.time()
     for write in patch["writes"]:
         assert set(write) == {"address", "symbol", "kind", "old", "new"}
         assert re.fullmatch(r"0x[0-9a-f]+", write["address"])

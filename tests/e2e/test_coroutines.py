@@ -50,10 +50,10 @@ def test_who_knows_that_there_are_no_coroutines_may_leave_the_search_out(victim)
 
 def test_a_coroutine_that_leaves_within_the_timeout_is_waited_for(victim):
     assert victim.ask("enter 3") == "suspended 3"
-    with lib.livepatch_running("apply", "-p", victim.pid, "--timeout", "15", script=script()) as tool:
+    with lib.livepatch_running("apply", "-p", victim.pid, "--timeout", "60", script=script()) as tool:
         lib.wait_for(lambda: lib.has_ledger(victim.pid), "the tool to begin")
         assert victim.ask("leave") == "left"
-        _, err = tool.communicate(timeout=30)
+        _, err = tool.communicate(timeout=lib.PATIENCE)
         assert tool.returncode == lib.DONE, err
     assert victim.ask("call") == "1000"
 
@@ -74,7 +74,7 @@ def test_reverting_waits_for_a_coroutine_inside_the_replacement(victim):
     assert "suspended coroutine" in refused.err and "co_outer" in refused.err, refused.err
     assert victim.ask("call") == "100"
     assert victim.ask("leave") == "left"
-    lib.revert(victim.pid, "--all", "--timeout", "5")
+    lib.revert(victim.pid, "--all", "--timeout", "60")
     assert victim.ask("call") == "8"
 
 
@@ -83,7 +83,7 @@ def test_the_stack_that_a_thread_has_left_for_a_coroutine_is_looked_at(victim):
     assert victim.line() == "ready"
     error = lib.refusal(victim.pid, script("co_schedule"), "--timeout", "0")
     assert error["code"] == "busy" and "co_schedule" in error["function"]
-    lib.apply(victim.pid, script(), "--timeout", "1")  # and nobody is in that one
+    lib.apply(victim.pid, script(), "--timeout", "60")  # and nobody is in that one
     assert victim.ask("call") == "1000"
 
 
@@ -102,7 +102,7 @@ def test_frames_that_need_a_frame_pointer_are_found(switch):
         error = lib.refusal(victim.pid, script(), "--timeout", "0")
         assert error["code"] == "busy" and "co_outer" in error["message"]
         assert victim.ask("leave") == "left"
-        lib.apply(victim.pid, script(), "--timeout", "1")
+        lib.apply(victim.pid, script(), "--timeout", "60")
 
 
 @pytest.mark.parametrize("switch", ["UCONTEXT", "ASM"])
@@ -154,7 +154,7 @@ for line in sys.stdin:
         error = lib.refusal(v.pid, text, "--timeout", "0")
         assert error["code"] == "busy" and "gr_outer" in error["function"], error
         assert v.ask("leave") == "ok"
-        lib.apply(v.pid, text, "--timeout", "5")
+        lib.apply(v.pid, text, "--timeout", "60")
 
 
 @pytest.mark.parametrize("stacks", [(), ("protected",)], ids=["plain", "protected"])

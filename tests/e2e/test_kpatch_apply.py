@@ -373,23 +373,40 @@ def test_a_thread_that_stands_in_a_patched_function_is_unwound(pie):
 
 
 SLOW_HOOK = """
-#include <time.h>
+#include <fcntl.h>
 extern int counter;
-int slow(void) { struct timespec t = {1, 500000000}; while (nanosleep(&t, &t)); counter = 4242; return 0; }
+int slow(void) { while (open("%s", O_RDONLY) < 0); counter = 4242; return 0; }
 int answer(int n, char *out, unsigned long size) { return 0; }
 """
+
+
+class SlowHook:
+    """A patch whose hook waits for leave()."""
+
+    def __init__(self, program):
+        self.gate = lib.scratch_directory() / "gate"
+        os.mkfifo(self.gate)
+        self.patch = kpatchlib.make(SLOW_HOOK % self.gate, program, hooks=[("pre-apply", "slow")])
+
+    def leave(self):
+        os.close(os.open(self.gate, os.O_WRONLY))
+
+
+@pytest.fixture
+def slow_hook(pie):
+    return SlowHook(pie)
 
 
 def rooms(victim):
     return [line for line in lib.maps(victim.pid) if "livepatch-room" in line]
 
 
-def test_a_hook_that_does_not_come_back_in_time_keeps_its_memory(pie):
-    fix = kpatchlib.make(SLOW_HOOK, pie, hooks=[("pre-apply", "slow")])
+def test_a_hook_that_does_not_come_back_in_time_keeps_its_memory(pie, slow_hook):
     with Victim(pie) as v:
-        error = apply(v, fix, "--json", "--timeout", "0.2", expect=lib.REFUSED).error
+        error = apply(v, slow_hook.patch, "--json", "--timeout", "0.2", expect=lib.REFUSED).error
         assert error["code"] == "timeout" and "hook" in error["message"]
         assert rooms(v) and lib.active_ids(v.pid) == []
+        slow_hook.leave()
         assert counter(v) == 4242  # it is answered once the hook is over
         assert v.ask("answer 1") == "old one"
         lib.revert(v.pid, "--all", "--free")
@@ -400,22 +417,23 @@ def children(pid):
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def in_nanosleep(victim):
+def in_open(victim):
     """The number of the system call that the thread is in (x86-64)."""
-    return Path(f"/proc/{victim.pid}/syscall").read_text().split()[0] in ("35", "230")
+    return Path(f"/proc/{victim.pid}/syscall").read_text().split()[0] in ("2", "257")
 
 
-def test_a_livepatch_that_is_killed_while_a_hook_runs_takes_nothing_from_it(pie):
-    fix = kpatchlib.make(SLOW_HOOK, pie, hooks=[("pre-apply", "slow")])
+def test_a_livepatch_that_is_killed_while_a_hook_runs_takes_nothing_from_it(pie, slow_hook):
     with Victim(pie) as v:
-        with lib.livepatch_running("apply", "-p", v.pid, fix) as tool:
+        with lib.livepatch_running("apply", "-p", v.pid, slow_hook.patch) as tool:
             lib.wait_for(lambda: rooms(v), "the patch to be in memory")
-            lib.wait_for(lambda: in_nanosleep(v), "the hook to sleep")
+            lib.wait_for(lambda: in_open(v), "the hook to wait")
             for pid in [*children(tool.pid), tool.pid]:
                 os.kill(pid, signal.SIGKILL)
-        lib.livepatch("recover", "-p", v.pid, "--timeout", "0.2")
+        lib.livepatch("recover", "-p", v.pid, "--timeout", "0.2", expect=lib.REFUSED)
         assert rooms(v)  # the hook is running in it
+        slow_hook.leave()
         assert counter(v) == 4242 and v.ask("answer 1") == "old one"
+        lib.livepatch("recover", "-p", v.pid)
         lib.revert(v.pid, "--all", "--free", expect=None)
         assert not rooms(v)
 

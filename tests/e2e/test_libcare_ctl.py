@@ -77,9 +77,28 @@ def test_wrong_use_is_told_and_ends_with_2(args, says):
 
 
 @pytest.mark.parametrize("command", ["patch", "unpatch", "info", "server"])
-def test_each_command_has_help(command):
-    result = ctl(command, "-h")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_each_command_has_help(command, option):
+    result = ctl(command, option)
     assert result.err.startswith("usage: libcare-ctl " + command)
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("tool", ["livepatch", "libcare-ctl", "libcare-server", "libcare-client", "libcare-dump", "libcare-patch-make",
+                                  "kpatch_gensrc", "kpatch_strip", "kpatch_make"])
+def test_each_tool_has_help(tool, option):
+    result = libcare.run(tool, option)
+    assert "usage:" in (result.out + result.err).lower()
+
+
+@pytest.mark.parametrize("args", [["--bogus"], ["-x", "/tmp"], ["a", "b", "c"]])
+def test_the_server_takes_no_option_for_a_socket(args, tmp_path):
+    result = libcare.run("libcare-server", *args, expect=USAGE, cwd=tmp_path)
+    assert "usage: libcare-server" in result.err and not list(tmp_path.iterdir())
+
+
+def test_the_client_asks_no_server_for_an_option():
+    assert "usage: libcare-client" in libcare.run("libcare-client", "--bogus", expect=USAGE).err
 
 
 # ---- one process
@@ -523,7 +542,7 @@ def test_before_and_after_are_run_with_the_process_id_while_it_runs(program):
     libcare.put(store, libcare.answering("new", program, id="0001"))
     log = store / "log"
     for name in ("before", "after"):
-        libcare.script(store / name, f'echo {name} $1 $(cut -d " " -f 3 /proc/$1/stat) >> {log}\n')
+        libcare.script(store / name, f'echo {name} $1 $(cut -d " " -f 3 /proc/$1/stat) >> "{log}"\n')
     with Victim(program) as v:
         ctl("patch", "-p", v.pid, store)
         assert re.fullmatch(rf"before {v.pid} [SR]\nafter {v.pid} [SR]\n", log.read_text())
@@ -545,7 +564,7 @@ def test_a_process_whose_before_fails_is_left_alone(program):
 def test_a_worker_that_is_killed_is_told_of_and_leaves_nothing(program):
     store = libcare.store()
     libcare.put(store, libcare.answering("new", program, id="0001"))
-    libcare.script(store / "before", f"echo here > {store}/began; exec sleep 1000\n")
+    libcare.script(store / "before", f"echo here > '{store}/began'; exec sleep 1000\n")
     with Victim(program) as v:
         process = subprocess.Popen([libcare.path_of("libcare-ctl"), "patch", "-p", str(v.pid), store],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -123,6 +123,15 @@ def test_a_changed_initial_value_is_refused_by_name(way, text):
     assert untouched(directory)
 
 
+def test_a_makefile_that_names_its_compiler_itself_is_an_error_that_says_so():
+    directory = project()
+    makefile = directory / "Makefile"
+    makefile.write_text(makefile.read_text().replace("$(CC)", "gcc"))
+    said = make(directory, "-c", "-i", "1", "fix.patch", expect=1)
+    assert "was not linked by $(CC)" in said and "the makefile must call its compiler $(CC)" in said
+    assert sources(directory) == sources(PROJECT)
+
+
 def test_a_binary_without_a_build_id_is_named():
     directory = project()
     said = make(directory, "-i", "1", "fix.patch", expect=1, LDFLAGS="-Wl,--build-id=none")

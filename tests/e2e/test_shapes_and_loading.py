@@ -18,14 +18,15 @@ def shapes(request):
         yield v
 
 
-ALL = ["1", "2", "4", "5", "8", "9", "near", "next", "wall", "one", "wall2"]
+ALL = ["1", "2", "4", "5", "8", "9", "near", "next", "wall", "one", "wall2", "joins", "gap", "joined", "joins_tight",
+       "joined_tight"]
 
 
 def answers(victim):
     return {name: victim.ask(f"call {name}") for name in ALL}
 
 
-@pytest.mark.parametrize("name", ["1", "2", "4", "5", "8", "9", "near", "next", "wall"])
+@pytest.mark.parametrize("name", ["1", "2", "4", "5", "8", "9", "near", "next", "wall", "joined"])
 def test_a_function_of_any_size_is_replaced_and_its_neighbours_are_not(shapes, name):
     lib.apply(shapes.pid, shape_script(name))
     assert answers(shapes) == {n: "42" if n == name else "7" for n in ALL}
@@ -43,6 +44,12 @@ def test_neighbours_that_share_their_padding_are_replaced_together(shapes):
 def test_a_function_of_one_byte_between_others_is_refused_and_says_why(shapes):
     error = lib.refusal(shapes.pid, shape_script("one"))
     assert error["code"] == "too-short" and "shape_one" in error["message"]
+    assert answers(shapes) == dict.fromkeys(ALL, "7")
+
+
+def test_a_function_that_another_goes_on_in_is_refused_where_a_short_jump_has_no_room(shapes):
+    error = lib.refusal(shapes.pid, shape_script("joined_tight"))
+    assert error["code"] == "branched-into" and "jumps to" in error["message"]
     assert answers(shapes) == dict.fromkeys(ALL, "7")
 
 

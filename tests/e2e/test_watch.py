@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -226,7 +226,7 @@ def test_the_processes_of_one_user_do_not_keep_those_of_others_waiting(program, 
     gate = lib.scratch_directory() / "gate"
     os.mkfifo(gate)
     door = os.open(gate, os.O_RDWR)
-    libcare.script(store / "before", f'[ "$(sed -n "s/^Uid:.//p" /proc/$1/status | cut -f1)" != 65534 ] || read line < {gate}\n')
+    libcare.script(store / "before", f'[ "$(sed -n "s/^Uid:.//p" /proc/$1/status | cut -f1)" != 65534 ] || read line < "{gate}"\n')
     with ExitStack() as stack:
         theirs = [stack.enter_context(Victim(program, user=65534, group=65534)) for _ in range(6)]
         with watching(store, *how) as event, Victim(program) as mine:
@@ -239,9 +239,53 @@ def test_the_processes_of_one_user_do_not_keep_those_of_others_waiting(program, 
     os.close(door)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, which root alone can be")
+def test_once_waits_for_those_whose_user_has_had_his_share(program, store):
+    """Two of a user's processes are patched at a time; the others come after them, not never."""
+    with ExitStack() as stack:
+        his = [stack.enter_context(Victim(program, user=65534)) for _ in range(5)]
+        livepatch("watch", store, "--once")
+        assert [v.ask("answer 1") for v in his] == ["new 1"] * 5
+
+
+def silent(**popen):
+    return Victim(lib.compiled("e2e_silent.c"), **popen)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a page that nobody brings needs root's userfaultfd")
+def test_a_process_whose_memory_does_not_answer_keeps_nobody_waiting(program, store, how):
+    """The first page of a library of his never comes, as from a file system whose server is gone."""
+    with silent() as s, watching(store, *how) as event, Victim(program) as v:
+        error = event("refused", s.pid)["error"]
+        assert error["code"] == "timeout" and "does not answer" in error["message"]
+        if v.ask("answer 1") != "new 1":
+            assert event("patched", v.pid)
+        assert s.ask("still") == "alive still"
+        event.process.terminate()
+        assert event.process.wait(lib.PATIENCE) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a page that nobody brings needs root's userfaultfd")
+def test_once_tells_of_a_process_whose_memory_does_not_answer_and_goes_on(program, store):
+    with silent() as s, Victim(program) as v:
+        result = livepatch("watch", store, "--once", expect=REFUSED)
+        assert f"process {s.pid} could not be looked at" in result.err
+        assert v.ask("answer 1") == "new 1"
+        lib.wait_for(lambda: not any(str(store) in line for line in command_lines()), "the child that looked to end")
+
+
+def command_lines():
+    """What runs now."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(entry.read_text(errors="replace"))
+    return lines
+
+
 def test_a_worker_that_is_killed_is_told_of_and_its_process_tried_again(program, store, how):
     once = store / "once"
-    libcare.script(store / "before", f"[ -e {once} ] && exit 0; : > {once}; kill -9 $PPID\n")
+    libcare.script(store / "before", f"[ -e '{once}' ] && exit 0; : > '{once}'; kill -9 $PPID\n")
     with Victim(program) as v, watching(store, *how) as event:
         said = event("refused", v.pid)
         assert said["error"]["code"] == "unfinished" and "was lost (Killed)" in said["error"]["message"]

@@ -35,9 +35,24 @@ __asm__(".text\n"
 	/* No hole for 127 bytes on either side, and one byte is too short for any jump but an int3. */
 	"tight wall\n .rept 32\n movb $7, %al\n movl $7, %eax\n .endr\n ret\n done wall\n"
 	"tight one\n ret\n done one\n"
-	"tight wall2\n .rept 32\n movb $7, %al\n movl $7, %eax\n .endr\n ret\n done wall2\n");
+	"tight wall2\n .rept 32\n movb $7, %al\n movl $7, %eax\n .endr\n ret\n done wall2\n"
+	/* Another function goes on behind the first instruction; before the second of these there is no hole. */
+	"alone joins\n movb $7, %al\n jmp joined_body\n done joins\n"
+	".p2align 6, 0xcc\n"
+	"tight gap\n movb $7, %al\n ret\n done gap\n"
+	".p2align 4, 0xcc\n"
+	"tight joined\n movb $7, %al\n"
+	"joined_body:\n nop\n nop\n nop\n ret\n done joined\n"
+	"tight joins_tight\n movb $7, %al\n jmp joined_tight_body\n done joins_tight\n"
+	"tight joined_tight\n movb $7, %al\n"
+	"joined_tight_body:\n nop\n nop\n nop\n ret\n done joined_tight\n");
 
-#define SHAPES(X) X(1) X(2) X(4) X(5) X(8) X(9) X(near) X(next) X(wall) X(one) X(wall2)
+/* clang-format would never come to an end with this. */
+/* clang-format off */
+#define SHAPES(X) \
+	X(1) X(2) X(4) X(5) X(8) X(9) X(near) X(next) X(wall) \
+	X(one) X(wall2) X(joins) X(gap) X(joined) X(joins_tight) X(joined_tight)
+/* clang-format on */
 
 #define DECLARE(name) void shape_##name(void);
 SHAPES(DECLARE)

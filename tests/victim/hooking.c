@@ -1,4 +1,5 @@
-/* A library that hooks a function of the program as it is loaded, and takes the hook back as it goes. */
+/* A library that hooks a function of the program as it is loaded, takes the hook back as it goes, and has a function to be
+ * hooked. */
 #include "livepatch.h"
 
 extern int add_more(int a, int b);
@@ -8,6 +9,12 @@ int constructor_said = 1;
 static int seven(int a, int b)
 {
 	return 7;
+}
+
+int library_sum(int a, int b);
+int library_sum(int a, int b)
+{
+	return a + b + 1;
 }
 
 __attribute__((constructor)) static void come(void)

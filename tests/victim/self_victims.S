@@ -94,6 +94,52 @@ begin victim_behind, 0, 1
 	ret
 end victim_behind
 
+/* Another function goes on behind the first instruction: from near, from far, and where there is no padding. */
+begin victim_enters, 0
+	lea	1(%rdi), %eax
+	jmp	victim_joined_body
+end victim_enters
+	.balign	64, PADDING
+begin victim_before_joined, 0
+	ret
+end victim_before_joined
+begin victim_joined, 0, 16
+	mov	%edi, %eax
+victim_joined_body:
+	add	%edi, %eax
+	nop
+	ret
+end victim_joined
+
+begin victim_enters_far, 0
+	lea	1(%rdi), %eax
+	jmp	victim_joined_far_body
+end victim_enters_far
+	.fill	512, 1, PADDING
+begin victim_before_joined_far, 0
+	ret
+end victim_before_joined_far
+begin victim_joined_far, 0, 16
+	mov	%edi, %eax
+victim_joined_far_body:
+	add	%edi, %eax
+	nop
+	ret
+end victim_joined_far
+
+begin victim_enters_tight, 0
+	lea	1(%rdi), %eax
+	jmp	victim_joined_tight_body
+end victim_enters_tight
+begin victim_joined_tight, 0, 1
+	mov	%edi, %eax
+victim_joined_tight_body:
+	add	%edi, %eax
+	nop
+	ret
+end victim_joined_tight
+	.balign	64, PADDING
+
 /* A branch among the bytes that go away. */
 begin victim_branch, 62
 	test	%edi, %edi

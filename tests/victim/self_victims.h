@@ -8,6 +8,12 @@
 SELF_VICTIMS(SELF_VICTIM_DECLARE)
 
 int victim_helper(int);
+#ifdef __x86_64__
+/* The latter come into the former behind its first instruction, and return one more. */
+int victim_joined(int), victim_enters(int);
+int victim_joined_far(int), victim_enters_far(int);
+int victim_joined_tight(int), victim_enters_tight(int);
+#endif
 int victim_back(int);			    /* comes back to its second instruction */
 int victim_fault(int x, const long *cell);  /* its second instruction reads *cell */
 int victim_loop(const volatile int *until); /* loops in the middle of its first instructions */

@@ -5,11 +5,24 @@
 
 /* ---- relative to the instruction ---- */
 
+/* `name` or `$name`; 0 when there is none. */
+static size_t scan_name(struct lp_a64_scan *s, const char **name)
+{
+	const char *rest;
+
+	lp_a64_scan_space(s);
+	*name = s->p;
+	s->p += *s->p == '$';
+	if (*s->p == ' ' || *s->p == '\t' || !lp_a64_scan_identifier(s, &rest))
+		return 0;
+	return (size_t)(s->p - *name);
+}
+
 /* A number, or a name that lookup() knows. */
 static bool scan_target(struct lp_a64_scan *s, lp_addr *target)
 {
 	const char *name, *start = s->p;
-	size_t len = lp_a64_scan_identifier(s, &name);
+	size_t len = scan_name(s, &name);
 
 	if (!len) {
 		s->p = start;

@@ -10,8 +10,6 @@
 void lp_x64_effects(const struct lp_code *code, lp_addr entry, struct lp_effects *out);
 void lp_x64_live(const struct lp_code *code, lp_addr from, lp_regs among, struct lp_liveness *out);
 lp_regs lp_x64_defined(const struct lp_code *code, lp_addr entry, lp_addr place);
-void lp_x64_branches(const uint8_t *code, size_t len, lp_addr at, bool with_short,
-		     void (*found)(void *arg, const struct lp_branch *b), void *arg);
 size_t lp_x64_preserve(uint8_t *out, lp_addr at, lp_addr dest, lp_regs keep, unsigned vector_bytes);
 
 extern const struct lp_isa_regs lp_x64_regs;

@@ -98,3 +98,10 @@ uint32_t lp_x64_relax(uint32_t type, uint8_t *bytes, size_t field, int64_t adden
 		return type;
 	}
 }
+
+/* Variant II of "ELF Handling For Thread-Local Storage": the block ends at the thread pointer. */
+int64_t lp_x64_tp_offset(uint64_t vaddr, uint64_t memsz, uint64_t align, uint64_t value)
+{
+	uint64_t first = align ? vaddr & (align - 1) : 0;
+	return (int64_t)(value - (lp_align_up(memsz + first, align ? align : 1) - first));
+}

@@ -30,6 +30,8 @@ const struct lp_isa lp_isa_x64 = {
 	.insn = lp_x64_insn,
 	.relax = lp_x64_relax,
 	.reloc_abs64 = R_X86_64_64,
+	.tp_offset = lp_x64_tp_offset,
+	.branches = lp_x64_branches,
 #ifndef LP_ISA_HOOKS_ONLY
 	.disasm = lp_x64_disasm,
 	.regs = &lp_x64_regs,

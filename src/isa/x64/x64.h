@@ -41,5 +41,8 @@ bool lp_x64_insn(const uint8_t *code, size_t len, lp_addr at, struct lp_insn *ou
 size_t lp_x64_far_load(uint8_t *code, size_t len, lp_addr at, size_t field, int32_t offset, lp_addr slot, uint8_t *stub,
 		       lp_addr stub_at);
 uint32_t lp_x64_relax(uint32_t type, uint8_t *bytes, size_t field, int64_t addend, bool near);
+void lp_x64_branches(const uint8_t *code, size_t len, lp_addr at, bool with_short,
+		     void (*found)(void *arg, const struct lp_branch *b), void *arg);
+int64_t lp_x64_tp_offset(uint64_t vaddr, uint64_t memsz, uint64_t align, uint64_t value);
 
 #endif

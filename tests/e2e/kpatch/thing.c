@@ -14,7 +14,9 @@ API void thing_describe(char *out, size_t size);
 
 #ifndef PROGRAM
 
+/* Not in the order of their offsets: the one with a value comes first in the block, the other in the table of slots. */
 static __thread int state;
+static __thread int twin = -1;
 API __thread int thing_exported_state;
 API int thing_shared = 4;
 
@@ -26,19 +28,21 @@ API const char *thing_hook(void)
 __attribute__((noinline)) static int advance(void)
 {
 #ifdef PATCHED
+	twin += 100;
 	state += 100;
 	thing_exported_state += 100;
 #else
+	twin += 1;
 	state += 1;
 	thing_exported_state += 1;
 #endif
-	return state == thing_exported_state ? state : -1;
+	return state == thing_exported_state && state == twin ? state : -1;
 }
 
 API int thing_step(int start)
 {
 	if (!state)
-		state = thing_exported_state = start;
+		twin = state = thing_exported_state = start;
 	return advance();
 }
 

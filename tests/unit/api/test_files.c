@@ -67,6 +67,67 @@ static void a_patch_knows_the_file_that_it_came_from(void **state)
 	assert_int_equal(seen, 1);
 }
 
+static void write_words(const char *path, const uint32_t *words, size_t nr)
+{
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(words, sizeof *words, nr, f), nr);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void code_stands_in_a_file_beside_the_patch_file(void **state)
+{
+	static const uint32_t zero[] = {0x52800000, RET}, one[] = {0x52800020, RET};
+	assert_int_equal(mkdir("d", 0755), 0);
+	write_words("d/zero.bin", zero, 2);
+	write_file("d/fix.json", "[{\"type\": \"NEW_FUNC\", \"name\": \"zero\", \"code_file\": \"zero.bin\"},\n"
+				 " {\"type\": \"INLINE\", \"addr\": \"0x401000\", \"code_file\": \"./zero.bin\"},\n"
+				 " {\"type\": \"BRANCH\", \"addr\": \"0x402000\", \"target\": \"$zero\"}]\n");
+	assert_loads("d/fix.json", 3);
+	assert_int_equal(word(0x401000), zero[0]);
+	assert_int_equal(word(0x401004), RET);
+	write_words("d/zero.bin", one, 2); /* the file is read again, not only the one that names it */
+	assert_int_equal(livepatch_reload(sys), 3);
+	assert_int_equal(word(0x401000), one[0]);
+	unlink("d/zero.bin");
+	assert_int_equal(livepatch_reload(sys), -1);
+	assert_int_equal(word(0x401000), one[0]);
+}
+
+static void refuses_code_file(const char *path, const char *why)
+{
+	char text[512], expected[512];
+	snprintf(text, sizeof text,
+		 "[{\"type\": \"NOP\", \"addr\": \"0x401000\"},\n"
+		 " {\"type\": \"INSERT\", \"addr\": \"0x402000\", \"code_file\": \"%s\"}]\n",
+		 path);
+	write_file("fix.json", text);
+	snprintf(expected, sizeof expected, "fix.json:2:2: %s", why);
+	assert_int_equal(livepatch_load_from_file(sys, "fix.json"), -1);
+	assert_string_equal(last_text(), expected);
+	assert_int_equal(livepatch_last_error()->line, 2);
+	assert_string_equal(livepatch_last_error()->file, "fix.json");
+	assert_untouched();
+}
+
+static void a_code_file_that_is_none_is_refused_without_waiting_for_it(void **state)
+{
+	int fd = open("huge", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(ftruncate(fd, (16 << 20) + 1), 0);
+	close(fd);
+	write_file("empty", "");
+	assert_int_equal(mkfifo("fifo", 0644), 0);
+	assert_int_equal(mkdir("d", 0755), 0);
+	assert_int_equal(symlink("loop", "loop"), 0);
+	refuses_code_file("missing", "cannot open missing: No such file or directory");
+	refuses_code_file("fifo", "fifo is not a regular file");
+	refuses_code_file("/dev/zero", "/dev/zero is not a regular file");
+	refuses_code_file("d", "d is not a regular file");
+	refuses_code_file("loop", "cannot open loop: Too many levels of symbolic links");
+	refuses_code_file("huge", "huge: larger than 16777216 bytes");
+	refuses_code_file("empty", "empty is empty: code is expected");
+}
+
 static void a_malformed_file_changes_nothing_and_says_where(void **state)
 {
 	write_file("fix.lpatch", "401000 D503201F fine\n402000 D5O3201F a letter\n");
@@ -259,6 +320,19 @@ static void what_was_saved_as_json_loads_as_the_same_patches(void **state)
 	assert_survives("out.json", "again.json");
 }
 
+static void a_name_that_no_file_could_say_is_refused(void **state)
+{
+	static const char *const names[] = {"two words", "1st", "a-b", "a\n", "$a"};
+	static const uint32_t code[] = {RET};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		assert_int_equal(livepatch_new_func(sys, names[i], code, sizeof code, NULL, NULL), -1);
+	assert_string_equal(last_text(), "`$a` is not a name: letters, digits and _ only, no digit first");
+	assert_int_equal(livepatch_new_func(sys, "_a1", code, sizeof code, NULL, NULL), 0);
+	assert_int_equal(livepatch_save_to_file(sys, "out.json"), 1);
+	assert_survives("out.json", "again.json");
+}
+
 static void text_refuses_what_it_cannot_say_and_leaves_the_file(void **state)
 {
 	write_file("out.txt", "old");
@@ -293,6 +367,8 @@ int main(void)
 		test(a_text_file_is_applied_and_its_patches_are_counted),
 		test(a_json_file_applies_every_kind_of_patch),
 		test(a_patch_knows_the_file_that_it_came_from),
+		test(code_stands_in_a_file_beside_the_patch_file),
+		test(a_code_file_that_is_none_is_refused_without_waiting_for_it),
 		test(a_malformed_file_changes_nothing_and_says_where),
 		test(a_file_whose_last_entry_cannot_be_applied_changes_nothing_and_says_where),
 		test(bytes_that_are_not_as_expected_are_left_alone),
@@ -305,6 +381,7 @@ int main(void)
 		test(a_saved_text_file_holds_the_words_by_address),
 		test(what_was_saved_as_text_loads_as_the_same_patches),
 		test(what_was_saved_as_json_loads_as_the_same_patches),
+		test(a_name_that_no_file_could_say_is_refused),
 		test(text_refuses_what_it_cannot_say_and_leaves_the_file),
 		test(saving_nothing_makes_a_file_that_loads_nothing),
 		test(what_cannot_be_written_is_refused),

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -129,6 +131,79 @@ static void a_hook_needs_no_original(void **state)
 	assert_done(unhook(add));
 }
 
+static void a_function_of_the_program_takes_the_place_of_another(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	assert_done(livepatch_insert_func(self, (uintptr_t)data(add), data(subtract), "Less is more"));
+	assert_int_equal(add(10, 2), 108);
+	assert_done(livepatch_revert(self, (uintptr_t)data(add)));
+	assert_int_equal(add(10, 2), 112);
+	livepatch_cleanup(self);
+}
+
+static int load_script(LivePatchSystem *self, const char *text)
+{
+	char path[] = "/tmp/test-hooks-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	int rc = livepatch_load_from_file(self, path);
+	unlink(path);
+	if (rc < 0)
+		print_message("%s\n", livepatch_last_error()->text);
+	return rc;
+}
+
+static void a_script_redirects_and_is_told_what_the_program_does_by_itself(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	assert_int_equal(load_script(self, "jmp add_more subtract\n"), 1);
+	assert_int_equal(add_more(10, 2), 108);
+	assert_done(livepatch_revert(self, (uintptr_t)data(add_more)));
+	assert_refused(load_script(self, "jmp add_more subtract\ndl foo foo.so\n"), "usage");
+	assert_non_null(
+		strstr(livepatch_last_error()->text, ":2:1: `dl` is for other processes; in the own one, load"));
+	assert_refused(load_script(self, "new foo 16\n"), "usage");
+	assert_non_null(strstr(livepatch_last_error()->text, "allocate the memory in the program"));
+	assert_refused(load_script(self, "got strlen add_more\n"), "usage");
+	assert_non_null(strstr(livepatch_last_error()->text, "with `jmp`"));
+	assert_int_equal(add_more(10, 2), 1112);
+	livepatch_cleanup(self);
+}
+
+/* As another library would, that knows nothing of us. */
+static void write_over(void *at, const void *bytes, size_t len)
+{
+	FILE *memory = fopen("/proc/self/mem", "r+e");
+	assert_non_null(memory);
+	setbuf(memory, NULL);
+	assert_int_equal(fseek(memory, (long)(uintptr_t)at, SEEK_SET), 0);
+	assert_int_equal(fwrite(bytes, 1, len, memory), len);
+	fclose(memory);
+	__builtin___clear_cache((char *)at, (char *)at + len);
+}
+
+static void a_hook_that_somebody_wrote_over_is_forgotten_and_the_function_hooked_again(void **state)
+{
+	LivePatchSystem *self = livepatch_init_self();
+	uint8_t was[16];
+	memcpy(was, data(add), sizeof was);
+	assert_done(hook(add, doubled, &original));
+	sum_fn *kept = original;
+	assert_refused(livepatch_forget(self, (uintptr_t)data(add)), "usage");
+	write_over(data(add), was, sizeof was);
+	assert_refused(unhook(add), "memory-changed");
+	assert_done(livepatch_forget(self, (uintptr_t)data(add)));
+	assert_int_equal(add(10, 2), 112);
+	assert_int_equal(kept(10, 2), 112);
+	assert_done(hook(add, doubled, &original));
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_int_equal(add(10, 2), 112);
+	livepatch_cleanup(self);
+}
+
 static void a_function_has_one_hook(void **state)
 {
 	sum_fn *other = subtract;
@@ -171,6 +246,54 @@ static void another_replacement_takes_over(void **state)
 	assert_int_equal(kept(10, 2), 112);
 	assert_done(unhook(add));
 	assert_int_equal(add(10, 2), 112);
+}
+
+/* ---- changes from within ---- */
+
+static int within; /* what the call from within said */
+
+static int once(int a, int b)
+{
+	within = unhook(add);
+	return 2 * original(a, b);
+}
+
+static void a_replacement_can_take_itself_away(void **state)
+{
+	for (int i = 0; i < 100; i++) {
+		assert_done(hook(add, once, &original));
+		assert_int_equal(add(10, 2), 224);
+		assert_done(within);
+		assert_int_equal(add(10, 2), 112);
+	}
+}
+
+static int hooks_another(int a, int b)
+{
+	within = hook(add_more, doubled_more, &original_more);
+	return original(a, b);
+}
+
+static int gives_way(int a, int b)
+{
+	within = livepatch_rehook(data(add), data(doubled));
+	return original(a, b);
+}
+
+static void a_replacement_can_hook_others_and_give_way(void **state)
+{
+	assert_done(hook(add, hooks_another, &original));
+	assert_int_equal(add(10, 2), 112);
+	assert_done(within);
+	assert_int_equal(add_more(10, 2), 2224);
+	add(10, 2);
+	assert_int_equal(within, -1);
+	assert_done(livepatch_rehook(data(add), data(gives_way)));
+	assert_int_equal(add(10, 2), 112);
+	assert_done(within);
+	assert_int_equal(add(10, 2), 224);
+	assert_done(unhook(add));
+	assert_done(unhook(add_more));
 }
 
 /* ---- transactions ---- */
@@ -355,6 +478,108 @@ static const uint8_t return_five[] = {0xa0, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 
 #define IN_THE_MIDDLE 2
 #endif
 
+#ifdef __x86_64__
+/* Other functions go on in the middle of each. */
+int joined(int a), joins(int a), joined_far(int a), joins_far(int a);
+__asm__(".text\n"
+	".macro pair fn, other, between\n"
+	" .p2align 4\n .globl \\other\n .type \\other,@function\n"
+	" \\other: lea 1(%rdi),%eax\n jmp \\fn\\()_body\n .size \\other,.-\\other\n"
+	" .skip \\between,0xcc\n .p2align 4\n .globl \\fn\n .type \\fn,@function\n"
+	" \\fn: mov %edi,%eax\n \\fn\\()_body: add %edi,%eax\n nop\n nop\n nop\n ret\n .size \\fn,.-\\fn\n"
+	".endm\n"
+	"pair joined, joins, 0\n"
+	"pair joined_far, joins_far, 512\n");
+
+static const uint8_t same_places[] = {0x31, 0xc0, 0x01, 0xff, 0x90}; /* xor %eax,%eax; add %edi,%edi; nop */
+
+static void patch_joined(LivePatchSystem *system, uint64_t at)
+{
+	static const uint8_t nothing[] = {0x90};
+
+	assert_refused(livepatch_apply_code(system, at, load_seven, sizeof load_seven, NULL, ""), "branched-into");
+	assert_refused(livepatch_insert(system, at, nothing, sizeof nothing, ""), "branched-into");
+	assert_refused(livepatch_create_branch(system, at, (uintptr_t)nine, ""), "branched-into");
+	assert_done(livepatch_apply_code(system, at, same_places, sizeof same_places, NULL, ""));
+	assert_done(livepatch_revert(system, at));
+	assert_done(livepatch_insert(system, at + 2, nothing, sizeof nothing, ""));
+	assert_done(livepatch_revert(system, at + 2));
+}
+
+static void what_other_functions_jump_to_stays_an_instruction(void **state)
+{
+	patch_joined(self, (uintptr_t)joined);
+	patch_joined(self, (uintptr_t)joined_far);
+	assert_int_equal(joins(7), 15);
+	assert_int_equal(joins_far(7), 15);
+	assert_int_equal(joined(7), 14);
+	assert_int_equal(joined_far(7), 14);
+}
+
+/* The same program, at the same addresses. */
+static pid_t make_twin(int *leash)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	pid_t twin = fork();
+	if (!twin) {
+		char byte;
+
+		close(ends[1]);
+		while (read(ends[0], &byte, 1) > 0)
+			;
+		_exit(joins(7) == 15 && joins_far(7) == 15 && joined(7) == 14 && joined_far(7) == 14 ? 0 : 1);
+	}
+	close(ends[0]);
+	*leash = ends[1];
+	return twin;
+}
+
+static void what_other_functions_jump_to_stays_an_instruction_in_another_process(void **state)
+{
+	int leash, status;
+	pid_t twin = make_twin(&leash);
+	LivePatchSystem *system = livepatch_init_process(twin);
+
+	if (!system)
+		fail_msg("%s", livepatch_last_error()->text);
+	assert_refused(livepatch_apply_code(system, (uintptr_t)joined, load_seven, sizeof load_seven, NULL, ""),
+		       "branched-into");
+	assert_refused(livepatch_create_branch(system, (uintptr_t)joined_far, (uintptr_t)nine, ""), "branched-into");
+	assert_done(livepatch_apply_code(system, (uintptr_t)joined, same_places, sizeof same_places, NULL, ""));
+	assert_done(livepatch_revert(system, (uintptr_t)joined));
+	livepatch_cleanup(system);
+	close(leash);
+	assert_int_equal(waitpid(twin, &status, 0), twin);
+	assert_int_equal(status, 0);
+}
+static void a_process_that_has_gone_is_said_to_have(void **state)
+{
+	pid_t child = fork();
+	uint64_t at = (uintptr_t)nine;
+
+	if (!child)
+		for (;;)
+			pause();
+	LivePatchSystem *system = livepatch_init_process(child);
+	if (!system)
+		fail_msg("%s", livepatch_last_error()->text);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_refused(livepatch_create_branch(system, at, (uintptr_t)add, ""), "target-lost");
+	assert_refused(livepatch_create_branch(system, (uintptr_t)&base, at, ""), "target-lost");
+	assert_refused(livepatch_create_nop(system, (uintptr_t)&base, ""), "target-lost");
+	assert_refused(livepatch_create_nop(system, at, ""), "target-lost");
+	assert_refused(livepatch_insert(system, at, load_seven, sizeof load_seven, ""), "target-lost");
+	assert_refused(livepatch_apply_code(system, at, load_seven, sizeof load_seven, NULL, ""), "target-lost");
+	assert_refused(livepatch_redirect_function(system, at, (uintptr_t)add, ""), "target-lost");
+	assert_refused(livepatch_new_func(system, NULL, return_five, sizeof return_five, &at, ""), "target-lost");
+	livepatch_cleanup(system);
+}
+
+#endif
+
 static void instructions_are_replaced(void **state)
 {
 	uint64_t at = (uintptr_t)nine;
@@ -433,6 +658,49 @@ static void hooks_come_and_go_under_threads_that_call(void **state)
 	assert_int_equal(add(10, 2), 112);
 }
 
+static atomic_int signals, wrong_sums;
+
+static void call_in_a_handler(int sig)
+{
+	int sum = add(10, 2);
+
+	signals++;
+	wrong_sums += sum != 112 && sum != 224;
+}
+
+/* One after the other: each when the one before has been handled. */
+static void *send_signals(void *to)
+{
+	while (!stop) {
+		int handled = signals;
+
+		pthread_kill(*(pthread_t *)to, SIGUSR1);
+		while (!stop && signals == handled)
+			sched_yield();
+	}
+	return NULL;
+}
+
+/* Of the thread that hooks: its handlers run whenever they may. */
+static void handlers_of_signals_call_what_is_being_hooked(void **state)
+{
+	struct sigaction act = {.sa_handler = call_in_a_handler, .sa_flags = SA_RESTART}, before;
+	pthread_t me = pthread_self(), sender;
+
+	stop = 0;
+	assert_int_equal(sigaction(SIGUSR1, &act, &before), 0);
+	assert_int_equal(pthread_create(&sender, NULL, send_signals, &me), 0);
+	for (int i = 0; i < ROUNDS / 6 || !signals; i++) {
+		assert_done(hook(add, doubled, &original));
+		assert_done(unhook(add));
+	}
+	stop = 1;
+	pthread_join(sender, NULL);
+	assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+	assert_int_equal(wrong_sums, 0);
+	assert_int_equal(add(10, 2), 112);
+}
+
 static atomic_int locked;
 
 /* A transaction is this thread's: no lock is held between its calls. */
@@ -480,6 +748,65 @@ static void a_child_of_fork_has_hooks_of_its_own(void **state)
 	assert_done(unhook(add));
 }
 
+#ifdef __x86_64__
+#define FORKS 200
+#else
+#define FORKS 20 /* each takes an emulator its time */
+#endif
+#define CHILD_SECONDS 60
+
+/* All that a child may find somebody in the middle of: transactions, files, hooks, names of functions. */
+static void *keep_busy(void *path)
+{
+	while (!stop) {
+		livepatch_begin(self);
+		livepatch_abort(self);
+		livepatch_reload_patches(self, path, 0);
+		if (hook(add_more, doubled_more, &original_more) || unhook(add_more))
+			return path;
+	}
+	return NULL;
+}
+
+static int use_all(const char *path)
+{
+	alarm(CHILD_SECONDS);
+	if (livepatch_begin(self) || hook(subtract, tripled, &original) || livepatch_commit(self))
+		return 1;
+	if (subtract(10, 2) != 324 || unhook(subtract))
+		return 2;
+	return livepatch_reload_patches(self, path, 0) < 0 || livepatch_revert_all(self) < 0 ? 3 : 0;
+}
+
+static void a_child_of_fork_finds_nobody_in_the_middle_of_anything(void **state)
+{
+	char path[32];
+	pthread_t others[2];
+	void *failed;
+	int file = memfd_create("patches", 0);
+	assert_true(file >= 0);
+	assert_int_equal(write(file, "# none\n", 7), 7);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+	stop = 0;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&others[i], NULL, i ? keep_busy : call, path), 0);
+	for (int i = 0, status; i < FORKS; i++) {
+		fflush(NULL);
+		pid_t child = fork();
+		if (child == 0)
+			_exit(use_all(path));
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+	stop = 1;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(others[i], &failed), 0);
+		assert_null(failed);
+	}
+	close(file);
+	assert_int_equal(nonsense, 0);
+}
+
 static atomic_int stop_toggling;
 
 static void *toggle_until_loaded(void *arg)
@@ -514,16 +841,53 @@ static void a_constructor_may_hook_while_others_do(void **state)
 	assert_null(failed);
 }
 
+static void *open_library(sum_fn **fn)
+{
+	void *library = dlopen(HOOKING_LIBRARY, RTLD_NOW);
+
+	if (!library)
+		fail_msg("%s", dlerror());
+	*fn = (sum_fn *)(uintptr_t)dlsym(library, "library_sum");
+	assert_non_null(data(*fn));
+	return library;
+}
+
+static void a_library_goes_with_the_hooks_on_it(void **state)
+{
+	sum_fn *fn, *again;
+	void *library = open_library(&fn);
+	uint64_t at = (uintptr_t)fn;
+
+	assert_done(hook(fn, doubled, &original));
+	assert_int_equal(fn(10, 2), 26);
+	assert_int_equal(dlclose(library), 0);
+	assert_refused(unhook(fn), "unmapped");
+	assert_done(livepatch_forget(self, at));
+	assert_refused(hook(fn, doubled, &original), "unmapped");
+	library = open_library(&again);
+	assert_int_equal(again(10, 2), 13);
+	assert_done(hook(again, doubled, &original));
+	assert_int_equal(again(10, 2), 26);
+	assert_done(unhook(again));
+	assert_int_equal(again(10, 2), 13);
+	assert_int_equal(dlclose(library), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_hook_sends_calls_elsewhere_and_what_was_can_be_called),
 		cmocka_unit_test(what_was_can_be_called_when_the_hook_has_gone),
 		cmocka_unit_test(a_hook_needs_no_original),
+		cmocka_unit_test(a_function_of_the_program_takes_the_place_of_another),
+		cmocka_unit_test(a_script_redirects_and_is_told_what_the_program_does_by_itself),
+		cmocka_unit_test(a_hook_that_somebody_wrote_over_is_forgotten_and_the_function_hooked_again),
 		cmocka_unit_test(a_function_has_one_hook),
 		cmocka_unit_test(what_is_no_function_is_refused),
 		cmocka_unit_test(hooks_of_replacements_make_a_chain),
 		cmocka_unit_test(another_replacement_takes_over),
+		cmocka_unit_test(a_replacement_can_take_itself_away),
+		cmocka_unit_test(a_replacement_can_hook_others_and_give_way),
 		cmocka_unit_test_setup_teardown(in_a_transaction_hooks_come_together, open_self, close_self),
 		cmocka_unit_test_setup_teardown(an_aborted_transaction_leaves_nothing, open_self, close_self),
 		cmocka_unit_test_setup_teardown(a_hook_of_the_same_transaction_can_be_changed_and_taken_back, open_self,
@@ -537,10 +901,19 @@ int main(void)
 		cmocka_unit_test_setup_teardown(while_disabled_hooks_go_but_do_not_come, open_self, close_self),
 		cmocka_unit_test_setup_teardown(instructions_are_replaced, open_self, close_self),
 		cmocka_unit_test_setup_teardown(code_is_inserted, open_self, close_self),
+#ifdef __x86_64__
+		cmocka_unit_test_setup_teardown(what_other_functions_jump_to_stays_an_instruction, open_self,
+						close_self),
+		cmocka_unit_test(what_other_functions_jump_to_stays_an_instruction_in_another_process),
+		cmocka_unit_test(a_process_that_has_gone_is_said_to_have),
+#endif
 		cmocka_unit_test_setup_teardown(a_new_function_is_called_by_way_of_an_old_one, open_self, close_self),
 		cmocka_unit_test(hooks_come_and_go_under_threads_that_call),
+		cmocka_unit_test(handlers_of_signals_call_what_is_being_hooked),
+		cmocka_unit_test_setup_teardown(a_library_goes_with_the_hooks_on_it, open_self, close_self),
 		cmocka_unit_test_setup_teardown(a_transaction_is_its_threads_own, open_self, close_self),
 		cmocka_unit_test(a_child_of_fork_has_hooks_of_its_own),
+		cmocka_unit_test(a_child_of_fork_finds_nobody_in_the_middle_of_anything),
 		cmocka_unit_test(a_constructor_may_hook_while_others_do),
 	};
 	return cmocka_run_group_tests_name("api hooks", tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,12 +251,61 @@ static void a_copied_function_is_listed_as_one(void **state)
 	lp_patchset_free(listed);
 }
 
+static const char *name_of_longest(const struct lp_patchset *ps)
+{
+	const struct lp_op *longest = &ps->ops[0];
+
+	for (size_t i = 1; i < ps->nr; i++)
+		longest = ps->ops[i].value_len > longest->value_len ? &ps->ops[i] : longest;
+	return longest->mem;
+}
+
+/* The names that were saved are given to others. */
+static void a_function_without_a_name_gets_one_that_no_other_has(void **state)
+{
+	struct lp_patchset *listed;
+	lp_addr at;
+	char text[256];
+
+	assert_int_equal(livepatch_new_func(sys, NULL, (uint32_t[]){MOV_X0_1, RET}, 8, &at, ""), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(lp_sets_list(sys, &listed, &err), 0);
+		snprintf(text, sizeof text, "[{\"type\": \"NEW_FUNC\", \"name\": \"%s\", \"code\": \"c0035fd6\"}]",
+			 name_of_longest(listed));
+		assert_int_equal(load(text), 1);
+		lp_patchset_free(listed);
+	}
+	assert_int_equal(active(), 3);
+	assert_int_equal(lp_sets_list(sys, &listed, &err), 0);
+	for (size_t i = 0; i < listed->nr; i++)
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(listed->ops[i].mem, listed->ops[k].mem);
+	lp_patchset_free(listed);
+}
+
 static void a_script_can_redirect_and_set_words(void **state)
 {
 	assert_int_equal(load("jmp 0x400000 0x400100\nset 0x400010 hex 1f2003d5\n"), 2);
 	assert_int_equal(word(0x400000), 0x14000040);
 	assert_int_equal(word(0x400010), NOP);
 	assert_int_equal(load("dl foo foo.so\n"), -LP_EUSAGE);
+	assert_non_null(strstr(err.text, "`dl` is for processes"));
+}
+
+static void a_function_is_called_by_the_same_name_in_assembler_text_and_as_a_target(void **state)
+{
+	assert_int_equal(
+		load("[{\"type\": \"NEW_FUNC\", \"name\": \"one\", \"asm\": \"one: mov x0, #1; cbz x0, one; ret\"},"
+		     " {\"type\": \"BRANCH\", \"addr\": \"0x400000\", \"target\": \"$one\"},"
+		     " {\"type\": \"INLINE\", \"addr\": \"0x400004\", \"asm\": \"b $one\"},"
+		     " {\"type\": \"INLINE\", \"addr\": \"0x400008\", \"asm\": \"cbz x0, $one\"}]"),
+		4);
+	assert_int_equal(word(0x400004), word(0x400000) - 1);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"b $two\"}]"), -LP_ENOSYM);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"two: b $two\"}]"),
+			 -LP_ENOSYM);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"b $ one\"}]"), -LP_EPARSE);
+	assert_int_equal(load("[{\"type\": \"INLINE\", \"addr\": \"0x400010\", \"asm\": \"$b one\"}]"), -LP_EPARSE);
 }
 
 static void text_is_assembled_where_it_will_stand(void **state)
@@ -288,8 +338,10 @@ int main(void)
 		T(functions_without_a_name_are_known_by_their_code),
 		T(the_patches_are_listed_as_they_were_asked_for),
 		T(a_copied_function_is_listed_as_one),
+		T(a_function_without_a_name_gets_one_that_no_other_has),
 		T(a_script_can_redirect_and_set_words),
 		T(text_is_assembled_where_it_will_stand),
+		T(a_function_is_called_by_the_same_name_in_assembler_text_and_as_a_target),
 	};
 #undef T
 

@@ -107,6 +107,42 @@ static void a_revert_over_what_somebody_else_wrote_is_refused(void **state)
 	assert_int_equal(counts().active, 1);
 }
 
+static void what_somebody_else_wrote_over_is_forgotten_without_a_write(void **state)
+{
+	static const uint32_t two[] = {NOP, NOP};
+	livepatch_apply(sys, BASE, NOP, NULL);
+	livepatch_apply_code(sys, BASE + 8, two, sizeof two, NULL, NULL);
+	assert_refused(livepatch_forget(sys, BASE), "usage"); /* it stands */
+	assert_refused(livepatch_forget(sys, BASE + 4), "no-such-patch");
+	assert_refused(livepatch_forget(sys, BASE + 12), "no-such-patch"); /* the middle of one */
+	set_word(BASE, RET);
+	set_word(BASE + 12, RET);
+	assert_int_equal(livepatch_forget(sys, BASE), 0);
+	assert_int_equal(livepatch_forget(sys, BASE + 8), 0);
+	assert_int_equal(word(BASE), RET);
+	assert_int_equal(word(BASE + 8), NOP);
+	assert_int_equal(word(BASE + 12), RET);
+	assert_int_equal(counts().active, 0);
+	assert_int_equal(livepatch_apply(sys, BASE, NOP, NULL), 0);
+	assert_int_equal(livepatch_revert(sys, BASE), 0);
+	assert_int_equal(word(BASE), RET); /* that is what it found */
+	assert_refused(livepatch_forget(NULL, BASE), "usage");
+}
+
+static void memory_of_a_forgotten_patch_is_not_used_again(void **state)
+{
+	uint64_t one, two;
+	static const uint32_t code[] = {MOV_X0_1, RET};
+	assert_int_equal(livepatch_insert(sys, BASE, code, sizeof code, NULL), 0);
+	uint64_t room = BASE + 4 * (int64_t)((int32_t)(word(BASE) << 6) >> 6);
+	set_word(BASE, RET);
+	assert_int_equal(livepatch_forget(sys, BASE), 0);
+	assert_int_equal(word(room), MOV_X0_1);
+	assert_int_equal(livepatch_new_func(sys, NULL, code, sizeof code, &one, NULL), 0);
+	assert_int_equal(livepatch_new_func(sys, NULL, code, sizeof code, &two, NULL), 0);
+	assert_true(one != room && two != room);
+}
+
 static void all_zeroes_and_all_ones_may_be_written_when_the_flag_says_so(void **state)
 {
 	livepatch_set_flags(sys, LIVEPATCH_ALLOW_UNALLOCATED);
@@ -701,6 +737,8 @@ int main(void)
 		T(the_same_word_twice_is_refused),
 		T(a_revert_without_patch_is_refused),
 		T(a_revert_over_what_somebody_else_wrote_is_refused),
+		T(what_somebody_else_wrote_over_is_forgotten_without_a_write),
+		T(memory_of_a_forgotten_patch_is_not_used_again),
 		T(all_zeroes_and_all_ones_may_be_written_when_the_flag_says_so),
 		T(nothing_is_applied_while_disabled_but_reverted),
 		T(an_error_is_gone_after_the_next_call),

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "../space/emulated.h"
 #include "api/watch_path.h"
 
 /* ---- waiting for something to become true ---- */
@@ -21,7 +22,7 @@ static double seconds(void)
 
 #define until(truth)                                                                              \
 	do {                                                                                      \
-		for (double end = seconds() + 30; !(truth); poll(NULL, 0, 1))                     \
+		for (double end = seconds() + 120; !(truth); poll(NULL, 0, 1))                    \
 			if (seconds() > end)                                                      \
 				fail_msg("never came true: %s; the last reload said: %s", #truth, \
 					 counts().last_reload_error);                             \
@@ -176,7 +177,7 @@ static void a_writer_that_never_ends_is_not_waited_for(void **state)
 	char text[64];
 	write_file("fix", "401000 D503201F\n");
 	watch("fix", 1);
-	double end = seconds() + 30;
+	double end = seconds() + 120;
 	for (int i = 0; counts().reloads == 0; i++) {
 		assert_true(seconds() < end);
 		snprintf(text, sizeof text, "401000 D503201F %d\n", i);
@@ -297,6 +298,35 @@ static void a_child_may_clean_up_what_its_parent_watches(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	replace_file("fix", "401000 D65F03C0\n");
+	until(word(0x401000) == RET);
+}
+
+static int is_watched_anew(void)
+{
+	if (livepatch_unwatch(sys) == 0 || livepatch_watch_signal(sys, SIGHUP) == 0)
+		return 1; /* its parent is the one who watches */
+	if (livepatch_watch(sys, "fix"))
+		return 2;
+	replace_file("fix", "401000 D65F03C0\n");
+	for (double end = seconds() + 120; word(0x401000) != RET; poll(NULL, 0, 1))
+		if (seconds() > end)
+			return 3;
+	return 0;
+}
+
+static void a_child_watches_when_it_says_so_itself(void **state)
+{
+	if (is_emulated())
+		skip(); /* qemu itself does not survive threads in a child of threads */
+	write_file("fix", "401000 D503201F\n");
+	watch("fix", 1);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(is_watched_anew());
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 	until(word(0x401000) == RET);
 }
 
@@ -575,6 +605,7 @@ int main(void)
 		test(watching_a_file_that_was_loaded_loads_what_is_new_in_it),
 		test(the_working_directory_may_change_meanwhile),
 		test(a_child_may_clean_up_what_its_parent_watches),
+		test(a_child_watches_when_it_says_so_itself),
 		test(a_signal_has_the_files_loaded_and_the_handler_before_it_is_called),
 		test(a_signal_that_would_have_ended_the_program_does_not),
 		test(a_handler_that_came_later_stays),

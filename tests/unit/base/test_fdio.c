@@ -139,6 +139,37 @@ static void a_standard_stream_that_is_closed_stays_free(void **state)
 	close(input);
 }
 
+static void close_and_hold(void)
+{
+	close(STDIN_FILENO);
+	close(STDERR_FILENO);
+	lp_stdio_hold();
+	char byte;
+	bool unusable = read(STDIN_FILENO, &byte, 1) < 0 && write(STDERR_FILENO, "", 1) < 0;
+	int next = dup(STDOUT_FILENO);
+	_exit(unusable && next > STDERR_FILENO ? 0 : 1);
+}
+
+static void a_closed_standard_descriptor_is_given_to_nobody_else(void **state)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0)
+		close_and_hold();
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void an_open_standard_descriptor_is_left_alone(void **state)
+{
+	struct stat before, after;
+	assert_int_equal(fstat(STDOUT_FILENO, &before), 0);
+	lp_stdio_hold();
+	assert_int_equal(fstat(STDOUT_FILENO, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+	assert_int_equal(before.st_dev, after.st_dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +181,8 @@ int main(void)
 		cmocka_unit_test(a_file_is_read_to_its_end_whatever_size_it_claims),
 		cmocka_unit_test(closing_keeps_errno_and_takes_minus_one),
 		cmocka_unit_test(a_standard_stream_that_is_closed_stays_free),
+		cmocka_unit_test(a_closed_standard_descriptor_is_given_to_nobody_else),
+		cmocka_unit_test(an_open_standard_descriptor_is_left_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

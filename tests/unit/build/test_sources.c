@@ -11,25 +11,7 @@
 
 #include "base/fdio.h"
 #include "build/sources.h"
-#include "build/tree.h"
-
-static char *scratch;
-
-static int set_up(void **state)
-{
-	char path[] = "/tmp/lp-sources-XXXXXX";
-	(void)state;
-	scratch = lp_strdup(mkdtemp(path));
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	lp_tree_remove(scratch, NULL);
-	lp_free(scratch);
-	return 0;
-}
+#include "scratch.h"
 
 static char *in(const char *name)
 {
@@ -161,7 +143,7 @@ static void the_command_is_guessed_from_what_is_there(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(a_diff_applies_at_whatever_depth_it_was_made),
 		TEST(a_series_in_one_file_may_change_a_file_twice),

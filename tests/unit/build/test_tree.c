@@ -11,25 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "build/tree.h"
-
-static char *scratch;
-
-static int set_up(void **state)
-{
-	char path[] = "/tmp/lp-tree-XXXXXX";
-	(void)state;
-	scratch = lp_strdup(mkdtemp(path));
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	lp_tree_remove(scratch, NULL);
-	lp_free(scratch);
-	return 0;
-}
+#include "scratch.h"
 
 static const char *in(const char *name)
 {
@@ -215,7 +197,7 @@ static void paths_are_joined_without_dots(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 	const struct CMUnitTest tests[] = {
 		TEST(a_copy_keeps_content_permissions_and_times),
 		TEST(links_stay_inside_the_copy_or_go_where_they_went),

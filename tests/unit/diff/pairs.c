@@ -139,8 +139,8 @@ void pair_make(struct pair *p, const char *source, const struct pair_options *o)
 
 	*p = (struct pair){0};
 	run("%s -w %s %s -c -o %s/linked.o %s", cc, o->flags, code, d, source);
-	run("%s -w %s %s -ffunction-sections -fdata-sections -c -o %s/before.o %s", cc, o->flags, code, d, source);
-	run("%s -w %s %s -ffunction-sections -fdata-sections -DAFTER -c -o %s/after.o %s", cc, o->flags, code, d,
+	run("%s -w -ffunction-sections -fdata-sections %s %s -c -o %s/before.o %s", cc, o->flags, code, d, source);
+	run("%s -w -ffunction-sections -fdata-sections %s %s -DAFTER -c -o %s/after.o %s", cc, o->flags, code, d,
 	    source);
 	run("%s %s %s -Wl,--build-id -Wl,-Map=%s/map -o %s/original %s/linked.o", cc, o->flags, link_flags(o->link), d,
 	    d, d);

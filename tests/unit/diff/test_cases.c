@@ -10,7 +10,9 @@
  *     // refuse: new-tls t            all refusals
  *     // why: f differs               a change of that name gives a reason with these words
  *     // bound: counter               a relocation leads to that symbol of the original
+ *     // unbound: counter             ... none does: the code has a number
  *     // import: puts                 ... to that undefined symbol
+ *     // absent: .kpatch.rodata       nothing of this sort travels
  *     // record: f                    .kpatch.info replaces that function
  */
 #include <dirent.h>
@@ -36,7 +38,7 @@ static const char every_compiler[] = "gcc|clang|aarch64-linux-gnu-gcc";
 typedef LP_VEC(char *) string_vec;
 
 struct wanted {
-	string_vec flags, compilers, links, allow, changes, refusals, whys, bound, imports, records;
+	string_vec flags, compilers, links, allow, changes, refusals, whys, bound, unbound, imports, absent, records;
 };
 
 static int by_text(const void *a, const void *b)
@@ -74,10 +76,10 @@ static void take(string_vec *v, const char *value, const char *end, bool alterna
 
 static void read_wanted(struct wanted *w, const char *path)
 {
-	static const char *const keys[] = {"flags",  "compiler", "link",  "allow",  "expect",
-					   "refuse", "why",	 "bound", "import", "record"};
-	string_vec *lists[] = {&w->flags,    &w->compilers, &w->links, &w->allow,   &w->changes,
-			       &w->refusals, &w->whys,	    &w->bound, &w->imports, &w->records};
+	static const char *const keys[] = {"flags", "compiler", "link",	   "allow",  "expect", "refuse",
+					   "why",   "bound",	"unbound", "import", "absent", "record"};
+	string_vec *lists[] = {&w->flags, &w->compilers, &w->links,   &w->allow,   &w->changes, &w->refusals,
+			       &w->whys,  &w->bound,	 &w->unbound, &w->imports, &w->absent,	&w->records};
 	struct lp_buf text = {0};
 	struct lp_err err = {0};
 
@@ -105,8 +107,8 @@ static void read_wanted(struct wanted *w, const char *path)
 
 static void free_wanted(struct wanted *w)
 {
-	string_vec *lists[] = {&w->flags,    &w->compilers, &w->links, &w->allow,   &w->changes,
-			       &w->refusals, &w->whys,	    &w->bound, &w->imports, &w->records};
+	string_vec *lists[] = {&w->flags, &w->compilers, &w->links,   &w->allow,   &w->changes, &w->refusals,
+			       &w->whys,  &w->bound,	 &w->unbound, &w->imports, &w->absent,	&w->records};
 
 	for (size_t i = 0; i < LP_ARRAY_SIZE(lists); i++)
 		free_strings(lists[i]);
@@ -252,6 +254,14 @@ static void expect_members(const char *what, const string_vec *wanted, const str
 	}
 }
 
+static void expect_none(const char *what, const string_vec *unwanted, const string_vec *found, const char *title)
+{
+	for (size_t i = 0; i < unwanted->nr; i++)
+		for (size_t k = 0; k < found->nr; k++)
+			if (!strcmp(found->items[k], unwanted->items[i]))
+				fail_msg("%s: a %s %s", title, what, unwanted->items[i]);
+}
+
 /* ---- one case ---- */
 
 static void collect(const struct lp_diff *d, string_vec *changes, string_vec *refusals)
@@ -315,7 +325,11 @@ static void expect_emitted(const struct pair *p, struct lp_diff *d, const struct
 		fail_msg("%s: %s", title, err.text);
 	read_emitted(&m, &first, title);
 	expect_members("relocation to the original's", &w->bound, &m.bound, title);
+	expect_none("relocation to the original's", &w->unbound, &m.bound, title);
 	expect_members("import of", &w->imports, &m.imports, title);
+	for (size_t i = 0; i < w->absent.nr; i++)
+		if (lp_elf_section_find(m.e, w->absent.items[i]))
+			fail_msg("%s: there is a section %s", title, w->absent.items[i]);
 	expect_members("record of", &w->records, &m.records, title);
 	struct lp_diff *again = diff_of(p, w, title);
 	assert_int_equal(lp_diff_emit(again, &second, &err), 0);

@@ -9,26 +9,16 @@
 #include "base/bits.h"
 #include "base/buf.h"
 #include "base/vec.h"
-#include "patch/patch.h"
+#include "parse.h"
 
 static struct lp_patchset *parse_ok(const char *text)
 {
-	struct lp_err err = {0};
-	struct lp_patchset *ps = NULL;
-	if (lp_patch_parse_json(&ps, text, strlen(text), "t.json", &err) < 0)
-		fail_msg("refused: %s\n%s", text, err.text);
-	assert_non_null(ps);
-	return ps;
+	return parsed_by((struct reader){lp_patch_parse_json, "t.json"}, text);
 }
 
 static void refused_len(const char *text, size_t len, const char *expected)
 {
-	struct lp_err err = {0};
-	struct lp_patchset *ps = (void *)1;
-	assert_int_equal(lp_patch_parse_json(&ps, text, len, "t", &err), -LP_EPARSE);
-	assert_null(ps);
-	assert_int_equal(err.code, -LP_EPARSE);
-	assert_string_equal(err.text, expected);
+	refused_by((struct reader){lp_patch_parse_json, "t"}, text, len, expected);
 }
 
 static void refused(const char *text, const char *expected)
@@ -238,9 +228,9 @@ static void code_that_is_no_code_is_told_where_it_goes_wrong(void **state)
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"code\": \"  \"}]", "t:1:43: `code` is empty");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"instr\": []}]", "t:1:44: `instr` is empty");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\"}]",
-		"t:1:2: code is missing: one of `instr`, `code` and `asm` is expected");
+		"t:1:2: code is missing: one of `instr`, `code`, `asm` and `code_file` is expected");
 	refused("[{\"type\": \"INSERT\", \"addr\": \"10\", \"instr\": \"0\", \"asm\": \"nop\"}]",
-		"t:1:2: more than one form of code: one of `instr`, `code` and `asm` is expected");
+		"t:1:2: more than one form of code: one of `instr`, `code`, `asm` and `code_file` is expected");
 	refused("[{\"type\": \"INLINE\", \"addr\": \"10\", \"instr\": \"1D503201F\"}]",
 		"t:1:45: `1D503201F` is not an instruction: it has more than 32 bits");
 	refused("[{\"type\": \"INLINE\", \"addr\": \"10\", \"instr\": [\"0\",\n  \"x\", [1, \"]\"],\n 4294967296, "

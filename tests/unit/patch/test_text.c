@@ -9,26 +9,16 @@
 #include "base/bits.h"
 #include "base/buf.h"
 #include "base/vec.h"
-#include "patch/patch.h"
+#include "parse.h"
 
 static struct lp_patchset *parse_ok(const char *text)
 {
-	struct lp_err err = {0};
-	struct lp_patchset *ps = NULL;
-	if (lp_patch_parse(&ps, text, strlen(text), "t.lpatch", &err) < 0)
-		fail_msg("refused: %s\n%s", text, err.text);
-	assert_non_null(ps);
-	return ps;
+	return parsed_by((struct reader){lp_patch_parse, "t.lpatch"}, text);
 }
 
 static void refused_len(const char *text, size_t len, const char *expected)
 {
-	struct lp_err err = {0};
-	struct lp_patchset *ps = (void *)1;
-	assert_int_equal(lp_patch_parse_text(&ps, text, len, "t", &err), -LP_EPARSE);
-	assert_null(ps);
-	assert_int_equal(err.code, -LP_EPARSE);
-	assert_string_equal(err.text, expected);
+	refused_by((struct reader){lp_patch_parse_text, "t"}, text, len, expected);
 }
 
 static void refused(const char *text, const char *expected)

@@ -18,15 +18,11 @@
 #include "base/buf.h"
 #include "base/fdio.h"
 #include "base/vec.h"
-#include "patch/patch.h"
+#include "parse.h"
 
 static struct lp_patchset *parse_ok(const char *text)
 {
-	struct lp_err err = {0};
-	struct lp_patchset *ps = NULL;
-	if (lp_patch_parse(&ps, text, strlen(text), "t", &err) < 0)
-		fail_msg("refused: %s\n%s", text, err.text);
-	return ps;
+	return parsed_by((struct reader){lp_patch_parse, "t"}, text);
 }
 
 static void assert_same(const struct lp_patchset *a, const struct lp_patchset *b)

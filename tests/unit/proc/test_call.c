@@ -1,9 +1,12 @@
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -13,7 +16,6 @@
 
 #include "victims.h"
 
-#define TIMEOUT_MS 5000
 #define LIBRARY "libBrokenLocale.so.1" /* part of glibc, and loaded by nobody */
 
 static lp_addr function(struct lp_proc *p, const char *name)
@@ -45,7 +47,7 @@ static void expect_getpid(struct lp_proc *p, unsigned rounds)
 	lp_addr getpid_at = function(p, "getpid");
 	for (unsigned i = 0; i < rounds; i++) {
 		uint64_t result = 0;
-		assert_ok(lp_call_function(p, getpid_at, (uint64_t[6]){0}, &result, TIMEOUT_MS, &last_error));
+		assert_ok(lp_call_function(p, getpid_at, (uint64_t[6]){0}, &result, PATIENCE_MS, &last_error));
 		assert_int_equal(result, lp_proc_pid(p));
 	}
 }
@@ -95,11 +97,11 @@ static void dlopen_and_dlclose_work_while_other_threads_allocate(void **state)
 	for (unsigned i = 0; i < 20; i++) {
 		uint64_t handle = 0, rc = 1;
 		assert_false(is_loaded(p, "BrokenLocale"));
-		assert_ok(lp_call_function(p, dlopen_at, (uint64_t[6]){name, RTLD_NOW}, &handle, TIMEOUT_MS,
+		assert_ok(lp_call_function(p, dlopen_at, (uint64_t[6]){name, RTLD_NOW}, &handle, PATIENCE_MS,
 					   &last_error));
 		assert_int_not_equal(handle, 0);
 		assert_true(is_loaded(p, "BrokenLocale"));
-		assert_ok(lp_call_function(p, dlclose_at, (uint64_t[6]){handle}, &rc, TIMEOUT_MS, &last_error));
+		assert_ok(lp_call_function(p, dlclose_at, (uint64_t[6]){handle}, &rc, PATIENCE_MS, &last_error));
 		assert_int_equal(rc, 0);
 	}
 	lp_proc_close(p);
@@ -107,13 +109,29 @@ static void dlopen_and_dlclose_work_while_other_threads_allocate(void **state)
 	victim_end(v);
 }
 
+#define PAGE_FD 3
+
+/* Whoever locks the victim's page waits until this is closed. */
+static int page_locked(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, PAGE_FD);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
 static void a_function_that_does_not_return_in_time_goes_on_by_itself(void **state)
 {
 	struct victim *v = victim_start(1, (const char *[]){"spin", NULL});
 	struct lp_proc *p = open_locked(v->pid);
 	uint64_t result;
-	assert_refused(lp_call_function(p, function(p, "usleep"), (uint64_t[6]){300000}, &result, 100, &last_error),
-		       LP_ETIMEOUT);
+	int page = page_locked(v->pid);
+	assert_refused(
+		lp_call_function(p, function(p, "flock"), (uint64_t[6]){PAGE_FD, LOCK_EX}, &result, 100, &last_error),
+		LP_ETIMEOUT);
+	close(page);
 	victim_is_well(v, 1);
 	expect_getpid(p, 3);
 	lp_proc_close(p);
@@ -125,10 +143,10 @@ static void call_forever(pid_t victim)
 {
 	struct lp_proc *p;
 	uint64_t result;
-	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 1000, NULL) < 0)
+	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, PATIENCE_MS, NULL) < 0)
 		return;
 	for (lp_addr at = function(p, "getpid");
-	     lp_call_function(p, at, (uint64_t[6]){0}, &result, TIMEOUT_MS, NULL) == 0;)
+	     lp_call_function(p, at, (uint64_t[6]){0}, &result, PATIENCE_MS, NULL) == 0;)
 		;
 }
 

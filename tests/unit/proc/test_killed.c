@@ -18,7 +18,7 @@
 static void inject_forever(pid_t victim)
 {
 	struct lp_proc *p;
-	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 5000, NULL) < 0)
+	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, PATIENCE_MS, NULL) < 0)
 		return;
 	for (;;)
 		map_and_unmap(p);
@@ -27,7 +27,7 @@ static void inject_forever(pid_t victim)
 static void inject_through_a_slot_forever(pid_t victim)
 {
 	struct lp_proc *p;
-	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 5000, NULL) < 0)
+	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, PATIENCE_MS, NULL) < 0)
 		return;
 	p->force_stub = p->arch->stubs[1];
 	for (;;)
@@ -37,9 +37,9 @@ static void inject_through_a_slot_forever(pid_t victim)
 static void stop_forever(pid_t victim)
 {
 	struct lp_proc *p;
-	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, 5000, NULL) < 0)
+	if (lp_proc_open(&p, victim, NULL) < 0 || lp_proc_lock(p, PATIENCE_MS, NULL) < 0)
 		return;
-	while (lp_stop_all(p, 5000, NULL) == 0)
+	while (lp_stop_all(p, PATIENCE_MS, NULL) == 0)
 		lp_resume_all(p, NULL);
 }
 

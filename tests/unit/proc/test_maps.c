@@ -181,7 +181,7 @@ static void memory_is_read_by_ranges_and_strings_end_at_their_page(void **state)
 	assert_ok(lp_mem_read_many(p, ranges, (void *const[]){a, b}, 2, &last_error));
 	assert_memory_equal(a, "hell", 4);
 	assert_memory_equal(b, "llo", 4);
-	assert_ok(lp_stop_all(p, 1000, &last_error));
+	assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
 	memset(a, 0, sizeof a);
 	assert_ok(lp_mem_read_many(p, ranges, (void *const[]){a, b}, 2, &last_error));
 	assert_memory_equal(a, "hell", 4);

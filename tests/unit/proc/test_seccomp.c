@@ -29,7 +29,7 @@ static int forbidden_call(struct lp_proc *p, int64_t *result)
 static void stop_and_go(struct lp_proc *p)
 {
 	for (unsigned i = 0; i < 20; i++) {
-		assert_ok(lp_stop_all(p, 1000, &last_error));
+		assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
 		lp_resume_all(p, NULL);
 	}
 }
@@ -99,7 +99,7 @@ static int without_sys_admin(pid_t pid)
 		struct lp_proc *p;
 		int64_t result = -1;
 		drop(CAP_SYS_ADMIN);
-		if (lp_proc_open(&p, pid, NULL) < 0 || lp_proc_lock(p, 1000, NULL) < 0)
+		if (lp_proc_open(&p, pid, NULL) < 0 || lp_proc_lock(p, PATIENCE_MS, NULL) < 0)
 			_exit(4);
 		int rc = forbidden_call(p, &result);
 		_exit(rc == 0 && result >= 0 ? 0 : rc == -LP_ESECCOMP ? 100 : 5);

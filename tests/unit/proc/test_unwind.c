@@ -55,7 +55,7 @@ static void every_frame_from_main_to_leaf_is_found(void **state)
 {
 	struct victim *v = victim_start(2, (const char *[]){"chain", NULL});
 	struct lp_proc *p = open_locked(v->pid);
-	assert_ok(lp_stop_all(p, 1000, &last_error));
+	assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
 	expect_both(p, v);
 	lp_resume_all(p, NULL);
 	lp_proc_close(p);
@@ -66,7 +66,7 @@ static void unwinding_works_from_the_copies_after_the_target_is_gone_on(void **s
 {
 	struct victim *v = victim_start(2, (const char *[]){"chain", NULL});
 	struct lp_proc *p = open_locked(v->pid);
-	assert_ok(lp_stop_all(p, 1000, &last_error));
+	assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
 	lp_resume_all(p, NULL);
 	expect_both(p, v);
 	lp_proc_close(p);
@@ -78,7 +78,7 @@ static void frames_inside_the_c_library_are_walked_through(void **state)
 	struct victim *v = victim_start(1, (const char *[]){"blockers", "nanosleep", NULL});
 	struct lp_proc *p = open_locked(v->pid);
 	for (unsigned i = 0; i < 50; i++) {
-		assert_ok(lp_stop_all(p, 1000, &last_error));
+		assert_ok(lp_stop_all(p, PATIENCE_MS, &last_error));
 		lp_resume_all(p, NULL);
 		expect_chain(p, v->pid, (const char *const[]){"main", NULL});
 	}

@@ -31,9 +31,9 @@ uint64_t now_ns(void)
 
 void wait_until(bool (*cond)(void *arg), void *arg, const char *what)
 {
-	for (uint64_t end = now_ns() + UINT64_C(10000000000); !cond(arg);) {
+	for (uint64_t end = now_ns() + UINT64_C(1000000) * PATIENCE_MS; !cond(arg);) {
 		if (now_ns() > end)
-			fail_msg("waited 10 s in vain: %s", what);
+			fail_msg("waited in vain: %s", what);
 		nanosleep(&(struct timespec){0, 200000}, NULL);
 	}
 }
@@ -174,7 +174,7 @@ struct lp_proc *open_locked(pid_t pid)
 {
 	struct lp_proc *p;
 	assert_ok(lp_proc_open(&p, pid, &last_error));
-	assert_ok(lp_proc_lock(p, 1000, &last_error));
+	assert_ok(lp_proc_lock(p, PATIENCE_MS, &last_error));
 	return p;
 }
 

@@ -24,6 +24,8 @@ void victim_end(struct victim *v);
 /* Every one of its first `threads` slots makes progress, and none has seen an EINTR or an early wake. */
 void victim_is_well(struct victim *v, unsigned threads);
 uint64_t victim_eintrs(const struct victim *v);
+#define PATIENCE_MS 120000 /* only ever spent on what hangs: two CPUs are shared with whatever else runs */
+
 /* Waits (with a deadline) until cond(arg). */
 void wait_until(bool (*cond)(void *arg), void *arg, const char *what);
 uint64_t now_ns(void);

@@ -4,18 +4,32 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+void go_deaf(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static void go_stone_deaf(void)
+{
+	uint64_t all = UINT64_MAX;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+}
 
 static void *loop(void *arg)
 {
 	struct looper *l = arg;
 
-	if (l->deaf) {
-		sigset_t all;
-
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, NULL);
-	}
+	if (l->deaf)
+		go_deaf();
+	if (l->stone_deaf)
+		go_stone_deaf();
 	atomic_store(&l->tid, gettid());
 	((int (*)(const volatile int *))(uintptr_t)l->fn)(&l->until);
 	atomic_store(&l->result, 1);

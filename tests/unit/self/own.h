@@ -69,11 +69,14 @@ struct looper {
 	lp_addr fn;
 	_Atomic int tid;
 	volatile int until;
-	bool deaf; /* blocks every signal */
+	bool deaf;	 /* blocks every signal that the C library lets it block */
+	bool stone_deaf; /* and those that it does not */
 	_Atomic int result;
 };
 
 void looper_start(struct looper *l); /* returns when it loops */
 void looper_end(struct looper *l);
+
+void go_deaf(void); /* the calling thread blocks every signal, as far as the C library lets it */
 
 #endif

@@ -322,6 +322,51 @@ static void a_function_of_the_c_library_can_be_hooked(void **state)
 	lp_self_release(&h);
 }
 
+#ifdef __x86_64__
+static void hook_joined(int (*fn)(int), int (*other)(int))
+{
+	struct lp_self_hook h = prepared(fn);
+
+	assert_int_equal(COMMIT(&h), 0);
+	assert_int_equal(fn(7), 1014);
+	assert_int_equal(other(7), 15);
+	assert_int_equal(lp_self_retarget(&h, FN(two_thousand_more), NULL), 0);
+	assert_int_equal(fn(7), 2014);
+	assert_int_equal(REMOVE(&h), 0);
+	assert_int_equal(fn(7), 14);
+	assert_int_equal(other(7), 15);
+	lp_self_release(&h);
+}
+
+static void what_comes_in_behind_the_beginning_finds_what_was_there(void **state)
+{
+	hook_joined(victim_joined, victim_enters);
+	hook_joined(victim_joined_far, victim_enters_far);
+}
+
+static void a_function_that_is_joined_and_has_no_padding_is_refused(void **state)
+{
+	struct lp_self_hook h = {.fn = FN(victim_joined_tight), .replacement = FN(thousand_more)};
+	struct lp_err err = {0};
+
+	assert_int_equal(lp_self_prepare(&h, &err), -LP_EBRANCHED);
+	assert_non_null(strstr(err.text, "jumps to"));
+	assert_int_equal(victim_enters_tight(7), 15);
+}
+#endif
+
+static void a_replacement_that_is_no_code_is_refused(void **state)
+{
+	static int data;
+	struct lp_self_hook h = {.fn = FN(victim_push), .replacement = addr_of(&data)}, good = prepared(victim_line);
+
+	assert_int_equal(lp_self_prepare(&h, NULL), -LP_ENOTCODE);
+	h.replacement = 8;
+	assert_int_equal(lp_self_prepare(&h, NULL), -LP_EUNMAPPED);
+	assert_int_equal(lp_self_retarget(&good, addr_of(&data), NULL), -LP_ENOTCODE);
+	lp_self_release(&good);
+}
+
 /* In a callback the loader's lock is held, as it is in a constructor. */
 static int hook_in_callback(struct dl_phdr_info *info, size_t size, void *arg)
 {
@@ -350,6 +395,11 @@ int main(void)
 		cmocka_unit_test(memory_is_never_writable_and_executable_and_is_used_again),
 		cmocka_unit_test(a_child_hooks_itself_and_its_parent_does_not_notice),
 		cmocka_unit_test(a_function_of_the_c_library_can_be_hooked),
+#ifdef __x86_64__
+		cmocka_unit_test(what_comes_in_behind_the_beginning_finds_what_was_there),
+		cmocka_unit_test(a_function_that_is_joined_and_has_no_padding_is_refused),
+#endif
+		cmocka_unit_test(a_replacement_that_is_no_code_is_refused),
 		cmocka_unit_test(hooks_can_be_prepared_while_the_loader_is_held),
 	};
 

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -140,7 +141,7 @@ static void a_thread_in_the_middle_with_nowhere_to_go_is_a_refusal_that_names_it
 
 static void a_thread_that_does_not_answer_is_a_refusal_that_names_it(void **state)
 {
-	struct looper l = {.fn = FN(victim_loop), .deaf = true};
+	struct looper l = {.fn = FN(victim_loop), .stone_deaf = true};
 	struct lp_self_hook push;
 	struct lp_self_edit e = edit_of(&push, victim_push);
 	struct lp_err err = {0};
@@ -155,6 +156,68 @@ static void a_thread_that_does_not_answer_is_a_refusal_that_names_it(void **stat
 	assert_int_equal(lp_self_poke(&e, 1, NULL), 0);
 	e = turned(e);
 	assert_int_equal(lp_self_poke(&e, 1, NULL), 0);
+	lp_self_release(&push);
+}
+
+static void a_thread_that_blocks_every_signal_goes_on_where_its_instruction_stands_now(void **state)
+{
+	struct looper l = {.fn = FN(victim_loop), .deaf = true};
+	struct lp_err err = {0};
+	struct vanishing v;
+
+	vanish(&v, FN(victim_loop), victim_loop_end);
+	looper_start(&l);
+	assert_int_equal(lp_self_poke(&v.edit, 1, &err), 0);
+	looper_end(&l);
+	reappear(&v);
+}
+
+/* Waits for any signal at all, as the one thread of many a program that takes them. */
+static void *wait_for_a_signal(void *tid)
+{
+	sigset_t all;
+	int sig;
+
+	go_deaf();
+	sigfillset(&all);
+	atomic_store((_Atomic int *)tid, gettid());
+	return (void *)(intptr_t)(sigwait(&all, &sig) ? -1 : sig);
+}
+
+static bool sleeps(int tid)
+{
+	char path[64], stat[512] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	if (f && !fgets(stat, sizeof stat, f))
+		stat[0] = 0;
+	if (f)
+		fclose(f);
+	return strstr(stat, ") S");
+}
+
+static void a_thread_that_waits_for_every_signal_gets_none_of_ours(void **state)
+{
+	struct lp_self_hook push;
+	struct lp_self_edit e = edit_of(&push, victim_push);
+	struct lp_err err = {0};
+	_Atomic int tid = 0;
+	pthread_t t;
+	void *got;
+
+	assert_int_equal(pthread_create(&t, NULL, wait_for_a_signal, &tid), 0);
+	while (!atomic_load(&tid) || !sleeps(tid))
+		sched_yield();
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(lp_self_poke(&e, 1, &err), 0);
+		e = turned(e);
+	}
+	assert_int_equal(pthread_kill(t, SIGUSR1), 0);
+	assert_int_equal(pthread_join(t, &got), 0);
+	assert_int_equal((intptr_t)got, SIGUSR1);
+	assert_int_equal(victim_push(5), 10);
 	lp_self_release(&push);
 }
 
@@ -285,6 +348,8 @@ int main(void)
 		cmocka_unit_test(who_is_inside_of_code_is_seen),
 		cmocka_unit_test(a_thread_in_the_middle_with_nowhere_to_go_is_a_refusal_that_names_it),
 		cmocka_unit_test(a_thread_that_does_not_answer_is_a_refusal_that_names_it),
+		cmocka_unit_test(a_thread_that_blocks_every_signal_goes_on_where_its_instruction_stands_now),
+		cmocka_unit_test(a_thread_that_waits_for_every_signal_gets_none_of_ours),
 		cmocka_unit_test(a_running_handler_returns_to_the_copy),
 		cmocka_unit_test(a_sleeping_handler_returns_to_the_copy),
 		cmocka_unit_test(a_handler_on_a_stack_of_its_own_returns_to_the_copy),

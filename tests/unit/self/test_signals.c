@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,6 +192,39 @@ static void without_a_real_time_signal_left_changes_are_refused(void **state)
 	assert_int_equal(WEXITSTATUS(status_of(all_real_time_signals_taken)), DISTINCT_STATUS);
 }
 
+/* ---- the C library's own ---- */
+
+static int gate[2];
+
+/* The user that this thread is, which the library changes in every thread by a signal. */
+static void *tell_user(void *arg)
+{
+	char c;
+
+	while (read(gate[0], &c, 1) < 0)
+		;
+	return (void *)(intptr_t)syscall(SYS_getuid);
+}
+
+static void changes_its_user(void)
+{
+	const uid_t other_user = geteuid() ? getuid() : 65534;
+	pthread_t t;
+	void *user;
+
+	if (pipe(gate) || pthread_create(&t, NULL, tell_user, NULL))
+		abort();
+	hook_and_unhook();
+	if (setuid(other_user) || write(gate[1], "", 1) != 1 || pthread_join(t, &user))
+		abort();
+	_exit((uid_t)(intptr_t)user == other_user ? DISTINCT_STATUS : 1);
+}
+
+static void the_library_changes_the_user_of_every_thread_as_before(void **state)
+{
+	assert_int_equal(WEXITSTATUS(status_of(changes_its_user)), DISTINCT_STATUS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +233,7 @@ int main(void)
 		cmocka_unit_test(a_program_that_takes_the_signal_later_is_noticed),
 		cmocka_unit_test(a_fight_over_the_signal_ends_with_a_refusal),
 		cmocka_unit_test(without_a_real_time_signal_left_changes_are_refused),
+		cmocka_unit_test(the_library_changes_the_user_of_every_thread_as_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

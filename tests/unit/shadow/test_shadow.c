@@ -93,7 +93,7 @@ static void a_forked_child_is_not_kept_waiting_by_a_thread_that_it_has_not(void 
 		livepatch_shadow_table[i].holder = (uint64_t)getpid();
 	pid_t child = fork();
 	if (child == 0) {
-		alarm(10);
+		alarm(120);
 		_exit(*(int *)livepatch_shadow_get(objects, 5));
 	}
 	int status = 0;

@@ -135,7 +135,7 @@ static void revert_from_outside(uint64_t id)
 {
 	struct lp_target *t;
 	struct lp_result result;
-	struct lp_apply_opts opts = {.timeout_ms = 5000};
+	struct lp_apply_opts opts = {.timeout_ms = 60000};
 	assert_ok(lp_target_open_process(&t, victim->pid, NULL, &last_error));
 	assert_ok(lp_revert(t, &id, 1, &opts, &result, &last_error));
 	lp_target_close(t);

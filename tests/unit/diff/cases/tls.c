@@ -1,5 +1,5 @@
 // flags: -O2 | -O2 -ftls-model=local-dynamic | -O2 -ftls-model=global-dynamic | -O2 -ftls-model=initial-exec | -O0
-// link: program | shared
+// link: shared
 // expect: function-changed bump
 // bound: private
 static __thread int private = 4;
