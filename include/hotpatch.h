@@ -39,6 +39,8 @@ extern "C" {
 int hotpatch_start(void);
 /* Rolls nothing back; functions stay as they are.  Returns when the thread has ended. */
 void hotpatch_stop(void);
+/* The same, done by a thread of its own: for who cannot wait for it, as the agent's own thread. */
+int hotpatch_dismiss(void);
 /*
  * Removes the names of the sockets and does nothing else.  exit() does it by
  * itself; this is for who ends with _exit(), also in a signal handler.  Nothing

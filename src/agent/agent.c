@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,30 @@ void hotpatch_stop(void)
 	lp_agent_unlock();
 	if (control)
 		lp_control_stop(control);
+}
+
+static void *stop_in_thread(void *arg)
+{
+	hotpatch_stop();
+	return NULL;
+}
+
+/* Signals are for the program's own threads. */
+int hotpatch_dismiss(void)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	struct lp_err err = {0};
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int rc = -pthread_create(&thread, NULL, stop_in_thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc == 0)
+		pthread_detach(thread);
+	else
+		lp_fail_sys(&err, -rc, "cannot start a thread");
+	return lp_agent_result(rc, &err);
 }
 
 const char *hotpatch_socket(void)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "tool/hotpatch_attach.h"
 #include "tool/hotpatch_globals.h"
 #include "tool/tool.h"
 
@@ -397,12 +398,38 @@ static int ps(const struct wish *w, struct lp_err *err)
 	return 0;
 }
 
-/* ---- which of them ---- */
-
 static bool begins(const struct wish *w, const char *first, const char *second)
 {
 	return w->nr && !strcmp(w->words[0], first) && (!second || (w->nr > 1 && !strcmp(w->words[1], second)));
 }
+
+/* ---- attach, detach ---- */
+
+static int attach(const struct wish *w, struct lp_err *err)
+{
+	if (w->nr > 2)
+		return lp_fail(err, LP_EUSAGE, "attach [LIBRARY]");
+	int rc = attach_agent(w->pid, w->nr > 1 ? w->words[1] : NULL, w->timeout_ms, err);
+	if (rc == 0)
+		show(w, json_array());
+	return rc;
+}
+
+static int detach(const struct wish *w, struct lp_err *err)
+{
+	bool force = w->nr == 2 && !strcmp(w->words[1], "--force");
+
+	if (w->nr != 1 + (size_t)force)
+		return lp_fail(err, LP_EUSAGE, "detach [--force]");
+	int rc = detach_agent(w->pid, force, w->timeout_ms, err);
+	if (rc == 0)
+		show(w,
+		     json_pack("[s]",
+			       "its thread and its sockets are gone; the library stays mapped, and nothing runs it"));
+	return rc;
+}
+
+/* ---- which of them ---- */
 
 static int talk(const struct wish *w, struct lp_err *err)
 {
@@ -437,6 +464,10 @@ static int run(const struct wish *w, struct lp_err *err)
 		return lp_fail(err, LP_EUSAGE, "a command is missing; hotpatch --help lists them");
 	if (!w->pid)
 		return lp_fail(err, LP_EUSAGE, "which process? -p PID; hotpatch ps lists them");
+	if (begins(w, "attach", NULL))
+		return attach(w, err);
+	if (begins(w, "detach", NULL))
+		return detach(w, err);
 	return talk(w, err);
 }
 

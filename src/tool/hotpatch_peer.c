@@ -93,8 +93,7 @@ int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err
 	}
 	if (refused)
 		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: %s", pid, refusal.text);
-	return lp_fail(err, LP_ENOAGENT,
-		       "process %d runs no agent; one comes in with LD_PRELOAD=libpreload_hotpatch.so", pid);
+	return lp_fail(err, LP_ENOAGENT, "process %d runs no agent; hotpatch -p %d attach brings one in", pid, pid);
 }
 
 void peer_close(struct peer *p)

@@ -406,6 +406,49 @@ static void members_of_classes_are_found_in_their_bases_too(void **state)
 	is(&cxx, "narrow", "110");
 }
 
+/* ---- several files ---- */
+
+static void what_the_program_has_a_copy_of_is_the_copy(void **state)
+{
+	struct lp_debug *d;
+	struct lp_global g;
+	struct lp_err err = {0};
+
+	write_text("copied.c", "int copied = 3;\n");
+	write_text("copier.c", "extern int copied; int main(void) { return copied; }\n");
+	shell("gcc -g -fPIC -shared -o libcopied.so copied.c");
+	shell("gcc -g -fno-pie -no-pie -o copier copier.c -L. -lcopied -Wl,--build-id=none");
+	struct lp_debug_file files[] = {
+		{.path = scratch("copier"), .name = "/bin/copier"},
+		{.path = scratch("libcopied.so"), .name = "/lib/libcopied.so", .bias = 0x7000000}};
+	assert_int_equal(lp_debug_open(&d, files, 2, &err), 0);
+	struct lp_elf *e = open_elf(scratch("copier"));
+	assert_int_equal(lp_global_find(d, "copied", &g, &err), 0);
+	assert_int_equal(g.file, 0);
+	assert_int_equal(g.vaddr, symbol_named(e, LP_DYNSYM, "copied").value);
+	struct lp_buf text = {0}, want = {0};
+	lp_global_place(&g, &text); /* without a build-id by its address */
+	lp_buf_printf(&want, LP_ADDR, g.vaddr);
+	assert_string_equal(lp_buf_cstr(&text), lp_buf_cstr(&want));
+	lp_buf_free(&text);
+	lp_buf_free(&want);
+	lp_global_free(&g);
+	lp_elf_close(e);
+	lp_debug_close(d);
+}
+
+static void a_file_that_is_not_the_one_that_is_loaded_is_not_looked_at(void **state)
+{
+	struct lp_debug *d;
+	struct lp_err err = {0};
+	struct lp_debug_file file = {.name = "/lib/libcopied.so", .build_id = {.bytes = {1, 2, 3}, .len = 3}};
+
+	write_text("other.c", "int copied = 3;\n");
+	shell("gcc -g -fPIC -shared -Wl,--build-id=sha1 -o libother.so other.c");
+	file.path = scratch("libother.so");
+	assert_int_equal(lp_debug_open(&d, &file, 1, &err), -LP_EFILE);
+}
+
 /* ---- the same, made by others ---- */
 
 struct build {
@@ -478,7 +521,12 @@ int main(void)
 		cmocka_unit_test(members_of_classes_are_found_in_their_bases_too),
 		cmocka_unit_test(values_are_set),
 	};
-	int failures = 0;
+	const struct CMUnitTest of_files[] = {
+		cmocka_unit_test(what_the_program_has_a_copy_of_is_the_copy),
+		cmocka_unit_test(a_file_that_is_not_the_one_that_is_loaded_is_not_looked_at),
+	};
+	int failures = cmocka_run_group_tests(of_files, NULL, NULL);
+
 	for (size_t i = 0; i < LP_ARRAY_SIZE(builds); i++) {
 		printf("%s %s\n", builds[i].cc, builds[i].flags);
 		void *state = (void *)&builds[i];

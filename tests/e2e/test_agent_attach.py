@@ -1,0 +1,216 @@
+"""The agent comes into a process that was started without it, and goes; the process notices nothing."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import agentlib
+import lib
+from test_servers import Load, ask_nginx, ask_redis, connected, nginx, redis  # pylint: disable=unused-import
+
+COUNTING = """
+import sys, threading
+def count():
+    n = 0
+    while True:
+        n += len([str(i) for i in range(200)])
+for _ in range(3):
+    threading.Thread(target=count, daemon=True).start()
+print("ready", flush=True)
+for line in sys.stdin:
+    print(threading.active_count(), flush=True)
+"""
+
+
+def hotpatch(pid, *words, tool_options=()):
+    return subprocess.run([agentlib.client_path("c") / "hotpatch", *tool_options, "-p", str(pid), *words], capture_output=True, text=True,
+                          timeout=lib.PATIENCE * 2, check=False)
+
+
+def done(pid, *words):
+    run = hotpatch(pid, *words)
+    assert (run.returncode, run.stderr) == (0, ""), run
+    return run.stdout
+
+
+def refused(pid, *words, status=1):
+    run = hotpatch(pid, *words)
+    assert (run.returncode, run.stdout) == (status, ""), run
+    return run.stderr
+
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def mapped(pid):
+    return any("libhotpatch" in line for line in lib.maps(pid))
+
+
+class Plain(lib.Victim):
+    """e2e_agent.c, started as it is."""
+
+    def __init__(self):
+        super().__init__(lib.compiled("e2e_agent.c"))
+
+    def check(self):
+        """Calls of pick() go on, and all of them so far were right."""
+        def counts():
+            _, calls, _, wrong = self.ask().split()
+            return int(calls), int(wrong)
+        before, _ = counts()
+        lib.wait_for(lambda: counts()[0] > before + 1000, "calls of pick()")
+        assert counts()[1] == 0
+
+
+def version(number):
+    return lib.shared_object(str(lib.source_file(f"int pick(int n) {{ return n + {100 * number}; }}", "pick.c")), "-O2",
+                             name=f"pick{number}.so")
+
+
+def test_it_comes_and_goes_and_comes_again():
+    with Plain() as victim:
+        before = threads(victim.pid)
+        for _ in range(5):
+            assert done(victim.pid, "attach") == ""
+            assert threads(victim.pid) == before + 1 and len(agentlib.sockets(victim.pid)) == 2
+            assert done(victim.pid, "var", "get", "int", "global:config_level") == "3\n"
+            assert "stays mapped" in done(victim.pid, "detach")
+            lib.wait_for(lambda: threads(victim.pid) == before, "the agent's threads to end")
+            assert agentlib.sockets(victim.pid) == [] and mapped(victim.pid)
+            victim.check()
+
+
+def test_functions_are_upgraded_by_what_was_brought_in():
+    with Plain() as victim:
+        done(victim.pid, "attach")
+        done(victim.pid, "lib", "load", "one", str(version(1)), ";", "func", "upgrade", "one", "pick")
+        victim.check()
+        done(victim.pid, "func", "rollback", "pick")
+        victim.check()
+        done(victim.pid, "detach")
+
+
+def test_it_stays_while_functions_are_upgraded():
+    with Plain() as victim:
+        done(victim.pid, "attach")
+        done(victim.pid, "lib", "load", "one", str(version(1)), ";", "func", "upgrade", "one", "pick")
+        sentence = refused(victim.pid, "detach")
+        assert "--force" in sentence and "pick" in sentence.splitlines()[-1]
+        assert len(agentlib.sockets(victim.pid)) == 2
+        done(victim.pid, "detach", "--force")
+        victim.check()
+        done(victim.pid, "attach")
+        assert "level: 0" in done(victim.pid, "func", "list")
+        done(victim.pid, "detach")
+
+
+def test_a_second_one_is_refused():
+    with Plain() as victim:
+        done(victim.pid, "attach")
+        assert "already" in refused(victim.pid, "attach")
+        done(victim.pid, "detach")
+        assert "no agent" in refused(victim.pid, "detach", status=3)
+
+
+def test_one_that_was_preloaded_can_be_sent_away_and_called_back():
+    with agentlib.preloaded("sleep", "1000") as host:
+        assert "already" in refused(host.pid, "attach")
+        done(host.pid, "detach")
+        assert agentlib.sockets(host.pid) == []
+        done(host.pid, "attach")
+        assert "commands" in done(host.pid, "stats")
+
+
+def test_words_that_are_too_many_are_wrong_use():
+    with Plain() as victim:
+        assert "attach [LIBRARY]" in refused(victim.pid, "attach", "x", "y", status=2)
+        assert "detach [--force]" in refused(victim.pid, "detach", "--hard", status=2)
+        assert not mapped(victim.pid)
+
+
+def test_a_library_that_is_none_of_ours_is_taken_out_again():
+    with Plain() as victim:
+        wrong = version(7)
+        assert "hotpatch_start" in refused(victim.pid, "attach", str(wrong))
+        assert not any(str(wrong) in line for line in lib.maps(victim.pid))
+        assert "No such file" in refused(victim.pid, "attach", "/nowhere/lib.so")
+        victim.check()
+
+
+@pytest.mark.parametrize("link", ["static", "static-pie"])
+def test_a_static_program_has_no_loader(link):
+    with lib.Victim(lib.compiled("e2e_globals.c", link=link, name=f"globals_{link}")) as victim:
+        assert "static program" in refused(victim.pid, "attach")
+        assert victim.ask().startswith("port 80")
+
+
+def test_a_process_that_ended_is_a_sentence():
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert "no process" in refused(gone.pid, "attach", status=3)
+
+
+def test_globals_of_a_process_that_nobody_prepared():
+    with lib.Victim(lib.compiled("e2e_globals.c")) as victim:
+        done(victim.pid, "attach")
+        done(victim.pid, "var", "set", "global:server.clients->next->high", "30")
+        assert victim.ask() == "port 80 colour 1 high 30 line abc"
+        done(victim.pid, "detach")
+
+
+def test_attaching_is_answered_as_json():
+    with Plain() as victim:
+        run = hotpatch(victim.pid, "attach", tool_options=["--json"])
+        assert json.loads(run.stdout)["ok"] is True
+        run = hotpatch(victim.pid, "attach", tool_options=["--json"])
+        assert json.loads(run.stdout)["error"]["code"] == "exists"
+        done(victim.pid, "detach")
+
+
+def test_python_whose_threads_take_turns():
+    python = subprocess.Popen([sys.executable, "-c", COUNTING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert python.stdout.readline() == "ready\n"
+        for _ in range(3):
+            done(python.pid, "attach")
+            done(python.pid, "stats")
+            done(python.pid, "detach")
+        python.stdin.write("how many\n")
+        python.stdin.flush()
+        assert python.stdout.readline() == "4\n"
+    finally:
+        python.kill()
+        python.communicate()
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
+def test_redis_under_load(redis):  # pylint: disable=redefined-outer-name
+    pid, port = redis
+    with Load(4, lambda: connected(port), ask_redis) as load:
+        for _ in range(5):
+            load.progress()
+            done(pid, "attach")
+            done(pid, "stats")
+            load.progress()
+            done(pid, "detach")
+        load.progress()
+    assert not load.failures
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_a_worker_of_nginx_under_load(nginx):  # pylint: disable=redefined-outer-name
+    pids, port = nginx
+    with Load(4, lambda: connected(port), ask_nginx) as load:
+        for pid in pids:
+            load.progress()
+            done(pid, "attach")
+            assert agentlib.legacy(pid).stat().st_uid != 0 or os.geteuid()
+            done(pid, "stats")
+            done(pid, "detach")
+            assert agentlib.sockets(pid) == []
+        load.progress()
+    assert not load.failures
