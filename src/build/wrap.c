@@ -41,10 +41,12 @@ struct job {
 
 /* ---- the program behind us ---- */
 
-static bool is_dir_of_links(const char *dir, const struct stat *links)
+/* Whatever link of PATH leads to us, of this build or of one around it. */
+static bool is_ourselves(const char *path)
 {
-	struct stat st;
-	return stat(dir, &st) == 0 && st.st_dev == links->st_dev && st.st_ino == links->st_ino;
+	struct stat file, self;
+	return stat(path, &file) == 0 && stat("/proc/self/exe", &self) == 0 && file.st_dev == self.st_dev &&
+	       file.st_ino == self.st_ino;
 }
 
 static bool is_program(const char *path)
@@ -53,14 +55,14 @@ static bool is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-static char *search_path(const char *name, const struct stat *links)
+static char *search_path(const char *name)
 {
 	const char *path = getenv("PATH");
 	for (const char *p = path; p && *p;) {
 		size_t len = strcspn(p, ":");
 		char *dir = len ? lp_sprintf("%.*s", (int)len, p) : lp_strdup(".");
 		char *file = lp_sprintf("%s/%s", dir, name);
-		bool found = !is_dir_of_links(dir, links) && is_program(file);
+		bool found = is_program(file) && !is_ourselves(file);
 		lp_free(dir);
 		if (found)
 			return file;
@@ -73,15 +75,14 @@ static char *search_path(const char *name, const struct stat *links)
 static char *find_real(const char *name)
 {
 	const char *dir = getenv(LP_WRAP_DIR);
-	struct stat links = {0};
-	if (dir && stat(dir, &links) == 0) {
+	if (dir) {
 		char *named = lp_sprintf("%s/%s.real", dir, name);
 		char *real = realpath(named, NULL);
 		lp_free(named);
 		if (real)
 			return real;
 	}
-	return search_path(name, &links);
+	return search_path(name);
 }
 
 /* ---- commands ---- */
@@ -151,6 +152,7 @@ static char *unit_file(const struct job *j, size_t unit, const char *suffix)
 static bool matters(const char *variable)
 {
 	static const char *const names[] = {"PATH=",
+					    LP_WRAP_DIR "=", /* a compiler may be a script that calls another one */
 					    "PWD=",
 					    "CPATH=",
 					    "C_INCLUDE_PATH=",

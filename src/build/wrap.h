@@ -5,8 +5,8 @@
  * PATH.  Called by such a name the wrapper runs the next program of that name in PATH, and writes down what it did
  * (build/record.h).  Without LP_WRAP_RECORDS in its environment it is the real program.
  *
- *     LP_WRAP_DIR       the directory of links, to be passed over in PATH; NAME.real in it is a link to the program that NAME
- *                       stands for when that is not to be searched for
+ *     LP_WRAP_DIR       the directory of links; NAME.real in it is a link to the program that NAME stands for when that is not
+ *                       to be searched for
  *     LP_WRAP_RECORDS   where records go
  *     LP_WRAP_MAP       FROM=TO for -ffile-prefix-map, so that nothing compiled names the private copy
  *     LP_WRAP_SECTIONS  set: compile with one section per function and datum (the build of the changed tree)

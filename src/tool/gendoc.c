@@ -9,6 +9,7 @@
  * replaced; every other line is copied.
  */
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,15 @@ static const struct error {
 #define LP_ERR(name, machine, sentence) {machine, sentence},
 #include "base/err.def"
 #undef LP_ERR
+};
+
+static const struct refusal {
+	const char *code;
+	bool allowable;
+} refusals[] = {
+#define REFUSE(name, code, allowable, remedy) {code, allowable},
+#include "diff/refuse.def"
+#undef REFUSE
 };
 
 static int takes(size_t verb, const struct option *o)
@@ -184,6 +194,16 @@ static void bash_options(FILE *out)
 	}
 }
 
+/* What --allow may be told. */
+static void bash_codes(FILE *out)
+{
+	fputs("\tlocal codes=\"", out);
+	for (size_t i = 0, nr = 0; i < NR(refusals); i++)
+		if (refusals[i].allowable)
+			fprintf(out, "%s%s", nr++ ? " " : "", refusals[i].code);
+	fputs("\"\n", out);
+}
+
 /* Options that are followed by a value, each with the function that offers one. */
 static void bash_values(FILE *out)
 {
@@ -258,9 +278,10 @@ static const struct {
 	const char *name;
 	void (*print)(FILE *out);
 } fillings[] = {
-	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},   {"man-options", man_options},
-	{"man-errors", man_errors},	{"bash-verbs", bash_verbs}, {"bash-options", bash_options},
-	{"bash-values", bash_values},	{"zsh-verbs", zsh_verbs},   {"zsh-options", zsh_options},
+	{"man-synopsis", man_synopsis}, {"man-verbs", man_verbs},     {"man-options", man_options},
+	{"man-errors", man_errors},	{"bash-verbs", bash_verbs},   {"bash-options", bash_options},
+	{"bash-codes", bash_codes},	{"bash-values", bash_values}, {"zsh-verbs", zsh_verbs},
+	{"zsh-options", zsh_options},
 };
 
 static int fill(const char *line, FILE *out)

@@ -154,6 +154,35 @@ def test_directories_are_where_the_environment_says():
     assert not (directory / "lpmake").exists() and not (directory / "patchroot").exists()
 
 
+def test_a_makefile_of_our_own_comes_first():
+    directory = project()
+    (directory / "Makefile").rename(directory / "lpmakefile")
+    (directory / "Makefile").write_text("all:\n\tfalse\n")
+    make(directory, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+
+
+@pytest.mark.parametrize("option", ["-d STAGE", "--destdir=STAGE"])
+def test_the_makefile_may_call_the_place_to_install_to_otherwise(option):
+    directory = project()
+    makefile = directory / "Makefile"
+    makefile.write_text(makefile.read_text().replace("$(DESTDIR)", "$(STAGE)"))
+    make(directory, option, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+
+
+@pytest.mark.parametrize("option", ["-s src", "--srcdir=src"])
+def test_the_sources_may_stand_in_a_directory_of_their_own(option):
+    directory = lib.scratch_directory() / "project"
+    shutil.copytree(PROJECT, directory / "src")
+    (directory / "src" / "fix.patch").rename(directory / "fix.patch")
+    (directory / "Makefile").write_text("all install clean:\n\t$(MAKE) -C src $@\n")
+    before = sources(directory / "src")
+    make(directory, option, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+    assert sources(directory / "src") == before
+
+
 @pytest.mark.parametrize("args", [["fix.patch"], ["-i", "''", "fix.patch"], ["-i", "two\\ words", "fix.patch"]])
 def test_an_id_is_needed_and_must_be_one(args):
     assert "Invalid patch-id!" in make(project(), *args, expect=1)
