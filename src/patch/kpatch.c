@@ -584,6 +584,7 @@ static int read_all(struct lp_kpatch *k, struct lp_err *err)
 {
 	int rc = read_header(k, err);
 	rc = rc ? rc : lp_elf_from_bytes(&k->elf, k->bytes + k->elf_offset, k->len - k->elf_offset, k->path, err);
+	rc = rc ? rc : lp_kpatch_sum_check(k, err);
 	rc = rc ? rc : check_elf(k, err);
 	rc = rc ? rc : check_sections(k, err);
 	rc = rc ? rc : check_relocations(k, err);
