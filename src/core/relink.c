@@ -623,6 +623,7 @@ int lp_relink_link(struct lp_relink *r, lp_addr base, uint8_t *image, struct lp_
 		rc = fill_slot(&p, &p.b->got.items[i], err);
 	rc = rc ? rc : apply_relocs(&p, err);
 	rc = rc ? rc : read_contents(&p, err);
+	rc = rc ? rc : lp_relink_check(r, base, image, err);
 	lp_free(p.hooks);
 	return rc;
 }

@@ -203,6 +203,9 @@ static int check_sections(struct lp_kpatch *k, struct lp_err *err)
 		if (s->sh_type == SHT_REL)
 			rc = lp_fail(err, LP_EKPATCH, "%s: %s: relocations without addends are not for 64 bits",
 				     k->path, lp_elf_section_name(k->elf, s));
+		else if (s->sh_type != SHT_RELA && strncmp(lp_elf_section_name(k->elf, s), ".rela.", 6) == 0)
+			rc = lp_fail(err, LP_EKPATCH, "%s: %s is called a table of relocations, and is none", k->path,
+				     lp_elf_section_name(k->elf, s));
 		else if (lp_kpatch_is_own_section(k, i))
 			rc = check_own(k, s, err);
 		else if (lp_kpatch_is_original_section(k, i))
