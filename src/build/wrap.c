@@ -568,32 +568,84 @@ static int record_run(const char *name, char *real, const char *records, int arg
 
 /* ---- guard ---- */
 
-/* When the builder dies there is nobody left to end the group. */
-static int watch_over(pid_t child)
+#define GRACE_S 2 /* less than whoever sends us SIGTERM gives us before he kills us (run.c, guardian.c) */
+
+static void kill_children(void)
 {
-	sigset_t set;
-	siginfo_t info;
-	int status = 0;
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGUSR1);
+	char *path = lp_sprintf("/proc/self/task/%d/children", (int)getpid());
+	FILE *f = fopen(path, "re");
+	int child;
+	if (!f)
+		kill(0, SIGKILL); /* a kernel that does not tell: the group, with us */
+	while (f && fscanf(f, "%d", &child) == 1)
+		kill(child, SIGKILL);
+	if (f)
+		fclose(f);
+	lp_free(path);
+}
+
+/* Whoever loses his parent becomes our child, so this comes to an end when nobody is left. */
+static void end_everybody(void)
+{
+	do
+		kill_children();
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
+static int status_of(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* All that have ended; true when no child is left. */
+static bool reap(pid_t child, int *status, bool *ended)
+{
+	pid_t got;
+	int how;
+	while ((got = waitpid(-1, &how, WNOHANG)) > 0)
+		if (got == child) {
+			*status = status_of(how);
+			*ended = true;
+		}
+	return got < 0;
+}
+
+/*
+ * When the builder dies (SIGUSR1) there is nobody left to end what runs; when he ends it himself (SIGTERM), he reaches the group
+ * alone.  A build that ends by itself may leave something running: a daemon is not ours to kill.
+ */
+static int watch_over(pid_t child, const sigset_t *set)
+{
+	int status = 128 + SIGKILL;
+	bool ended = false, ending = false;
 	for (;;) {
-		if (sigwaitinfo(&set, &info) == SIGUSR1)
-			kill(0, SIGKILL);
-		if (waitpid(child, &status, WNOHANG) == child)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		int signal = sigwaitinfo(set, NULL);
+		if (signal == SIGALRM) {
+			end_everybody();
+			return status;
+		}
+		if (signal == SIGUSR1)
+			kill(0, SIGTERM); /* at which compilers remove their temporary files; ours is waited for */
+		if (!ending && (signal == SIGUSR1 || signal == SIGTERM)) {
+			ending = true;
+			alarm(GRACE_S);
+		}
+		if (reap(child, &status, &ended) || (ended && !ending))
+			return status;
 	}
 }
 
 static int guard(int argc, char **argv)
 {
 	pid_t child, parent = argc > 3 ? (pid_t)strtol(argv[2], NULL, 10) : 0;
+	static const int ours[] = {SIGCHLD, SIGUSR1, SIGTERM, SIGALRM};
 	sigset_t set, before;
 	posix_spawnattr_t attr;
 	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGUSR1);
+	for (size_t i = 0; i < LP_ARRAY_SIZE(ours); i++)
+		sigaddset(&set, ours[i]);
 	sigprocmask(SIG_BLOCK, &set, &before);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (!parent || getppid() != parent)
 		return 127;
@@ -603,7 +655,7 @@ static int guard(int argc, char **argv)
 	int rc = posix_spawnp(&child, argv[3], NULL, &attr, argv + 3, environ);
 	posix_spawnattr_destroy(&attr);
 	if (rc == 0)
-		return watch_over(child);
+		return watch_over(child, &set);
 	dprintf(STDERR_FILENO, "livepatch-cc: cannot run %s: %s\n", argv[3], strerror(rc));
 	return 127;
 }

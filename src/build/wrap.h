@@ -14,7 +14,8 @@
  *     LP_WRAP_EPOCH     the SOURCE_DATE_EPOCH of compilers, where there is none
  *     LP_WRAP_INNER     set by the wrapper: a driver runs its own linker; not recorded again
  *
- * `livepatch-cc --guard PID COMMAND...` runs COMMAND; should its parent PID die, everything in its process group is killed.
+ * `livepatch-cc --guard PID COMMAND...` runs COMMAND.  When its parent PID dies, and when SIGTERM comes, all that COMMAND has
+ * started is ended (SIGTERM, after two seconds SIGKILL), in whatever process group it is: ninja gives each compiler its own.
  */
 #ifndef LP_BUILD_WRAP_H
 #define LP_BUILD_WRAP_H

@@ -132,6 +132,29 @@ def test_a_makefile_that_names_its_compiler_itself_is_an_error_that_says_so():
     assert sources(directory) == sources(PROJECT)
 
 
+def test_an_object_that_lay_there_before_is_not_taken_for_a_new_one():
+    """A patch would come of it that changes nothing."""
+    directory = project()
+    shell(directory, "make CC=gcc && rm program libtext.a libcalc.so")
+    said = make(directory, "-i", "1", "fix.patch", expect=1)
+    assert "what it was before is not known" in said and "--clean" in said
+    assert untouched(directory)
+    make(directory, "-c", "-i", "1", "fix.patch")
+
+
+def test_what_was_being_made_when_a_run_was_killed_is_made_anew():
+    """Object and binary are there and new; what is kept of them is not."""
+    directory = project()
+    make(directory, "-i", "1", "fix.patch")
+    shell(directory, "touch *.c *.h && make CC=gcc")
+    for name, made in (("main.original.o", "main.o"), ("program.original.link", "program")):
+        (directory / f".kpatch_{name}.unfinished").write_text(str(directory / made))
+        (directory / f".kpatch_{name}").unlink()
+    make(directory, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+    assert (directory / ".kpatch_main.original.o").exists() and not list(directory.glob(".kpatch_*.unfinished"))
+
+
 def test_a_binary_without_a_build_id_is_named():
     directory = project()
     said = make(directory, "-i", "1", "fix.patch", expect=1, LDFLAGS="-Wl,--build-id=none")
