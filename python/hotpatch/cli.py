@@ -1,4 +1,5 @@
 """hotpatch -p PID COMMAND...: the command line of the client in Python."""
+import contextlib
 import json
 import os
 import signal
@@ -25,12 +26,18 @@ def _show(wish, rows):
         print(row)
 
 
+def _say(sentence):
+    with contextlib.suppress(OSError):
+        print(f"hotpatch: {sentence}", file=sys.stderr, flush=True)
+
+
 def _fail(wish, error):
     if wish.has("json"):
-        _emit({"ok": False, "error": {"code": error.code, "message": str(error)}})
+        message, *details = str(error).split("\n")
+        _emit({"ok": False, "error": {"code": error.code, "message": message, **({"details": details} if details else {})}})
     else:
         sys.stdout.flush()
-        print(f"hotpatch: {error}", file=sys.stderr)
+        _say(error)
     return error.exit_code
 
 
@@ -54,12 +61,19 @@ def _words(command):
 
 def _ask(process, wish):
     ask = process.run if wish.has("json") else process.lines
-    _show(wish, ask(*_words(wish.words)))
+    try:
+        _show(wish, ask(*_words(wish.words)))
+    except WrongUse as error:  # the agent cannot know that a word was meant for us
+        meant = [word for word in wish.words if word.startswith("--") and grammar.is_option(word)]
+        if meant:
+            hint = f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."
+            raise WrongUse(error.code, f"{error}\n{hint}") from None
+        raise
 
 
 def _watch(process, wish):
     if len(wish.words) not in (3, 4) or wish.words[1] != "var":
-        raise WrongUse("usage", "watch var [TYPE] NAME")
+        raise WrongUse("usage", "usage: watch var [TYPE] NAME")
     name, kind = wish.words[-1], wish.words[2] if len(wish.words) == 4 else None
     kind = kind or process.kind(name)
     for text in process.texts(name, kind, wish.delay or client.WATCH_DELAY, lines=not wish.has("json"),
@@ -74,20 +88,20 @@ def _watch(process, wish):
 def _names(process, wish):
     verb = KINDS.get(wish.words[1]) if len(wish.words) == 2 else None
     if not verb:
-        raise WrongUse("usage", "names flags|variables|libraries|functions")
+        raise WrongUse("usage", "usage: names flags|variables|libraries|functions")
     names = [row["name"] for row in process.run(verb, "list")]
     _show(wish, names if wish.has("json") else map(live.line, names))
 
 
 def _top(process, wish):
     if len(wish.words) != 1:
-        raise WrongUse("usage", "top, and nothing behind it but options")
+        raise WrongUse("usage", "too many operands; usage: top")
     top.run(process, wish.has("once"), wish.has("json"), wish.delay or TOP_DELAY)
 
 
 def _ps(wish):
     if len(wish.words) != 1:
-        raise WrongUse("usage", "ps, and nothing behind it but options")
+        raise WrongUse("usage", "too many operands; usage: ps")
     found = [(pid, places.name(pid)) for pid in client.processes(wish.timeout)]
     _show(wish, [{"pid": pid, "name": name} if wish.has("json") else f"{pid:7} {name}" for pid, name in found])
 
@@ -123,12 +137,19 @@ def _main(argv):
     return status
 
 
+def _hold_streams():
+    """Whichever of 0, 1 and 2 is closed is /dev/null, not to be read or written: a socket must not get its number."""
+    for fd, name, how in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY), fd)
+            setattr(sys, name, open(fd if fd < 2 else os.devnull, how, encoding="utf-8"))
+
+
 def main(argv=None):
     """Who interrupts us need not see where; whoever stopped reading knows that."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    _hold_streams()
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(sys.argv[1:] if argv is None else argv)
@@ -136,5 +157,5 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
         if isinstance(error, BrokenPipeError):
             return 0
-        print(f"hotpatch: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        _say(f"cannot write to standard output: {error.strerror}")
         return 1

@@ -102,7 +102,7 @@ def _commands(words):
             commands.append([])
         else:
             commands[-1].append(word)
-    return commands
+    return [command for command in commands if command]
 
 
 class Process:

@@ -99,6 +99,10 @@ def _option(arg):
     return None, None
 
 
+def is_option(word):
+    return _option(word)[0] is not None
+
+
 def _take_option(wish, arg, rest):
     row, value = _option(arg)
     if not row:
@@ -148,10 +152,12 @@ def parse(argv, wish):
         rest.pop(0)
     while rest:
         word = rest.pop(0)
-        if wish.own and word.startswith("-") and _option(word)[0]:
+        if wish.own and word.startswith("-") and word != "-" and (wish.own, word) != ("detach", "--force"):
             _take_option(wish, word, rest)
-        else:
+        elif word != ";" or wish.words[-1:] not in ([], [";"]):  # not an empty command
             wish.words.append(word)
+    if wish.words[-1:] == [";"]:
+        wish.words.pop()
     _take_values(wish)
 
 

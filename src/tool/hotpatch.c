@@ -173,6 +173,18 @@ static bool is_option(const char *arg)
 	return arg[0] == '-' && option_called(arg, &value) >= 0;
 }
 
+/* Behind the client's own commands, what looks like an option is one, or a mistake. */
+static bool is_meant_as_option(const struct wish *w, const char *arg)
+{
+	return w->own >= 0 && arg[0] == '-' && arg[1] && (w->own != OWN_DETACH || strcmp(arg, "--force") != 0);
+}
+
+/* Would a ";" here end a command, or an empty one? */
+static bool ends_command(const struct wish *w)
+{
+	return w->nr && strcmp(w->words[w->nr - 1], ";") != 0;
+}
+
 /* The words of the command, in argv's place. */
 static int take_words(struct wish *w, char **argv, int at, struct lp_err *err)
 {
@@ -181,11 +193,12 @@ static int take_words(struct wish *w, char **argv, int at, struct lp_err *err)
 	w->own = argv[at] ? own_command(argv[at]) : -1;
 	w->words = (const char **)argv + at;
 	for (; rc == 0 && argv[at]; at++) {
-		if (w->own >= 0 && is_option(argv[at]))
+		if (is_meant_as_option(w, argv[at]))
 			rc = take_option(w, argv, &at, err);
-		else
+		else if (strcmp(argv[at], ";") != 0 || ends_command(w))
 			w->words[w->nr++] = argv[at];
 	}
+	w->nr -= w->nr && !ends_command(w);
 	return rc;
 }
 
@@ -310,7 +323,7 @@ static int ask(struct peer *p, const struct wish *w, json_t **data, struct lp_er
 static int watch(struct peer *p, const struct wish *w, struct lp_err *err)
 {
 	if (w->nr < 3 || w->nr > 4 || strcmp(w->words[1], "var") != 0)
-		return lp_fail(err, LP_EUSAGE, "watch var [TYPE] NAME");
+		return lp_fail(err, LP_EUSAGE, "usage: watch var [TYPE] NAME");
 	return watch_variable(p, w->nr == 4 ? w->words[2] : NULL, w->words[w->nr - 1],
 			      w->delay_ms ? w->delay_ms : WATCH_DELAY_MS, w->value[WISH_JSON], err);
 }
@@ -318,7 +331,7 @@ static int watch(struct peer *p, const struct wish *w, struct lp_err *err)
 static int show_top(struct peer *p, const struct wish *w, struct lp_err *err)
 {
 	if (w->nr != 1)
-		return lp_fail(err, LP_EUSAGE, "top, and nothing behind it but options");
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: top");
 	return top(p, w->value[WISH_ONCE], w->value[WISH_JSON], w->delay_ms ? w->delay_ms : TOP_DELAY_MS, err);
 }
 
@@ -352,7 +365,7 @@ static int names(struct peer *p, const struct wish *w, struct lp_err *err)
 			list[0] = kinds[i].verb;
 	}
 	if (!list[0])
-		return lp_fail(err, LP_EUSAGE, "names flags|variables|libraries|functions");
+		return lp_fail(err, LP_EUSAGE, "usage: names flags|variables|libraries|functions");
 	int rc = peer_ask(p, list, 2, PEER_ROWS, &rows, err);
 	if (rc < 0)
 		return rc;
@@ -385,7 +398,7 @@ static int ps(const struct wish *w, struct lp_err *err)
 	uint64_t pid;
 
 	if (w->nr != 1)
-		return lp_fail(err, LP_EUSAGE, "ps, and nothing behind it but options");
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: ps");
 	DIR *proc = opendir("/proc");
 	if (!proc)
 		return lp_fail_sys(err, errno, "cannot read /proc");
@@ -404,7 +417,7 @@ static int ps(const struct wish *w, struct lp_err *err)
 static int attach(const struct wish *w, struct lp_err *err)
 {
 	if (w->nr > 2)
-		return lp_fail(err, LP_EUSAGE, "attach [LIBRARY]");
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: attach [LIBRARY]");
 	int rc = attach_agent(w->pid, w->nr > 1 ? w->words[1] : NULL, w->timeout_ms, err);
 	if (rc == 0)
 		show(w, json_array());
@@ -416,7 +429,7 @@ static int detach(const struct wish *w, struct lp_err *err)
 	bool force = w->nr == 2 && !strcmp(w->words[1], "--force");
 
 	if (w->nr != 1 + (size_t)force)
-		return lp_fail(err, LP_EUSAGE, "detach [--force]");
+		return lp_fail(err, LP_EUSAGE, "usage: detach [--force]");
 	int rc = detach_agent(w->pid, force, w->timeout_ms, err);
 	if (rc == 0)
 		show(w,
@@ -448,6 +461,19 @@ static int check_options(const struct wish *w, struct lp_err *err)
 	return 0;
 }
 
+/* The agent cannot know that a word was meant for us. */
+static int tell_of_options(const struct wish *w, struct lp_err *err)
+{
+	for (size_t i = 0; i < w->nr; i++) {
+		if (w->words[i][0] == '-' && w->words[i][1] == '-' && is_option(w->words[i])) {
+			lp_err_append(err, "\noptions stand in front of the command: hotpatch %s -p %d %s ...",
+				      w->words[i], (int)w->pid, w->words[0]);
+			break;
+		}
+	}
+	return -LP_EUSAGE;
+}
+
 static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
 {
 	json_t *data;
@@ -456,7 +482,7 @@ static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
 
 	if (rc == 0)
 		show(w, data);
-	return rc;
+	return rc == -LP_EUSAGE ? tell_of_options(w, err) : rc;
 }
 
 static int talk(const struct wish *w, struct lp_err *err)

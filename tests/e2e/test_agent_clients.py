@@ -52,7 +52,8 @@ def test_both_clients_have_the_same_help_to_the_letter():
     "-p $PID watch", "-p $PID watch flag x", "-p $PID watch var", "-p $PID watch var nobody", "-p $PID watch var string age",
     "-p $PID names", "-p $PID names nonsense", "-p $PID top extra", "-p $PID gflags set rounds", "-p $PID gflags set rounds many",
     "-p $PID var set int age twenty", "-p $PID var set int age 1 ';' var set int nobody 1", "-p $PID lib load x /nowhere",
-    "-p $PID attach", "-p $PID detach --nonsense",
+    "-p $PID attach", "-p $PID detach --nonsense", "-p $PID top --nonsense", "-p $PID var get int age --json", "ps --json=1",
+    "-p $PID nonsense 1>&-", "-p $PID var list 1>&-", "-p $PID nonsense 0<&-", "-p $PID ';'", "-p $PID ''",
 ])
 def test_both_clients_refuse_alike(server, line):
     runs = [agentlib.shell(server, f"PATH=$PATH:{agentlib.client_path('c')}; hotpatch {line}", client) for client in ("c", "python")]
@@ -67,6 +68,8 @@ def test_both_clients_refuse_alike(server, line):
     ("--pid=$PID var get int age", "10\n"),
     ("--pid $PID -- var get int age", "10\n"),
     ("-p $PID var set int age -1 ';' var set int age 10", ""),
+    ("-p $PID var get int age ';'", "10\n"),
+    ("-p $PID ';' var get int age ';' ';' var get int age", "10\n10\n"),
     ("-p $PID names variables --json", None),
     ("names variables -p $PID", "age\nuser_name\n"),
 ])
@@ -74,6 +77,20 @@ def test_options_may_be_written_as_people_write_them(server, client, line, out):
     run = agentlib.shell(server, f"hotpatch {line}", client)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == out if out is not None else json.loads(run.stdout)["data"] == ["age", "user_name"]
+
+
+@CLIENTS
+def test_an_option_behind_a_command_of_the_agent_is_told_where_it_stands(server, client):
+    run = agentlib.shell(server, "hotpatch -p $PID var get int age --json", client)
+    assert run.returncode == lib.USAGE and f"hotpatch --json -p {server.pid} var ..." in run.stderr
+
+
+@CLIENTS
+def test_without_standard_streams_nothing_is_said_to_the_wrong_one(server, client):
+    run = agentlib.shell(server, "hotpatch -p $PID nonsense 2>&-", client)
+    assert (run.returncode, run.stdout) == (lib.USAGE, "")
+    run = agentlib.shell(server, "hotpatch -p $PID var list 1>&-", client)
+    assert run.returncode == 1 and "cannot write to standard output" in run.stderr
 
 
 @CLIENTS
