@@ -1,34 +1,53 @@
 """hotpatch -p PID COMMAND...: the command line of the client in Python."""
-import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 
-from . import __version__, client, places
-from .errors import HotpatchError
+from . import __version__, client, grammar, live, output, places, tool, top
+from .errors import HotpatchError, WrongUse
 
-USAGE = 2
-
-EPILOG = """commands:
-  gflags list | get NAME | set [--unsafe] NAME VALUE
-  var list | get TYPE NAME | set [--unsafe] TYPE NAME VALUE
-  lib list | load NAME PATH | unload NAME
-  func list | upgrade LIBRARY FUNCTION [SYMBOL] | rollback FUNCTION [LEVEL] | status [FUNCTION]
-  help | version | stats
-several at once, all or none:  gflags set v 2 ';' var set int age 20
-
-exit status: 0 done, 1 refused with nothing changed, 2 wrong use, 3 no such process, or no agent in it"""
+KINDS = {"flags": "gflags", "variables": "var", "libraries": "lib", "functions": "func"}
+TOP_DELAY = 2.0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="hotpatch", description="Ask the agent in a running process.", epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-p", "--pid", type=int, help="the process")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    parser.add_argument("--timeout", type=float, default=client.TIMEOUT, metavar="SECONDS", help="how long to wait for an answer")
-    parser.add_argument("--version", action="version", version=f"hotpatch {__version__}")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to ask; ps: list processes")
-    return parser
+# ---- what is printed
+
+def _emit(answer):
+    print(json.dumps(answer))
+
+
+def _show(wish, rows):
+    if wish.has("json"):
+        _emit({"ok": True, "data": rows})
+        return
+    for row in rows:
+        print(row)
+
+
+def _say(sentence):
+    with contextlib.suppress(OSError):
+        print(f"hotpatch: {sentence}", file=sys.stderr, flush=True)
+
+
+def _fail(wish, error):
+    if wish.has("json"):
+        message, *details = str(error).split("\n")
+        _emit({"ok": False, "error": {"code": error.code, "message": message, **({"details": details} if details else {})}})
+    else:
+        sys.stdout.flush()
+        _say(error)
+    return error.exit_code
+
+
+# ---- commands
+
+def _needs_tool(words):
+    """Debug information, and entering a process, are matters of the command in C."""
+    untyped = len(words) > 2 and words[2].startswith(client.GLOBAL)
+    return words[0] in ("attach", "detach") or (untyped and words[0] == "var") or (untyped and words[:2] == ["watch", "var"]
+                                                                                     and len(words) == 3)
 
 
 def _words(command):
@@ -40,44 +59,103 @@ def _words(command):
     return words
 
 
-def _show(rows, as_json):
-    if as_json:
-        print(json.dumps({"ok": True, "data": rows}, ensure_ascii=False))
+def _ask(process, wish):
+    ask = process.run if wish.has("json") else process.lines
+    try:
+        _show(wish, ask(*_words(wish.words)))
+    except WrongUse as error:  # the agent cannot know that a word was meant for us
+        meant = [word for word in wish.words if word.startswith("--") and grammar.is_option(word)]
+        if meant:
+            hint = f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."
+            raise WrongUse(error.code, f"{error}\n{hint}") from None
+        raise
+
+
+def _watch(process, wish):
+    if len(wish.words) not in (3, 4) or wish.words[1] != "var":
+        raise WrongUse("usage", "usage: watch var [TYPE] NAME")
+    name, kind = wish.words[-1], wish.words[2] if len(wish.words) == 4 else None
+    kind = kind or process.kind(name)
+    for text in process.texts(name, kind, wish.delay or client.WATCH_DELAY, lines=not wish.has("json"),
+                              wait=lambda seconds: output.wait(process, seconds)):
+        if wish.has("json"):
+            _emit({"name": name, "type": kind, "value": text})
+        else:
+            print(text)
+        sys.stdout.flush()
+
+
+def _names(process, wish):
+    verb = KINDS.get(wish.words[1]) if len(wish.words) == 2 else None
+    if not verb:
+        raise WrongUse("usage", "usage: names flags|variables|libraries|functions")
+    names = [row["name"] for row in process.run(verb, "list")]
+    _show(wish, names if wish.has("json") else map(live.line, names))
+
+
+def _top(process, wish):
+    if len(wish.words) != 1:
+        raise WrongUse("usage", "too many operands; usage: top")
+    top.run(process, wish.has("once"), wish.has("json"), wish.delay or TOP_DELAY)
+
+
+def _ps(wish):
+    if len(wish.words) != 1:
+        raise WrongUse("usage", "too many operands; usage: ps")
+    found = [(pid, places.name(pid)) for pid in client.processes(wish.timeout)]
+    _show(wish, [{"pid": pid, "name": name} if wish.has("json") else f"{pid:7} {name}" for pid, name in found])
+
+
+def _run(wish, argv):
+    if wish.has("help") or (wish.words[:1] == ["help"] and not wish.pid):
+        print(grammar.usage())
         return
-    for row in rows:
-        print(row)
-
-
-def _processes(as_json):
-    if as_json:
-        return [{"pid": pid, "name": places.name(pid)} for pid in client.processes()]
-    return [f"{pid:7} {places.name(pid)}" for pid in client.processes()]
-
-
-def _fail(error, as_json):
-    if as_json:
-        print(json.dumps({"ok": False, "error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
+    if wish.has("version"):
+        print(f"hotpatch {__version__}")
+        return
+    grammar.check(wish)
+    if wish.own == "ps":
+        _ps(wish)
+    elif _needs_tool(wish.words):
+        os.execv(tool.path(), ["hotpatch", *argv])
     else:
-        print(f"hotpatch: {error}", file=sys.stderr)
-    return error.exit_code
+        with client.connect(wish.pid, wish.timeout) as process:
+            {"watch": _watch, "names": _names, "top": _top}.get(wish.own, _ask)(process, wish)
+
+
+# ---- the command
+
+def _main(argv):
+    wish = grammar.Wish()
+    try:
+        grammar.parse(argv, wish)
+        _run(wish, argv)
+        status = 0
+    except HotpatchError as error:
+        status = _fail(wish, error)
+    sys.stdout.flush()
+    return status
+
+
+def _hold_streams():
+    """Whichever of 0, 1 and 2 is closed is /dev/null, not to be read or written: a socket must not get its number."""
+    for fd, name, how in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY), fd)
+            setattr(sys, name, open(fd if fd < 2 else os.devnull, how, encoding="utf-8"))
 
 
 def main(argv=None):
-    parser = _parser()
-    args = parser.parse_args(argv)
+    """Who interrupts us need not see where; whoever stopped reading knows that."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _hold_streams()
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if args.command == ["ps"]:
-            _show(_processes(args.json), args.json)
+        return _main(sys.argv[1:] if argv is None else argv)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
+        if isinstance(error, BrokenPipeError):
             return 0
-        if args.pid is None or not args.command:
-            parser.print_usage(sys.stderr)
-            return USAGE
-        with client.connect(args.pid, args.timeout) as process:
-            ask = process.run if args.json else process.lines
-            _show(ask(*_words(args.command)), args.json)
-    except HotpatchError as error:
-        return _fail(error, args.json)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return 0
+        _say(f"cannot write to standard output: {error.strerror}")
+        return 1

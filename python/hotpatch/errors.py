@@ -1,4 +1,14 @@
-"""What can go wrong, each with the exit code that the command gives it."""
+"""What can go wrong, each with the exit code that the command gives it.
+
+    HotpatchError
+        AgentError          the agent refused; nothing was changed
+            WrongUse        no such command, or not used so
+        NoAgent             no such process, or no agent in it
+        NotAllowed          somebody else's process, or somebody else at its socket
+        NoAnswer            the process is there and does not answer in time
+        ConnectionLost      the process ended, or its agent did, before it answered
+        NoTool              the command hotpatch of the package livepatch is needed, and is not there
+"""
 
 
 class HotpatchError(Exception):
@@ -12,7 +22,7 @@ class HotpatchError(Exception):
 
 
 class AgentError(HotpatchError):
-    """The agent refused; nothing was changed."""
+    """The agent refused; nothing was changed.  `code` says why: no-variable, wrong-type, unsafe, in-use, ..."""
 
 
 class WrongUse(AgentError):
@@ -22,7 +32,7 @@ class WrongUse(AgentError):
 
 
 class NoAgent(HotpatchError):
-    """The process runs no agent, or there is no such process."""
+    """The process runs no agent (`code` no-agent), or there is no such process (target-lost)."""
 
     exit_code = 3
 
@@ -31,7 +41,21 @@ class NotAllowed(HotpatchError):
     """The socket is not the process's own, or its owner lets nobody else in."""
 
 
+class NoAnswer(HotpatchError):
+    """The process has not answered in time.  What was asked for may happen yet; the connection is closed."""
+
+
 class ConnectionLost(HotpatchError):
     """The process ended, or its agent did, before it answered."""
 
     exit_code = 3
+
+
+class NoTool(HotpatchError):
+    """Debug information is read, and processes are entered, by the command hotpatch in C, which is not in PATH."""
+
+
+def refusal(code, message):
+    """The exception that stands for a code of the agent's, or of the command's in C."""
+    kinds = {"usage": WrongUse, "no-agent": NoAgent, "permission": NotAllowed, "timeout": NoAnswer, "target-lost": ConnectionLost}
+    return kinds.get(code, AgentError)(code, message)

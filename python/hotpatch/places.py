@@ -4,6 +4,8 @@ import re
 import stat
 from pathlib import Path
 
+from .errors import NotAllowed
+
 
 def _status(pid):
     """Uid and the number that the process has in its own pid namespace."""
@@ -38,25 +40,18 @@ def _same_root(pid):
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def is_socket_of(path, uid):
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISSOCK(found.st_mode) and found.st_uid == uid
+def check(path, uid):
+    """OSError; NotAllowed when it is no socket, or nobody's who may have made it: root may have, before it became somebody else."""
+    found = os.lstat(path)
+    if not stat.S_ISSOCK(found.st_mode):
+        raise NotAllowed("permission", f"{path} is no socket")
+    if found.st_uid not in (uid, 0):
+        raise NotAllowed("permission", f"{path} belongs to user {found.st_uid}, and the process to user {uid}")
 
 
-def with_agent():
-    """Numbers of the processes that have a socket of their owner's."""
-    for entry in sorted(os.listdir("/proc"), key=lambda name: (len(name), name)):
-        if not entry.isdigit():
-            continue
-        try:
-            uid = owner(int(entry))
-            if any(is_socket_of(path, uid) for path in candidates(int(entry))):
-                yield int(entry)
-        except (OSError, TypeError):
-            continue
+def running():
+    """Numbers of all processes, in order."""
+    return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
 def name(pid):

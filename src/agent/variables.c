@@ -100,7 +100,7 @@ static int find(const char *type, const char *name, struct variable *out, struct
 	if (!v)
 		return lp_fail(err, LP_ENOVARIABLE, "no variable is registered as %s", name);
 	if (!fits(v, t))
-		return lp_fail(err, LP_ETYPE, "%s is a %s, not a %s", name, v->type->names[0], t->names[0]);
+		return lp_fail(err, LP_ETYPE, "%s is of type %s, not %s", name, v->type->names[0], t->names[0]);
 	*out = *v;
 	if (v->type->kind == LP_KIND_UNTYPED && t->kind == LP_KIND_STRING)
 		return lp_fail(

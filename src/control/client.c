@@ -173,20 +173,37 @@ static void write_request(struct lp_buf *b, const char *const *words, size_t nr,
 	lp_buf_str(b, lines ? "]], \"text\": true}\n" : "]]}\n");
 }
 
-int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
-		   struct lp_buf *out, struct lp_err *err)
+static int receive_reply(int fd, uint64_t end, struct lp_buf *out, struct lp_err *err)
 {
-	uint64_t end = now_ms() + timeout_ms;
-	struct lp_buf request = {0}, reply = {0};
-	write_request(&request, words, nr, lines);
-	int rc = send_all(c->fd, &request, end, err);
-	if (rc == 0)
-		rc = receive_line(c->fd, end, &reply, err);
+	struct lp_buf reply = {0};
+	int rc = receive_line(fd, end, &reply, err);
 	if (rc == 0 && reply.data[0] != '{')
 		rc = lp_fail(err, EPROTO, "the process says: %.200s", lp_buf_cstr(&reply));
 	if (rc == 0)
 		lp_buf_add(out, reply.data, reply.len);
-	lp_buf_free(&request);
 	lp_buf_free(&reply);
 	return rc;
+}
+
+int lp_control_send(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
+		    struct lp_err *err)
+{
+	struct lp_buf request = {0};
+	write_request(&request, words, nr, lines);
+	int rc = send_all(c->fd, &request, now_ms() + timeout_ms, err);
+	lp_buf_free(&request);
+	return rc;
+}
+
+int lp_control_receive(struct lp_control_client *c, unsigned timeout_ms, struct lp_buf *out, struct lp_err *err)
+{
+	return receive_reply(c->fd, now_ms() + timeout_ms, out, err);
+}
+
+int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
+		   struct lp_buf *out, struct lp_err *err)
+{
+	uint64_t end = now_ms() + timeout_ms;
+	int rc = lp_control_send(c, words, nr, lines, timeout_ms, err);
+	return rc < 0 ? rc : receive_reply(c->fd, end, out, err);
 }

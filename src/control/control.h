@@ -211,6 +211,10 @@ int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *ou
  */
 int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
 		   struct lp_buf *out, struct lp_err *err);
+/* The two halves of it, for who has other things to wait for until the descriptor can be read: one request, one reply. */
+int lp_control_send(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
+		    struct lp_err *err);
+int lp_control_receive(struct lp_control_client *c, unsigned timeout_ms, struct lp_buf *out, struct lp_err *err);
 void lp_control_close(struct lp_control_client *c);
 
 #endif

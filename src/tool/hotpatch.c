@@ -1,8 +1,9 @@
 /*
  * hotpatch -p PID COMMAND...: asks the agent in a process.
  *
- * Options stand in front of the command; what follows belongs to it, options
- * of its own included (gflags set --unsafe ...).
+ * Options stand in front of the command.  What follows a command of the agent's
+ * belongs to it, words with a '-' included (gflags set --unsafe ..., var set int
+ * age -1); behind commands that are the client's own, its options may stand.
  */
 #include "tool/hotpatch.h"
 
@@ -11,7 +12,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +21,13 @@
 #include "base/fdio.h"
 #include "tool/hotpatch_attach.h"
 #include "tool/hotpatch_globals.h"
+#include "tool/hotpatch_top.h"
+#include "tool/hotpatch_watch.h"
 #include "tool/tool.h"
 
 #define TIMEOUT_DEFAULT_MS 10000
-#define INTERVAL_DEFAULT_MS 100
+#define WATCH_DELAY_MS 100
+#define TOP_DELAY_MS 2000
 #define DAY_S 86400
 
 /* ---- options ---- */
@@ -36,6 +39,15 @@ enum {
 #undef OPTION
 #undef CLIENT
 	NR_WISHES
+};
+
+enum {
+#define OPTION(id, letter, word, argument, sentence)
+#define CLIENT(id, words, synopsis, summary) OWN_##id,
+#include "tool/hotpatch.def"
+#undef OPTION
+#undef CLIENT
+	NR_OWN
 };
 
 static const struct {
@@ -52,8 +64,10 @@ static const struct {
 struct wish {
 	const char *value[NR_WISHES]; /* "" for one that takes none; NULL when it is not there */
 	pid_t pid;
-	unsigned timeout_ms, interval_ms;
-	const char *const *words;
+	unsigned timeout_ms;
+	unsigned delay_ms; /* 0 = the command's own */
+	int own;	   /* which of the client's own commands it is; -1 = the agent's */
+	const char **words;
 	size_t nr;
 };
 
@@ -106,41 +120,100 @@ static int parse_pid(struct wish *w, struct lp_err *err)
 	return 0;
 }
 
-static int parse_timeout(struct wish *w, struct lp_err *err)
+static int parse_seconds(const char *text, unsigned *ms, struct lp_err *err)
 {
 	char *end;
-	const char *text = w->value[WISH_TIMEOUT];
 	double seconds = strtod(text, &end);
 
 	if (!isdigit((unsigned char)*text) || *end || !(seconds <= DAY_S))
 		return lp_fail(err, LP_EUSAGE, "\"%s\" is no number of seconds", text);
-	w->timeout_ms = (unsigned)ceil(seconds * 1000);
+	*ms = (unsigned)ceil(seconds * 1000);
 	return 0;
 }
 
-static int parse_interval(struct wish *w, struct lp_err *err)
+static int parse_delay(struct wish *w, struct lp_err *err)
 {
-	uint64_t ms;
+	int rc = parse_seconds(w->value[WISH_DELAY], &w->delay_ms, err);
 
-	if (!parse_decimal(w->value[WISH_INTERVAL], DAY_S * UINT64_C(1000), &ms))
-		return lp_fail(err, LP_EUSAGE, "\"%s\" is no number of milliseconds", w->value[WISH_INTERVAL]);
-	w->interval_ms = (unsigned)ms;
-	return 0;
+	return rc == 0 && !w->delay_ms ? lp_fail(err, LP_EUSAGE, "a delay is more than no time at all") : rc;
+}
+
+static int parse_values(struct wish *w, struct lp_err *err)
+{
+	int rc = w->value[WISH_PID] ? parse_pid(w, err) : 0;
+
+	rc = rc == 0 && w->value[WISH_TIMEOUT] ? parse_seconds(w->value[WISH_TIMEOUT], &w->timeout_ms, err) : rc;
+	return rc == 0 && w->value[WISH_DELAY] ? parse_delay(w, err) : rc;
+}
+
+/* Of the client's own commands, the one that begins with the word; -1 = none does. */
+static int own_command(const char *word)
+{
+	static const char *const own[NR_OWN] = {
+#define OPTION(id, letter, word, argument, sentence)
+#define CLIENT(id, words, synopsis, summary) [OWN_##id] = words,
+#include "tool/hotpatch.def"
+#undef OPTION
+#undef CLIENT
+	};
+
+	for (int i = 0; i < NR_OWN; i++) {
+		size_t len = strcspn(own[i], " ");
+
+		if (!strncmp(own[i], word, len) && !word[len])
+			return i;
+	}
+	return -1;
+}
+
+static bool is_option(const char *arg)
+{
+	const char *value;
+
+	return arg[0] == '-' && option_called(arg, &value) >= 0;
+}
+
+/* Behind the client's own commands, what looks like an option is one, or a mistake. */
+static bool is_meant_as_option(const struct wish *w, const char *arg)
+{
+	return w->own >= 0 && arg[0] == '-' && arg[1] && (w->own != OWN_DETACH || strcmp(arg, "--force") != 0);
+}
+
+/* Would a ";" here end a command, or an empty one? */
+static bool ends_command(const struct wish *w)
+{
+	return w->nr && strcmp(w->words[w->nr - 1], ";") != 0;
+}
+
+/* The words of the command, in argv's place. */
+static int take_words(struct wish *w, char **argv, int at, struct lp_err *err)
+{
+	int rc = 0;
+
+	w->own = argv[at] ? own_command(argv[at]) : -1;
+	w->words = (const char **)argv + at;
+	for (; rc == 0 && argv[at]; at++) {
+		if (is_meant_as_option(w, argv[at]))
+			rc = take_option(w, argv, &at, err);
+		else if (strcmp(argv[at], ";") != 0 || ends_command(w))
+			w->words[w->nr++] = argv[at];
+	}
+	w->nr -= w->nr && !ends_command(w);
+	return rc;
 }
 
 static int parse_wish(struct wish *w, int argc, char **argv, struct lp_err *err)
 {
-	int rc = 0, at = 1;
+	int rc = 0, at = argc ? 1 : 0;
 
-	*w = (struct wish){.timeout_ms = TIMEOUT_DEFAULT_MS, .interval_ms = INTERVAL_DEFAULT_MS};
-	for (; rc == 0 && at < argc && argv[at][0] == '-' && argv[at][1] && strcmp(argv[at], "--") != 0; at++)
+	*w = (struct wish){.timeout_ms = TIMEOUT_DEFAULT_MS};
+	for (; rc == 0 && argv[at] && argv[at][0] == '-' && argv[at][1] && strcmp(argv[at], "--") != 0; at++)
 		rc = take_option(w, argv, &at, err);
-	at += rc == 0 && at < argc && !strcmp(argv[at], "--");
-	w->words = (const char *const *)argv + at;
-	w->nr = at < argc ? (size_t)(argc - at) : 0;
-	rc = rc == 0 && w->value[WISH_PID] ? parse_pid(w, err) : rc;
-	rc = rc == 0 && w->value[WISH_TIMEOUT] ? parse_timeout(w, err) : rc;
-	return rc == 0 && w->value[WISH_INTERVAL] ? parse_interval(w, err) : rc;
+	if (rc < 0)
+		return rc;
+	at += argv[at] && !strcmp(argv[at], "--");
+	rc = take_words(w, argv, at, err);
+	return rc < 0 ? rc : parse_values(w, err);
 }
 
 /* ---- help ---- */
@@ -245,88 +318,37 @@ static int ask(struct peer *p, const struct wish *w, json_t **data, struct lp_er
 	return rc;
 }
 
-static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
-{
-	json_t *data;
-	int rc = globals_want(w->words, w->nr) ? globals_ask(p, w->words, w->nr, form_of(w), &data, err)
-					       : ask(p, w, &data, err);
-
-	if (rc == 0)
-		show(w, data);
-	return rc;
-}
-
-/* ---- watch var [TYPE] NAME ---- */
-
-/* The value as text; -LP_ENOVARIABLE.  The caller frees it. */
-static int value_in_list(json_t *rows, const char *name, char **out, struct lp_err *err)
-{
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-	{
-		const char *called = json_string_value(json_object_get(row, "name"));
-		const char *value = json_string_value(json_object_get(row, "value"));
-
-		if (called && value && !strcmp(called, name)) {
-			*out = lp_strdup(value);
-			return 0;
-		}
-	}
-	return lp_fail(err, LP_ENOVARIABLE, "no variable is registered as %s", name);
-}
-
-static int value_of(struct peer *p, const char *type, const char *name, char **out, struct lp_err *err)
-{
-	const char *get[] = {"var", "get", type, name}, *list[] = {"var", "list"};
-	json_t *rows;
-	int rc = peer_ask(p, type ? get : list, type ? 4 : 2, PEER_ROWS, &rows, err);
-
-	if (rc < 0)
-		return rc;
-	if (type) {
-		const char *value = json_string_value(json_object_get(json_array_get(rows, 0), "value"));
-		*out = lp_strdup(value ? value : "");
-	} else {
-		rc = value_in_list(rows, name, out, err);
-	}
-	json_decref(rows);
-	return rc;
-}
-
-static int show_value(const struct wish *w, const char *name, const char *value)
-{
-	if (w->value[WISH_JSON])
-		json_emit(json_pack("{s:o, s:o}", "name", json_text(name), "value", json_text(value)));
-	else
-		out_printf("%s\n", value);
-	return out_flush();
-}
+/* ---- watch var [TYPE] NAME, top ---- */
 
 static int watch(struct peer *p, const struct wish *w, struct lp_err *err)
 {
-	const char *type = w->nr == 4 ? w->words[2] : NULL, *name = w->words[w->nr - 1];
-	char *last = NULL, *now = NULL;
-	int rc;
+	if (w->nr < 3 || w->nr > 4 || strcmp(w->words[1], "var") != 0)
+		return lp_fail(err, LP_EUSAGE, "usage: watch var [TYPE] NAME");
+	return watch_variable(p, w->nr == 4 ? w->words[2] : NULL, w->words[w->nr - 1],
+			      w->delay_ms ? w->delay_ms : WATCH_DELAY_MS, w->value[WISH_JSON], err);
+}
 
-	if (w->nr < 3 || w->nr > 4)
-		return lp_fail(err, LP_EUSAGE, "watch var [TYPE] NAME");
-	while ((rc = value_of(p, type, name, &now, err)) == 0) {
-		if (!last || strcmp(last, now) != 0)
-			rc = show_value(w, name, now);
-		lp_free(last);
-		last = now;
-		if (rc < 0)
-			break;
-		/* Nothing comes that was not asked for: what ends the wait before its time is the end of the process. */
-		poll(&(struct pollfd){.fd = p->client.fd, .events = POLLIN}, 1, (int)w->interval_ms);
-	}
-	lp_free(last);
-	return rc;
+static int show_top(struct peer *p, const struct wish *w, struct lp_err *err)
+{
+	if (w->nr != 1)
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: top");
+	return top(p, w->value[WISH_ONCE], w->value[WISH_JSON], w->delay_ms ? w->delay_ms : TOP_DELAY_MS, err);
 }
 
 /* ---- names KIND ---- */
+
+/* Without JSON, one on a line is all that completion asks for. */
+static json_t *name_of(const struct wish *w, const json_t *row)
+{
+	const char *name = json_string_value(json_object_get(row, "name"));
+
+	if (!name || w->value[WISH_JSON])
+		return json_text(name);
+	char *line = text_line(name);
+	json_t *text = json_text(line);
+	lp_free(line);
+	return text;
+}
 
 static int names(struct peer *p, const struct wish *w, struct lp_err *err)
 {
@@ -343,38 +365,28 @@ static int names(struct peer *p, const struct wish *w, struct lp_err *err)
 			list[0] = kinds[i].verb;
 	}
 	if (!list[0])
-		return lp_fail(err, LP_EUSAGE, "names flags|variables|libraries|functions");
+		return lp_fail(err, LP_EUSAGE, "usage: names flags|variables|libraries|functions");
 	int rc = peer_ask(p, list, 2, PEER_ROWS, &rows, err);
 	if (rc < 0)
 		return rc;
-	json_array_foreach(rows, i, row) show_line(json_object_get(row, "name"));
+	json_t *called = json_array();
+	json_array_foreach(rows, i, row) json_array_append_new(called, name_of(w, row));
 	json_decref(rows);
+	show(w, called);
 	return 0;
 }
 
 /* ---- ps ---- */
 
-static void name_of(pid_t pid, char *out, size_t size)
-{
-	char path[64];
-	struct lp_buf comm = {0};
-
-	snprintf(path, sizeof path, "/proc/%d/comm", pid);
-	bool known = lp_read_file(path, &comm, 4096, NULL) == 0;
-	snprintf(out, size, "%s", known ? lp_buf_cstr(&comm) : "?");
-	out[strcspn(out, "\n")] = 0;
-	lp_buf_free(&comm);
-}
-
 static void list_one(const struct wish *w, pid_t pid, json_t *all)
 {
 	struct peer p;
-	char name[64];
+	char name[PROCESS_NAME_MAX];
 
 	if (peer_open(&p, pid, w->timeout_ms, NULL) < 0)
 		return;
 	peer_close(&p);
-	name_of(pid, name, sizeof name);
+	process_name(pid, name);
 	if (w->value[WISH_JSON])
 		json_array_append_new(all, json_pack("{s:i, s:o}", "pid", (int)pid, "name", json_text(name)));
 	else
@@ -383,12 +395,14 @@ static void list_one(const struct wish *w, pid_t pid, json_t *all)
 
 static int ps(const struct wish *w, struct lp_err *err)
 {
-	DIR *proc = opendir("/proc");
-	json_t *all = json_array();
 	uint64_t pid;
 
+	if (w->nr != 1)
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: ps");
+	DIR *proc = opendir("/proc");
 	if (!proc)
 		return lp_fail_sys(err, errno, "cannot read /proc");
+	json_t *all = json_array();
 	for (struct dirent *e; (e = readdir(proc));) {
 		if (parse_decimal(e->d_name, INT_MAX, &pid))
 			list_one(w, (pid_t)pid, all);
@@ -398,17 +412,12 @@ static int ps(const struct wish *w, struct lp_err *err)
 	return 0;
 }
 
-static bool begins(const struct wish *w, const char *first, const char *second)
-{
-	return w->nr && !strcmp(w->words[0], first) && (!second || (w->nr > 1 && !strcmp(w->words[1], second)));
-}
-
 /* ---- attach, detach ---- */
 
 static int attach(const struct wish *w, struct lp_err *err)
 {
 	if (w->nr > 2)
-		return lp_fail(err, LP_EUSAGE, "attach [LIBRARY]");
+		return lp_fail(err, LP_EUSAGE, "too many operands; usage: attach [LIBRARY]");
 	int rc = attach_agent(w->pid, w->nr > 1 ? w->words[1] : NULL, w->timeout_ms, err);
 	if (rc == 0)
 		show(w, json_array());
@@ -420,7 +429,7 @@ static int detach(const struct wish *w, struct lp_err *err)
 	bool force = w->nr == 2 && !strcmp(w->words[1], "--force");
 
 	if (w->nr != 1 + (size_t)force)
-		return lp_fail(err, LP_EUSAGE, "detach [--force]");
+		return lp_fail(err, LP_EUSAGE, "usage: detach [--force]");
 	int rc = detach_agent(w->pid, force, w->timeout_ms, err);
 	if (rc == 0)
 		show(w,
@@ -431,6 +440,51 @@ static int detach(const struct wish *w, struct lp_err *err)
 
 /* ---- which of them ---- */
 
+static const struct own {
+	int (*run)(const struct wish *w, struct lp_err *err);
+	int (*talk)(struct peer *p, const struct wish *w, struct lp_err *err); /* of those that have no run */
+} own_rows[NR_OWN] = {
+	[OWN_PS] = {ps},
+	[OWN_ATTACH] = {attach},
+	[OWN_DETACH] = {detach},
+	[OWN_WATCH] = {NULL, watch},
+	[OWN_NAMES] = {NULL, names},
+	[OWN_TOP] = {NULL, show_top},
+};
+
+static int check_options(const struct wish *w, struct lp_err *err)
+{
+	if (w->value[WISH_ONCE] && w->own != OWN_TOP)
+		return lp_fail(err, LP_EUSAGE, "--once is for top");
+	if (w->value[WISH_DELAY] && w->own != OWN_TOP && w->own != OWN_WATCH)
+		return lp_fail(err, LP_EUSAGE, "--delay is for watch and top");
+	return 0;
+}
+
+/* The agent cannot know that a word was meant for us. */
+static int tell_of_options(const struct wish *w, struct lp_err *err)
+{
+	for (size_t i = 0; i < w->nr; i++) {
+		if (w->words[i][0] == '-' && w->words[i][1] == '-' && is_option(w->words[i])) {
+			lp_err_append(err, "\noptions stand in front of the command: hotpatch %s -p %d %s ...",
+				      w->words[i], (int)w->pid, w->words[0]);
+			break;
+		}
+	}
+	return -LP_EUSAGE;
+}
+
+static int run_command(struct peer *p, const struct wish *w, struct lp_err *err)
+{
+	json_t *data;
+	int rc = globals_want(w->words, w->nr) ? globals_ask(p, w->words, w->nr, form_of(w), &data, err)
+					       : ask(p, w, &data, err);
+
+	if (rc == 0)
+		show(w, data);
+	return rc == -LP_EUSAGE ? tell_of_options(w, err) : rc;
+}
+
 static int talk(const struct wish *w, struct lp_err *err)
 {
 	struct peer p;
@@ -438,19 +492,16 @@ static int talk(const struct wish *w, struct lp_err *err)
 
 	if (rc < 0)
 		return rc;
-	if (begins(w, "watch", "var"))
-		rc = watch(&p, w, err);
-	else if (begins(w, "names", NULL))
-		rc = names(&p, w, err);
-	else
-		rc = run_command(&p, w, err);
+	rc = w->own < 0 ? run_command(&p, w, err) : own_rows[w->own].talk(&p, w, err);
 	peer_close(&p);
 	return rc;
 }
 
 static int run(const struct wish *w, struct lp_err *err)
 {
-	if (w->value[WISH_HELP] || (begins(w, "help", NULL) && !w->pid)) {
+	int rc = check_options(w, err);
+
+	if (w->value[WISH_HELP] || (w->nr && !w->pid && !strcmp(w->words[0], "help"))) {
 		help();
 		return 0;
 	}
@@ -458,17 +509,13 @@ static int run(const struct wish *w, struct lp_err *err)
 		out_printf("hotpatch %s\n", LP_TOOL_VERSION);
 		return 0;
 	}
-	if (begins(w, "ps", NULL) && w->nr == 1)
-		return ps(w, err);
+	if (rc < 0)
+		return rc;
 	if (!w->nr)
 		return lp_fail(err, LP_EUSAGE, "a command is missing; hotpatch --help lists them");
-	if (!w->pid)
+	if (!w->pid && w->own != OWN_PS)
 		return lp_fail(err, LP_EUSAGE, "which process? -p PID; hotpatch ps lists them");
-	if (begins(w, "attach", NULL))
-		return attach(w, err);
-	if (begins(w, "detach", NULL))
-		return detach(w, err);
-	return talk(w, err);
+	return w->own >= 0 && own_rows[w->own].run ? own_rows[w->own].run(w, err) : talk(w, err);
 }
 
 static int status(int rc)
@@ -476,11 +523,24 @@ static int status(int rc)
 	return -rc == LP_ENOAGENT ? EXIT_LOST : status_of(rc);
 }
 
+/* Whoever stopped reading knows that; what else went wrong is told. */
+static int flush(int status)
+{
+	int rc = out_flush();
+
+	if (rc == -EPIPE)
+		return status;
+	if (rc < 0)
+		note("cannot write to standard output: %s", strerror(-rc));
+	return rc < 0 && status == EXIT_DONE ? EXIT_REFUSED : status;
+}
+
 int main(int argc, char **argv)
 {
 	struct wish w;
 	struct lp_err err = {0};
 
+	lp_stdio_hold();
 	signal(SIGPIPE, SIG_IGN);
 	out_setup(false, false, false);
 	out_program("hotpatch");
@@ -490,5 +550,5 @@ int main(int argc, char **argv)
 		json_emit(json_error(&err));
 	else if (rc < 0)
 		note_error(&err);
-	return out_flush() < 0 && rc >= 0 ? EXIT_REFUSED : status(rc);
+	return flush(status(rc));
 }

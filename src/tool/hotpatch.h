@@ -37,5 +37,17 @@ enum peer_form { PEER_LINES, PEER_ROWS }; /* strings, or objects */
  */
 int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
 	     struct lp_err *err);
+/* The two halves of it: who sent something can wait until p->client.fd is readable, and for other things meanwhile. */
+int peer_send(struct peer *p, const char *const *words, size_t nr, enum peer_form form, struct lp_err *err);
+int peer_receive(struct peer *p, json_t **out, struct lp_err *err);
+/*
+ * Until it is time, or the process has ended: nothing comes that was not asked
+ * for.  False when nobody reads our standard output any more.
+ */
+bool peer_wait(struct peer *p, unsigned ms);
+
+#define PROCESS_NAME_MAX 64
+/* What the kernel calls it, "?" when it is gone; one line. */
+void process_name(pid_t pid, char out[PROCESS_NAME_MAX]);
 
 #endif

@@ -83,10 +83,9 @@ static void upgraded(const json_t *rows, name_vec *out)
 
 static int refuse(pid_t pid, const name_vec *names, struct lp_err *err)
 {
-	lp_fail(err, LP_EINUSE, "%zu functions of process %d are upgraded; detach --force rolls them back:", names->nr,
-		(int)pid);
+	lp_fail(err, LP_EINUSE, "functions of process %d are upgraded; detach --force rolls them back:", (int)pid);
 	for (size_t i = 0; i < names->nr; i++)
-		lp_err_append(err, "%s", names->items[i]);
+		lp_err_append(err, "%s %s", i ? "," : "", names->items[i]);
 	return -LP_EINUSE;
 }
 

@@ -15,14 +15,14 @@
 #define WRITE_MAX 4096	     /* of mem set */
 #define VALUE_MAX (1u << 20) /* of what is shown */
 
-static bool is_global(const char *word)
+bool globals_is_path(const char *word)
 {
 	return !strncmp(word, GLOBAL, strlen(GLOBAL));
 }
 
 static bool is_command(const char *const *words, size_t nr, const char *verb)
 {
-	return nr > 2 && !strcmp(words[0], "var") && !strcmp(words[1], verb) && is_global(words[2]);
+	return nr > 2 && !strcmp(words[0], "var") && !strcmp(words[1], verb) && globals_is_path(words[2]);
 }
 
 bool globals_want(const char *const *words, size_t nr)
@@ -151,6 +151,26 @@ static int read_there(void *arg, lp_addr at, void *out, size_t len)
 
 /* ---- var get ---- */
 
+/* What stands there now. */
+static int read_value(struct peer *p, const struct lp_global *g, bool lines, struct lp_buf *text, struct lp_err *err)
+{
+	struct lp_buf place = {0};
+	uint64_t size = lp_global_size(g);
+	struct lp_show show = {.read = read_there, .arg = p, .lines = lines};
+
+	if (!size)
+		return lp_fail(err, LP_ETYPE, "nothing says how large a %s is", lp_global_type(g));
+	size = size < VALUE_MAX ? size : VALUE_MAX;
+	uint8_t *bytes = lp_alloc(size);
+	lp_global_place(g, &place);
+	int rc = read_place(p, lp_buf_cstr(&place), bytes, size, err);
+	if (rc == 0)
+		lp_global_print(g, bytes, size, &show, text);
+	lp_buf_free(&place);
+	lp_free(bytes);
+	return rc;
+}
+
 static json_t *value_row(const struct lp_global *g, struct lp_buf *text, enum peer_form form)
 {
 	if (form == PEER_LINES)
@@ -160,24 +180,62 @@ static json_t *value_row(const struct lp_global *g, struct lp_buf *text, enum pe
 
 static int get(struct peer *p, const struct lp_global *g, enum peer_form form, json_t *rows, struct lp_err *err)
 {
-	struct lp_buf place = {0}, text = {0};
-	uint64_t size = lp_global_size(g);
-	struct lp_show show = {.read = read_there, .arg = p, .lines = form == PEER_LINES};
+	struct lp_buf text = {0};
+	int rc = read_value(p, g, form == PEER_LINES, &text, err);
 
-	if (!size)
-		return lp_fail(err, LP_ETYPE, "nothing says how large a %s is", lp_global_type(g));
-	size = size < VALUE_MAX ? size : VALUE_MAX;
-	uint8_t *bytes = lp_alloc(size);
-	lp_global_place(g, &place);
-	int rc = read_place(p, lp_buf_cstr(&place), bytes, size, err);
-	if (rc == 0) {
-		lp_global_print(g, bytes, size, &show, &text);
+	if (rc == 0)
 		json_array_append_new(rows, value_row(g, &text, form));
-	}
-	lp_buf_free(&place);
 	lp_buf_free(&text);
-	lp_free(bytes);
 	return rc;
+}
+
+/* ---- the same one again and again ---- */
+
+struct global_watch {
+	struct peer *p;
+	struct lp_debug *debug;
+	struct lp_global global;
+};
+
+int global_watch_open(struct peer *p, const char *word, struct global_watch **out, struct lp_err *err)
+{
+	struct global_watch *w = lp_alloc(sizeof *w);
+
+	w->p = p;
+	int rc = open_debug(p, &w->debug, err);
+	rc = rc < 0 ? rc : lp_global_find(w->debug, word + strlen(GLOBAL), &w->global, err);
+	if (rc < 0) {
+		lp_debug_close(w->debug);
+		lp_free(w);
+		return rc;
+	}
+	*out = w;
+	return 0;
+}
+
+int global_watch_value(struct global_watch *w, char **out, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	int rc = read_value(w->p, &w->global, false, &text, err);
+
+	if (rc == 0)
+		*out = lp_strdup(lp_buf_cstr(&text));
+	lp_buf_free(&text);
+	return rc;
+}
+
+const char *global_watch_type(const struct global_watch *w)
+{
+	return lp_global_type(&w->global);
+}
+
+void global_watch_close(struct global_watch *w)
+{
+	if (!w)
+		return;
+	lp_global_free(&w->global);
+	lp_debug_close(w->debug);
+	lp_free(w);
 }
 
 /* ---- var list ---- */

@@ -21,4 +21,16 @@ bool globals_want(const char *const *words, size_t nr);
 int globals_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
 		struct lp_err *err);
 
+/* "global:...": without a type in front, it is one of these. */
+bool globals_is_path(const char *word);
+/*
+ * The value of such a word again and again, in one line of text; debug
+ * information is read once.  The caller frees the value.
+ */
+struct global_watch;
+int global_watch_open(struct peer *p, const char *word, struct global_watch **out, struct lp_err *err);
+int global_watch_value(struct global_watch *w, char **out, struct lp_err *err);
+const char *global_watch_type(const struct global_watch *w);
+void global_watch_close(struct global_watch *w); /* NULL is fine */
+
 #endif

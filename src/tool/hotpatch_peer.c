@@ -1,9 +1,11 @@
 #include "tool/hotpatch.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/places.h"
 #include "base/fdio.h"
@@ -93,7 +95,11 @@ int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err
 	}
 	if (refused)
 		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: %s", pid, refusal.text);
-	return lp_fail(err, LP_ENOAGENT, "process %d runs no agent; hotpatch -p %d attach brings one in", pid, pid);
+	return lp_fail(
+		err, LP_ENOAGENT,
+		"process %d runs no agent; start it with LD_PRELOAD=libpreload_hotpatch.so, or bring one in: hotpatch "
+		"-p %d attach",
+		pid, pid);
 }
 
 void peer_close(struct peer *p)
@@ -134,17 +140,58 @@ static int unwrap(json_t *reply, json_t **out, struct lp_err *err)
 	return rc;
 }
 
-int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out, struct lp_err *err)
+/* What came of waiting for a reply, whose text this takes over. */
+static int understand(const struct peer *p, int rc, struct lp_buf *text, json_t **out, struct lp_err *err)
 {
-	struct lp_buf text = {0};
 	json_error_t why;
-	int rc = lp_control_ask(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, &text, err);
+	json_t *reply = rc == 0 ? json_loadb((const char *)text->data, text->len, 0, &why) : NULL;
 
+	lp_buf_free(text);
 	if (rc == -ECONNRESET)
-		rc = lp_fail(err, LP_EGONE, "process %d ended, or its agent did, before it answered", p->client.pid);
-	json_t *reply = rc == 0 ? json_loadb((const char *)text.data, text.len, 0, &why) : NULL;
-	lp_buf_free(&text);
+		return lp_fail(err, LP_EGONE, "process %d ended, or its agent did, before it answered", p->client.pid);
 	if (rc == 0 && !reply)
 		return lp_fail(err, LP_EREMOTE, "process %d answers with what is no JSON: %s", p->client.pid, why.text);
 	return rc < 0 ? rc : unwrap(reply, out, err);
+}
+
+int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	int rc = lp_control_ask(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, &text, err);
+
+	return understand(p, rc, &text, out, err);
+}
+
+int peer_send(struct peer *p, const char *const *words, size_t nr, enum peer_form form, struct lp_err *err)
+{
+	return lp_control_send(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, err);
+}
+
+int peer_receive(struct peer *p, json_t **out, struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	int rc = lp_control_receive(&p->client, p->timeout_ms, &text, err);
+
+	return understand(p, rc, &text, out, err);
+}
+
+bool peer_wait(struct peer *p, unsigned ms)
+{
+	struct pollfd on[] = {{p->client.fd, POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
+
+	return poll(on, LP_ARRAY_SIZE(on), (int)ms) <= 0 || !on[1].revents;
+}
+
+/* ---- its name ---- */
+
+void process_name(pid_t pid, char out[PROCESS_NAME_MAX])
+{
+	char path[64];
+	struct lp_buf comm = {0};
+
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	bool known = lp_read_file(path, &comm, 4096, NULL) == 0;
+	snprintf(out, PROCESS_NAME_MAX, "%s", known ? lp_buf_cstr(&comm) : "?");
+	out[strcspn(out, "\n")] = 0;
+	lp_buf_free(&comm);
 }

@@ -234,12 +234,22 @@ json_t *json_check(const struct lp_check_report *r, bool intact)
 			 r->unfinished, "differences", rows);
 }
 
-void json_emit(json_t *object)
+static void emit(json_t *object, size_t layout)
 {
-	char *text = json_dumps(object, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	char *text = json_dumps(object, layout | JSON_ENSURE_ASCII);
 	if (!text)
 		abort(); /* out of memory; every string was checked above */
 	out_json(text);
 	free(text);
 	json_decref(object);
+}
+
+void json_emit(json_t *object)
+{
+	emit(object, JSON_INDENT(2));
+}
+
+void json_emit_line(json_t *object)
+{
+	emit(object, JSON_COMPACT);
 }

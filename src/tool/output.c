@@ -93,6 +93,22 @@ void text_clean(struct lp_buf *to, const char *text, size_t len)
 	}
 }
 
+char *text_line(const char *text)
+{
+	struct lp_buf line = {0};
+	for (const char *p = text; *p; p++) {
+		size_t len = strcspn(p, "\n\t");
+		text_clean(&line, p, len);
+		p += len;
+		if (!*p)
+			break;
+		lp_buf_str(&line, *p == '\n' ? "\\n" : "\\t");
+	}
+	char *copy = lp_strdup(lp_buf_cstr(&line));
+	lp_buf_free(&line);
+	return copy;
+}
+
 size_t text_width(const char *text)
 {
 	struct lp_buf clean = {0};

@@ -135,6 +135,8 @@ void note_error(const struct lp_err *err);
 
 /* Append `text` with everything that is not printable UTF-8 escaped; newline and tab stay. */
 void text_clean(struct lp_buf *out, const char *text, size_t len);
+/* The same on one line: newline and tab become \n and \t.  The caller frees it. */
+char *text_line(const char *text);
 /* Characters that a cleaned text shows. */
 size_t text_width(const char *text);
 /* Length of the UTF-8 sequence at s (1..4), 0 when malformed. */
@@ -163,6 +165,7 @@ json_t *json_check(const struct lp_check_report *r, bool intact);
 json_t *json_answer(pid_t pid, json_t *members);
 /* Prints and releases it. */
 void json_emit(json_t *object);
+void json_emit_line(json_t *object); /* in one line, for one of many: whoever reads them need not know where one ends */
 
 /* ---- what /proc says without touching anybody (processes.c) ---- */
 

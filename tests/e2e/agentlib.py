@@ -129,6 +129,18 @@ def preloaded(*command, env=None, **how):
     return Host(command, env={"LD_PRELOAD": str(preload()), **(env or {})}, **how)
 
 
+class Victim(lib.Victim):
+    """A program of tests/victim, preloaded; ended, and its sockets gone, at the end of the block."""
+
+    def __init__(self, program, env=None, **popen):
+        super().__init__(program, env={**os.environ, "LD_PRELOAD": str(preload()), **(env or {})}, **popen)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        for stale in sockets(self.pid):
+            stale.unlink()
+
+
 # ---- clients
 
 def _directory_with(name, text):
@@ -144,6 +156,18 @@ def client_path(kind):
         return lib.tool_path().parent
     package = shlex.quote(str(lib.TOP / "python"))
     return _directory_with("hotpatch", f'#!/bin/sh\nPYTHONPATH={package} exec {shlex.quote(sys.executable)} -m hotpatch "$@"\n')
+
+
+def client_environment(client, with_tool=True):
+    """Where that client is found as hotpatch, and behind it the one in C, which the one in Python wants now and then."""
+    others = [] if not with_tool else [str(client_path("c"))]
+    return {**os.environ, "PATH": ":".join([str(client_path(client)), *others, os.environ["PATH"]])}
+
+
+def hotpatch(client, *words, env=None, **how):
+    """The client's run, to its end."""
+    return subprocess.run(["hotpatch", *map(str, words)], env={**client_environment(client), **(env or {})}, capture_output=True, text=True,
+                          timeout=lib.PATIENCE, check=False, **how)
 
 
 def shell(host, line, client="c"):

@@ -189,7 +189,7 @@ def test_ps_lists_who_has_an_agent(server, client):
 def test_watch_prints_changes_until_the_process_ends():
     with agentlib.simple_server() as host:
         tool = agentlib.client_path("c") / "hotpatch"
-        with subprocess.Popen([tool, "--interval", "1", "-p", str(host.pid), "watch", "var", "age"], stdout=subprocess.PIPE,
+        with subprocess.Popen([tool, "-n", "0.001", "-p", str(host.pid), "watch", "var", "age"], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as watch:
             assert watch.stdout.readline() == "10\n"
             for value in (11, 12, 10):
