@@ -107,34 +107,39 @@ def test_redis_goes_on(tmp_path, free_port, record_property):
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-def test_nginx_goes_on_in_its_workers(tmp_path, free_port, record_property):
+def test_nginx_goes_on_in_its_workers(free_port, record_property):
     """Workers are children of a fork that then become another user."""
-    (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "page").write_bytes(BODY)
-    os.utime(tmp_path / "www" / "page", (10**9, 10**9))
-    (tmp_path / "conf").write_text(NGINX_CONF.format(dir=tmp_path, port=free_port))
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == os.getuid() and str(directory).startswith("/tmp/"):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    with agentlib.preloaded("nginx", "-c", tmp_path / "conf", "-e", tmp_path / "error.log", env={"HOTPATCH_FORK": "1"}) as server:
+    top = lib.scratch_directory()  # pytest closes its own to other users, also while others use it
+    (top / "www").mkdir()
+    (top / "www" / "page").write_bytes(BODY)
+    os.utime(top / "www" / "page", (10**9, 10**9))
+    (top / "conf").write_text(NGINX_CONF.format(dir=top, port=free_port))
+    with agentlib.preloaded("nginx", "-c", top / "conf", "-e", top / "error.log", env={"HOTPATCH_FORK": "1"}) as server:
         lib.wait_for(lambda: listens(free_port), "nginx to listen")
         children = lib.Path(f"/proc/{server.pid}/task/{server.pid}/children")
         lib.wait_for(lambda: len(children.read_text().split()) == 2, "both workers")
         workers = [int(pid) for pid in children.read_text().split()]
-        patch = library(NGINX_PATCH, "nginx_patch.c")
-        for worker in workers:
-            lib.wait_for(lambda pid=worker: agentlib.legacy(pid).exists(), "the worker's agent")
-        with Load(4, lambda: connected(free_port), ask_nginx) as load:
-            load.progress()
-            with nothing_piles_up(workers[0], record_property), nothing_piles_up(workers[1], record_property):
-                toggle(workers, patch, "ngx_http_time", "ngx_http_time_new", seen(load, NEW_TIME), seen(load, OLD_TIME), record_property)
-        record_property("requests", sum(load.answers))
-        assert not load.failures and server.alive()
-        server.process.terminate()
-        server.process.wait()
+        try:
+            goes_on_in(workers, free_port, record_property)
+            assert server.alive()
+        finally:
+            server.process.terminate()
+            server.process.wait()
         # They had no right to remove what root had made; the next agent of root's has.
         subprocess.run(["/bin/true"], env={**os.environ, "LD_PRELOAD": str(agentlib.preload())}, check=True)
         assert not any(agentlib.sockets(worker) for worker in workers)
+
+
+def goes_on_in(workers, port, record_property):
+    patch = library(NGINX_PATCH, "nginx_patch.c")
+    for worker in workers:
+        lib.wait_for(lambda pid=worker: agentlib.legacy(pid).exists(), "the worker's agent")
+    with Load(4, lambda: connected(port), ask_nginx) as load:
+        load.progress()
+        with nothing_piles_up(workers[0], record_property), nothing_piles_up(workers[1], record_property):
+            toggle(workers, patch, "ngx_http_time", "ngx_http_time_new", seen(load, NEW_TIME), seen(load, OLD_TIME), record_property)
+    record_property("requests", sum(load.answers))
+    assert not load.failures
 
 
 PYTHON = """
