@@ -63,7 +63,7 @@ static const struct lp_branches *branches_of(struct lp_contracts *c, size_t imag
 		const struct lp_piece_of_code *p = &c->program.pieces.items[i];
 		if (p->image == image)
 			c->p->t->isa->branches(p->bytes, (size_t)(p->range.end - p->range.start), p->range.start, false,
-					 add_branch, b);
+					       add_branch, b);
 	}
 	if (b->items.nr)
 		qsort(b->items.items, b->items.nr, sizeof *b->items.items, by_target);

@@ -201,8 +201,8 @@ bool lp_self_entered(struct lp_range own, struct lp_range window, struct lp_ente
 	uint64_t loads;
 
 	*out = (struct lp_entered){0};
-	if (!lp_self_isa()->branches || !lp_self_object(own.start, &b.code, &loads) ||
-	    window.end > b.code.end || b.code.end - b.code.start > CODE_MAX)
+	if (!lp_self_isa()->branches || !lp_self_object(own.start, &b.code, &loads) || window.end > b.code.end ||
+	    b.code.end - b.code.start > CODE_MAX)
 		return false;
 	pthread_mutex_lock(&lock);
 	copy_into(&b, fresh_table_of(b.code, loads), window);
