@@ -45,3 +45,11 @@ def test_the_fix_of_the_second_example_reaches_the_running_program(build):
     said = re.findall(r"^customer (\d+)( wins a car)?$", pasted(printed("From a fix to a running process"), build), re.MULTILINE)
     assert len(said) == 3
     assert [wins for _, wins in said[-2:]] == ["", ""], "one of two did before"
+
+
+def test_the_example_of_the_agent_upgrades_a_function_and_rolls_it_back(build):
+    pasted("cc -O2 -o target ../examples/target.c", build)
+    said = pasted(printed("From inside, through a socket"), build)
+    n, value = re.search(r"^func_J\((\d+)\) = (\d+), told through a socket$", said, re.MULTILINE).groups()
+    assert int(value) == 3 * int(n)
+    assert "Success to run" in said and "func_J" not in said.rsplit("Success to run", 1)[1]
