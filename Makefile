@@ -59,8 +59,10 @@ release-for-%:
 	@scripts/setup build $*
 	@$(MAKE) --no-print-directory MODE=rel TARGETS='$(TARGETS)' build
 
-soak-agent: build ## ten minutes each: the agent in redis, nginx and python3 under load, functions toggling
-	@LIVEPATCH_SOAK=600 /usr/bin/python3 -m pytest -q --build=$(BUILD) tests/e2e/test_agent_servers.py
+soak-agent: ## ten minutes: the agent in redis, nginx, python3 and a Java VM under load, functions toggling
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory build
+	@bench/soak-agent --out bench/results $(BUILD)
 
 release-for-demo: TARGETS = src/tool/livepatch
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load

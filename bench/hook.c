@@ -9,14 +9,10 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/vec.h"
+#include "bench.h"
 #include "self/self.h"
 
 #define ROUNDS 301
@@ -56,33 +52,6 @@ static struct lp_self_hook hook, hook_far, hook_through;
 static int (*by_indirect_jump)(int);
 static int (*through_original)(int);
 
-/* ---- time ---- */
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-struct figure {
-	double median, p90;
-};
-
-static struct figure figure_of(double *all, size_t nr)
-{
-	qsort(all, nr, sizeof *all, compare);
-	return (struct figure){all[nr / 2], all[nr * 9 / 10]};
-}
-
 /* ---- calls ---- */
 
 struct kind {
@@ -102,11 +71,11 @@ static struct kind kinds[] = {
 
 NOT_INLINED static double time_calls(int (*fn)(int))
 {
-	uint64_t begin = now();
+	uint64_t begin = bench_now();
 
 	for (int i = 0; i < CALLS; i++)
 		fn(i);
-	return (double)(now() - begin) / CALLS;
+	return (double)(bench_now() - begin) / CALLS;
 }
 
 static void measure_calls(void)
@@ -122,7 +91,7 @@ static void measure_calls(void)
 	}
 	printf("| what | ns, median | ns, 90th percentile |\n|---|---|---|\n");
 	for (size_t k = 0; k < LP_ARRAY_SIZE(kinds); k++) {
-		struct figure f = figure_of(kinds[k].ns, ROUNDS);
+		struct bench_figure f = bench_figure_of(kinds[k].ns, ROUNDS);
 
 		printf("| %s | %.2f | %.2f |\n", kinds[k].what, f.median, f.p90);
 	}
@@ -162,7 +131,7 @@ static void measure_changes(size_t running, size_t resting)
 	struct lp_self_hook h = {.fn = (lp_addr)(uintptr_t)plain, .replacement = (lp_addr)(uintptr_t)replacement};
 	struct lp_self_hook *hooks[] = {&h};
 	struct lp_err err = {0};
-	struct figure f[3];
+	struct bench_figure f[3];
 
 	if (pipe(gate))
 		exit(1);
@@ -173,14 +142,14 @@ static void measure_changes(size_t running, size_t resting)
 	}
 	must(lp_self_prepare(&h, &err), &err);
 	for (size_t i = 0; i < CHANGES; i++) {
-		uint64_t begin = now(), installed, turned;
+		uint64_t begin = bench_now(), installed, turned;
 
 		must(lp_self_commit(hooks, 1, &err), &err);
-		installed = now();
+		installed = bench_now();
 		must(lp_self_retarget(&h, (lp_addr)(uintptr_t)(i % 2 ? replacement : hooked), &err), &err);
-		turned = now();
+		turned = bench_now();
 		must(lp_self_remove(hooks, 1, &err), &err);
-		removal[i] = (double)(now() - turned) / 1000;
+		removal[i] = (double)(bench_now() - turned) / 1000;
 		turn[i] = (double)(turned - installed) / 1000;
 		install[i] = (double)(installed - begin) / 1000;
 	}
@@ -190,9 +159,9 @@ static void measure_changes(size_t running, size_t resting)
 	for (size_t i = 0; i < running + resting; i++)
 		pthread_join(threads[i], NULL);
 	close(gate[0]);
-	f[0] = figure_of(install, CHANGES);
-	f[1] = figure_of(turn, CHANGES);
-	f[2] = figure_of(removal, CHANGES);
+	f[0] = bench_figure_of(install, CHANGES);
+	f[1] = bench_figure_of(turn, CHANGES);
+	f[2] = bench_figure_of(removal, CHANGES);
 	printf("| %zu | %zu | %.1f (%.1f) | %.1f (%.1f) | %.1f (%.1f) |\n", running, resting, f[0].median, f[0].p90,
 	       f[1].median, f[1].p90, f[2].median, f[2].p90);
 }
@@ -231,23 +200,7 @@ static lp_addr indirect_jump(int (*dest)(int), bool far)
 	return (lp_addr)(uintptr_t)page;
 }
 
-static void print_machine(void)
-{
-	char line[256], model[256] = "?";
-	struct utsname u;
-	FILE *f = fopen("/proc/cpuinfo", "r");
-
-	while (f && fgets(line, sizeof line, f)) {
-		if (sscanf(line, "model name : %255[^\n]", model) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	uname(&u);
-	printf("Linux %s, %s, %s, %ld CPUs\n", u.release, u.machine, model, sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-int main(void)
+int main(int argc, char **argv)
 {
 	by_indirect_jump = (int (*)(int))(uintptr_t)indirect_jump(plain, false);
 	hook = hook_to(hooked, (lp_addr)(uintptr_t)replacement);
@@ -259,7 +212,7 @@ int main(void)
 	install(&hook_through);
 
 	printf("# Hooks in the own process\n\n");
-	print_machine();
+	bench_print_machine(argv);
 	printf("\n## Calls\n\n");
 	measure_calls();
 	printf("\n## Changes\n\nus for one hook, median (90th percentile); beside so many threads\n\n"

@@ -1,9 +1,12 @@
 # bash completion for the libcare tools and the kpatch_* steps
 
+# Readline quotes what the shell would take apart; what was typed so has to be read as the shell will.
 _libcare_files()
 {
+	local typed=${cur#[\'\"]}
+	[[ $typed == "$cur" ]] && IFS= read typed <<< "$cur"
 	compopt -o filenames 2>/dev/null
-	COMPREPLY=($(compgen -f -- "$cur"))
+	mapfile -t COMPREPLY < <(compgen -f -- "$typed")
 }
 
 _libcare_words()

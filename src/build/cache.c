@@ -158,9 +158,18 @@ int lp_cache_open(struct lp_cache *out, const char *root, const struct lp_hash *
 	return rc;
 }
 
+/* First what makes it whole: killed on the way, we leave nothing that somebody takes for an original. */
+static void spoil(const char *dir)
+{
+	char *path = lp_sprintf("%s/complete", dir);
+	unlink(path);
+	lp_free(path);
+}
+
 int lp_cache_clear(struct lp_cache *c, struct lp_err *err)
 {
 	c->hit = false;
+	spoil(c->here);
 	return lp_tree_remove(c->here, err);
 }
 
@@ -202,24 +211,28 @@ void lp_cache_close(struct lp_cache *c, bool keep_changed)
 
 /* ---- the others ---- */
 
-static bool is_stale(const char *dir, int lock)
+static bool is_stale(const char *here, const char *original, int lock)
 {
 	struct stat st;
-	char *here = lp_sprintf("%s/here", dir), *original = lp_sprintf("%s/original", dir);
 	bool complete = has(here, "complete") || has(original, "complete");
-	lp_free(here);
-	lp_free(original);
 	return !complete || (fstat(lock, &st) == 0 && time(NULL) - st.st_mtime > UNUSED_S);
 }
 
+/* The lock is made when it is not there: whoever swept here before and was killed may have begun with it. */
 static void sweep_one(const char *dir)
 {
-	char *path = lp_sprintf("%s/lock", dir);
-	int lock = open(path, O_RDWR | O_CLOEXEC);
-	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && is_stale(dir, lock))
+	char *path = lp_sprintf("%s/lock", dir), *here = lp_sprintf("%s/here", dir),
+	     *original = lp_sprintf("%s/original", dir);
+	int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && is_stale(here, original, lock)) {
+		spoil(here);
+		spoil(original);
 		lp_tree_remove(dir, NULL);
+	}
 	lp_close(lock);
 	lp_free(path);
+	lp_free(here);
+	lp_free(original);
 }
 
 static bool is_key(const char *name)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 
 #define GROUPS_MAX 4096 /* compilers at a time; those beyond end by themselves soon enough */
 #define TICK_MS 50
-#define GRACE_TICKS 60 /* between SIGTERM and SIGKILL */
+#define GRACE_TICKS (LP_GUARDIAN_MAX_MS / 2 / TICK_MS) /* between SIGTERM and SIGKILL, and after that */
 
 struct groups {
 	pid_t items[GROUPS_MAX];
@@ -78,13 +79,15 @@ void lp_guardian_begin(struct lp_guardian *g)
 {
 	int ends[2];
 	*g = (struct lp_guardian){.fd = -1};
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return;
 	g->pid = fork();
 	if (g->pid == 0) {
 		lp_close(ends[1]);
 		guard(ends[0]);
 	}
+	if (g->pid > 0)
+		setpgid(g->pid, g->pid); /* he does it as well, but whoever kills our group may come before he runs */
 	lp_close(ends[0]);
 	if (g->pid > 0)
 		g->fd = ends[1];
@@ -92,10 +95,10 @@ void lp_guardian_begin(struct lp_guardian *g)
 		lp_close(ends[1]);
 }
 
-/* A pipe takes four bytes whole or not at all. */
+/* Should he have been killed, that is no reason for us to die. */
 void lp_guardian_tell(struct lp_guardian *g, pid_t group)
 {
-	while (g->fd >= 0 && write(g->fd, &group, sizeof group) < 0 && errno == EINTR)
+	while (g->fd >= 0 && send(g->fd, &group, sizeof group, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
 }
 

@@ -8,7 +8,7 @@
  *     lp_guardian_end(&g);              // nothing is
  *
  * A build goes on when its livepatch is killed: make has never heard of us.  It would write into a tree that the next livepatch
- * removes and makes anew.  So a child of ours does nothing but read from a pipe; when the pipe ends, and groups are left that he
+ * removes and makes anew.  So a child of ours does nothing but read from a socket; when that ends, and groups are left that he
  * was told of, he ends them.  Until they are gone he holds our descriptors and with them our locks, so that the next livepatch
  * waits for as long.
  */
@@ -16,6 +16,8 @@
 #define LP_BUILD_GUARDIAN_H
 
 #include <sys/types.h>
+
+#define LP_GUARDIAN_MAX_MS 6000 /* after us, what he was told of is gone, and he with it */
 
 struct lp_guardian {
 	pid_t pid;

@@ -25,6 +25,17 @@ static void write_meta(struct lp_kobject *o, const char *text)
 		lp_kobject_add(o, ".livepatch.meta", SHT_PROGBITS, text, strlen(text));
 }
 
+/* Of what it will be, not of what it was when the object was made. */
+static void clear_sum(struct lp_kobject *o)
+{
+	static const uint8_t zeros[LP_KPATCH_SUM_SIZE];
+	struct lp_ksection *s = lp_kobject_section(o, LP_KPATCH_SUM);
+	if (s)
+		lp_ksection_set(s, zeros, sizeof zeros);
+	else
+		lp_kobject_add(o, LP_KPATCH_SUM, SHT_PROGBITS, zeros, sizeof zeros);
+}
+
 static int make(struct lp_kobject *o, json_t *meta, const struct lp_kpatch_make_opts *opts, struct lp_buf *out,
 		struct lp_err *err)
 {
@@ -51,6 +62,7 @@ static int make(struct lp_kobject *o, json_t *meta, const struct lp_kpatch_make_
 		return lp_fail(err, LP_EUSAGE, "id or object name is not UTF-8");
 	struct lp_buf elf = {0};
 	write_meta(o, text);
+	clear_sum(o);
 	free(text);
 	lp_kobject_write(o, &elf);
 	int rc = lp_kpatch_write(&head, elf.data, elf.len, out, err);

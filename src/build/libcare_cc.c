@@ -398,11 +398,41 @@ static char *kept_name(const struct job *j, const char *object, const char *sour
 	return name;
 }
 
+/* The name of the mark that `made` is not finished, and what is kept of it not there yet. */
+static char *begin_keeping(const char *kept, const char *made)
+{
+	char *mark = lp_sprintf("%s" LP_KEPT_UNFINISHED, kept), *cwd = getcwd(NULL, 0);
+	FILE *f = fopen(mark, "we");
+	if (f) {
+		fprintf(f, "%s%s%s", made[0] == '/' ? "" : cwd ? cwd : ".", made[0] == '/' ? "" : "/", made);
+		fclose(f);
+	}
+	free(cwd);
+	unlink(kept);
+	return mark;
+}
+
+static void end_keeping(char *mark)
+{
+	unlink(mark);
+	lp_free(mark);
+}
+
+static int keep_copy(struct job *j, const char *object, const char *kept)
+{
+	char *draft = lp_sprintf("%s" LP_KEPT_DRAFT, kept);
+	int rc = copy_file(j, object, draft);
+	if (!rc && rename(draft, kept) < 0)
+		rc = lp_fail_sys(j->err, errno, "cannot write %s", kept);
+	lp_free(draft);
+	return rc;
+}
+
 /* One source with the command's own words, and its object kept. */
 static int compile_and_keep(struct job *j, const struct lp_ccargs_input *in)
 {
 	char *object = j->args.output ? lp_strdup(j->args.output) : default_output(j, in->path);
-	char *kept = kept_name(j, object, in->path, "o");
+	char *kept = kept_name(j, object, in->path, "o"), *mark = begin_keeping(kept, object);
 	lp_words argv = {0};
 	add_word(&argv, j->env->compiler);
 	add_common(j, &argv, false);
@@ -412,7 +442,8 @@ static int compile_and_keep(struct job *j, const struct lp_ccargs_input *in)
 	add_word(&argv, object);
 	int rc = run(j, &argv);
 	if (!rc)
-		rc = copy_file(j, object, kept);
+		rc = keep_copy(j, object, kept);
+	end_keeping(mark);
 	lp_free(kept);
 	lp_free(object);
 	return rc;
@@ -452,10 +483,13 @@ static int note_link(struct job *j, const char *output, const char *path)
 		lp_elf_close(e);
 	}
 	lp_build_id_hex(&id, hex);
-	FILE *f = fopen(path, "we");
+	char *draft = lp_sprintf("%s" LP_KEPT_DRAFT, path);
+	FILE *f = fopen(draft, "we");
 	bool good = f && fprintf(f, "%s\n%s\n", hex, cwd ? cwd : "/") > 0;
 	if (f && fclose(f))
 		good = false;
+	good = good && rename(draft, path) == 0;
+	lp_free(draft);
 	free(cwd);
 	return good ? 0 : lp_fail_sys(j->err, errno, "cannot write %s", path);
 }
@@ -464,6 +498,7 @@ static int link_and_keep(struct job *j)
 {
 	const char *output = j->args.output ? j->args.output : "a.out";
 	char *map = kept_name(j, output, output, "map"), *note = kept_name(j, output, output, "link");
+	char *mark = begin_keeping(note, output);
 	lp_words argv = {0};
 	int rc = 0;
 	add_word(&argv, j->env->compiler);
@@ -491,6 +526,7 @@ static int link_and_keep(struct job *j)
 		lp_words_free(&argv);
 	if (!rc && !j->args.map)
 		rc = note_link(j, output, note);
+	end_keeping(mark);
 	lp_free(map);
 	lp_free(note);
 	return rc;

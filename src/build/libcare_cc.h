@@ -6,6 +6,8 @@
  *
  * For a comparison of objects (patch_objects.h), the objects of both stages are kept instead, as .kpatch_NAME.STAGE.o, and of each
  * link .kpatch_OUTPUT.STAGE.map, the linker's map, and .kpatch_OUTPUT.STAGE.link: build-id and working directory, one a line.
+ * While one is being made there is beside it a file NAME.unfinished with the path of what make will see: killed then, make would
+ * take that for up to date although nothing, or something else, is kept of it.  lp_patch_objects_mend() removes it.
  *
  * Stage *original*: of each source the assembly is kept beside the object, as .kpatch_NAME.original.s.  Stage *patched*: the
  * assembly of the changed source goes to .kpatch_NAME.patched.s, kpatch_gensrc merges both, and the merged file is what the object
@@ -17,6 +19,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/vec.h"
+
+#define LP_KEPT_UNFINISHED ".unfinished"
+#define LP_KEPT_DRAFT ".tmp"
 
 enum lp_libcare_stage { LP_STAGE_ORIGINAL, LP_STAGE_PATCHED, LP_STAGE_CONFIGURE };
 

@@ -1,4 +1,5 @@
 #include "build/patch_make.h"
+#include "build/guardian.h"
 #include "build/kpatch_strip.h"
 #include "build/patch_backup.h"
 #include "build/patch_objects.h"
@@ -6,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +31,7 @@ struct make {
 	struct lp_buf empty;		  /* names of files that are empty without any patch */
 	int lock;			  /* file in the tree that holds them, too, for whoever comes after a SIGKILL */
 	struct lp_patch_objects *objects; /* NULL with `assembly` */
+	struct lp_guardian guardian;
 	size_t made, unseen;
 };
 
@@ -61,6 +64,7 @@ struct child {
 	const char *dir;   /* NULL = here */
 	bool both;	   /* standard error goes where standard output goes */
 	bool group; /* a process group of its own: what it starts is ended with it, and it does not read the terminal */
+	bool locks; /* it changes the sources, and holds the tree until it has ended, whatever becomes of us */
 };
 
 static void arg(struct child *c, const char *word)
@@ -94,6 +98,8 @@ static int run(struct make *m, const struct child *c)
 		posix_spawn_file_actions_addopen(&actions, 0, c->input, O_RDONLY, 0);
 	if (c->both)
 		posix_spawn_file_actions_adddup2(&actions, 1, 2);
+	if (c->locks)
+		posix_spawn_file_actions_adddup2(&actions, m->lock, m->lock);
 	if (c->dir)
 		posix_spawn_file_actions_addchdir_np(&actions, c->dir);
 	posix_spawnattr_init(&attributes);
@@ -104,7 +110,11 @@ static int run(struct make *m, const struct child *c)
 	posix_spawnattr_destroy(&attributes);
 	if (error)
 		return lp_fail_sys(m->err, error, "cannot run %s", c->argv[0]);
+	if (c->group)
+		lp_guardian_tell(&m->guardian, pid);
 	int status = wait_for(m, pid, c->group);
+	if (c->group && kill(-pid, 0) < 0) /* the group outlives its leader */
+		lp_guardian_tell(&m->guardian, -pid);
 	int rc = stopped(m);
 	return rc ? rc : status;
 }
@@ -228,7 +238,7 @@ static int apply_patch(struct make *m, size_t i)
 		return lp_fail_sys(m->err, error, "cannot read %s", patch);
 	}
 	say(m, LP_MAKE_APPLYING, "applying %s...", patch);
-	struct child c = {.input = real, .dir = m->o->srcdir};
+	struct child c = {.input = real, .dir = m->o->srcdir, .locks = true};
 	arg(&c, "patch");
 	arg(&c, "-b");
 	arg(&c, "-z");
@@ -347,7 +357,9 @@ static int clean(struct make *m)
 static int build_both(struct make *m)
 {
 	setenv("KPATCH_STAGE", "original", 1);
-	int rc = clean(m);
+	int rc = m->o->assembly ? 0 : lp_patch_objects_mend(".", PREFIX, m->err);
+	if (!rc)
+		rc = clean(m);
 	if (!rc)
 		rc = build(m, "original", "ORIGINAL", "ORIGINAL", m->o->original_dir);
 	if (!rc)
@@ -431,9 +443,15 @@ static int undo(struct make *m, struct lp_elf *original, struct lp_elf *patch, s
 	return lp_kpatch_undo_link(original, patch, lp_elf_name(original), out, m->err);
 }
 
+static int64_t build_time(void)
+{
+	const char *epoch = getenv("SOURCE_DATE_EPOCH");
+	return epoch ? (int64_t)strtoll(epoch, NULL, 10) : (int64_t)time(NULL);
+}
+
 static int step_make(struct make *m, const char *stripped, const struct lp_build_id *id, const char *path)
 {
-	struct lp_kpatch_make_opts opts = {.id = m->o->id, .build_id = *id, .build_time = time(NULL)};
+	struct lp_kpatch_make_opts opts = {.id = m->o->id, .build_id = *id, .build_time = build_time()};
 	struct lp_elf *object = NULL;
 	struct lp_buf bytes = {0};
 	int rc = lp_elf_open(&object, stripped, m->err);
@@ -587,7 +605,19 @@ static int make_patches(struct make *m)
 /* ---- all ---- */
 
 #define LOCK_NAME ".lpmake.lock"
+#define LOCK_TICK_MS 50
 #define JOURNAL_MAX (64u << 20)
+
+/* Of a run that was killed, the guardian holds the lock until make has ended; nothing but time tells him from a run that lives. */
+static bool take_lock(struct make *m)
+{
+	int rc, left = LP_GUARDIAN_MAX_MS + LOCK_TICK_MS;
+	while ((rc = flock(m->lock, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && left > 0 && !stopped(m)) {
+		poll(NULL, 0, LOCK_TICK_MS);
+		left -= LOCK_TICK_MS;
+	}
+	return rc == 0;
+}
 
 /* One at a time in a tree: the backups of two runs would be mixed up. */
 static int lock_tree(struct make *m)
@@ -598,8 +628,7 @@ static int lock_tree(struct make *m)
 	m->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (m->lock < 0)
 		rc = lp_fail_sys(m->err, errno, "cannot write %s", path);
-	else if (flock(m->lock, LOCK_EX | LOCK_NB) < 0 || fstat(m->lock, &st) < 0 ||
-		 !st.st_nlink) /* or just let go of */
+	else if (!take_lock(m) || fstat(m->lock, &st) < 0 || !st.st_nlink) /* or just let go of */
 		rc = lp_fail(m->err, LP_ELOCKED, "another libcare-patch-make is at work in this tree");
 	else
 		rc = lp_read_fd(m->lock, &m->empty, JOURNAL_MAX, m->err);
@@ -620,6 +649,7 @@ int lp_patch_make(const struct lp_patch_make_opts *o, struct lp_err *err)
 {
 	struct make m = {.o = o, .err = err};
 	int rc = lock_tree(&m), restored = rc;
+	lp_guardian_begin(&m.guardian);
 	if (!rc && (restored = restore(&m, true)) < 0)
 		rc = lp_fail(err, LP_EFILE, "what an earlier run has changed could not be put back");
 	if (!rc) {
@@ -633,6 +663,7 @@ int lp_patch_make(const struct lp_patch_make_opts *o, struct lp_err *err)
 	}
 	if (!rc)
 		rc = make_patches(&m);
+	lp_guardian_end(&m.guardian);
 	unlock_tree(&m, !restored);
 	lp_patch_objects_free(m.objects);
 	lp_buf_free(&m.empty);

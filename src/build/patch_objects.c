@@ -1,11 +1,13 @@
 #include "build/patch_objects.h"
 #include "build/kpatch_bind.h"
 #include "build/kpatch_object.h"
+#include "build/libcare_cc.h"
 #include "build/linkmap.h"
 #include "diff/diff.h"
 
 #include <errno.h>
 #include <fts.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -140,6 +142,25 @@ void lp_patch_objects_free(struct lp_patch_objects *p)
 	lp_vec_free(&p->links);
 	lp_free(p->prefix);
 	lp_free(p);
+}
+
+static int mend_file(void *arg, const char *path, struct lp_err *err)
+{
+	struct lp_buf made = {0};
+	(void)arg;
+	bool mark = ends_with(path, LP_KEPT_UNFINISHED);
+	int rc = mark ? lp_read_file(path, &made, PATH_MAX, err) : 0;
+	if (!rc && made.len && unlink(lp_buf_cstr(&made)) < 0 && errno != ENOENT)
+		rc = lp_fail_sys(err, errno, "cannot remove %s, whose making was interrupted", lp_buf_cstr(&made));
+	if (!rc && (mark || ends_with(path, LP_KEPT_DRAFT)))
+		unlink(path);
+	lp_buf_free(&made);
+	return rc;
+}
+
+int lp_patch_objects_mend(const char *tree, const char *prefix, struct lp_err *err)
+{
+	return walk(tree, prefix, mend_file, NULL, err);
 }
 
 static int forget_file(void *arg, const char *path, struct lp_err *err)
@@ -322,6 +343,37 @@ static bool same_files(const char *a, const char *b)
 	return same;
 }
 
+/* What an object was in stage patched, when stage original has none of it.  Members are mostly made where their archive is. */
+static char *only_patched(const struct binary *b, const char *cwd, const char *file, const char *member)
+{
+	char *path = absolute_path(cwd, file);
+	char *object = member ? lp_sprintf("%.*s%s", (int)(base_of(path) - path), path, member) : lp_strdup(path);
+	char *after = existing(kept_name(b->p, object, patched_object));
+	char *original = after ? existing(with_end(after, patched_object, original_object)) : NULL;
+	lp_free(path);
+	lp_free(object);
+	if (original) {
+		lp_free(original);
+		lp_free(after);
+		after = NULL;
+	}
+	return after;
+}
+
+/* The original was linked with it, and nobody has seen how it was compiled: a unit that is not new, and cannot be compared. */
+static int check_unseen(const struct binary *b, const struct object *o)
+{
+	char *after = only_patched(b, "/", o->file, o->member);
+	int rc = after ? lp_fail(b->err, LP_EUNRECORDED,
+				 "%s is compiled with the source patches, and what it was before is not known: it lay "
+				 "there when the original was built, or a run was killed; build all of it anew with "
+				 "--clean",
+				 o->member ? o->member : o->file)
+		       : 0;
+	lp_free(after);
+	return rc;
+}
+
 static int find_objects(struct binary *b, const struct link *l)
 {
 	int rc = 0;
@@ -330,8 +382,10 @@ static int find_objects(struct binary *b, const struct link *l)
 	for (size_t i = 0; i < b->objects.nr && !rc; i++) {
 		struct object *o = &b->objects.items[i];
 		o->original = o->member ? find_member(b, o) : existing(kept_name(b->p, o->file, original_object));
-		if (!o->original)
+		if (!o->original) {
+			rc = check_unseen(b, o);
 			continue;
+		}
 		o->after = existing(with_end(o->original, original_object, patched_object));
 		o->changed = o->after && !same_files(o->original, o->after);
 		rc = open_object(b, o);
@@ -350,24 +404,11 @@ static bool have_object(const struct binary *b, const char *after)
 /* A new unit, by the patched program's map: kept in stage patched, and not in stage original. */
 static char *new_object(struct binary *b, const char *cwd, const struct lp_linkmap_row *row)
 {
-	char *after = NULL;
-	if (!row->member) {
-		char *file = absolute_path(cwd, row->file);
-		after = existing(kept_name(b->p, file, patched_object));
-		lp_free(file);
-	} else { /* members are mostly made where their archive is */
-		char *archive = absolute_path(cwd, row->file);
-		char *file = lp_sprintf("%.*s%s", (int)(base_of(archive) - archive), archive, row->member);
-		after = existing(kept_name(b->p, file, patched_object));
-		lp_free(file);
-		lp_free(archive);
-	}
-	char *original = after ? existing(with_end(after, patched_object, original_object)) : NULL;
-	if (original || (after && have_object(b, after))) {
+	char *after = only_patched(b, cwd, row->file, row->member);
+	if (after && have_object(b, after)) {
 		lp_free(after);
 		after = NULL;
 	}
-	lp_free(original);
 	return after;
 }
 

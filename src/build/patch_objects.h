@@ -30,6 +30,8 @@ typedef void lp_patch_told(void *arg, const char *line);
 int lp_patch_objects_make(struct lp_patch_objects *p, struct lp_elf *original, struct lp_elf *patched, const char *name,
 			  const char *id, lp_patch_told *told, void *arg, struct lp_buf *out, struct lp_err *err);
 
+/* After a run that was killed: what make would take for up to date, although nothing was kept of it, is removed. */
+int lp_patch_objects_mend(const char *tree, const char *prefix, struct lp_err *err);
 /* Forgets what an earlier run has kept of stage *patched*. */
 int lp_patch_objects_forget(const char *tree, const char *prefix, struct lp_err *err);
 

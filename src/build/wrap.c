@@ -41,10 +41,12 @@ struct job {
 
 /* ---- the program behind us ---- */
 
-static bool is_dir_of_links(const char *dir, const struct stat *links)
+/* Whatever link of PATH leads to us, of this build or of one around it. */
+static bool is_ourselves(const char *path)
 {
-	struct stat st;
-	return stat(dir, &st) == 0 && st.st_dev == links->st_dev && st.st_ino == links->st_ino;
+	struct stat file, self;
+	return stat(path, &file) == 0 && stat("/proc/self/exe", &self) == 0 && file.st_dev == self.st_dev &&
+	       file.st_ino == self.st_ino;
 }
 
 static bool is_program(const char *path)
@@ -53,14 +55,14 @@ static bool is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-static char *search_path(const char *name, const struct stat *links)
+static char *search_path(const char *name)
 {
 	const char *path = getenv("PATH");
 	for (const char *p = path; p && *p;) {
 		size_t len = strcspn(p, ":");
 		char *dir = len ? lp_sprintf("%.*s", (int)len, p) : lp_strdup(".");
 		char *file = lp_sprintf("%s/%s", dir, name);
-		bool found = !is_dir_of_links(dir, links) && is_program(file);
+		bool found = is_program(file) && !is_ourselves(file);
 		lp_free(dir);
 		if (found)
 			return file;
@@ -73,15 +75,14 @@ static char *search_path(const char *name, const struct stat *links)
 static char *find_real(const char *name)
 {
 	const char *dir = getenv(LP_WRAP_DIR);
-	struct stat links = {0};
-	if (dir && stat(dir, &links) == 0) {
+	if (dir) {
 		char *named = lp_sprintf("%s/%s.real", dir, name);
 		char *real = realpath(named, NULL);
 		lp_free(named);
 		if (real)
 			return real;
 	}
-	return search_path(name, &links);
+	return search_path(name);
 }
 
 /* ---- commands ---- */
@@ -151,6 +152,7 @@ static char *unit_file(const struct job *j, size_t unit, const char *suffix)
 static bool matters(const char *variable)
 {
 	static const char *const names[] = {"PATH=",
+					    LP_WRAP_DIR "=", /* a compiler may be a script that calls another one */
 					    "PWD=",
 					    "CPATH=",
 					    "C_INCLUDE_PATH=",
@@ -566,32 +568,84 @@ static int record_run(const char *name, char *real, const char *records, int arg
 
 /* ---- guard ---- */
 
-/* When the builder dies there is nobody left to end the group. */
-static int watch_over(pid_t child)
+#define GRACE_S 2 /* less than whoever sends us SIGTERM gives us before he kills us (run.c, guardian.c) */
+
+static void kill_children(void)
 {
-	sigset_t set;
-	siginfo_t info;
-	int status = 0;
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGUSR1);
+	char *path = lp_sprintf("/proc/self/task/%d/children", (int)getpid());
+	FILE *f = fopen(path, "re");
+	int child;
+	if (!f)
+		kill(0, SIGKILL); /* a kernel that does not tell: the group, with us */
+	while (f && fscanf(f, "%d", &child) == 1)
+		kill(child, SIGKILL);
+	if (f)
+		fclose(f);
+	lp_free(path);
+}
+
+/* Whoever loses his parent becomes our child, so this comes to an end when nobody is left. */
+static void end_everybody(void)
+{
+	do
+		kill_children();
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
+static int status_of(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* All that have ended; true when no child is left. */
+static bool reap(pid_t child, int *status, bool *ended)
+{
+	pid_t got;
+	int how;
+	while ((got = waitpid(-1, &how, WNOHANG)) > 0)
+		if (got == child) {
+			*status = status_of(how);
+			*ended = true;
+		}
+	return got < 0;
+}
+
+/*
+ * When the builder dies (SIGUSR1) there is nobody left to end what runs; when he ends it himself (SIGTERM), he reaches the group
+ * alone.  A build that ends by itself may leave something running: a daemon is not ours to kill.
+ */
+static int watch_over(pid_t child, const sigset_t *set)
+{
+	int status = 128 + SIGKILL;
+	bool ended = false, ending = false;
 	for (;;) {
-		if (sigwaitinfo(&set, &info) == SIGUSR1)
-			kill(0, SIGKILL);
-		if (waitpid(child, &status, WNOHANG) == child)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		int signal = sigwaitinfo(set, NULL);
+		if (signal == SIGALRM) {
+			end_everybody();
+			return status;
+		}
+		if (signal == SIGUSR1)
+			kill(0, SIGTERM); /* at which compilers remove their temporary files; ours is waited for */
+		if (!ending && (signal == SIGUSR1 || signal == SIGTERM)) {
+			ending = true;
+			alarm(GRACE_S);
+		}
+		if (reap(child, &status, &ended) || (ended && !ending))
+			return status;
 	}
 }
 
 static int guard(int argc, char **argv)
 {
 	pid_t child, parent = argc > 3 ? (pid_t)strtol(argv[2], NULL, 10) : 0;
+	static const int ours[] = {SIGCHLD, SIGUSR1, SIGTERM, SIGALRM};
 	sigset_t set, before;
 	posix_spawnattr_t attr;
 	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGUSR1);
+	for (size_t i = 0; i < LP_ARRAY_SIZE(ours); i++)
+		sigaddset(&set, ours[i]);
 	sigprocmask(SIG_BLOCK, &set, &before);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_PDEATHSIG, SIGUSR1);
 	if (!parent || getppid() != parent)
 		return 127;
@@ -601,7 +655,7 @@ static int guard(int argc, char **argv)
 	int rc = posix_spawnp(&child, argv[3], NULL, &attr, argv + 3, environ);
 	posix_spawnattr_destroy(&attr);
 	if (rc == 0)
-		return watch_over(child);
+		return watch_over(child, &set);
 	dprintf(STDERR_FILENO, "livepatch-cc: cannot run %s: %s\n", argv[3], strerror(rc));
 	return 127;
 }

@@ -5,8 +5,8 @@
  * PATH.  Called by such a name the wrapper runs the next program of that name in PATH, and writes down what it did
  * (build/record.h).  Without LP_WRAP_RECORDS in its environment it is the real program.
  *
- *     LP_WRAP_DIR       the directory of links, to be passed over in PATH; NAME.real in it is a link to the program that NAME
- *                       stands for when that is not to be searched for
+ *     LP_WRAP_DIR       the directory of links; NAME.real in it is a link to the program that NAME stands for when that is not
+ *                       to be searched for
  *     LP_WRAP_RECORDS   where records go
  *     LP_WRAP_MAP       FROM=TO for -ffile-prefix-map, so that nothing compiled names the private copy
  *     LP_WRAP_SECTIONS  set: compile with one section per function and datum (the build of the changed tree)
@@ -14,7 +14,8 @@
  *     LP_WRAP_EPOCH     the SOURCE_DATE_EPOCH of compilers, where there is none
  *     LP_WRAP_INNER     set by the wrapper: a driver runs its own linker; not recorded again
  *
- * `livepatch-cc --guard PID COMMAND...` runs COMMAND; should its parent PID die, everything in its process group is killed.
+ * `livepatch-cc --guard PID COMMAND...` runs COMMAND.  When its parent PID dies, and when SIGTERM comes, all that COMMAND has
+ * started is ended (SIGTERM, after two seconds SIGKILL), in whatever process group it is: ninja gives each compiler its own.
  */
 #ifndef LP_BUILD_WRAP_H
 #define LP_BUILD_WRAP_H

@@ -1,7 +1,8 @@
 /*
  * The .kpatch file that a patch has left in the target (LP_ROOM_SOURCE):
  * as it was read, but its own sections' sh_addr are where they are in the
- * target, and .livepatch.hooks holds addresses.  Private to core/.
+ * target, .livepatch.hooks holds addresses, and .livepatch.sum nothing.
+ * Private to core/.
  */
 #ifndef LP_CORE_KEPT_H
 #define LP_CORE_KEPT_H

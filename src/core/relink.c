@@ -623,6 +623,7 @@ int lp_relink_link(struct lp_relink *r, lp_addr base, uint8_t *image, struct lp_
 		rc = fill_slot(&p, &p.b->got.items[i], err);
 	rc = rc ? rc : apply_relocs(&p, err);
 	rc = rc ? rc : read_contents(&p, err);
+	rc = rc ? rc : lp_relink_check(r, base, image, err);
 	lp_free(p.hooks);
 	return rc;
 }
@@ -633,6 +634,7 @@ void lp_relink_source(const struct lp_relink *r, lp_addr base, uint8_t *bytes)
 {
 	uint64_t table = r->k->elf_offset + lp_elf_header(r->k->elf)->e_shoff;
 	memcpy(bytes, r->k->bytes, r->k->len);
+	lp_kpatch_sum_forget(r->k, bytes);
 	for (size_t i = 1; i < r->body->nr_sections; i++) {
 		uint8_t *header = bytes + table + i * sizeof(Elf64_Shdr);
 		if (r->body->places[i] != NO_PLACE)

@@ -60,6 +60,8 @@ int lp_relink_bind(struct lp_relink *r, struct lp_err *err);
 /* What a slot of the GOT holds for a thread-local variable; *second is the second word of a pair. */
 int lp_relink_tls_words(struct lp_relink *r, const struct lp_relink_symbol *s, enum lp_relink_slot_kind kind,
 			uint64_t *first, uint64_t *second, struct lp_err *err);
+/* Do the things agree that are said twice?  -LP_EKPATCH; `image` as it shall stand at `base`. */
+int lp_relink_check(const struct lp_relink *r, lp_addr base, const uint8_t *image, struct lp_err *err);
 /* "`name`" or "section+0x12", for messages. */
 const char *lp_relink_symbol_name(const struct lp_relink *r, uint32_t sym, char *out, size_t size);
 

@@ -11,6 +11,7 @@
 
 #include "base/bits.h"
 #include "elf/writer.h"
+#include "patch/kpatch.h"
 
 #define CODE_ALIGN 16u
 #define INFO_SIZE 48u
@@ -44,7 +45,7 @@ struct out {
 	struct lp_buf data[OUT_COUNT];
 	uint64_t align[OUT_COUNT];
 	fix_vec fixes[OUT_COUNT];
-	struct lp_buf hooks, old, meta;
+	struct lp_buf hooks, old, meta, sum;
 	fix_vec hook_fixes;
 	bool *used_sections; /* of the original */
 	uint32_t *original_index;
@@ -789,6 +790,7 @@ static int write_out(struct out *o, struct lp_buf *out)
 	write_sections(o);
 	write_extra(o, ".livepatch.meta", &o->meta);
 	write_extra(o, ".livepatch.old", &o->old);
+	write_extra(o, LP_KPATCH_SUM, &o->sum);
 	o->hooks_index = write_extra(o, ".livepatch.hooks", &o->hooks);
 	write_symbols(o);
 	for (int i = OUT_NONE + 1; i < OUT_COUNT; i++)
@@ -808,6 +810,7 @@ static void free_out(struct out *o)
 	lp_buf_free(&o->hooks);
 	lp_buf_free(&o->old);
 	lp_buf_free(&o->meta);
+	lp_buf_free(&o->sum);
 	lp_vec_free(&o->hook_fixes);
 	lp_vec_free(&o->made);
 	lp_free(o->used_sections);
@@ -833,6 +836,7 @@ int lp_diff_emit(struct lp_diff *d, struct lp_buf *elf_out, struct lp_err *err)
 		put_records(&o);
 		put_old(&o);
 		lp_diff_meta(d, &o.meta);
+		lp_buf_fill(&o.sum, 0, LP_KPATCH_SUM_SIZE);
 	}
 	if (!o.rc)
 		o.rc = write_out(&o, elf_out);

@@ -203,6 +203,9 @@ static int check_sections(struct lp_kpatch *k, struct lp_err *err)
 		if (s->sh_type == SHT_REL)
 			rc = lp_fail(err, LP_EKPATCH, "%s: %s: relocations without addends are not for 64 bits",
 				     k->path, lp_elf_section_name(k->elf, s));
+		else if (s->sh_type != SHT_RELA && strncmp(lp_elf_section_name(k->elf, s), ".rela.", 6) == 0)
+			rc = lp_fail(err, LP_EKPATCH, "%s: %s is called a table of relocations, and is none", k->path,
+				     lp_elf_section_name(k->elf, s));
 		else if (lp_kpatch_is_own_section(k, i))
 			rc = check_own(k, s, err);
 		else if (lp_kpatch_is_original_section(k, i))
@@ -584,6 +587,7 @@ static int read_all(struct lp_kpatch *k, struct lp_err *err)
 {
 	int rc = read_header(k, err);
 	rc = rc ? rc : lp_elf_from_bytes(&k->elf, k->bytes + k->elf_offset, k->len - k->elf_offset, k->path, err);
+	rc = rc ? rc : lp_kpatch_sum_check(k, err);
 	rc = rc ? rc : check_elf(k, err);
 	rc = rc ? rc : check_sections(k, err);
 	rc = rc ? rc : check_relocations(k, err);

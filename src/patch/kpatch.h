@@ -116,6 +116,18 @@ struct lp_kpatch_rela_iter {
 };
 bool lp_kpatch_rela_next(const struct lp_kpatch *k, struct lp_kpatch_rela_iter *it, struct lp_kpatch_rela *out);
 
+/* ---- the checksum (kpatch_sum.c) ---- */
+
+#define LP_KPATCH_SUM ".livepatch.sum"
+#define LP_KPATCH_SUM_SIZE 8u /* a builder makes the section of so many zeros; lp_kpatch_write() fills them in */
+
+/* -LP_EKPATCH when the file is not what was written; one without the section says nothing. */
+int lp_kpatch_sum_check(const struct lp_kpatch *k, struct lp_err *err);
+/* Of a whole file that may have the section. */
+void lp_kpatch_sum_write(uint8_t *file, size_t len, uint32_t elf_offset);
+/* In a copy of k's file that is going to be changed. */
+void lp_kpatch_sum_forget(const struct lp_kpatch *k, uint8_t *file);
+
 /* ---- writing ---- */
 
 struct lp_kpatch_meta {
@@ -128,7 +140,8 @@ struct lp_kpatch_meta {
 
 /*
  * Appends header, ELF object and padding to `out`.  The ELF object is taken as
- * it is, .livepatch.meta included: lp_kpatch_meta_json() makes its text.
+ * it is, .livepatch.meta included: lp_kpatch_meta_json() makes its text.  Only
+ * .livepatch.sum is filled in.
  */
 int lp_kpatch_write(const struct lp_kpatch_meta *meta, const void *elf, size_t len, struct lp_buf *out,
 		    struct lp_err *err);

@@ -81,6 +81,7 @@ int lp_kpatch_write(const struct lp_kpatch_meta *meta, const void *elf, size_t l
 	fill_header(out->data + start, l, meta, total);
 	lp_buf_add(out, elf, len);
 	lp_buf_fill(out, 0, total - l->header_size - len);
+	lp_kpatch_sum_write(out->data + start, total, l->header_size);
 	return 0;
 }
 

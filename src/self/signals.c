@@ -136,10 +136,11 @@ static int take_trap(struct lp_err *err)
 	atomic_store(&spent[levels], false);
 	ours.sa_sigaction = handlers[levels];
 	/*
-	 * Whoever is in here has not arrived yet: it is asked to stop when its pc says where it goes on.  And no handler of
-	 * the program's may run on top, where SIGTRAP is blocked: it could meet a breakpoint.
+	 * Whoever is in here has not arrived yet: it is asked to stop when its pc says where it goes on, by whatever
+	 * signal.  And no handler of the program's may run on top, where SIGTRAP is blocked: it could meet a breakpoint.
 	 */
 	block_most(&ours.sa_mask);
+	*(uint64_t *)&ours.sa_mask |= OF_THE_LIBRARY;
 	if (sigaction(SIGTRAP, &ours, NULL))
 		return lp_fail_sys(err, errno, "cannot take SIGTRAP");
 	levels++;

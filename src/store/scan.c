@@ -266,22 +266,27 @@ static bool id_from_notes(pid_t pid, const struct first_page *page, uint64_t off
 	return id.len != 0;
 }
 
+static int not_allowed(const struct lp_seen *s, struct lp_err *err)
+{
+	return lp_fail(err, LP_EPERM, "not allowed to look at process %d (%s)", (int)s->pid, s->comm);
+}
+
 /* A note lies as far behind the file's first byte in memory as its address is behind that of the segment that begins
- * with the file. */
-static void read_build_id(pid_t pid, struct lp_seen_object *o)
+ * with the file.  false when we may not read memory: where yama guards it, maps can be read all the same. */
+static bool read_build_id(pid_t pid, struct lp_seen_object *o)
 {
 	struct first_page page = {.at = o->start};
 	Elf64_Ehdr eh;
 	Elf64_Phdr ph[PHDRS_MAX];
 	o->build_id[0] = 0;
 	if (!peek(pid, o->start, page.bytes, sizeof page.bytes))
-		return;
+		return errno != EPERM;
 	memcpy(&eh, page.bytes, sizeof eh);
 	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) || eh.e_ident[EI_CLASS] != ELFCLASS64 ||
 	    eh.e_ident[EI_DATA] != ELFDATA2LSB || eh.e_phentsize != sizeof *ph || !eh.e_phnum ||
 	    eh.e_phnum > PHDRS_MAX || eh.e_phoff > UINT32_MAX ||
 	    !get(pid, &page, eh.e_phoff, ph, eh.e_phnum * sizeof *ph))
-		return;
+		return true;
 	uint64_t first = UINT64_MAX;
 	for (size_t i = 0; i < eh.e_phnum; i++)
 		if (ph[i].p_type == PT_LOAD && lp_align_down(ph[i].p_offset, LP_PAGE) == 0 && first == UINT64_MAX)
@@ -289,7 +294,8 @@ static void read_build_id(pid_t pid, struct lp_seen_object *o)
 	for (size_t i = 0; i < eh.e_phnum && first != UINT64_MAX; i++)
 		if (ph[i].p_type == PT_NOTE && ph[i].p_vaddr >= first &&
 		    id_from_notes(pid, &page, ph[i].p_vaddr - first, ph[i].p_filesz, o->build_id))
-			return;
+			break;
+	return true;
 }
 
 /* "Uid:", real one first (proc_pid_status(5)).  The owner of /proc/PID will not do: it is root's when a process says so. */
@@ -326,13 +332,14 @@ int lp_scan_process(pid_t pid, struct lp_seen *out, struct lp_err *err)
 	if (rc == -ENOENT || rc == -ESRCH)
 		rc = gone(pid, err);
 	else if (rc == -EACCES)
-		rc = lp_fail(err, LP_EPERM, "not allowed to look at process %d (%s)", (int)pid, out->comm);
+		rc = not_allowed(out, err);
 	else if (rc == 0)
 		rc = lp_scan_maps(out, lp_buf_cstr(&text), text.len, err);
 	out->kernel = rc == 0 && !text.len;
 	lp_buf_free(&text);
 	for (size_t i = 0; rc == 0 && i < out->objects.nr; i++)
-		read_build_id(pid, &out->objects.items[i]);
+		if (!read_build_id(pid, &out->objects.items[i]))
+			rc = not_allowed(out, err);
 	if (rc < 0)
 		lp_seen_free(out);
 	return rc;

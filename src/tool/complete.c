@@ -12,7 +12,7 @@
  *     a file           names in its directory
  *
  * Names that hold blanks or control characters are left out: they could not
- * be typed either.
+ * be typed either.  So are symbols and modules with colons in their names.
  */
 #include "tool/tool.h"
 
@@ -43,6 +43,11 @@ static bool starts(const char *name, const char *with)
 	return strncmp(name, with, strlen(with)) == 0;
 }
 
+static bool can_be_scoped(const char *name)
+{
+	return !strchr(name, ':');
+}
+
 static void offer_if(word_vec *out, const char *name, const char *typed)
 {
 	if (starts(name, typed))
@@ -54,7 +59,7 @@ static void offer_if(word_vec *out, const char *name, const char *typed)
 static bool is_symbol_to_offer(const struct lp_elf_sym *s, const char *typed)
 {
 	bool typed_kind = s->type == STT_FUNC || s->type == STT_OBJECT || s->type == STT_GNU_IFUNC;
-	return s->shndx != SHN_UNDEF && typed_kind && s->name[0] && starts(s->name, typed);
+	return s->shndx != SHN_UNDEF && typed_kind && s->name[0] && can_be_scoped(s->name) && starts(s->name, typed);
 }
 
 static void offer_table(word_vec *out, const struct lp_elf *e, enum lp_symtab table, const char *before,
@@ -87,7 +92,7 @@ static void offer_module_symbols(word_vec *out, const struct lp_image *images, s
 	const char *colon = strchr(typed, ':');
 	for (size_t i = 0; i < nr; i++) {
 		size_t len = strlen(images[i].name);
-		if (!colon && starts(images[i].name, typed) && typed[0])
+		if (!colon && typed[0] && can_be_scoped(images[i].name) && starts(images[i].name, typed))
 			offer(out, "", images[i].name, ":");
 		if (!colon || len != (size_t)(colon - typed) || memcmp(images[i].name, typed, len) != 0)
 			continue;

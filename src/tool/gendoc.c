@@ -9,6 +9,7 @@
  * replaced; every other line is copied.
  */
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,15 @@ static const struct option client_options[] = {
 #include "tool/hotpatch.def"
 #undef OPTION
 #undef CLIENT
+};
+
+static const struct refusal {
+	const char *code;
+	bool allowable;
+} refusals[] = {
+#define REFUSE(name, code, allowable, remedy) {code, allowable},
+#include "diff/refuse.def"
+#undef REFUSE
 };
 
 static int takes(size_t verb, const struct option *o)
@@ -228,6 +238,16 @@ static void bash_options(FILE *out)
 	}
 }
 
+/* What --allow may be told. */
+static void bash_codes(FILE *out)
+{
+	fputs("\tlocal codes=\"", out);
+	for (size_t i = 0, nr = 0; i < NR(refusals); i++)
+		if (refusals[i].allowable)
+			fprintf(out, "%s%s", nr++ ? " " : "", refusals[i].code);
+	fputs("\"\n", out);
+}
+
 /* Options that are followed by a value, each with the function that offers one. */
 static void bash_values(FILE *out)
 {
@@ -334,6 +354,7 @@ static const struct {
 	{"bash-commands", bash_commands},
 	{"bash-client-options", bash_client_options},
 	{"zsh-client-options", zsh_client_options},
+	{"bash-codes", bash_codes},
 	{"bash-values", bash_values},
 	{"zsh-verbs", zsh_verbs},
 	{"zsh-options", zsh_options},

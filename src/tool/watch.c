@@ -62,7 +62,8 @@ struct watch {
 	int events, inotify, signals;		      /* -1 = none */
 	int64_t next_round, next_look, store_changed; /* ms; 0 = not */
 	int64_t round_ms, postponed;		      /* the last time to which somebody was */
-	bool stop, once, store_bad;
+	bool stop, once, store_bad, said_blind;
+	size_t nr_seen, nr_denied; /* processes that we were let look at, or not */
 	size_t nr_patched, nr_refused;
 };
 
@@ -127,6 +128,21 @@ static void say_refused(const struct watch *w, pid_t pid, const char *comm, cons
 	emit(w, line);
 }
 
+static void say_blind(const struct watch *w)
+{
+	struct lp_err err = {0};
+	lp_fail(&err, LP_EPERM,
+		"no process can be looked at, so none will be patched: run this as root (CAP_SYS_PTRACE), or as the "
+		"user "
+		"whose processes are to be patched, with kernel.yama.ptrace_scope 0; we are user %u",
+		(unsigned)geteuid());
+	json_t *line = json_error(&err);
+	json_object_set_new(line, "event", json_string("blind"));
+	if (!w->args->on[OPT_JSON])
+		note_error(&err);
+	emit(w, line);
+}
+
 /* sd_notify(3), without the library: a datagram to the socket that the service manager names. */
 static void say_ready(void)
 {
@@ -177,6 +193,12 @@ static bool is_half_loaded(int rc)
 static bool is_gone(int rc)
 {
 	return rc == -LP_EGONE || rc == -LP_EEXECED;
+}
+
+/* The latter two by /proc, where it hides what others do (hidepid). */
+static bool is_denied(int rc)
+{
+	return rc == -LP_EPERM || rc == -EPERM || rc == -EACCES;
 }
 
 struct request {
@@ -252,6 +274,7 @@ static void ask_about(struct watch *w, struct lp_roster_entry *e)
 	int64_t now = now_ms();
 	int rc = lp_scan_identity(e->pid, &who, &err);
 	rc = rc < 0 ? rc : lp_scan_owner(e->pid, &uid, &err);
+	w->nr_denied += is_denied(rc);
 	if (is_gone(rc)) {
 		lp_roster_gone(w->roster, e->pid);
 	} else if (rc < 0 || who.kernel || w->store_bad) {
@@ -316,6 +339,8 @@ static void on_look(struct watch *w, bool in_time)
 		give_up_on(w, e, &err);
 		return;
 	}
+	w->nr_denied += is_denied(rc) && !look.store_failed;
+	w->nr_seen += rc == 0 && !look.kernel;
 	if (look.store_failed) /* else the process is not ours to look at, or of another machine's kind */
 		note_error(&err);
 	if (rc == 0)
@@ -361,6 +386,23 @@ static void finish(struct watch *w, struct job *j)
 		return;
 	j->worker.fd = -1;
 	conclude(w, j, rc, &done, &err);
+}
+
+/* Is there anybody but us?  Where /proc hides processes (hidepid), not even the first one is to be seen. */
+static bool is_hidden_from(void)
+{
+	struct lp_seen first;
+	return lp_scan_identity(1, &first, NULL) < 0;
+}
+
+/* When everybody had his turn and all of them were kept from us, it is no accident; that is said once. */
+static void tell_if_blind(struct watch *w)
+{
+	if (w->said_blind || w->store_bad || w->nr_seen || w->looker.pid || lp_roster_wait(w->roster, now_ms()) == 0 ||
+	    (!w->nr_denied && !is_hidden_from()))
+		return;
+	w->said_blind = true;
+	say_blind(w);
 }
 
 static void hand_out(struct watch *w)
@@ -424,7 +466,11 @@ static void round_over_proc(struct watch *w)
 	lp_roster_begin_round(w->roster);
 	for (size_t i = 0; i < pids.nr; i++) {
 		struct lp_seen seen;
-		if (lp_scan_identity(pids.items[i], &seen, NULL) < 0 || seen.kernel)
+		if (pids.items[i] == w->looker.child)
+			continue;
+		int rc = lp_scan_identity(pids.items[i], &seen, NULL);
+		w->nr_denied += is_denied(rc);
+		if (rc < 0 || seen.kernel)
 			continue;
 		lp_roster_meet(w->roster, seen.pid, seen.start_time, seen.image, now);
 		if (first && (w->once || age_ms(&seen) > OLD_MS))
@@ -580,6 +626,7 @@ static void run_once(struct watch *w)
 		more = more || lp_roster_wait(w->roster, now_ms()) == 0;
 	}
 	finish_all(w);
+	tell_if_blind(w);
 }
 
 static void run_on(struct watch *w)
@@ -587,6 +634,7 @@ static void run_on(struct watch *w)
 	while (!w->stop) {
 		periodic(w);
 		hand_out(w);
+		tell_if_blind(w);
 		turn(w);
 	}
 	finish_all(w);
@@ -644,7 +692,7 @@ int verb_watch(const struct args *a, struct lp_err *err)
 		say_begin(&w);
 		say_ready();
 		w.once ? run_once(&w) : run_on(&w);
-		rc = w.once && w.nr_refused ? EXIT_REFUSED : 0;
+		rc = w.once && (w.nr_refused || w.said_blind) ? EXIT_REFUSED : 0;
 	}
 	release(&w);
 	return rc;

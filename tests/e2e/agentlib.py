@@ -74,7 +74,7 @@ class Host:
         self.process.kill()
         self.process.wait()
         for stale in sockets(self.pid):
-            stale.unlink()
+            stale.unlink(missing_ok=True)  # the next agent may have been faster
 
     def alive(self):
         return self.process.poll() is None

@@ -1,14 +1,17 @@
 """livepatch build: from a diff of a source tree to a patched process."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import lib
 from buildlib import Project, build_id
+from kpatch_lib import terminal
 
 TWO_FILES_FIX = ("work.c", '"original"', '"patched"')
 
@@ -151,6 +154,15 @@ def test_assembly_is_patched():
         assert victim.ask() == "1103 8"
 
 
+def test_assembly_is_patched_that_as_made_by_its_own_name():
+    project = Project("assembly")
+    project.write(Makefile=(project.path / "Makefile").read_text() + "add.o: add.S\n\tas -o $@ add.S\n").build()
+    with running(project) as victim:
+        assert victim.ask() == "103 8"
+        apply(victim, only_patch(project.patch(("add.S", "addl	bias(%rip), %eax", "addl	bias(%rip), %eax\n\taddl	$1000, %eax"))))
+        assert victim.ask() == "1103 8"
+
+
 def test_a_command_that_compiles_and_links_in_one_go_is_taken_apart():
     project = Project("one-command").build()
     with running(project) as victim:
@@ -224,6 +236,17 @@ def test_clean_builds_the_original_anew(two_files):
     assert two_files.patch(TWO_FILES_FIX, args=["--clean"])["cached"] is False
 
 
+def test_the_changed_tree_and_the_objects_are_kept_on_request(two_files):
+    diff = two_files.diff(TWO_FILES_FIX)
+    said = two_files.livepatch("--keep", "-o", two_files.path.parent / "x.kpatch", diff).out
+    kept = Path(re.search(r"^kept: (.*)$", said, re.MULTILINE)[1])
+    assert kept.is_relative_to(two_files.cache)
+    changed = [path for path in kept.rglob("work.c") if '"patched"' in path.read_text()]
+    assert changed and list(kept.rglob("*.o"))
+    assert "kept:" not in two_files.livepatch("-o", two_files.path.parent / "x.kpatch", diff).out
+    assert not any(path.exists() for path in changed)
+
+
 def test_a_comment_makes_no_difference_and_no_file(two_files):
     answer = two_files.patch(("work.c", "main.c has one, too", "and so has main.c"), out="none.kpatch")
     assert answer["patches"] == []
@@ -254,6 +277,27 @@ def test_several_binaries_get_a_file_each():
 def test_the_tool_says_what_changed_and_why(two_files):
     out = two_files.livepatch("-o", two_files.path.parent / "x.kpatch", two_files.diff(TWO_FILES_FIX)).out
     assert "function-changed" in out and "work_name" in out and "build-id" in out
+
+
+STAGES = ["reading the source tree", "building the original", "applying the diff to a copy", "building what the diff changes",
+          "compiling affected units from both trees", "comparing objects"]
+
+
+def test_each_stage_is_told_on_a_line_with_counts_and_time(two_files):
+    said = two_files.livepatch("--clean", "-o", two_files.path.parent / "x.kpatch", two_files.diff(TWO_FILES_FIX)).err
+    lines = re.findall(r"^livepatch: (.*?): (.*) \(\d+\.\d s\)$", said, re.MULTILINE)
+    assert [stage for stage, _ in lines] == STAGES and len(said.splitlines()) == len(STAGES)
+    assert dict(lines)["building the original"].startswith("2 units")
+    assert dict(lines)["building what the diff changes"].startswith("1 unit")
+
+
+def test_at_a_terminal_the_stage_is_told_while_it_lasts(two_files):
+    out = two_files.path.parent / "x.kpatch"
+    with terminal(two_files.path, lib.tool_path(), "build", "--clean", "--cache", two_files.cache, "-o", out,
+                  two_files.diff(TWO_FILES_FIX)) as (finish, _):
+        status, screen = finish()
+    assert status == lib.DONE, screen
+    assert [stage for stage in STAGES if f"{stage} ..." not in screen] == []
 
 
 def test_a_series_of_diffs_is_applied_in_order(two_files):

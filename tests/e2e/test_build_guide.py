@@ -1,5 +1,7 @@
-"""What docs/patch-author-guide.md shows: hooks, shadow variables, judgements; and trees that are git's."""
+"""What docs/patch-author-guide.md shows: its commands, hooks, shadow variables, judgements; and trees that are git's."""
 import os
+import re
+import shutil
 import subprocess
 
 import pytest
@@ -70,6 +72,14 @@ const char *account_spend(struct account *a, int amount)
 """
 
 
+GUIDE = (lib.TOP / "docs/patch-author-guide.md").read_text()
+
+
+def printed(language, section):
+    """The first block of code below a heading of the guide."""
+    return re.search(rf"^```{language}\n(.*?)^```$", GUIDE.split(f"# {section}\n", 1)[1], re.MULTILINE | re.DOTALL)[1]
+
+
 @pytest.fixture(scope="module")
 def accounts():
     return Project("two-files").write(main_c=MAIN, work_h=WORK_H, work_c=WORK_C).build()
@@ -84,14 +94,33 @@ def apply(victim, answer):
     lib.livepatch("apply", "-p", victim.pid, answer["patches"][0]["path"])
 
 
+def test_the_commands_at_the_top_work_as_printed(tmp_path):
+    """For a program that is smaller than redis-server."""
+    tree, tools = tmp_path / "redis-7.0.15", tmp_path / "bin"
+    project = Project("two-files")
+    project.path = shutil.move(project.path, tree)
+    project.write(Makefile=(tree / "Makefile").read_text().replace("prog", "redis-server")).build()
+    project.diff(("work.c", '"original"', '"patched"')).rename(tmp_path / "CVE-2025-0001.patch")
+    with lib.Victim(tree / "redis-server", cwd=tree) as victim:
+        tools.mkdir()
+        (tools / "pidof").write_text(f"#!/bin/sh\necho {victim.pid}\n")
+        (tools / "pidof").chmod(0o755)
+        path = f"{tools}:{lib.tool_path().parent}:{os.environ['PATH']}"
+        lines = printed("sh", "From a diff to a patched process").splitlines()
+        for commands, name in [(lines[:3], "patched 1"), ([lines[0], lines[3]], "original 2")]:
+            run = subprocess.run(["bash", "-e"], input="\n".join(commands), cwd=tmp_path, capture_output=True, text=True,
+                                 env={**os.environ, "PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+            assert run.returncode == 0, run.stderr
+            assert victim.ask().startswith(name)
+
+
 def test_a_hook_sets_what_an_initialiser_can_no_longer_set(accounts):
+    include, hook = printed("c", "A variable whose value must change: a hook").split("\n", 1)
     with running(accounts) as victim:
         assert victim.ask() == "account 1 has 90, limit 1000"
         apply(victim, accounts.patch(
-            ("work.c", "#include <stdlib.h>\n", "#include <stdlib.h>\n#include <livepatch-patch.h>\n"),
-            ("work.c", "struct account *account_new(int id)",
-             "static int raise_limit(void)\n{\n\tlimit = 5000;\n\treturn 0;\n}\nLIVEPATCH_POST_APPLY(raise_limit);\n\n"
-             "struct account *account_new(int id)")))
+            ("work.c", "#include <stdlib.h>\n", f"#include <stdlib.h>\n{include}\n"),
+            ("work.c", "struct account *account_new(int id)", f"{hook}\nstruct account *account_new(int id)")))
         assert victim.ask() == "account 2 has 90, limit 5000"
 
 
@@ -110,15 +139,20 @@ def test_a_pre_apply_hook_that_says_no_keeps_the_patch_out(accounts):
 
 
 def test_a_new_field_of_old_objects_is_a_shadow_variable(accounts):
+    """The first amount and the second are accounted for in one that was there before the patch."""
+    shown = printed("c", "A structure that must grow: a shadow variable")
+    beginning, spend, end = re.fullmatch(r"(#include.*?#define[^\n]*\n)(.*)\.\.\.\n(.*)", shown, re.DOTALL).groups()
+    told = 'snprintf(text, sizeof text, "account %d has %d, limit %d", a->id, a->balance, limit);'
     with running(accounts) as victim:
         for _ in range(3):
             victim.ask()
         apply(victim, accounts.patch(
-            ("work.c", "#include <stdlib.h>\n", "#include <stdlib.h>\n#include <livepatch-patch.h>\n"),
-            ("work.c", "a->balance -= amount;",
-             "int *spent = (int *)livepatch_shadow_get_or_attach(a, 1, sizeof *spent);\n\tif (spent)\n\t\ta->id = 100 + (*spent += 1);\n"
-             "\ta->balance -= amount;")))
-        assert [victim.ask().split()[1] for _ in range(6)] == ["101", "101", "101", "102", "102", "102"]
+            ("work.c", "#include <stdlib.h>\n", f"#include <stdlib.h>\n{beginning}"),
+            ("work.c", "a->balance -= amount;", f"{spend}\ta->balance -= amount;"),
+            ("work.c", told, 'snprintf(text, sizeof text, "account %d has spent %d", a->id, spent ? *spent : -1);'),
+            ("work.c", "__attribute__((noipa)) static void complain", f"void account_close(struct account *a);\n"
+             f"void account_close(struct account *a)\n{{\n{end}}}\n\n__attribute__((noipa)) static void complain")))
+        assert [victim.ask() for _ in range(4)] == [f"account {i} has spent {n}" for i, n in [(1, 10), (2, 10), (3, 10), (1, 20)]]
 
 
 def test_a_grown_structure_is_refused_and_named(accounts):
@@ -179,3 +213,26 @@ def test_a_user_without_rights_builds_for_himself(accounts, tmp_path):
     assert run.returncode == 0, run.stderr
     cache = project.path.parent / ".cache/livepatch/build"
     assert cache.stat().st_mode & 0o777 == 0o700
+
+
+# ---- what is refused
+
+def refusals():
+    """The codes, each with whether it can be allowed."""
+    rows = re.findall(r'^REFUSE\(\w+,\s*"([^"]+)",\s*(true|false)', (lib.TOP / "src/diff/refuse.def").read_text(), re.MULTILINE)
+    assert len(rows) > 15
+    return {code: allowable == "true" for code, allowable in rows}
+
+
+def test_the_guide_has_every_refusal_and_says_which_can_be_allowed():
+    section = GUIDE.split("## What is refused", 1)[1].split("\n### ", 1)[0]
+    cells = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    assert {code: "allowable" in row[2] for row in cells for code in re.findall(r"`([\w-]+)`", row[1])} == refusals()
+
+
+def test_every_refusal_is_provoked_by_a_test():
+    tests = lib.TOP / "tests/unit/diff"
+    provoked = set(re.findall(r'expect_refusal\(&p, "([\w-]+)"', (tests / "test_units.c").read_text()))
+    for case in (tests / "cases").iterdir():
+        provoked.update(re.findall(r"^\W*refuse: ([\w-]+)", case.read_text(), re.MULTILINE))
+    assert provoked == set(refusals())

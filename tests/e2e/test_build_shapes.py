@@ -1,5 +1,6 @@
 """livepatch build: the many ways in which compilers and linkers are called."""
 import json
+import os
 import shutil
 import subprocess
 
@@ -46,6 +47,8 @@ MAKEFILES = {
     "link options in the environment of a script":
         "prog: main.c work.c\n\tprintf 'set -e\\nfor f in main work; do gcc -O2 -I. -c $$f.c -o $$f.o; done\\nexec gcc -o prog main.o work.o\\n' > b.sh\n"
         "\tsh b.sh\n",
+    "a source whose name has blanks and signs":
+        "CFLAGS = -O2 -I.\nprog: main.o work.c\n\tcp work.c 'my-work $$1.c'\n\tgcc $(CFLAGS) -c 'my-work $$1.c'\n\tgcc -o prog main.o 'my-work $$1.o'\n",
     "os optimisation": "CFLAGS = -Os -I.\nprog: main.o work.o\n\tcc -o $@ main.o work.o\n",
     "no optimisation": "CFLAGS = -O0 -g -I.\nprog: main.o work.o\n\tcc -o $@ main.o work.o\n",
     "branch protection": "CFLAGS = -O3 -fcf-protection -I.\nprog: main.o work.o\n\tcc -o $@ main.o work.o\n",
@@ -78,6 +81,28 @@ def test_compile_commands_stand_in_for_a_compiler_that_was_not_seen(cache):
         patches = project.patch(FIX)["patches"]
         lib.livepatch("apply", "-p", victim.pid, patches[0]["path"])
         assert victim.ask().startswith("patched ")
+
+
+def test_a_compiler_may_be_a_script_that_calls_another_one(tmp_path, cache):
+    script = tmp_path / "some-gcc"
+    script.write_text('#!/bin/sh\nexec gcc "$@" -fno-ident\n')
+    script.chmod(0o755)
+    project = Project("two-files", command="make CC=some-gcc", cache=cache, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).build()
+    with lib.Victim(project.path / "prog", cwd=project.path) as victim:
+        lib.livepatch("apply", "-p", victim.pid, project.patch(FIX)["patches"][0]["path"])
+        assert victim.ask().startswith("patched 1 ")
+
+
+@pytest.mark.parametrize("link", ["", "-static"])
+def test_a_program_of_another_c_library_is_patched(link, cache):
+    project = Project("two-files", command=f"make CC=musl-gcc LDFLAGS='{link} -Wl,--build-id'", cache=cache).build()
+    program = (project.path / "prog").read_bytes()
+    assert (b"/ld-musl-" in program) == (not link) and b"GNU C Library" not in program
+    with lib.Victim(project.path / "prog", cwd=project.path) as victim:
+        lib.livepatch("apply", "-p", victim.pid, project.patch(FIX)["patches"][0]["path"])
+        assert victim.ask().startswith("patched 1 ")
+        lib.revert(victim.pid)
+        assert victim.ask().startswith("original 2 ")
 
 
 @pytest.mark.skipif(not shutil.which("meson"), reason="meson builds livepatch itself, but need not be on a machine that tests an installed one")

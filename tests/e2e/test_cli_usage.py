@@ -15,6 +15,7 @@ import time
 import pytest
 
 import lib
+import libcare
 
 VERBS = ["apply", "list", "revert", "check", "info", "recover", "watch", "build", "-i", "help"]
 NOBODY = 4194304  # pid_max at its highest: no process has this number
@@ -181,6 +182,61 @@ def test_bash_completes_stores_and_diffs(tmp_path):
     assert bash_completes("build", "-C", f"{tmp_path}/") == {f"{tmp_path}/store"}
 
 
+def edited(tmp_path, typed, source=None):
+    """What a line becomes by TAB, in a bash with readline at a terminal."""
+    home, terminal = pty.openpty()
+    shell = subprocess.Popen(["bash", "--norc", "--noprofile", "-i"], stdin=terminal, stdout=terminal, stderr=terminal, cwd=tmp_path,
+                             start_new_session=True, env={**os.environ, "PATH": f"{lib.tool_path().parent}:{os.environ['PATH']}",
+                                                          "INPUTRC": "/dev/null", "TERM": "dumb", "HISTFILE": "", "TZ": "UTC"})
+    os.close(terminal)
+    try:
+        lines = libcare.Lines(home)
+        os.write(home, f"""source {source or built("livepatch.bash")}; echo "rea"dy\n""".encode()
+                 + b"""bind -x '"\\C-x\\C-l": printf "\\n<%s>\\n" "$READLINE_LINE"'; echo "go"on\n""")
+        lines.until(lambda line: line == "goon")
+        os.write(home, typed.encode() + b"\t\x18\x0c")
+        return lines.until(lambda line: line.startswith("<"))[-1][1:-1]
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(home)
+
+
+@pytest.mark.parametrize("typed, becomes", [
+    ("-f a", "-f a\\ fix.lp "),
+    ("-f a\\ ", "-f a\\ fix.lp "),
+    ('-f "a f', '-f "a fix.lp" '),
+    ("-f the:", "-f the:fix\\ of\\ today.lp "),
+    ("--file=the:fix", "--file=the:fix\\ of\\ today.lp "),
+    ("-f 'the:f", "-f 'the:fix of today.lp' "),
+    ("my", "my\\ fixes/"),
+    ("my\\ fixes/", "my\\ fixes/one.kpatch "),
+])
+def test_bash_completes_files_with_blanks_and_colons(tmp_path, typed, becomes):
+    (tmp_path / "my fixes").mkdir()
+    for name in "a fix.lp", "the:fix of today.lp", "my fixes/one.kpatch":
+        (tmp_path / name).touch()
+    assert edited(tmp_path, f"livepatch apply -p 1 {typed}") == f"livepatch apply -p 1 {becomes}"
+
+
+def test_bash_completes_the_patches_of_the_process(tmp_path):
+    """By their names, which may be anything, or their numbers; those that are applied."""
+    with lib.Victim(lib.compiled("e2e_target.c")) as v:
+        for n, name in enumerate(["gone", "CVE 2025: the overflow", "B:1", "D  3  4 B"]):
+            lib.apply(v.pid, f"new room{n} 16", "--name", name)
+        lib.revert(v.pid, "gone")
+        for typed, becomes in [("CV", "CVE\\ 2025\\:\\ the\\ overflow "), ("CVE\\ 2025:", "CVE\\ 2025:\\ the\\ overflow "),
+                               ('"CVE 2025: t', '"CVE 2025: the overflow" '), ("'CVE 2", "'CVE 2025: the overflow' "),
+                               ("B:", "B:1 "), ("D", "D\\ \\ 3\\ \\ 4\\ B "), ("3", "3 "), ("g", "g"), ("1", "1")]:
+            assert edited(tmp_path, f"livepatch revert -p {v.pid} {typed}") == f"livepatch revert -p {v.pid} {becomes}"
+        assert edited(tmp_path, f"livepatch revert --pid={v.pid} D").endswith(" B ")
+
+
+def test_bash_completes_the_refusals_that_can_be_allowed(tmp_path):
+    assert edited(tmp_path, "livepatch build --allow lay") == "livepatch build --allow layout "
+    assert edited(tmp_path, "livepatch build --allow lt") == "livepatch build --allow lt"
+
+
 def libcare_completes(tool, *words):
     script = f"""source {lib.TOP / "completion/libcare.bash"}
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -197,6 +253,13 @@ def test_bash_completes_the_libcare_tools(tmp_path):
     assert libcare_completes("libcare-ctl", "patch", "-p", "1", f"{tmp_path}/") == {f"{tmp_path}/fix.kpatch"}
     assert libcare_completes("libcare-client", "/run/s", "st") == {"storage", "stop"}
     assert libcare_completes("libcare-patch-make", "--as") == {"--assembly"}
+
+
+@pytest.mark.parametrize("typed, becomes", [("a", "a\\ fix.kpatch "), ("a\\ f", "a\\ fix.kpatch "), ("'a ", "'a fix.kpatch' ")])
+def test_bash_completes_files_with_blanks_for_the_libcare_tools(tmp_path, typed, becomes):
+    (tmp_path / "a fix.kpatch").touch()
+    said = edited(tmp_path, f"libcare-ctl patch -p 1 {typed}", lib.TOP / "completion/libcare.bash")
+    assert said == f"libcare-ctl patch -p 1 {becomes}"
 
 
 def test_the_completion_of_kpatch_gensrc_knows_all_its_options():
@@ -218,9 +281,12 @@ def test_the_zsh_completion_has_a_way_to_complete_every_kind_of_argument():
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
-def test_groff_has_nothing_to_say_about_the_man_page():
-    run = subprocess.run(["groff", "-man", "-ww", "-z", "-K", "utf8", built("livepatch.1")], capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (0, "")
+def test_groff_has_nothing_to_say_about_the_man_pages():
+    pages = [built("livepatch.1"), *(lib.TOP / "man").glob("*.[1-8]")]
+    assert len(pages) > 10
+    for page in pages:
+        run = subprocess.run(["groff", "-man", "-ww", "-z", "-K", "utf8", page], capture_output=True, text=True)
+        assert (run.returncode, run.stderr) == (0, ""), page
 
 
 def test_the_man_page_lists_every_error_code():

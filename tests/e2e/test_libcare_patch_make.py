@@ -132,6 +132,29 @@ def test_a_makefile_that_names_its_compiler_itself_is_an_error_that_says_so():
     assert sources(directory) == sources(PROJECT)
 
 
+def test_an_object_that_lay_there_before_is_not_taken_for_a_new_one():
+    """A patch would come of it that changes nothing."""
+    directory = project()
+    shell(directory, "make CC=gcc && rm program libtext.a libcalc.so")
+    said = make(directory, "-i", "1", "fix.patch", expect=1)
+    assert "what it was before is not known" in said and "--clean" in said
+    assert untouched(directory)
+    make(directory, "-c", "-i", "1", "fix.patch")
+
+
+def test_what_was_being_made_when_a_run_was_killed_is_made_anew():
+    """Object and binary are there and new; what is kept of them is not."""
+    directory = project()
+    make(directory, "-i", "1", "fix.patch")
+    shell(directory, "touch *.c *.h && make CC=gcc")
+    for name, made in (("main.original.o", "main.o"), ("program.original.link", "program")):
+        (directory / f".kpatch_{name}.unfinished").write_text(str(directory / made))
+        (directory / f".kpatch_{name}").unlink()
+    make(directory, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+    assert (directory / ".kpatch_main.original.o").exists() and not list(directory.glob(".kpatch_*.unfinished"))
+
+
 def test_a_binary_without_a_build_id_is_named():
     directory = project()
     said = make(directory, "-i", "1", "fix.patch", expect=1, LDFLAGS="-Wl,--build-id=none")
@@ -152,6 +175,35 @@ def test_directories_are_where_the_environment_says():
          LPMAKE_PATCHROOT=f"{elsewhere}/c")
     assert (elsewhere / "c" / f"{build_id(elsewhere / 'a' / 'program')}.kpatch").exists()
     assert not (directory / "lpmake").exists() and not (directory / "patchroot").exists()
+
+
+def test_a_makefile_of_our_own_comes_first():
+    directory = project()
+    (directory / "Makefile").rename(directory / "lpmakefile")
+    (directory / "Makefile").write_text("all:\n\tfalse\n")
+    make(directory, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+
+
+@pytest.mark.parametrize("option", ["-d STAGE", "--destdir=STAGE"])
+def test_the_makefile_may_call_the_place_to_install_to_otherwise(option):
+    directory = project()
+    makefile = directory / "Makefile"
+    makefile.write_text(makefile.read_text().replace("$(DESTDIR)", "$(STAGE)"))
+    make(directory, option, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+
+
+@pytest.mark.parametrize("option", ["-s src", "--srcdir=src"])
+def test_the_sources_may_stand_in_a_directory_of_their_own(option):
+    directory = lib.scratch_directory() / "project"
+    shutil.copytree(PROJECT, directory / "src")
+    (directory / "src" / "fix.patch").rename(directory / "fix.patch")
+    (directory / "Makefile").write_text("all install clean:\n\t$(MAKE) -C src $@\n")
+    before = sources(directory / "src")
+    make(directory, option, "-i", "1", "fix.patch")
+    assert patch_for(directory, "program").exists()
+    assert sources(directory / "src") == before
 
 
 @pytest.mark.parametrize("args", [["fix.patch"], ["-i", "''", "fix.patch"], ["-i", "two\\ words", "fix.patch"]])

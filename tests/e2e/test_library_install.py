@@ -107,3 +107,10 @@ def test_the_installed_library_is_found_by_its_soname_and_exports_only_public_na
 
 def test_the_manual_page_and_the_header_are_installed(installed):
     assert list(installed.rglob("man3/livepatch.h.3*")) and list(installed.rglob("include/livepatch.h"))
+
+
+def test_every_command_that_is_installed_has_a_manual_page(installed):
+    commands = {path.name for place in ("bin", "sbin") for path in installed.glob(f"**/{place}/*")}
+    pages = {path.name.rsplit(".", 1)[0] for section in "18" for path in installed.glob(f"**/man{section}/*") if path.exists()}
+    assert {"livepatch", "livepatchd", "libcare-ctl", "libcare-c++", "kpatch_make"} <= commands
+    assert commands <= pages

@@ -1,4 +1,6 @@
 """What the two documents about livepatch.h print, compiled and run as it is printed; their patch files, loaded as they are."""
+import os
+
 import pytest
 
 import library
@@ -56,6 +58,7 @@ def test_the_debug_switch_makes_the_library_talk_on_standard_error(tmp_path, lan
     assert "0x4000100" in run(program).stderr
     silent = library.compiled(tmp_path, library.PROGRAMS / "document_debug.c", compiler=compiler)
     assert run(silent).stderr == ""
+    assert "0x4000100" in run(silent, env={**os.environ, "LIVEPATCH_DEBUG": "1"}).stderr
 
 
 @both_compilers

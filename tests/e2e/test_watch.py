@@ -79,6 +79,44 @@ def test_it_wants_a_store_that_is_one_and_that_can_be_trusted(store):
     assert answer["error"]["code"] == "untrusted"
 
 
+# ---- nobody to look at
+
+def as_a_stranger():
+    """A user who has no process of his own."""
+    uid = 100000 + os.getpid()
+    return uid, ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, which root alone can be")
+def test_once_tells_that_it_may_look_at_nobody(program, store):
+    _, wrap = as_a_stranger()
+    with Victim(program) as v:
+        result = livepatch("watch", store, "--once", wrap=wrap, expect=REFUSED)
+        assert result.out == ""
+        assert result.err.count("no process can be looked at") == 1
+        assert "run this as root (CAP_SYS_PTRACE)" in result.err
+        assert v.ask("answer 1") == "old one"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, which root alone can be")
+def test_that_it_may_look_at_nobody_is_told_once_and_the_watch_goes_on(program, store):
+    uid, wrap = as_a_stranger()
+    with watching(store, "--poll", "0.1", wrap=wrap) as event:
+        error = event("blind")["error"]
+        assert error["code"] == "permission" and f"we are user {uid}" in error["message"]
+        with Victim(program, user=uid, group=uid) as v:
+            event("patched", v.pid)
+        assert [e["event"] for e in event.seen] == ["watching", "blind", "patched"]
+
+
+def test_memory_that_may_not_be_read_is_nobody_to_look_at(program, store):
+    """Where yama guards memory, maps can be read all the same."""
+    guard = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=process_vm_readv", "-e",
+             "inject=process_vm_readv:error=EPERM"]
+    with Victim(program):
+        assert "kernel.yama.ptrace_scope" in livepatch("watch", store, "--once", wrap=guard, expect=REFUSED).err
+
+
 # ---- going on
 
 def test_present_and_future_processes_are_patched(program, store, how):

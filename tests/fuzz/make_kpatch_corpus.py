@@ -121,6 +121,30 @@ def symbol(shndx, value):
     return good.symtab[:24 * 4] + struct.pack("<IBBHQQ", 1, 2, 0, shndx, value, 16) + good.symtab[24 * 5:]
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def summed(version=1, size=8, flip=None, zeros=False):
+    """With .livepatch.sum; one bit of the code may have changed since."""
+    p = Patch()
+    mark = b"\x5a" * 8
+    p.rows[".livepatch.sum"] = [PROGBITS, 0, 0, mark, size, 0, 0, 8, 0]
+    data = p.file()
+    at = data.index(mark)
+    data = data[:at] + bytes(8) + data[at + 8:]
+    if not zeros:
+        data = data[:at] + struct.pack("<II", version, crc32c(data)) + data[at + 8:]
+    if flip:
+        data = data.replace(flip, bytes([flip[0] ^ 1]) + flip[1:])
+    return data
+
+
 def without(section):
     p = Patch()
     p.rows = {name + ".gone" if name == section else name: row for name, row in p.rows.items()}
@@ -195,6 +219,12 @@ FILES = {
     "old-shared-pairs": lie(".livepatch.old", data=shared_old(length=0, pairs=1)),
     "hook-unknown": lie(".livepatch.hooks", data=struct.pack("<QQ", 9, 0)),
     "hooks-odd": lie(".livepatch.hooks", data=bytes(17)),
+    "sum": summed(),
+    "sum-not-said": summed(zeros=True, flip=b"\xb8\2\0\0\0\xc3"),
+    "sum-differs": summed(flip=b"\xb8\2\0\0\0\xc3"),
+    "sum-differs-in-header": summed(flip=b"prog"),
+    "sum-short": summed(size=7),
+    "sum-version-2": summed(version=2),
 }
 
 

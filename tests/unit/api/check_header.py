@@ -11,6 +11,15 @@ import sys
 SOURCE = """#define LIVEPATCH_DEBUG 1
 #include <livepatch.h>
 #include <livepatch.h>
+
+/* As the first livepatch.h declared what only programs, and no documents, name. */
+int livepatch_load_from_json(LivePatchSystem *system, const char *filename);
+int livepatch_reload_patches(LivePatchSystem *system, const char *filename, int is_json);
+int livepatch_redirect_function(LivePatchSystem *system, uint64_t func_addr, uint64_t new_func_addr, const char *description);
+void livepatch_set_enabled(LivePatchSystem *system, int enabled);
+int is_nop_instruction(uint32_t instr);
+typedef char its_types[PATCH_REPLACE == 0 && PATCH_INSERT == 1 && PATCH_NEW_FUNC == 2 && PATCH_FUNCTION_REDIRECT == 3 ? 1 : -1];
+
 LivePatchSystem *open_all(void *memory);
 LivePatchSystem *open_all(void *memory)
 {

@@ -1,4 +1,6 @@
 /* livepatch.h over memory of the caller's: every kind of patch, every refusal. */
+#include <ctype.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "isa/isa.h"
 #include "livepatch.h"
 
 #define BASE 0x400000
@@ -727,6 +730,51 @@ static void inserted_code_runs_before_the_instruction(void **state)
 	assert_int_equal(word(BASE + 0x40), MOV_X0_1);
 }
 
+/* Does one of the instructions there name that address? */
+static bool names_address(uint64_t from, size_t nr, uint64_t address)
+{
+	char text[128], wanted[32];
+
+	snprintf(wanted, sizeof wanted, "0x%" PRIx64, address);
+	for (uint64_t at = from; at < from + 4 * nr; at += 4) {
+		uint32_t code = word(at);
+		assert_int_equal(lp_isa_a64.disasm((const uint8_t *)&code, sizeof code, at, text, sizeof text), 4);
+		const char *found = strstr(text, wanted);
+		if (found && !isxdigit((unsigned char)found[strlen(wanted)]))
+			return true;
+	}
+	return false;
+}
+
+static void what_refers_to_its_place_means_the_same_behind_inserted_code(void **state)
+{
+	static const struct {
+		uint32_t word;
+		uint64_t target;
+	} moved[] = {
+		{0x10000800, BASE + 0x140}, /* adr  x0, .+0x100 */
+		{0x90000002, BASE},	    /* adrp x2, . */
+		{0x58000201, BASE + 0x80},  /* ldr  x1, .+0x40 */
+		{0x14000080, BASE + 0x240}, /* b    .+0x200 */
+		{0x94000080, BASE + 0x240}, /* bl   .+0x200 */
+		{0x54000400, BASE + 0xc0},  /* b.eq .+0x80 */
+		{0xb4000400, BASE + 0xc0},  /* cbz  x0, .+0x80 */
+		{0x36180400, BASE + 0xc0},  /* tbz  w0, #3, .+0x80 */
+	};
+
+	for (size_t i = 0; i < sizeof moved / sizeof *moved; i++) {
+		const uint32_t code[] = {0xd2800041 /* mov x1, #2 */};
+		set_word(BASE + 0x40, moved[i].word);
+		assert_int_equal(livepatch_insert(sys, BASE + 0x40, code, sizeof code, "before"), 0);
+		uint64_t room = BASE + 0x40 + (uint64_t)((int64_t)(int32_t)(word(BASE + 0x40) << 6) >> 4);
+		assert_int_equal(word(room), code[0]);
+		assert_int_not_equal(word(room + 4), moved[i].word);
+		assert_true(names_address(room + 4, 4, moved[i].target));
+		assert_int_equal(livepatch_revert(sys, BASE + 0x40), 0);
+		assert_int_equal(word(BASE + 0x40), moved[i].word);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -776,6 +824,7 @@ int main(void)
 		T(the_shared_system_is_gone_after_its_cleanup),
 		T(memory_that_cannot_be_patched_makes_no_system),
 		T(inserted_code_runs_before_the_instruction),
+		T(what_refers_to_its_place_means_the_same_behind_inserted_code),
 		T(a_million_patches_take_under_128_bytes_each),
 	};
 #undef T

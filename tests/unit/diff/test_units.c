@@ -431,7 +431,66 @@ static void a_static_program_has_only_what_it_has(void **state)
 	destroy(&p);
 }
 
+static void what_the_linker_dropped_is_not_in_the_original(void **state)
+{
+	const struct source sources[] = {
+		{"main.c",
+		 "static int counter __attribute__((section(\".data.counter\"))) = 5; "
+		 "__attribute__((section(\".text.unused\"))) int unused(void) { return counter++; } "
+		 "int main(int c, char **v) { return c; }",
+		 "static int counter __attribute__((section(\".data.counter\"))) = 5; "
+		 "__attribute__((section(\".text.unused\"))) int unused(void) { return counter++; } "
+		 "int main(int c, char **v) { return c + counter; }"},
+	};
+	struct program p;
+
+	(void)state;
+	build(&p, sources, 1, "-Wl,--gc-sections");
+	diff(&p);
+	expect_refusal(&p, "not-in-original", "counter");
+	destroy(&p);
+}
+
+static void code_without_a_name_is_not_found_in_the_original(void **state)
+{
+	const struct source sources[] = {
+		{"main.c",
+		 "__asm__(\".pushsection .text.nameless, \\\"ax\\\"; ret; .popsection\"); int main(void) { return 1; }",
+		 "__asm__(\".pushsection .text.nameless, \\\"ax\\\"; nop; ret; .popsection\"); int main(void) { return "
+		 "1; }"},
+	};
+	struct program p;
+
+	(void)state;
+	build(&p, sources, 1, "");
+	diff(&p);
+	expect_refusal(&p, "not-in-original", ".text.nameless");
+	destroy(&p);
+}
+
 /* ---- objects ---- */
+
+static void numbers_that_only_the_assembler_knows_do_not_travel(void **state)
+{
+	const struct source sources[] = {
+		{"main.c",
+		 "long address(void) { return 1; } long place(void) { return 2; } "
+		 "int main(void) { return (int)(address() + place()); }",
+		 "long address(void) { __asm__ volatile(\"call 0x401000\"); return 1; } "
+		 "__attribute__((noipa)) long place(void) { long at; "
+		 "__asm__ volatile(\"mov magic@GOTPCREL(%%rip), %0; .globl magic; magic = 0x1000\" : \"=r\"(at)); "
+		 "return at; } "
+		 "int main(void) { return (int)(address() + place()); }"},
+	};
+	struct program p;
+
+	(void)state;
+	build(&p, sources, 1, "");
+	diff(&p);
+	expect_refusal(&p, "absolute-symbol", "address");
+	expect_refusal(&p, "absolute-symbol", "magic");
+	destroy(&p);
+}
 
 static void objects_without_machine_code_are_refused(void **state)
 {
@@ -514,6 +573,9 @@ int main(void)
 		cmocka_unit_test(the_same_code_under_another_build_id_will_do),
 		cmocka_unit_test(folded_functions_are_not_replaced),
 		cmocka_unit_test(a_static_program_has_only_what_it_has),
+		cmocka_unit_test(what_the_linker_dropped_is_not_in_the_original),
+		cmocka_unit_test(code_without_a_name_is_not_found_in_the_original),
+		cmocka_unit_test(numbers_that_only_the_assembler_knows_do_not_travel),
 		cmocka_unit_test(objects_without_machine_code_are_refused),
 		cmocka_unit_test(variables_do_not_change_what_they_are),
 		cmocka_unit_test(a_user_may_name_functions_that_take_a_line),

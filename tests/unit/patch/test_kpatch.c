@@ -160,6 +160,10 @@ static const struct {
 	{"old-shared-pairs", "share their bytes"},
 	{"hook-unknown", "unknown kind 9"},
 	{"hooks-odd", "not a table of hooks"},
+	{"sum-differs", "is damaged"},
+	{"sum-differs-in-header", "is damaged"},
+	{"sum-short", "not a checksum"},
+	{"sum-version-2", "another version"},
 };
 
 static void a_lie_is_refused_for_what_it_is(void **state)
@@ -193,7 +197,61 @@ static void a_flipped_bit_does_no_harm(void **state)
 	lp_kpatch_free(k);
 }
 
+static bool is_taken(const uint8_t *bytes, size_t len)
+{
+	struct lp_kpatch *k;
+	int rc = lp_kpatch_from_bytes(&k, bytes, len, "flipped", NULL);
+	lp_kpatch_free(k);
+	return rc == 0;
+}
+
+/* What makes the section unknown, its name and its header, is all that a flip can hit unseen: and nothing else is hit then. */
+static void a_flipped_bit_of_a_file_that_was_added_up_is_seen(void **state)
+{
+	struct lp_kpatch *k = open_sound("sum");
+	const Elf64_Ehdr *h = lp_elf_header(k->elf);
+	size_t table = k->elf_offset + h->e_shoff;
+	size_t name = (size_t)((uint8_t *)memmem(k->bytes, k->len, LP_KPATCH_SUM, sizeof LP_KPATCH_SUM) - k->bytes);
+	uint8_t *bytes = lp_memdup(k->bytes, k->len);
+	for (size_t bit = 0; bit < 8 * k->len; bit++) {
+		size_t at = bit / 8;
+		bytes[at] ^= (uint8_t)(1 << bit % 8);
+		bool hides = at >= table || (at >= name && at < name + sizeof LP_KPATCH_SUM);
+		if (is_taken(bytes, k->len) && !hides)
+			fail_msg("bit %zu of the byte at %zu", bit % 8, at);
+		bytes[at] ^= (uint8_t)(1 << bit % 8);
+	}
+	lp_free(bytes);
+	lp_kpatch_free(k);
+}
+
+static void a_copy_that_is_going_to_be_changed_says_no_sum(void **state)
+{
+	struct lp_kpatch *k = open_sound("sum");
+	uint8_t *copy = lp_memdup(k->bytes, k->len);
+	copy[k->len - 1] ^= 1;
+	assert_false(is_taken(copy, k->len));
+	lp_kpatch_sum_forget(k, copy);
+	assert_true(is_taken(copy, k->len));
+	lp_free(copy);
+	lp_kpatch_free(k);
+}
+
 /* ---- writing ---- */
+
+static void what_is_written_is_added_up(void **state)
+{
+	struct lp_kpatch *k = open_sound("sum-not-said"), *again;
+	struct lp_kpatch_meta meta = {.id = "CVE-1", .object = "prog", .build_id = k->build_id};
+	struct lp_buf out = {0};
+	assert_int_equal(lp_kpatch_write(&meta, k->bytes + k->elf_offset, k->len - k->elf_offset, &out, NULL), 0);
+	assert_int_equal(lp_kpatch_from_bytes(&again, out.data, out.len, "again", NULL), 0);
+	lp_kpatch_free(again);
+	out.data[300]++; /* of the header, where nothing stands */
+	assert_false(is_taken(out.data, out.len));
+	lp_buf_free(&out);
+	lp_kpatch_free(k);
+}
 
 static void what_is_written_is_read_back(void **state)
 {
@@ -333,6 +391,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_lie_is_refused_for_what_it_is),
 		cmocka_unit_test(a_file_that_is_cut_anywhere_is_refused),
 		cmocka_unit_test(a_flipped_bit_does_no_harm),
+		cmocka_unit_test(a_flipped_bit_of_a_file_that_was_added_up_is_seen),
+		cmocka_unit_test(a_copy_that_is_going_to_be_changed_says_no_sum),
+		cmocka_unit_test(what_is_written_is_added_up),
 		cmocka_unit_test(what_is_written_is_read_back),
 		cmocka_unit_test(the_header_is_that_of_libcareplus),
 		cmocka_unit_test(a_long_id_is_seven_digits_in_the_header),

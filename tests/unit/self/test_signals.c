@@ -225,6 +225,19 @@ static void the_library_changes_the_user_of_every_thread_as_before(void **state)
 	assert_int_equal(WEXITSTATUS(status_of(changes_its_user)), DISTINCT_STATUS);
 }
 
+/* Its pc says later where it goes on: a thread that is stopped before that would be led from the wrong place. */
+static void a_thread_on_its_way_from_a_breakpoint_cannot_be_stopped(void **state)
+{
+	const uint64_t of_the_library = UINT64_C(3) << 31; /* 32 and 33, which sigismember() does not know */
+	struct sigaction now;
+
+	hook_and_unhook();
+	assert_int_equal(sigaction(SIGTRAP, NULL, &now), 0);
+	assert_int_equal(*(const uint64_t *)&now.sa_mask & of_the_library, of_the_library);
+	for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
+		assert_int_equal(sigismember(&now.sa_mask, sig), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +247,7 @@ int main(void)
 		cmocka_unit_test(a_fight_over_the_signal_ends_with_a_refusal),
 		cmocka_unit_test(without_a_real_time_signal_left_changes_are_refused),
 		cmocka_unit_test(the_library_changes_the_user_of_every_thread_as_before),
+		cmocka_unit_test(a_thread_on_its_way_from_a_breakpoint_cannot_be_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
  * three it must be.  Ends with 0 when that was so, and prints the counts.
  *
  *     plain    two threads that do nothing but call
+ *     deaf     they block every signal that can be blocked
  *     stacks   they handle signals on stacks of their own, and hooked functions are called from handlers
  *     storm    a timer's signals rain down on all of them, and handlers call as well
  *     churn    threads come and go all the time
@@ -110,6 +111,16 @@ static void *caller(void *arg)
 	for (int x = 1; !atomic_load(&stop); x = x % 255 + 1)
 		call_all(x);
 	return NULL;
+}
+
+static void *deaf_caller(void *arg)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGTRAP);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	return caller(arg);
 }
 
 static void on_signal(int sig)
@@ -341,9 +352,13 @@ struct variant {
 };
 
 static const struct variant variants[] = {
-	{"plain", caller, NULL, 0, false, 0},	{"stacks", caller_with_stack, NULL, 0, false, SA_ONSTACK},
-	{"storm", caller, NULL, 0, true, 0},	{"churn", caller, churn, 2, false, 0},
-	{"forks", caller, forker, 1, false, 0}, {"sleepers", caller, sleeper, SLEEPERS, false, 0},
+	{"plain", caller, NULL, 0, false, 0},
+	{"deaf", deaf_caller, NULL, 0, false, 0},
+	{"stacks", caller_with_stack, NULL, 0, false, SA_ONSTACK},
+	{"storm", caller, NULL, 0, true, 0},
+	{"churn", caller, churn, 2, false, 0},
+	{"forks", caller, forker, 1, false, 0},
+	{"sleepers", caller, sleeper, SLEEPERS, false, 0},
 };
 
 static void run(const struct variant *v, double seconds)
@@ -435,6 +450,6 @@ int main(int argc, char **argv)
 		       name, changes, refused, calls, diverted, wrong, handled, came, children, cut_short);
 		return wrong || (cut_short && lp_threads_tell_rest()) || !changes || !diverted || diverted == calls;
 	}
-	printf("usage: torture SECONDS plain|stacks|storm|churn|forks|sleepers|naive\n");
+	printf("usage: torture SECONDS plain|deaf|stacks|storm|churn|forks|sleepers|naive\n");
 	return 2;
 }

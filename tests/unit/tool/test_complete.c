@@ -14,6 +14,13 @@ int zz_complete_me(void);
 int zz_complete_me_too(void);
 int zz_data = 1;
 
+__asm__(".data\n"
+	".globl \"zz_odd:name\"\n"
+	".type \"zz_odd:name\", @object\n"
+	".size \"zz_odd:name\", 4\n"
+	"\"zz_odd:name\": .long 2\n"
+	".text\n");
+
 int zz_complete_me(void)
 {
 	return zz_data;
@@ -24,12 +31,13 @@ int zz_complete_me_too(void)
 	return zz_data + 1;
 }
 
-static struct lp_image image = {.name = "self.so.6", .path = "/proc/self/exe"};
+static struct lp_image loaded[] = {{.name = "self.so.6", .path = "/proc/self/exe"},
+				   {.name = "self:odd.so", .path = "/proc/self/exe"}};
 
 static int images(struct lp_target *t, const struct lp_image **out, size_t *nr, struct lp_err *err)
 {
-	*out = &image;
-	*nr = 1;
+	*out = loaded;
+	*nr = LP_ARRAY_SIZE(loaded);
 	return 0;
 }
 
@@ -40,12 +48,12 @@ static const char *const commands[] = {"apply", "list", NULL};
 
 static int open_self(void **state)
 {
-	return lp_elf_open(&image.elf, image.path, NULL);
+	return lp_elf_open(&loaded[0].elf, loaded[0].path, NULL);
 }
 
 static int close_self(void **state)
 {
-	lp_elf_close(image.elf);
+	lp_elf_close(loaded[0].elf);
 	return 0;
 }
 
@@ -80,12 +88,13 @@ static void an_address_is_a_symbol_once_however_many_tables_name_it(void **state
 	offers("jmp zz_", "zz_complete_me zz_complete_me_too zz_data");
 	offers("jmp zz_data zz_complete_me_", "zz_complete_me_too");
 	offers("set zz_d", "zz_data");
+	offers("set zz_o", ""); /* zz_odd:name would be name in zz_odd */
 	offers("got zz_complete_me_t", "zz_complete_me_too");
 }
 
 static void a_module_is_offered_and_then_its_symbols(void **state)
 {
-	offers("jmp self.", "self.so.6:");
+	offers("jmp sel", "self.so.6:"); /* what has a colon in its name could not be asked for */
 	offers("jmp self.so.6:zz_d", "self.so.6:zz_data");
 	offers("jmp other.so:zz_d", "");
 }
