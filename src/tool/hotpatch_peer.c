@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,30 +32,53 @@ static bool same_root(pid_t pid)
 	       (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino);
 }
 
+/* What stands behind "NAME:" in /proc/PID/status; NULL. */
+static const char *field(const char *status, const char *name)
+{
+	const char *at = strstr(status, name);
+
+	return at ? at + strlen(name) : NULL;
+}
+
+/* The last of a line of numbers. */
 static pid_t inner_number(const char *status, pid_t pid)
 {
-	const char *at = strstr(status, "\nNSpid:");
-	int inner = pid, used;
+	const char *at = field(status, "\nNSpid:");
+	char *end;
 
-	for (at = at ? at + 7 : ""; *at && *at != '\n' && sscanf(at, "%d%n", &inner, &used) == 1; at += used)
-		;
-	return inner;
+	while (at && *at && *at != '\n') {
+		long inner = strtol(at, &end, 10);
+
+		if (end == at)
+			break;
+		pid = (pid_t)inner;
+		at = end + strspn(end, " \t");
+	}
+	return pid;
+}
+
+/* The second of a line of numbers: real, effective, saved, of the file system. */
+static uid_t effective_user(const char *uids)
+{
+	char *end;
+
+	strtoul(uids, &end, 10);
+	return (uid_t)strtoul(end, NULL, 10);
 }
 
 static int look(pid_t pid, struct where *out, struct lp_err *err)
 {
 	char path[64];
 	struct lp_buf status = {0};
-	unsigned real, effective;
 
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	int rc = lp_read_file(path, &status, STATUS_MAX, NULL);
-	const char *at = rc == 0 ? strstr(lp_buf_cstr(&status), "\nUid:") : NULL;
-	if (!at || sscanf(at, "\nUid: %u %u", &real, &effective) != 2) {
+	const char *uids = rc == 0 ? field(lp_buf_cstr(&status), "\nUid:") : NULL;
+	if (!uids) {
 		lp_buf_free(&status);
 		return lp_fail(err, LP_EGONE, "there is no process %d", pid);
 	}
-	*out = (struct where){.uid = effective, .inner = inner_number(lp_buf_cstr(&status), pid)};
+	*out = (struct where){.uid = effective_user(uids), .inner = inner_number(lp_buf_cstr(&status), pid)};
 	if (!same_root(pid))
 		snprintf(out->root, sizeof out->root, "/proc/%d/root", pid);
 	lp_buf_free(&status);
