@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,14 +19,20 @@
 #define MAPS_MAX (64u << 20)
 
 /* One line; false at the end. */
-static bool next_map(const char **line, struct lp_range *range, char perms[5])
+static bool next_map(const char **line, struct lp_range *range, char perms[4])
 {
-	unsigned long start, end;
+	char *end;
 
-	if (!*line || sscanf(*line, "%lx-%lx %4s", &start, &end, perms) != 3)
+	if (!*line || !**line)
 		return false;
-	*range = (struct lp_range){start, end};
-	*line = strchr(*line, '\n');
+	range->start = strtoul(*line, &end, 16);
+	if (*end != '-')
+		return false;
+	range->end = strtoul(end + 1, &end, 16);
+	if (strnlen(end, 5) < 5)
+		return false;
+	memcpy(perms, end + 1, 4);
+	*line = strchr(end, '\n');
 	*line += *line != NULL;
 	return true;
 }
@@ -34,7 +40,7 @@ static bool next_map(const char **line, struct lp_range *range, char perms[5])
 static int check(const char *maps, struct lp_range want, bool write, struct lp_err *err)
 {
 	struct lp_range r;
-	char perms[5];
+	char perms[4];
 
 	for (const char *line = maps; want.start < want.end && next_map(&line, &r, perms);) {
 		if (!lp_range_has(r, want.start))

@@ -152,7 +152,7 @@ static char *unit_file(const struct job *j, size_t unit, const char *suffix)
 static bool matters(const char *variable)
 {
 	static const char *const names[] = {"PATH=",
-					    LP_WRAP_DIR "=", /* a compiler may be a script that calls another one */
+					    (LP_WRAP_DIR "="), /* a compiler may be a script that calls another one */
 					    "PWD=",
 					    "CPATH=",
 					    "C_INCLUDE_PATH=",
@@ -570,17 +570,26 @@ static int record_run(const char *name, char *real, const char *records, int arg
 
 #define GRACE_S 2 /* less than whoever sends us SIGTERM gives us before he kills us (run.c, guardian.c) */
 
+/* Numbers with blanks between them. */
+static void kill_all(const char *list)
+{
+	char *end;
+	for (long child; (child = strtol(list, &end, 10)) > 0; list = end)
+		kill((pid_t)child, SIGKILL);
+}
+
 static void kill_children(void)
 {
-	char *path = lp_sprintf("/proc/self/task/%d/children", (int)getpid());
+	char *path = lp_sprintf("/proc/self/task/%d/children", (int)getpid()), *line = NULL;
 	FILE *f = fopen(path, "re");
-	int child;
+	size_t room = 0;
 	if (!f)
 		kill(0, SIGKILL); /* a kernel that does not tell: the group, with us */
-	while (f && fscanf(f, "%d", &child) == 1)
-		kill(child, SIGKILL);
+	if (f && getline(&line, &room, f) > 0)
+		kill_all(line);
 	if (f)
 		fclose(f);
+	free(line);
 	lp_free(path);
 }
 
