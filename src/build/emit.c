@@ -250,6 +250,12 @@ static char *path_for(const struct lp_build *b, const struct lp_changed_binary *
 	return path;
 }
 
+/* In the cache: killed now, we leave nothing where the user looks. */
+static char *draft_of(const struct lp_build *b, size_t i)
+{
+	return lp_sprintf("%s/draft-%zu.kpatch", b->work, i);
+}
+
 static int write_drafts(struct lp_build *b, struct lp_err *err)
 {
 	int rc = 0;
@@ -258,24 +264,42 @@ static int write_drafts(struct lp_build *b, struct lp_err *err)
 		if (!c->kpatch.len || c->why.code)
 			continue;
 		c->path = path_for(b, c);
-		char *draft = lp_sprintf("%s.%d.tmp", c->path, (int)getpid());
+		char *draft = draft_of(b, i);
 		rc = lp_write_file(draft, c->kpatch.data, c->kpatch.len, err);
 		lp_free(draft);
 	}
 	return rc;
 }
 
-/* Renames all, or removes all. */
-static int settle_drafts(struct lp_build *b, bool keep, struct lp_err *err)
+/* To another file system, by way of a file beside it. */
+static int carry_over(const char *draft, const char *path, struct lp_err *err)
+{
+	char *beside = lp_sprintf("%s.%d.tmp", path, (int)getpid());
+	int rc = lp_copy_file(draft, beside, err);
+	if (rc == 0 && rename(beside, path) < 0)
+		rc = lp_fail_sys(err, errno, "cannot rename %s", beside);
+	if (rc < 0)
+		unlink(beside);
+	lp_free(beside);
+	return rc;
+}
+
+static int settle_draft(const char *draft, const char *path, struct lp_err *err)
+{
+	if (rename(draft, path) == 0)
+		return 0;
+	return errno == EXDEV ? carry_over(draft, path, err) : lp_fail_sys(err, errno, "cannot write %s", path);
+}
+
+/* When all could be written; the drafts go with the rest of what was worked on. */
+static int settle_drafts(struct lp_build *b, struct lp_err *err)
 {
 	int rc = 0;
-	for (size_t i = 0; i < b->binaries.nr; i++) {
+	for (size_t i = 0; i < b->binaries.nr && rc == 0; i++) {
 		const char *path = b->binaries.items[i].path;
-		char *draft = path ? lp_sprintf("%s.%d.tmp", path, (int)getpid()) : NULL;
-		if (draft && keep && rename(draft, path) < 0)
-			rc = lp_fail_sys(err, errno, "cannot rename %s", draft);
-		if (draft && (!keep || rc < 0))
-			unlink(draft);
+		char *draft = path ? draft_of(b, i) : NULL;
+		if (draft)
+			rc = settle_draft(draft, path, err);
 		lp_free(draft);
 	}
 	return rc;
@@ -326,8 +350,7 @@ int lp_build_write(struct lp_build *b, struct lp_err *err)
 	    errno != EEXIST)
 		return lp_fail_sys(err, errno, "cannot create the directory %s", b->opts.out);
 	int rc = write_drafts(b, err);
-	int settled = settle_drafts(b, rc == 0, err);
-	rc = rc < 0 ? rc : settled;
+	rc = rc < 0 ? rc : settle_drafts(b, err);
 	if (rc == 0)
 		list_patches(b);
 	return rc;

@@ -18,18 +18,90 @@
 #include "core/functions.h"
 #include "core/relink_private.h"
 
+/* A function that the patch brings, by its symbol. */
+struct own {
+	lp_addr start, end;
+	uint32_t sym;
+	size_t reaching; /* index of the one that ends last, of it and all before it */
+};
+
+struct check {
+	const struct lp_relink *r;
+	lp_addr base;
+	const uint8_t *image;
+	LP_VEC(struct own) own;		   /* by address */
+	const struct lp_kpatch_old **olds; /* per record; NULL = nothing is said of it */
+};
+
+/* ---- functions of the patch ---- */
+
+static int by_start(const void *a, const void *b)
+{
+	const lp_addr *x = a, *y = b; /* the first member */
+	return (*x > *y) - (*x < *y);
+}
+
+static void note_own(struct check *c, uint32_t sym)
+{
+	struct lp_elf_sym s;
+	if (!lp_elf_symbol(c->r->k->elf, LP_SYMTAB, sym, &s) || s.type != STT_FUNC ||
+	    s.shndx >= c->r->body->nr_sections || !lp_kpatch_is_own_section(c->r->k, s.shndx))
+		return;
+	uint64_t size = lp_elf_section(c->r->k->elf, s.shndx)->sh_size;
+	lp_addr start = c->base + c->r->body->places[s.shndx] + s.value;
+	if (s.value <= size && s.size <= size - s.value)
+		lp_vec_push(&c->own, ((struct own){.start = start, .end = start + s.size, .sym = sym}));
+}
+
+static void find_own(struct check *c)
+{
+	for (size_t i = 1; i < c->r->body->nr_symbols; i++)
+		note_own(c, (uint32_t)i);
+	if (c->own.nr)
+		qsort(c->own.items, c->own.nr, sizeof *c->own.items, by_start);
+	for (size_t i = 0; i < c->own.nr; i++) {
+		size_t before = i ? c->own.items[i - 1].reaching : i;
+		c->own.items[i].reaching = c->own.items[before].end > c->own.items[i].end ? before : i;
+	}
+}
+
+/* The function that goes on at an address where none begins; NULL = there is none, as far as they have names. */
+static const struct own *interrupted(const struct check *c, lp_addr at)
+{
+	size_t lo = 0, hi = c->own.nr;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (c->own.items[mid].start <= at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo || c->own.items[lo - 1].start == at)
+		return NULL;
+	const struct own *f = &c->own.items[c->own.items[lo - 1].reaching];
+	return f->end > at ? f : NULL;
+}
+
+static int check_start(const struct check *c, lp_addr at, const char *what, size_t i, struct lp_err *err)
+{
+	char name[256];
+	const struct own *f = interrupted(c, at);
+	return f ? lp_fail(err, LP_EKPATCH, "%s is damaged: %s %zu leads into the middle of %s", c->r->k->path, what, i,
+			   lp_relink_symbol_name(c->r, f->sym, name, sizeof name))
+		 : 0;
+}
+
 /* ---- records ---- */
 
-static bool is_old_said(const struct lp_relink *r, const struct lp_relink_function *f, uint64_t *vaddr)
+/* The last entry about a record that is not only about a part of it. */
+static void find_olds(struct check *c)
 {
-	for (size_t i = 0; i < r->k->olds.nr; i++) {
-		const struct lp_kpatch_old *o = &r->k->olds.items[i];
-		if (o->record != f->record || (o->flags & LP_KPATCH_OLD_WATCH))
-			continue;
-		*vaddr = o->vaddr;
-		return true;
+	c->olds = lp_alloc((c->r->k->nr_records + 1) * sizeof *c->olds);
+	for (size_t i = 0; i < c->r->k->olds.nr; i++) {
+		const struct lp_kpatch_old *o = &c->r->k->olds.items[i];
+		if (o->record < c->r->k->nr_records && !(o->flags & LP_KPATCH_OLD_WATCH))
+			c->olds[o->record] = o;
 	}
-	return false;
 }
 
 static int refuse_original(const struct lp_relink *r, const struct lp_relink_function *f, const char *says,
@@ -59,61 +131,32 @@ static int check_is_function(const struct lp_relink *r, const struct lp_relink_f
 		r->k->path, f->record, f->name, f->old_body.start, f->old_body.end, is.start, is.end);
 }
 
-static int check_original(const struct lp_relink *r, const struct lp_relink_function *f, uint64_t vaddr,
-			  struct lp_err *err)
+static int check_original(const struct check *c, const struct lp_relink_function *f, struct lp_err *err)
 {
-	uint64_t said;
+	struct lp_kpatch_record rec;
+	const struct lp_relink *r = c->r;
+	const struct lp_kpatch_old *old = c->olds[f->record];
+	lp_kpatch_record_decode(c->image + r->body->places[r->k->info] + f->record * LP_KPATCH_RECORD_SIZE, &rec);
 	if (f->old_body.start == f->old_body.end)
 		return 0;
-	if (vaddr && r->bias + vaddr != f->old_body.start)
-		return refuse_original(r, f, "the record itself", vaddr, err);
-	if (!is_old_said(r, f, &said))
+	if (rec.vaddr && r->bias + rec.vaddr != f->old_body.start)
+		return refuse_original(r, f, "the record itself", rec.vaddr, err);
+	if (!old)
 		return check_is_function(r, f, err);
-	return r->bias + said == f->old_body.start ? 0 : refuse_original(r, f, ".livepatch.old", said, err);
+	return r->bias + old->vaddr == f->old_body.start ? 0 : refuse_original(r, f, ".livepatch.old", old->vaddr, err);
 }
 
-/* Is the address the start of what the patch's own symbols call a function there, if they call it anything? */
-static bool is_start_of_own(const struct lp_relink *r, lp_addr base, lp_addr at, struct lp_elf_sym *around)
+static int check_records(const struct check *c, struct lp_err *err)
 {
-	bool inside = false;
-	struct lp_elf_sym s;
-	for (size_t i = 1; i < r->body->nr_symbols; i++) {
-		if (!lp_elf_symbol(r->k->elf, LP_SYMTAB, i, &s) || s.type != STT_FUNC ||
-		    s.shndx >= r->body->nr_sections || !lp_kpatch_is_own_section(r->k, s.shndx))
-			continue;
-		lp_addr start = base + r->body->places[s.shndx] + s.value;
-		if (start == at)
-			return true;
-		if (at > start && at - start < s.size) {
-			*around = s;
-			inside = true;
-		}
-	}
-	return !inside;
-}
-
-static int check_start(const struct lp_relink *r, lp_addr base, lp_addr at, const char *what, size_t i,
-		       struct lp_err *err)
-{
-	struct lp_elf_sym s;
-	if (is_start_of_own(r, base, at, &s))
-		return 0;
-	return lp_fail(err, LP_EKPATCH, "%s is damaged: %s %zu leads into the middle of %s", r->k->path, what, i,
-		       s.name);
-}
-
-static int check_records(const struct lp_relink *r, lp_addr base, const uint8_t *image, struct lp_err *err)
-{
+	const struct lp_relink *r = c->r;
 	int rc = 0;
 	for (size_t i = 0; i < r->functions.nr && rc == 0; i++) {
 		const struct lp_relink_function *f = &r->functions.items[i];
-		struct lp_kpatch_record rec;
-		lp_kpatch_record_decode(image + r->body->places[r->k->info] + f->record * LP_KPATCH_RECORD_SIZE, &rec);
-		rc = check_original(r, f, rec.vaddr, err);
-		rc = rc ? rc : check_start(r, base, f->new_body.start, "the replacement of record", f->record, err);
+		rc = check_original(c, f, err);
+		rc = rc ? rc : check_start(c, f->new_body.start, "the replacement of record", f->record, err);
 	}
 	for (size_t i = 0; i < r->hooks.nr && rc == 0; i++)
-		rc = check_start(r, base, r->hooks.items[i].function, "hook", i, err);
+		rc = check_start(c, r->hooks.items[i].function, "hook", i, err);
 	return rc;
 }
 
@@ -178,7 +221,7 @@ static int check_aims(const struct lp_relink *r, struct lp_err *err)
 #define EH_FORM 0x0fu
 
 struct cie {
-	uint64_t at;
+	uint64_t at; /* ascending */
 	uint8_t code, lsda;
 	bool has_data; /* 'z' */
 };
@@ -316,10 +359,9 @@ static void read_cie(struct reader *r, uint64_t at)
 
 static void read_fde(struct reader *r, uint64_t at, uint32_t back)
 {
-	const struct cie *c = NULL;
-	for (size_t i = 0; i < r->t->cies.nr; i++)
-		if (r->t->cies.items[i].at + back == at + 4)
-			c = &r->t->cies.items[i];
+	uint64_t key = at + 4 - back;
+	const struct cie *c =
+		r->t->cies.nr ? bsearch(&key, r->t->cies.items, r->t->cies.nr, sizeof *c, by_start) : NULL;
 	if (!c) {
 		complain(r->t, "an entry belongs to none that is there");
 		return;
@@ -361,12 +403,6 @@ static bool read_entry(struct tables *t, uint64_t *at)
 	return !t->wrong;
 }
 
-static int by_start(const void *a, const void *b)
-{
-	const struct lp_range *x = a, *y = b;
-	return (x->start > y->start) - (x->start < y->start);
-}
-
 /* The library takes the first that it finds. */
 static void check_overlaps(struct tables *t)
 {
@@ -378,32 +414,32 @@ static void check_overlaps(struct tables *t)
 }
 
 /* Entries begin where functions do, as far as these have names. */
-static int check_starts(const struct lp_relink *r, lp_addr base, const struct tables *t, struct lp_err *err)
+static int check_starts(const struct check *c, const struct tables *t, struct lp_err *err)
 {
 	int rc = 0;
 	for (size_t i = 0; i < t->functions.nr && rc == 0; i++)
-		rc = check_start(r, base, t->functions.items[i].start, "in .kpatch.eh_frame the entry of function", i,
-				 err);
+		rc = check_start(c, t->functions.items[i].start, "in .kpatch.eh_frame the entry of function", i, err);
 	return rc;
 }
 
-static int check_frames(const struct lp_relink *r, lp_addr base, const uint8_t *image, struct lp_err *err)
+static int check_frames(const struct check *c, struct lp_err *err)
 {
+	const struct lp_relink *r = c->r;
 	struct lp_range frames = r->eh_frame;
 	if (frames.start == frames.end)
 		return 0;
-	struct tables t = {.bytes = image + (frames.start - base),
+	struct tables t = {.bytes = c->image + (frames.start - c->base),
 			   .len = frames.end - frames.start,
 			   .at = frames.start,
-			   .code = {base, base + r->body->islands_at},
-			   .room = {base, base + r->body->end},
+			   .code = {c->base, c->base + r->body->islands_at},
+			   .room = {c->base, c->base + r->body->end},
 			   .image = lp_relink_near(r)};
 	uint64_t at = 0;
 	while (read_entry(&t, &at))
 		;
 	check_overlaps(&t);
 	int rc = t.wrong ? lp_fail(err, LP_EKPATCH, "%s: .kpatch.eh_frame+0x%" PRIx64 ": %s", r->k->path, at, t.wrong)
-			 : check_starts(r, base, &t, err);
+			 : check_starts(c, &t, err);
 	lp_vec_free(&t.cies);
 	lp_vec_free(&t.functions);
 	return rc;
@@ -411,7 +447,13 @@ static int check_frames(const struct lp_relink *r, lp_addr base, const uint8_t *
 
 int lp_relink_check(const struct lp_relink *r, lp_addr base, const uint8_t *image, struct lp_err *err)
 {
-	int rc = check_records(r, base, image, err);
+	struct check c = {.r = r, .base = base, .image = image};
+	find_own(&c);
+	find_olds(&c);
+	int rc = check_records(&c, err);
 	rc = rc ? rc : check_aims(r, err);
-	return rc ? rc : check_frames(r, base, image, err);
+	rc = rc ? rc : check_frames(&c, err);
+	lp_vec_free(&c.own);
+	lp_free(c.olds);
+	return rc;
 }
