@@ -138,7 +138,7 @@ class Screen:
             self.typing = True
         elif key == ESCAPE:
             self.text = ""
-        elif key == ord(" "):
+        elif key == ord(" ") and self.live.answers is None:
             self.begun = 0.0
         elif key == 12:
             self.window.clear()

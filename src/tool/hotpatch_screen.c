@@ -288,7 +288,8 @@ static void command_key(struct screen *s, int key)
 		s->text[0] = 0;
 		break;
 	case ' ':
-		s->begun = 0;
+		if (!s->live.answers)
+			s->begun = 0;
 		break;
 	case KEY_CTRL_L:
 		clearok(curscr, TRUE);

@@ -16,7 +16,7 @@ import lib
 class Terminal:
     """Ends with the block; the program is killed if it still runs."""
 
-    def __init__(self, *command, lines=24, columns=100, env=None):
+    def __init__(self, *command, lines=24, columns=100, env=None, cwd=None):
         pyte = pytest.importorskip("pyte")
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
@@ -27,7 +27,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "linux", "LC_ALL": "C.UTF-8", **(env or {})}
         if "NO_COLOR" not in (env or {}):
             environment.pop("NO_COLOR", None)
-        self.process = subprocess.Popen([str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+        self.process = subprocess.Popen([str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=cwd,
                                         start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
 

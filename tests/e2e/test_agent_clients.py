@@ -210,18 +210,20 @@ def test_a_value_of_several_lines_is_one_line_of_watch(client):
 
 # ---- completion, in shells that people have
 
-def bash(client):
+def bash(client, cwd):
     completion = agentlib.build() / "src" / "tool" / "hotpatch.bash"
-    terminal = Terminal("bash", "--norc", "--noprofile", "-i", columns=200, env={**agentlib.client_environment(client), "PS1": "ready> "})
+    environment = {**agentlib.client_environment(client), "PS1": "ready> "}
+    terminal = Terminal("bash", "--norc", "--noprofile", "-i", columns=200, cwd=cwd, env=environment)
     terminal.shows("ready>")
     terminal.press(f"bind 'set completion-query-items 0' 'set page-completions off' 'set show-all-if-ambiguous on'; . {completion}; clear\n")
     return terminal
 
 
-def zsh(client):
+def zsh(client, cwd):
     functions = lib.scratch_directory()
     shutil.copy(agentlib.build() / "src" / "tool" / "_hotpatch", functions / "_hotpatch")
-    terminal = Terminal("zsh", "-f", "-i", columns=200, env={**agentlib.client_environment(client), "PS1": "ready> ", "ZDOTDIR": str(functions)})
+    environment = {**agentlib.client_environment(client), "PS1": "ready> ", "ZDOTDIR": str(functions)}
+    terminal = Terminal("zsh", "-f", "-i", columns=200, cwd=cwd, env=environment)
     terminal.shows("ready>")
     terminal.press(f"fpath=({functions} $fpath); autoload -U compinit; compinit -u -D; unsetopt listambiguous; LISTMAX=1000; clear\n")
     return terminal
@@ -232,9 +234,9 @@ SHELL = pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.s
                                           for name in SHELLS])
 
 
-def completed(host, shell, client, typed, *wanted):
+def completed(host, shell, client, typed, *wanted, cwd=None):
     """Tab is pressed behind the line; what is wanted is seen."""
-    with SHELLS[shell](client) as terminal:
+    with SHELLS[shell](client, cwd) as terminal:
         terminal.until(lambda: terminal.lines()[0] == "ready>" and not any(terminal.lines()[1:]), "a clear screen")
         terminal.press(typed.replace("$PID", str(host.pid)) + "\t")
         for text in wanted:
@@ -296,7 +298,7 @@ def test_a_name_of_another_process_is_no_command(shell):
         f"-I{lib.TOP / 'include'}", f"-L{agent}", "-Wl,--no-as-needed", "-l:libhotpatch.so.0", f"-Wl,-rpath,{agent}"))
     here = lib.scratch_directory()
     with lib.Victim(program) as victim:
-        completed(victim, shell, "c", f"cd {here}; hotpatch -p $PID var get int ev", r"evil\$\(touch")
+        completed(victim, shell, "c", "hotpatch -p $PID var get int ev", r"evil\$\(touch", cwd=here)
         assert not list(here.iterdir())
         for stale in agentlib.sockets(victim.pid):
             stale.unlink()
