@@ -3,6 +3,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -11,6 +12,13 @@ import time
 import pytest
 
 import lib
+
+
+def as_from_a_shell():
+    """In the child: the terminal is its own, and it takes signals, also where we were started by something that ignores them."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Terminal:
@@ -28,7 +36,7 @@ class Terminal:
         if "NO_COLOR" not in (env or {}):
             environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen([str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=cwd,
-                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        start_new_session=True, preexec_fn=as_from_a_shell)
         os.close(theirs)
 
     def __enter__(self):
@@ -94,6 +102,7 @@ class Terminal:
 
     def ended(self):
         """What it has left, read to the end; its exit code, negative for a signal."""
-        while self._read(lib.PATIENCE):
-            pass
+        deadline = time.monotonic() + lib.PATIENCE
+        while self._read(deadline - time.monotonic()):
+            assert time.monotonic() < deadline, "it does not end; the screen:\n" + "\n".join(self.lines())
         return self.process.wait(timeout=lib.PATIENCE)
