@@ -128,7 +128,8 @@ def test_one_that_was_preloaded_can_be_sent_away_and_called_back():
 def test_words_that_are_too_many_are_wrong_use():
     with Plain() as victim:
         assert "attach [LIBRARY]" in refused(victim.pid, "attach", "x", "y", status=2)
-        assert "detach [--force]" in refused(victim.pid, "detach", "--hard", status=2)
+        assert "detach [--force]" in refused(victim.pid, "detach", "x", status=2)
+        assert "unknown option --hard" in refused(victim.pid, "detach", "--hard", status=2)
         assert not mapped(victim.pid)
 
 

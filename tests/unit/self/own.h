@@ -66,6 +66,7 @@ static inline void reappear(const struct vanishing *v)
 /* A thread in the middle of victim_loop (or a copy of it) until *until. */
 struct looper {
 	pthread_t thread;
+	void *stack;
 	lp_addr fn;
 	_Atomic int tid;
 	volatile int until;
