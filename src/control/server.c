@@ -657,12 +657,11 @@ void lp_control_unlink(const struct lp_control *s)
 
 /*
  * Without the bell the thread cannot be told to end, and what has our
- * descriptors' numbers is not ours to close: all that is left is the names.
+ * descriptors' numbers is not ours to close.
  */
 static void abandon(struct lp_control *s)
 {
 	static struct lp_control *_Atomic abandoned;
-	lp_control_unlink(s);
 	pthread_detach(s->thread);
 	s->next_abandoned = atomic_exchange(&abandoned, s);
 }
@@ -671,6 +670,7 @@ void lp_control_stop(struct lp_control *s)
 {
 	if (!s)
 		return;
+	lp_control_unlink(s); /* first: whose connection ends finds no name any more */
 	atomic_store(&s->stopping, true);
 	if (!ring(s)) {
 		abandon(s);
