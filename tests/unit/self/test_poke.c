@@ -310,6 +310,7 @@ static void *sleep_in_poll(void *arg)
 {
 	struct pollfd p = {.fd = quiet[0], .events = POLLIN};
 
+	atomic_store((_Atomic int *)arg, gettid());
 	return (void *)(intptr_t)poll(&p, 1, -1);
 }
 
@@ -318,13 +319,18 @@ static void calls_of_sleeping_threads_are_not_cut_short(void **state)
 	struct lp_self_hook push;
 	struct lp_self_edit e = edit_of(&push, victim_push);
 	pthread_t t[4];
+	_Atomic int tids[4] = {0};
 	void *result;
 
 	if (!lp_threads_tell_rest())
 		skip(); /* an emulator: everybody is signalled */
 	assert_int_equal(pipe(quiet), 0);
 	for (size_t i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&t[i], NULL, sleep_in_poll, NULL), 0);
+		assert_int_equal(pthread_create(&t[i], NULL, sleep_in_poll, &tids[i]), 0);
+	for (size_t i = 0; i < 4; i++) {
+		while (!atomic_load(&tids[i]) || !sleeps(tids[i]))
+			sched_yield();
+	}
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(lp_self_poke(&e, 1, NULL), 0);
 		e = turned(e);
