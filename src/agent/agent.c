@@ -294,6 +294,7 @@ static void in_child(void)
 
 __attribute__((constructor)) static void watch_forks(void)
 {
+	lp_self_watch_forks(); /* its locks come after ours */
 	pthread_atfork(before_fork, after_fork, in_child);
 }
 

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/agent.h"
 
@@ -91,6 +92,11 @@ int lp_cmd_lib_list(struct lp_call *c, struct lp_err *err)
 
 static int open_library(struct lp_library *l, struct lp_err *err)
 {
+	struct stat st;
+
+	/* The loader would wait for whoever writes to a FIFO, with its lock held. */
+	if (strchr(l->path, '/') && stat(l->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return lp_fail(err, LP_EFILE, "Cannot open library: %s is no regular file", l->path);
 	void *already = dlopen(l->path, RTLD_LAZY | RTLD_NOLOAD);
 
 	if (already) {

@@ -35,9 +35,19 @@ static void after_fork(void)
 
 static void in_child(void)
 {
-	lp_stop_forked();
-	lp_traps_forked();
+	if (ready) { /* else nothing is there that could be left behind */
+		lp_stop_forked();
+		lp_traps_forked();
+	}
 	after_fork();
+}
+
+int lp_self_watch_forks(void)
+{
+	static bool watched;
+
+	watched = watched || !pthread_atfork(before_fork, after_fork, in_child);
+	return watched ? 0 : -LP_EINTERNAL;
 }
 
 static int setup(struct lp_err *err)
@@ -48,7 +58,7 @@ static int setup(struct lp_err *err)
 		return lp_fail(err, LP_EISA, "this build does not know the instructions that it runs");
 	rc = lp_writer_setup(err);
 	rc = rc ? rc : lp_stop_setup(err);
-	if (!rc && pthread_atfork(before_fork, after_fork, in_child))
+	if (!rc && lp_self_watch_forks())
 		rc = lp_fail(err, LP_EINTERNAL, "cannot be told of forks");
 	ready = !rc;
 	return rc;

@@ -80,6 +80,12 @@ void lp_self_release(struct lp_self_hook *h); /* does nothing to an installed on
  * over it may lead there.  The function can be hooked again. */
 void lp_self_abandon(struct lp_self_hook *h);
 
+/*
+ * For who takes a lock of his own around calls of self/, before his own pthread_atfork(), and before any other call of self/: fork() runs
+ * prepare handlers in reverse, so his lock comes first there, too.  -LP_EINTERNAL.
+ */
+int lp_self_watch_forks(void);
+
 /* What becomes of one prepared hook: led to `replacement`, installed if it is not yet; or taken out (0). */
 struct lp_self_switch {
 	struct lp_self_hook *hook;

@@ -236,3 +236,37 @@ def test_globals_by_their_symbols(program, kind, name, before, to):
 ])
 def test_globals_that_are_refused(program, command, code):
     assert program.refusal(command)[0] == code
+
+
+FORKS = """
+import os
+while True:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        os._exit(1)
+    os.write(1, b".")
+"""
+
+
+def test_a_program_that_forks_all_the_time_goes_on(tmp_path):
+    """fork() waits for the locks that a command takes: all of them in the same order, or both would wait for ever."""
+    source = tmp_path / "patch.c"
+    source.write_text("int parent(void) { return 4711; }\n")
+    library = lib.shared_object(str(source))
+    with agentlib.preloaded("/usr/bin/python3", "-c", FORKS) as host:
+        host.data(f"lib load patch {library}")
+        for _ in range(ROUNDS):
+            host.data("func upgrade patch getppid parent")
+            host.data("func rollback getppid")
+        seen = host.out.stat().st_size
+        lib.wait_for(lambda: host.out.stat().st_size > seen, "another child")
+        assert host.alive()
+
+
+def test_a_library_that_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo.so")
+    with agentlib.preloaded("sleep", "1000") as host:
+        for what in (tmp_path / "fifo.so", "/dev/zero", tmp_path):
+            assert host.refusal(f"lib load x {what}") == "file"
