@@ -40,7 +40,9 @@ static int make(struct lp_build *b, struct lp_err *err)
 		return rc;
 	lp_build_compare(b);
 	lp_build_hold_back(b);
-	rc = lp_build_write(b, err);
+	rc = lp_watch_look(&b->watch, err); /* a compiler that was ended has not told its version, or its options */
+	if (rc == 0)
+		rc = lp_build_write(b, err);
 	return rc < 0 ? rc : lp_build_verdict(b, err);
 }
 

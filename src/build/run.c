@@ -133,7 +133,7 @@ static void end_all(struct lp_run *runs, size_t nr, struct lp_guardian *guardian
 	}
 }
 
-static int look(const struct lp_watch *watch, struct lp_err *err)
+int lp_watch_look(const struct lp_watch *watch, struct lp_err *err)
 {
 	if (watch && watch->interrupted && *watch->interrupted)
 		return lp_fail(err, LP_EINTERRUPTED, "interrupted; what was running has been ended");
@@ -146,7 +146,7 @@ int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_wa
 {
 	size_t started = 0, running = 0;
 	struct lp_guardian guardian;
-	int rc = look(watch, err);
+	int rc = lp_watch_look(watch, err);
 	lp_guardian_begin(&guardian);
 	for (size_t i = 0; i < nr; i++)
 		runs[i].pid = runs[i].group = 0;
@@ -159,7 +159,7 @@ int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_wa
 		if (rc == 0) {
 			wait_a_while(runs, started);
 			running = reap_all(runs, started, &guardian);
-			rc = look(watch, err);
+			rc = lp_watch_look(watch, err);
 		}
 	}
 	if (rc < 0)

@@ -35,6 +35,9 @@ struct lp_watch {
 	void *arg;
 };
 
+/* Ticks.  -LP_EINTERRUPTED once that is so: also of what was run only to be asked something, and gave no answer. */
+int lp_watch_look(const struct lp_watch *watch, struct lp_err *err);
+
 /* Runs all, at most `jobs` at a time.  0 when all ran to an end, whatever their statuses. */
 int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_watch *watch, struct lp_err *err);
 

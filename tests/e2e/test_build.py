@@ -511,6 +511,31 @@ def test_an_interrupted_build_ends_what_it_started_and_leaves_nothing(tmp_path, 
     assert not [p for p in project.cache.glob("*/here")]
 
 
+CURIOUS = '''#!/bin/sh
+[ "$1" = --version ] || exec {gcc} "$@"
+touch {marker}
+exec cat {marker}.fifo
+'''
+
+
+def test_a_build_that_is_interrupted_while_it_asks_the_compiler_for_its_version_makes_no_patch(tmp_path):
+    """It would not say by whom it was compiled."""
+    marker, compiler, out = tmp_path / "asked", tmp_path / "bin" / "gcc", tmp_path / "fix.kpatch"
+    os.mkfifo(f"{marker}.fifo")
+    compiler.parent.mkdir()
+    compiler.write_text(CURIOUS.format(gcc=shutil.which("gcc"), marker=marker))
+    compiler.chmod(0o755)
+    project = Project("two-files", command="make CC=gcc", env={"PATH": f"{compiler.parent}:{os.environ['PATH']}"})
+    process = subprocess.Popen([lib.tool_path(), "build", "-C", project.path, "--cache", project.cache, "--build", project.command,
+                                "-o", out, project.diff(TWO_FILES_FIX)],
+                               env=project.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lib.wait_for(marker.exists, "the compiler to be asked")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=lib.PATIENCE)
+    assert process.returncode == 1 and "interrupted" in err
+    assert not out.exists()
+
+
 def test_a_killed_build_takes_its_children_along_and_the_next_one_succeeds(tmp_path):
     project = Project("two-files")
     process = start_slow_build(project, tmp_path / "began")
