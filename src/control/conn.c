@@ -176,6 +176,11 @@ static void give_up_waiting(struct lp_conn *c, uint64_t now)
 	lp_session_give_up(&c->session);
 }
 
+static void expire(struct lp_conn *c, uint64_t now)
+{
+	lp_session_expire(&c->session);
+}
+
 /*
  * Clients of the first HotPatch send no end of line: a moment's silence is one.
  * Those who have sent one get more time for the next; those at a prompt type.
@@ -219,6 +224,8 @@ static struct due next_due(const struct lp_conn *c)
 		return (struct due){c->connected + l->stuck_ms, hang_up};
 	if (s->wire.form == LP_FORM_TEXT && !s->prompt)
 		return (struct due){(c->heard > c->read ? c->heard : c->read) + l->idle_ms, hang_up};
+	if (lp_session_holds(s))
+		return (struct due){c->heard + l->open_ms, expire};
 	return (struct due){LP_CONN_NEVER, NULL};
 }
 

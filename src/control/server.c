@@ -474,10 +474,8 @@ static void turn(struct lp_control *s)
 /* Nobody will accept: who connects is refused, and who has connected is told. */
 static void end_listeners(struct lp_control *s)
 {
-	pthread_mutex_lock(&s->lock);
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_owned_end(&s->listeners[i].node.socket);
-	pthread_mutex_unlock(&s->lock);
 }
 
 /* Numbers have a point in all of the world. */
@@ -560,6 +558,7 @@ static void fill_limits(struct lp_control_limits *l)
 	l->partial_ms = or_else(l->partial_ms, 50);
 	l->stuck_ms = or_else(l->stuck_ms, 60000);
 	l->quiesce_ms = or_else(l->quiesce_ms, 5000);
+	l->open_ms = or_else(l->open_ms, 300000);
 }
 
 static struct lp_control *make_server(const struct lp_control_options *o)
@@ -725,6 +724,7 @@ void lp_control_forget(struct lp_control *s)
 {
 	if (!s)
 		return;
+	pthread_mutex_init(&s->lock, NULL); /* who had it may be a thread that is not here */
 	close_epoll_and_bell(s);
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_owned_close(&s->listeners[i].node.socket);

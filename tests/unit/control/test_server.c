@@ -40,7 +40,7 @@ static struct lp_control_options options(void)
 static struct lp_control_options patient(void)
 {
 	struct lp_control_options o = test_options;
-	o.limits.idle_ms = o.limits.partial_ms = o.limits.stuck_ms = o.limits.quiesce_ms = FOR_EVER;
+	o.limits.idle_ms = o.limits.partial_ms = o.limits.stuck_ms = o.limits.quiesce_ms = o.limits.open_ms = FOR_EVER;
 	return o;
 }
 
@@ -756,6 +756,26 @@ static void who_waits_for_too_long_is_told(void **state)
 	close(fd);
 }
 
+/* What is open keeps others off; a client who has gone to lunch does not. */
+static void what_is_open_for_too_long_is_forgotten_and_its_client_told(void **state)
+{
+	struct lp_control_options o = patient();
+	o.limits.open_ms = 1;
+	start(o);
+	int fd = connect_client();
+	ask(fd, "{\"cmd\": \"begin\"}\n{\"cmd\": \"set 20\"}\n",
+	    "{\"ok\": true, \"data\": []}\n{\"ok\": true, \"data\": [{\"before\": 10, \"value\": 20}]}\n");
+	while (atomic_load(&releases) == 0)
+		sched_yield();
+	ask(fd, "{\"cmd\": \"commit\"}\n",
+	    "{\"ok\": false, \"error\": {\"code\": \"transaction\", \"message\": \"nothing was changed, because "
+	    "nothing was asked for 1 ms\"}}\n");
+	ask(fd, "{\"cmd\": \"begin; set 30; commit\"}\n",
+	    "{\"ok\": true, \"data\": [{\"before\": 10, \"value\": 30}]}\n");
+	assert_int_equal(atomic_load(&number), 30);
+	close(fd);
+}
+
 /* The thread that would commit is held by a command: the host must not be held with it for longer than a moment. */
 static void a_program_goes_on_when_the_server_is_busy(void **state)
 {
@@ -1207,6 +1227,7 @@ int main(void)
 		TEST(what_is_asked_during_a_visit_waits_for_the_next),
 		TEST(who_waits_and_goes_away_changes_nothing),
 		TEST(who_waits_for_too_long_is_told),
+		TEST(what_is_open_for_too_long_is_forgotten_and_its_client_told),
 		TEST(a_program_goes_on_when_the_server_is_busy),
 		TEST(what_is_changed_in_quiet_is_never_seen_half_done),
 		TEST(a_server_stops_while_clients_are_in_the_middle),
