@@ -10,22 +10,60 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/places.h"
 
 /* ---- the lock ---- */
 
+#define FORK_PATIENCE_S 2
+
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static unsigned depth; /* how often its owner has it */
+static bool orphaned;  /* a child whose fork could not wait: another thread was in the middle of something */
 
 void lp_agent_lock(void)
 {
 	pthread_mutex_lock(&lock);
+	depth++;
+}
+
+/* False: not in time. */
+static bool lock_in_time(void)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += FORK_PATIENCE_S;
+	if (pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &end) != 0)
+		return false;
+	depth++;
+	return true;
 }
 
 void lp_agent_unlock(void)
 {
+	depth--;
 	pthread_mutex_unlock(&lock);
+}
+
+static int check_whole(struct lp_err *err)
+{
+	if (!orphaned)
+		return 0;
+	return lp_fail(
+		err, EBUSY,
+		"this process was forked when its parent's agent was in the middle of a command: no agent in it");
+}
+
+int lp_agent_enter(struct lp_err *err)
+{
+	int rc = check_whole(err);
+
+	if (rc == 0)
+		lp_agent_lock();
+	return rc;
 }
 
 /* ---- the last failure ---- */
@@ -120,7 +158,8 @@ int hotpatch_run(const char *command, void (*reply)(const char *line, void *arg)
 
 	options(&o);
 	o.allow = LP_LEVEL_CODE;
-	int rc = lp_control_run(&o, command, reply, arg, &err);
+	int rc = check_whole(&err);
+	rc = rc < 0 ? rc : lp_control_run(&o, command, reply, arg, &err);
 	return lp_agent_result(rc, &err);
 }
 
@@ -181,9 +220,11 @@ static int start(struct lp_err *err)
 int hotpatch_start(void)
 {
 	struct lp_err err = {0};
+	int rc = lp_agent_enter(&err);
 
-	lp_agent_lock();
-	int rc = start(&err);
+	if (rc < 0)
+		return lp_agent_result(rc, &err);
+	rc = start(&err);
 	lp_agent_unlock();
 	return lp_agent_result(rc, &err);
 }
@@ -237,9 +278,10 @@ const char *hotpatch_legacy_socket(void)
 int hotpatch_allow(enum hotpatch_level most)
 {
 	struct lp_err err = {0};
-	int rc = 0;
+	int rc = lp_agent_enter(&err);
 
-	lp_agent_lock();
+	if (rc < 0)
+		return lp_agent_result(rc, &err);
 	if (agent.control)
 		rc = lp_fail(&err, EBUSY, "what clients may do is said before hotpatch_start()");
 	else if (most > HOTPATCH_CODE)
@@ -267,29 +309,68 @@ void hotpatch_quiesce(void)
 		lp_control_quiesce(control);
 }
 
-/* ---- fork: the child has no thread of ours, and its parent's sockets ---- */
+/*
+ * ---- fork: the child has no thread of ours, and its parent's sockets ----
+ *
+ * A library's constructor may fork, with the loader's lock held, while a
+ * command holds ours and waits for the loader's.  So the wait has an end, and
+ * the child that could not wait has no agent: it may have been copied in the
+ * middle of a change of what we know.
+ *
+ * Or a command itself runs what forks (a constructor, an accessor): the child
+ * is in the middle of that command then, and goes on with it, if with anything.
+ */
+static __thread bool fork_waits_no_more;
 
 static void before_fork(void)
 {
-	lp_agent_lock();
+	fork_waits_no_more = !lock_in_time();
 }
 
 static void after_fork(void)
 {
-	lp_agent_unlock();
+	if (!fork_waits_no_more)
+		lp_agent_unlock();
+}
+
+/* A recursive one cannot be unlocked: its owner is a thread with the number that this one had in the parent. */
+static void renew_lock(unsigned times)
+{
+	lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+	depth = 0;
+	while (times--)
+		lp_agent_lock();
+}
+
+static bool is_set(const char *variable)
+{
+	const char *value = secure_getenv(variable);
+
+	return value && !strcmp(value, "1");
+}
+
+static void start_in_child(void)
+{
+	if (hotpatch_start() < 0 && is_set("HOTPATCH_LOG"))
+		fprintf(stderr, "hotpatch: %s\n", hotpatch_last_error());
 }
 
 static void in_child(void)
 {
-	if (agent.control)
-		lp_control_forget(agent.control);
-	bool again = agent.control && secure_getenv("HOTPATCH_FORK") && !strcmp(secure_getenv("HOTPATCH_FORK"), "1");
+	bool had_agent = agent.control != NULL;
+	unsigned inside = fork_waits_no_more ? 0 : depth - 1; /* without fork's own */
+
+	lp_control_forget(agent.control);
 	agent.control = NULL;
 	agent.primary[0] = agent.legacy[0] = 0;
-	/* A recursive one cannot be unlocked: its owner is a thread with the number that this one had in the parent. */
-	lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-	if (again)
-		hotpatch_start();
+	orphaned = orphaned || fork_waits_no_more;
+	renew_lock(inside);
+	if (!orphaned && !inside) {
+		lp_functions_forked();
+		lp_libraries_forked();
+	}
+	if (had_agent && !inside && is_set("HOTPATCH_FORK"))
+		start_in_child();
 }
 
 __attribute__((constructor)) static void watch_forks(void)

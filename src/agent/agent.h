@@ -23,6 +23,8 @@
 
 void lp_agent_lock(void);
 void lp_agent_unlock(void);
+/* For the functions of hotpatch.h, which take the lock by this: -EBUSY in a child whose fork could not wait for it. */
+int lp_agent_enter(struct lp_err *err);
 
 /* Remembers the failure for hotpatch_last_error(); returns its code, or 0. */
 int lp_agent_result(int rc, const struct lp_err *err);
@@ -60,14 +62,21 @@ int lp_symbol_find(const char *name, struct lp_spot *out, struct lp_err *err);
 
 /* ---- libraries.c ---- */
 
+/* The open transaction that a call belongs to: tells one from another, nothing else. */
+typedef const struct lp_txn_queue *lp_open;
+
 struct lp_library {
 	char *name, *path;
 	void *handle;
-	bool leaving; /* an unload of it is prepared */
+	lp_open owner; /* has loaded it, or will unload it; NULL: nobody */
+	bool leaving;  /* an unload of it is prepared */
 };
 
-struct lp_library *lp_library_named(const char *name); /* NULL */
-bool lp_library_is_at(lp_addr base);		       /* where the loader has put it */
+/* For that transaction: -LP_ENOLIBRARY; -EBUSY when it is another one's. */
+int lp_library_find(lp_open txn, const char *name, struct lp_library **out, struct lp_err *err);
+bool lp_library_is_at(lp_addr base); /* where the loader has put it */
+/* Here and of functions, in the child of a fork: what transactions had open is the parent's; what they have loaded stays. */
+void lp_libraries_forked(void);
 /* An address inside of the library itself, not of one that it needs.  -LP_ENOSYM. */
 int lp_library_symbol(const struct lp_library *l, const char *name, lp_addr *out, struct lp_err *err);
 int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
@@ -76,8 +85,14 @@ int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err); /*
 
 int lp_functions_switch(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
 unsigned lp_functions_upgraded(void);
-/* Functions that go to the library, or would when one upgrade is taken back, once the open transaction is committed. */
-unsigned lp_library_users(const struct lp_library *l);
+void lp_functions_forked(void);
+/*
+ * The functions that go to the library, or would when upgrades are taken back: once `txn` is committed, and whether or not
+ * others' open ones are.  Their names, with commas, are appended when `names` is not NULL.
+ */
+unsigned lp_library_users(const struct lp_library *l, lp_open txn, struct lp_buf *names);
+/* Some function goes there now, or would. */
+bool lp_library_is_live(const struct lp_library *l);
 
 /* ---- the commands: agent/command.def ---- */
 

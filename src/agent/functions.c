@@ -27,7 +27,8 @@ struct function {
 	bool registered;
 	struct lp_self_hook hook; /* prepared at the first upgrade */
 	version_vec versions, planned;
-	unsigned steps; /* of the open transaction */
+	unsigned steps;	 /* of the open transaction */
+	lp_open planner; /* which one that is; NULL: none */
 };
 
 static LP_VEC(struct function *) functions;
@@ -107,17 +108,44 @@ unsigned lp_functions_upgraded(void)
 	return nr;
 }
 
-unsigned lp_library_users(const struct lp_library *l)
+static bool leads_to(const version_vec *v, const struct lp_library *l)
+{
+	for (size_t i = 0; i < v->nr; i++) {
+		if (v->items[i].library == l)
+			return true;
+	}
+	return false;
+}
+
+/* Others' plans may come true or not. */
+static bool will_use(const struct function *f, const struct lp_library *l, lp_open txn)
+{
+	return leads_to(&f->planned, l) || (f->planner != txn && leads_to(&f->versions, l));
+}
+
+unsigned lp_library_users(const struct lp_library *l, lp_open txn, struct lp_buf *names)
 {
 	unsigned users = 0;
 
 	for (size_t i = 0; i < functions.nr; i++) {
-		const version_vec *v = &functions.items[i]->planned;
+		const struct function *f = functions.items[i];
 
-		for (size_t k = 0; k < v->nr; k++)
-			users += v->items[k].library == l;
+		if (!will_use(f, l, txn))
+			continue;
+		if (names)
+			lp_buf_printf(names, "%s%s", users ? ", " : "", f->name);
+		users++;
 	}
 	return users;
+}
+
+bool lp_library_is_live(const struct lp_library *l)
+{
+	for (size_t i = 0; i < functions.nr; i++) {
+		if (leads_to(&functions.items[i]->versions, l))
+			return true;
+	}
+	return false;
 }
 
 /* ---- changes ---- */
@@ -191,18 +219,31 @@ static void step_undo(void *change)
 	copy_versions(&f->versions, &s->before);
 }
 
+/* No transaction has it any more. */
+static void tidy(struct function *f)
+{
+	f->planner = NULL;
+	copy_versions(&f->planned, &f->versions);
+	if (!f->registered && !f->versions.nr)
+		function_drop(f);
+}
+
 static void step_release(void *change)
 {
 	struct step *s = change;
-	struct function *f = s->function;
 
-	if (--f->steps == 0) {
-		copy_versions(&f->planned, &f->versions);
-		if (!f->registered && !f->versions.nr)
-			function_drop(f);
-	}
+	if (--s->function->steps == 0)
+		tidy(s->function);
 	lp_vec_free(&s->before);
 	lp_free(s);
+}
+
+/* The stack of a function is one transaction's to plan: another one's plan would be made of what may never be. */
+static int check_free(const struct lp_call *c, const struct function *f, struct lp_err *err)
+{
+	if (!f->planner || f->planner == c->changes)
+		return 0;
+	return lp_fail(err, EBUSY, "another client's open transaction changes %s: wait for its end", f->name);
 }
 
 static void add_step(struct lp_call *c, struct function *f)
@@ -211,8 +252,19 @@ static void add_step(struct lp_call *c, struct function *f)
 
 	s->function = f;
 	f->steps++;
+	f->planner = c->changes;
 	lp_change_add(c, &(struct lp_change){
 				 .rank = LP_RANK_FUNCTIONS, .undo = step_undo, .release = step_release, .change = s});
+}
+
+void lp_functions_forked(void)
+{
+	for (size_t i = functions.nr; i-- > 0;) {
+		struct function *f = functions.items[i];
+
+		f->steps = 0;
+		tidy(f);
+	}
 }
 
 /* ---- func upgrade ---- */
@@ -248,13 +300,12 @@ static int plan_upgrade(struct function *f, struct lp_library *l, const char *sy
 int lp_cmd_func_upgrade(struct lp_call *c, struct lp_err *err)
 {
 	const char *name = c->argv[1], *symbol = c->argc > 2 ? c->argv[2] : name;
-	struct lp_library *l = lp_library_named(c->argv[0]);
+	struct lp_library *l;
 	struct function *f;
 
-	if (!l || l->leaving)
-		return lp_fail(err, LP_ENOLIBRARY, "there is no library called %s; load it with: lib load %s PATH",
-			       c->argv[0], c->argv[0]);
-	int rc = function_find(name, &f, err);
+	int rc = lp_library_find(c->changes, c->argv[0], &l, err);
+	rc = rc < 0 ? rc : function_find(name, &f, err);
+	rc = rc < 0 ? rc : check_free(c, f, err);
 	if (rc < 0)
 		return rc;
 	rc = plan_upgrade(f, l, symbol, err);
@@ -290,10 +341,13 @@ int lp_cmd_func_rollback(struct lp_call *c, struct lp_err *err)
 
 	if (!f)
 		return lp_fail(err, LP_ENOFUNCTION, "no function is registered or upgraded as %s", c->argv[0]);
+	int rc = check_free(c, f, err);
+	if (rc < 0)
+		return rc;
 	if (!f->planned.nr)
 		return lp_fail(err, LP_ENOPATCH, "%s is not upgraded", f->name);
 	level = f->planned.nr - 1;
-	int rc = c->argc > 1 ? parse_level(f, c->argv[1], &level, err) : 0;
+	rc = c->argc > 1 ? parse_level(f, c->argv[1], &level, err) : 0;
 	if (rc < 0)
 		return rc;
 	f->planned.nr = level;
@@ -364,9 +418,11 @@ int hotpatch_register_function(const char *name, void *function)
 {
 	struct lp_err err = {0};
 
-	lp_agent_lock();
-	int rc = register_function(name, (lp_addr)(uintptr_t)function, &err);
-	lp_agent_unlock();
+	int rc = lp_agent_enter(&err);
+	if (rc == 0) {
+		rc = register_function(name, (lp_addr)(uintptr_t)function, &err);
+		lp_agent_unlock();
+	}
 	return lp_agent_result(rc, &err);
 }
 
@@ -386,8 +442,10 @@ int hotpatch_unregister_function(const char *name)
 {
 	struct lp_err err = {0};
 
-	lp_agent_lock();
-	int rc = unregister_function(name, &err);
-	lp_agent_unlock();
+	int rc = lp_agent_enter(&err);
+	if (rc == 0) {
+		rc = unregister_function(name, &err);
+		lp_agent_unlock();
+	}
 	return lp_agent_result(rc, &err);
 }

@@ -5,6 +5,7 @@
  * is in the file by now: that is refused, because nobody means it.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,13 +14,26 @@
 
 static LP_VEC(struct lp_library *) libraries;
 
-struct lp_library *lp_library_named(const char *name)
+static struct lp_library *library_named(const char *name)
 {
 	for (size_t i = 0; i < libraries.nr; i++) {
 		if (!strcmp(libraries.items[i]->name, name))
 			return libraries.items[i];
 	}
 	return NULL;
+}
+
+int lp_library_find(lp_open txn, const char *name, struct lp_library **out, struct lp_err *err)
+{
+	struct lp_library *l = library_named(name);
+
+	if (l && l->owner && l->owner != txn)
+		return lp_fail(err, EBUSY, "another client's open transaction %s library %s: wait for its end",
+			       l->leaving ? "unloads" : "has loaded", name);
+	if (!l || l->leaving)
+		return lp_fail(err, LP_ENOLIBRARY, "there is no library called %s; lib load NAME PATH loads one", name);
+	*out = l;
+	return 0;
 }
 
 static void forget(struct lp_library *l)
@@ -30,6 +44,14 @@ static void forget(struct lp_library *l)
 			libraries.nr--;
 			return;
 		}
+	}
+}
+
+void lp_libraries_forked(void)
+{
+	for (size_t i = 0; i < libraries.nr; i++) {
+		libraries.items[i]->owner = NULL;
+		libraries.items[i]->leaving = false;
 	}
 }
 
@@ -83,12 +105,34 @@ int lp_cmd_lib_list(struct lp_call *c, struct lp_err *err)
 
 		lp_reply_row(c->reply, "Get library: %, pointer: %, path: %, functions in use: %",
 			     LP_STR("name", l->name), LP_ADDRESS("pointer", map ? map->l_addr : 0),
-			     LP_STR("path", l->path), LP_UINT("in_use", lp_library_users(l)));
+			     LP_STR("path", l->path), LP_UINT("in_use", lp_library_users(l, c->changes, NULL)));
 	}
 	return 0;
 }
 
 /* ---- lib load ---- */
+
+static const struct lp_library *library_of_handle(const void *handle)
+{
+	for (size_t i = 0; i < libraries.nr; i++) {
+		if (libraries.items[i]->handle == handle)
+			return libraries.items[i];
+	}
+	return NULL;
+}
+
+static int refuse_loaded(const char *path, const struct lp_library *l, struct lp_err *err)
+{
+	if (l)
+		return lp_fail(err, LP_EEXISTS,
+			       "%s is loaded already, as %s, and the loader would give the same again: lib unload %s "
+			       "first, or load a copy under another file name",
+			       path, l->name, l->name);
+	return lp_fail(err, LP_EEXISTS,
+		       "the program has loaded %s itself, and the loader would give the same again: load a copy under "
+		       "another file name",
+		       path);
+}
 
 static int open_library(struct lp_library *l, struct lp_err *err)
 {
@@ -101,14 +145,15 @@ static int open_library(struct lp_library *l, struct lp_err *err)
 
 	if (already) {
 		dlclose(already);
-		return lp_fail(
-			err, LP_EEXISTS,
-			"%s is loaded already, and the loader would give the same again: unload it first, or load a "
-			"copy under another file name",
-			l->path);
+		return refuse_loaded(l->path, library_of_handle(already), err);
 	}
 	l->handle = dlopen(l->path, RTLD_NOW | RTLD_LOCAL);
-	return l->handle ? 0 : lp_fail(err, LP_EFILE, "Cannot open library: %s", dlerror());
+	if (!l->handle)
+		return lp_fail(err, LP_EFILE, "Cannot open library: %s", dlerror());
+	if (!library_named(l->name))
+		return 0;
+	dlclose(l->handle); /* a constructor of it has loaded another one */
+	return lp_fail(err, LP_EEXISTS, "there is a library called %s by now", l->name);
 }
 
 struct load {
@@ -127,11 +172,13 @@ static void load_undo(void *change)
 	((struct load *)change)->stays = false;
 }
 
+/* It stays, too, when the loading was taken back and a function could not be: what calls go to must be there. */
 static void load_release(void *change)
 {
 	struct load *load = change;
 
-	if (!load->stays) {
+	load->library->owner = NULL;
+	if (!load->stays && !lp_library_is_live(load->library)) {
 		forget(load->library);
 		dlclose(load->library->handle);
 		library_free(load->library);
@@ -144,7 +191,7 @@ int lp_cmd_lib_load(struct lp_call *c, struct lp_err *err)
 {
 	const char *name = c->argv[0], *path = c->argv[1];
 
-	if (lp_library_named(name))
+	if (library_named(name))
 		return lp_fail(err, LP_EEXISTS, "there is a library called %s already", name);
 	struct lp_library *l = lp_alloc(sizeof *l);
 	l->name = lp_strdup(name);
@@ -154,6 +201,7 @@ int lp_cmd_lib_load(struct lp_call *c, struct lp_err *err)
 		library_free(l);
 		return rc;
 	}
+	l->owner = c->changes;
 	lp_vec_push(&libraries, l);
 	struct load *load = lp_alloc(sizeof *load);
 	load->library = l;
@@ -209,12 +257,29 @@ static int check_empty(const struct lp_library *l, struct lp_err *err)
 	return rc;
 }
 
+#define NAMES_MAX 300 /* bytes, in a sentence */
+
+static int refuse_used(const struct lp_library *l, lp_open txn, struct lp_err *err)
+{
+	struct lp_buf names = {0};
+	unsigned nr = lp_library_users(l, txn, &names);
+	const char *more = names.len > NAMES_MAX ? "..." : "";
+
+	if (nr)
+		lp_fail(err, LP_EINUSE,
+			"%u of the program's functions are in library %s now, or would be after a rollback: %.*s%s; "
+			"func rollback FUNCTION 0 takes one back to the original",
+			nr, l->name, NAMES_MAX, lp_buf_cstr(&names), more);
+	lp_buf_free(&names);
+	return nr ? -LP_EINUSE : 0;
+}
+
 /* The first look at all of them, then the first of them goes. */
 int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err)
 {
 	for (size_t i = 0; i < nr; i++) {
 		struct lp_library *l = *(struct lp_library **)changes[i];
-		int rc = check_empty(l, err);
+		int rc = lp_library_is_live(l) ? refuse_used(l, NULL, err) : check_empty(l, err);
 
 		if (rc)
 			return rc;
@@ -234,23 +299,23 @@ static void unload_release(void *change)
 {
 	struct lp_library **l = change;
 
-	if (*l)
+	if (*l) {
 		(*l)->leaving = false;
+		(*l)->owner = NULL;
+	}
 	lp_free(l);
 }
 
 int lp_cmd_lib_unload(struct lp_call *c, struct lp_err *err)
 {
-	struct lp_library *l = lp_library_named(c->argv[0]);
+	struct lp_library *l;
+	int rc = lp_library_find(c->changes, c->argv[0], &l, err);
 
-	if (!l || l->leaving)
-		return lp_fail(err, LP_ENOLIBRARY, "there is no library called %s", c->argv[0]);
-	unsigned users = lp_library_users(l);
-	if (users)
-		return lp_fail(err, LP_EINUSE,
-			       "%u of the program's functions are in library %s now: roll them back first", users,
-			       l->name);
+	rc = rc < 0 ? rc : refuse_used(l, c->changes, err);
+	if (rc < 0)
+		return rc;
 	l->leaving = true;
+	l->owner = c->changes;
 	lp_change_add(c, &(struct lp_change){.rank = LP_RANK_UNLOAD,
 					     .release = unload_release,
 					     .change = lp_memdup(&l, sizeof(struct lp_library *))});

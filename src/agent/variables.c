@@ -347,9 +347,11 @@ static int add(const char *name, const struct variable *v, struct lp_err *err)
 static int add_locked(const char *name, const struct variable *v)
 {
 	struct lp_err err = {0};
+	int rc = lp_agent_enter(&err);
 
-	lp_agent_lock();
-	int rc = v->type ? add(name, v, &err) : lp_fail(&err, EINVAL, "not a type of hotpatch.h");
+	if (rc < 0)
+		return lp_agent_result(rc, &err);
+	rc = v->type ? add(name, v, &err) : lp_fail(&err, EINVAL, "not a type of hotpatch.h");
 	lp_agent_unlock();
 	return lp_agent_result(rc, &err);
 }
@@ -384,9 +386,10 @@ int hotpatch_register_accessor(const char *name, const struct hotpatch_accessor 
 int hotpatch_unregister_variable(const char *name)
 {
 	struct lp_err err = {0};
-	int rc = 0;
+	int rc = lp_agent_enter(&err);
 
-	lp_agent_lock();
+	if (rc < 0)
+		return lp_agent_result(rc, &err);
 	struct variable *v = name ? variable_named(name) : NULL;
 	if (v) {
 		size_t at = place_of(name);

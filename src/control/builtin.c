@@ -78,8 +78,7 @@ static int run_commit(struct lp_call *c, struct lp_err *err)
 		return lp_fail(err, LP_ETRANSACTION, "no transaction is open");
 	s->begun = false;
 	if (s->spoilt)
-		return lp_fail(err, LP_ETRANSACTION, "nothing was changed, because a command was refused: %s",
-			       s->spoilt);
+		return lp_fail(err, LP_ETRANSACTION, "nothing was changed, because %s", s->spoilt);
 	return 0;
 }
 

@@ -4,8 +4,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "base/fdio.h"
-
 #define READ_BYTES 16384 /* at a time */
 #define TURN_REQUESTS 16 /* before others have their turn */
 #define IDLE_BYTES 16384 /* a buffer of more is not kept for a connection that has nothing in it */
@@ -21,7 +19,8 @@ static const struct lp_sm_state states[] = {
 
 void lp_conn_init(struct lp_conn *c, int fd, struct lp_service *service, uint64_t now)
 {
-	*c = (struct lp_conn){.fd = fd, .state = {"a connection", states, ASKING}, .connected = now, .read = now};
+	*c = (struct lp_conn){
+		.socket = lp_owned_of(fd), .state = {"a connection", states, ASKING}, .connected = now, .read = now};
 	lp_session_init(&c->session, service);
 }
 
@@ -52,11 +51,9 @@ static void account(struct lp_conn *c, size_t bytes)
 	c->held = bytes;
 }
 
-/* Shut down first: a child of a fork may have the descriptor, too. */
 void lp_conn_free(struct lp_conn *c)
 {
-	shutdown(c->fd, SHUT_RDWR);
-	lp_close(c->fd);
+	lp_owned_end(&c->socket);
 	account(c, 0);
 	lp_session_free(&c->session);
 }
@@ -89,12 +86,23 @@ static void end_input(struct lp_conn *c)
 	lp_control_wire_finish(&c->session.wire);
 }
 
+/* Asked before each use: commands take their time, and the host may do anything meanwhile. */
+static bool has_socket(struct lp_conn *c)
+{
+	if (lp_owned_is_ours(&c->socket))
+		return true;
+	c->gone = true;
+	if (!c->ended)
+		end_input(c);
+	return false;
+}
+
 static void receive(struct lp_conn *c, uint64_t now)
 {
 	char data[READ_BYTES];
-	if (!wants_input(c))
+	if (!wants_input(c) || !has_socket(c))
 		return;
-	ssize_t n = recv(c->fd, data, sizeof data, MSG_DONTWAIT);
+	ssize_t n = recv(c->socket.fd, data, sizeof data, MSG_DONTWAIT);
 	if (n > 0)
 		hear(c, data, (size_t)n, now);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -124,8 +132,8 @@ static void drop_output(struct lp_conn *c)
 
 static void send_replies(struct lp_conn *c, uint64_t now)
 {
-	if (unsent(c) && !c->gone) {
-		ssize_t n = send(c->fd, c->session.out.data + c->sent, unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (unsent(c) && !c->gone && has_socket(c)) {
+		ssize_t n = send(c->socket.fd, c->session.out.data + c->sent, unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
 		c->gone = n < 0 && errno != EAGAIN && errno != EINTR;
 		if (n > 0) {
 			c->sent += (size_t)n;
@@ -143,7 +151,8 @@ static void send_replies(struct lp_conn *c, uint64_t now)
 
 static void hang_up(struct lp_conn *c, uint64_t now)
 {
-	shutdown(c->fd, SHUT_RD);
+	if (has_socket(c))
+		shutdown(c->socket.fd, SHUT_RD);
 	c->connected = c->heard = c->began = now; /* the end of input comes next, and not through time */
 }
 
@@ -165,6 +174,11 @@ static void complete_line(struct lp_conn *c, uint64_t now)
 static void give_up_waiting(struct lp_conn *c, uint64_t now)
 {
 	lp_session_give_up(&c->session);
+}
+
+static void expire(struct lp_conn *c, uint64_t now)
+{
+	lp_session_expire(&c->session);
 }
 
 /*
@@ -210,6 +224,8 @@ static struct due next_due(const struct lp_conn *c)
 		return (struct due){c->connected + l->stuck_ms, hang_up};
 	if (s->wire.form == LP_FORM_TEXT && !s->prompt)
 		return (struct due){(c->heard > c->read ? c->heard : c->read) + l->idle_ms, hang_up};
+	if (lp_session_holds(s))
+		return (struct due){c->heard + l->open_ms, expire};
 	return (struct due){LP_CONN_NEVER, NULL};
 }
 

@@ -16,17 +16,20 @@
  * A connection whose time is over is first shut down for reading only.  What
  * the client could still send before that is answered: no request that was
  * taken from him is lost.
+ *
+ * One whose descriptor the host has closed is a client who went away.
  */
 #ifndef LP_CONTROL_CONN_H
 #define LP_CONTROL_CONN_H
 
 #include "base/sm.h"
+#include "control/owned.h"
 #include "control/session.h"
 
 #define LP_CONN_NEVER UINT64_MAX
 
 struct lp_conn {
-	int fd;
+	struct lp_owned socket;
 	uint32_t events; /* of epoll, since it was served last */
 	struct lp_session session;
 	struct lp_sm state;
@@ -54,7 +57,7 @@ bool lp_conn_is_closed(const struct lp_conn *c);
 bool lp_conn_is_silent(const struct lp_conn *c);
 /* It is closed at once, whatever is under way. */
 void lp_conn_drop(struct lp_conn *c);
-/* Closes the descriptor, aborts what is open. */
+/* Ends the socket, aborts what is open. */
 void lp_conn_free(struct lp_conn *c);
 
 #endif

@@ -131,6 +131,7 @@ struct lp_control_limits {
 	unsigned partial_ms; /* silence that completes a line without its end; 0 = 50 */
 	unsigned stuck_ms;   /* neither reads, nor finishes a line, nor asks anything at first; 0 = 60,000 */
 	unsigned quiesce_ms; /* a transaction that waits for lp_control_quiesce(); 0 = 5000 */
+	unsigned open_ms;    /* silence that ends what stands between `begin` and `commit`; 0 = 300,000 */
 };
 
 /* Copied; what it points to stays the caller's, and has to stay while the server runs. */
@@ -177,7 +178,8 @@ void lp_control_unlink(const struct lp_control *s);
 /*
  * In the child of a fork: closes what was inherited, touches no node and no
  * thread.  The memory stays as it is: the thread that the child has not got
- * may have been about to change it.
+ * may have been about to change it.  If the server's thread itself has forked,
+ * in a command, it is the child's one thread, and ends when the command has.
  */
 void lp_control_forget(struct lp_control *s);
 

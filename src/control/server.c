@@ -3,7 +3,7 @@
  * then each connection that has something to do is given a bounded amount of
  * work, so that none waits for more than one such amount of every other.
  *
- * Between the threads: `wake` rings; `lock` holds the listeners and the host's
+ * Between the threads: `bell` rings; `lock` holds the listeners and the host's
  * visit (a thread that stands in lp_control_quiesce()).  The commands, and the
  * commits that wait for such a visit, are run by the server's thread alone.
  * Neither lock nor command spans a wait.
@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -37,7 +36,7 @@
 
 /* What an event of epoll is about; first in what it is of. */
 struct source {
-	enum { SOURCE_WAKE, SOURCE_LISTENER, SOURCE_CLIENT } kind;
+	enum { SOURCE_BELL, SOURCE_LISTENER, SOURCE_CLIENT } kind;
 };
 
 struct listener {
@@ -56,26 +55,32 @@ struct client {
 	unsigned slot;
 };
 
+/* What a child of a fork has to close, whatever else the server was about: a client's. */
+struct slot {
+	atomic_bool taken;
+	struct lp_owned socket;
+};
+
 /* A thread of the host that says: here nobody reads. */
 enum visit { VISIT_NONE, VISIT_OFFERED, VISIT_USED, VISIT_OVER };
 
 struct lp_control {
 	struct lp_service service;
-	int epoll, wake;
-	struct source wake_source;
+	int epoll;
+	struct lp_owned bell[2]; /* heard at the first, rung at the second */
+	struct source bell_source;
 	pthread_t thread;
-	atomic_bool stopping;
+	atomic_bool stopping, ended;
 
 	/* the server's thread's alone */
 	struct client *clients;
 	unsigned nr_clients;
 	uint64_t accepted, refused, turned_away, made_room, bytes_in, bytes_out;
 	uint64_t now;
-	bool robbed; /* the host has closed our descriptors */
+	bool robbed; /* the host has closed what we wait at */
 	struct lp_control *next_abandoned;
 
-	/* What a child of a fork has to close: -1, or a client's. */
-	atomic_int *client_fds;
+	struct slot *slots; /* as many as there may be clients */
 
 	pthread_mutex_t lock;
 	pthread_cond_t visit_changed;
@@ -93,29 +98,25 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/*
- * A program that makes a daemon of itself may close all descriptors that it
- * does not know, and what has the number next is its own.
- */
-static bool has_bell(const struct lp_control *s)
-{
-	static const char is[] = "anon_inode:[eventfd]";
-	char path[40], what[sizeof is];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", s->wake);
-	ssize_t n = readlink(path, what, sizeof what);
-	return n == sizeof is - 1 && memcmp(what, is, sizeof is - 1) == 0;
-}
-
+/* False: the bell is gone (owned.h), and nobody hears. */
 static bool ring(struct lp_control *s)
 {
-	const uint64_t one = 1;
-	return has_bell(s) && (write(s->wake, &one, sizeof one) == sizeof one || errno == EAGAIN);
+	return lp_owned_is_ours(&s->bell[1]) &&
+	       (send(s->bell[1].fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 || errno == EAGAIN);
 }
 
-static int watch(struct lp_control *s, int op, int fd, uint32_t events, struct source *source)
+static int watch(struct lp_control *s, int op, const struct lp_owned *what, uint32_t events, struct source *source)
 {
 	struct epoll_event e = {.events = events, .data.ptr = source};
-	return epoll_ctl(s->epoll, op, fd, &e) < 0 ? -errno : 0;
+	if (!lp_owned_is_ours(what))
+		return -EBADF;
+	return epoll_ctl(s->epoll, op, what->fd, &e) < 0 ? -errno : 0;
+}
+
+/* All of epoll's descriptors have one inode: ours is the one that knows our bell. */
+static bool has_epoll(struct lp_control *s)
+{
+	return watch(s, EPOLL_CTL_MOD, &s->bell[0], EPOLLIN, &s->bell_source) == 0;
 }
 
 /* ---- clients ---- */
@@ -128,7 +129,7 @@ static unsigned most_clients(const struct lp_control *s)
 static unsigned free_slot(const struct lp_control *s)
 {
 	unsigned i = 0;
-	while (atomic_load_explicit(&s->client_fds[i], memory_order_relaxed) >= 0)
+	while (atomic_load_explicit(&s->slots[i].taken, memory_order_relaxed))
 		i++;
 	return i;
 }
@@ -140,22 +141,23 @@ static void add_client(struct lp_control *s, int fd)
 	c->slot = free_slot(s);
 	c->interest = EPOLLIN;
 	lp_conn_init(&c->conn, fd, &s->service, s->now);
-	atomic_store(&s->client_fds[c->slot], fd);
+	s->slots[c->slot].socket = c->conn.socket;
+	atomic_store(&s->slots[c->slot].taken, true);
 	c->next = s->clients;
 	s->clients = c;
 	s->nr_clients++;
-	if (watch(s, EPOLL_CTL_ADD, fd, c->interest, &c->source) < 0)
+	if (watch(s, EPOLL_CTL_ADD, &c->conn.socket, c->interest, &c->source) < 0)
 		c->conn.events = EPOLLERR;
 }
 
 static void free_client(struct lp_control *s, struct client *c)
 {
-	atomic_store(&s->client_fds[c->slot], -1);
+	atomic_store(&s->slots[c->slot].taken, false);
 	s->bytes_in += c->conn.bytes_in;
 	s->bytes_out += c->conn.bytes_out;
 	s->nr_clients--;
 	/* Not by close(): a child of a fork may have the descriptor, too, and then epoll would go on to name this client. */
-	watch(s, EPOLL_CTL_DEL, c->conn.fd, 0, NULL);
+	watch(s, EPOLL_CTL_DEL, &c->conn.socket, 0, NULL);
 	lp_conn_free(&c->conn);
 	lp_free(c);
 }
@@ -246,13 +248,13 @@ static void admit(struct lp_control *s, int fd)
 static void pause_listener(struct lp_control *s, struct listener *l)
 {
 	l->paused_until = s->now + PAUSE_MS;
-	watch(s, EPOLL_CTL_MOD, l->node.fd, 0, &l->source);
+	watch(s, EPOLL_CTL_MOD, &l->node.socket, 0, &l->source);
 }
 
 static void accept_some(struct lp_control *s, struct listener *l)
 {
-	for (int i = 0; i < TURN_ACCEPTS; i++) {
-		int fd = lp_fd_aside(accept4(l->node.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+	for (int i = 0; i < TURN_ACCEPTS && lp_owned_is_ours(&l->node.socket); i++) {
+		int fd = lp_fd_aside(accept4(l->node.socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 		if (fd >= 0)
 			admit(s, fd);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -269,7 +271,7 @@ static void resume_listeners(struct lp_control *s)
 		if (!l->paused_until || l->paused_until > s->now)
 			continue;
 		l->paused_until = 0;
-		watch(s, EPOLL_CTL_MOD, l->node.fd, EPOLLIN, &l->source);
+		watch(s, EPOLL_CTL_MOD, &l->node.socket, EPOLLIN, &l->source);
 	}
 }
 
@@ -384,13 +386,13 @@ static void note_events(struct lp_control *s, const struct epoll_event *events, 
 {
 	for (int i = 0; i < nr; i++) {
 		struct source *source = events[i].data.ptr;
-		uint64_t count;
+		char rings[64];
 		if (source->kind == SOURCE_CLIENT)
 			((struct client *)source)->conn.events |= events[i].events;
 		else if (source->kind == SOURCE_LISTENER)
 			((struct listener *)source)->knocked = true;
-		else if (read(s->wake, &count, sizeof count) < 0)
-			continue; /* it was read before */
+		else if (recv(s->bell[0].fd, rings, sizeof rings, MSG_DONTWAIT) < 0)
+			continue; /* it was heard before */
 	}
 }
 
@@ -413,7 +415,7 @@ static void set_interest(struct lp_control *s, struct client *c)
 	uint32_t interest = lp_conn_interest(&c->conn);
 	if (interest == c->interest || lp_conn_is_closed(&c->conn))
 		return;
-	watch(s, EPOLL_CTL_MOD, c->conn.fd, interest, &c->source);
+	watch(s, EPOLL_CTL_MOD, &c->conn.socket, interest, &c->source);
 	c->interest = interest;
 }
 
@@ -445,14 +447,20 @@ static int time_to_wait(struct lp_control *s)
 	return due <= now ? 0 : due - now > 60000 ? 60000 : (int)(due - now);
 }
 
+/* Before: another epoll's events are not ours to take.  Behind it: nor to believe. */
+static int wait_for_events(struct lp_control *s, struct epoll_event *events, int most)
+{
+	int nr = has_epoll(s) ? epoll_wait(s->epoll, events, most, time_to_wait(s)) : -1;
+	s->robbed = !has_epoll(s);
+	return nr;
+}
+
 static void turn(struct lp_control *s)
 {
 	struct epoll_event events[TURN_EVENTS];
-	int nr = epoll_wait(s->epoll, events, TURN_EVENTS, time_to_wait(s));
-	if (nr < 0 && errno != EINTR) {
-		s->robbed = true;
+	int nr = wait_for_events(s, events, TURN_EVENTS);
+	if (s->robbed)
 		return;
-	}
 	s->now = now_ms();
 	note_events(s, events, nr);
 	resume_listeners(s);
@@ -461,6 +469,13 @@ static void turn(struct lp_control *s)
 	accept_clients(s);
 	bury_closed(s);
 	count_waiting(s);
+}
+
+/* Nobody will accept: who connects is refused, and who has connected is told. */
+static void end_listeners(struct lp_control *s)
+{
+	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
+		lp_owned_end(&s->listeners[i].node.socket);
 }
 
 /* Numbers have a point in all of the world. */
@@ -478,13 +493,15 @@ static void *serve(void *arg)
 	locale_t plain = use_plain_numbers();
 	while (!atomic_load(&s->stopping) && !s->robbed)
 		turn(s);
-	if (!s->robbed)
-		free_clients(s);
+	free_clients(s);
+	if (s->robbed)
+		end_listeners(s);
 	atomic_store(&s->nr_waiting, 0);
 	change_visit(s, VISIT_OFFERED, VISIT_OVER);
 	uselocale(LC_GLOBAL_LOCALE);
 	if (plain)
 		freelocale(plain);
+	atomic_store(&s->ended, true);
 	return NULL;
 }
 
@@ -541,6 +558,7 @@ static void fill_limits(struct lp_control_limits *l)
 	l->partial_ms = or_else(l->partial_ms, 50);
 	l->stuck_ms = or_else(l->stuck_ms, 60000);
 	l->quiesce_ms = or_else(l->quiesce_ms, 5000);
+	l->open_ms = or_else(l->open_ms, 300000);
 }
 
 static struct lp_control *make_server(const struct lp_control_options *o)
@@ -551,10 +569,9 @@ static struct lp_control *make_server(const struct lp_control_options *o)
 	fill_limits(&s->service.options.limits);
 	s->service.table = (struct lp_table){lp_own_commands, o->commands, lp_nr_own_commands, o->nr_commands};
 	s->service.server_rows = server_rows;
-	s->epoll = s->wake = -1;
-	s->client_fds = lp_alloc(most_clients(s) * sizeof *s->client_fds);
-	for (unsigned i = 0; i < most_clients(s); i++)
-		atomic_init(&s->client_fds[i], -1);
+	s->epoll = -1;
+	s->bell[0] = s->bell[1] = LP_OWNED_NONE;
+	s->slots = lp_alloc(most_clients(s) * sizeof *s->slots);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -563,24 +580,50 @@ static struct lp_control *make_server(const struct lp_control_options *o)
 	return s;
 }
 
+static void close_epoll_and_bell(struct lp_control *s)
+{
+	if (has_epoll(s))
+		lp_close(s->epoll);
+	for (int i = 0; i < 2; i++)
+		lp_owned_close(&s->bell[i]);
+}
+
 static void free_server(struct lp_control *s)
 {
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_node_remove(&s->listeners[i].node);
-	lp_close(s->epoll);
-	lp_close(s->wake);
+	close_epoll_and_bell(s);
 	pthread_cond_destroy(&s->visit_changed);
 	pthread_mutex_destroy(&s->lock);
-	lp_free(s->client_fds);
+	lp_free(s->slots);
 	lp_free(s);
+}
+
+/* Sockets: those can be told from others (owned.h). */
+static int open_bell(struct lp_control *s)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		s->bell[i] = lp_owned_of(lp_fd_aside(fds[i]));
+	s->bell_source.kind = SOURCE_BELL;
+	return s->bell[0].fd < 0 || s->bell[1].fd < 0 ? -errno : 0;
+}
+
+static int open_epoll(struct lp_control *s)
+{
+	s->epoll = lp_fd_aside(epoll_create1(EPOLL_CLOEXEC));
+	int rc = s->epoll < 0 ? -errno : watch(s, EPOLL_CTL_ADD, &s->bell[0], EPOLLIN, &s->bell_source);
+	if (rc < 0)
+		lp_close(s->epoll);
+	return rc;
 }
 
 static int open_descriptors(struct lp_control *s, struct lp_err *err)
 {
-	s->epoll = lp_fd_aside(epoll_create1(EPOLL_CLOEXEC));
-	s->wake = lp_fd_aside(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	s->wake_source.kind = SOURCE_WAKE;
-	int rc = s->epoll < 0 || s->wake < 0 ? -errno : watch(s, EPOLL_CTL_ADD, s->wake, EPOLLIN, &s->wake_source);
+	int rc = open_bell(s);
+	rc = rc < 0 ? rc : open_epoll(s);
 	return rc < 0 ? lp_fail_sys(err, -rc, "cannot make what the server's thread waits at") : 0;
 }
 
@@ -632,7 +675,7 @@ static int listen_at(struct lp_control *s, const char *path, struct lp_err *err)
 	int rc = lp_node_make(path, &l->node, err);
 	if (rc < 0)
 		return rc;
-	rc = watch(s, EPOLL_CTL_ADD, l->node.fd, EPOLLIN, &l->source);
+	rc = watch(s, EPOLL_CTL_ADD, &l->node.socket, EPOLLIN, &l->source);
 	if (rc < 0) {
 		lp_node_remove(&l->node);
 		return lp_fail_sys(err, -rc, "cannot wait for clients at %s", path);
@@ -655,10 +698,7 @@ void lp_control_unlink(const struct lp_control *s)
 		lp_node_unlink(&s->listeners[i].node);
 }
 
-/*
- * Without the bell the thread cannot be told to end, and what has our
- * descriptors' numbers is not ours to close.
- */
+/* Without the bell the thread cannot be told to end: it waits for ever, at what nobody else has any more. */
 static void abandon(struct lp_control *s)
 {
 	static struct lp_control *_Atomic abandoned;
@@ -672,7 +712,7 @@ void lp_control_stop(struct lp_control *s)
 		return;
 	lp_control_unlink(s); /* first: whose connection ends finds no name any more */
 	atomic_store(&s->stopping, true);
-	if (!ring(s)) {
+	if (!atomic_load(&s->ended) && !ring(s)) {
 		abandon(s);
 		return;
 	}
@@ -684,13 +724,11 @@ void lp_control_forget(struct lp_control *s)
 {
 	if (!s)
 		return;
-	close(s->epoll);
-	close(s->wake);
+	pthread_mutex_init(&s->lock, NULL); /* who had it may be a thread that is not here */
+	close_epoll_and_bell(s);
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
-		close(s->listeners[i].node.fd);
-	for (unsigned i = 0; i < most_clients(s); i++) {
-		int fd = atomic_load(&s->client_fds[i]);
-		if (fd >= 0)
-			close(fd);
-	}
+		lp_owned_close(&s->listeners[i].node.socket);
+	for (unsigned i = 0; i < most_clients(s); i++)
+		if (atomic_load(&s->slots[i].taken))
+			lp_owned_close(&s->slots[i].socket);
 }

@@ -114,6 +114,14 @@ static int run_commands(struct lp_session *s, struct lp_request *r, struct lp_er
 
 /* ---- transactions ---- */
 
+/* Takes over the reason; the first one is told. */
+static void spoil(struct lp_session *s, char *why)
+{
+	lp_txn_release(&s->changes);
+	lp_free(s->spoilt ? why : NULL);
+	s->spoilt = s->spoilt ? s->spoilt : why;
+}
+
 /* What a refusal leaves: a transaction that was open before stays open, to be ended by who began it. */
 static void take_back(struct lp_session *s, bool was_begun, const struct lp_err *err)
 {
@@ -121,9 +129,7 @@ static void take_back(struct lp_session *s, bool was_begun, const struct lp_err 
 		lp_session_abort(s);
 		return;
 	}
-	lp_txn_release(&s->changes);
-	if (!s->spoilt)
-		s->spoilt = lp_strdup(err->text);
+	spoil(s, lp_sprintf("a command was refused: %s", err->text));
 }
 
 static int commit(struct lp_session *s, struct lp_err *err)
@@ -201,6 +207,18 @@ void lp_session_give_up(struct lp_session *s)
 	unlock(s);
 	s->waiting = false;
 	end_reply(s, rc, &err);
+}
+
+bool lp_session_holds(const struct lp_session *s)
+{
+	return s->begun && s->changes.changes.nr;
+}
+
+void lp_session_expire(struct lp_session *s)
+{
+	lock(s);
+	spoil(s, lp_sprintf("nothing was asked for %u ms", s->service->options.limits.open_ms));
+	unlock(s);
 }
 
 int lp_session_run(struct lp_session *s, const char *line, struct lp_buf *rows, struct lp_err *err)

@@ -48,7 +48,7 @@ struct lp_session {
 	/* the transaction */
 	struct lp_txn_queue changes;
 	bool begun;
-	char *spoilt; /* the sentence that spoilt it */
+	char *spoilt; /* why it cannot be committed any more */
 
 	/* while it waits */
 	bool waiting;
@@ -66,6 +66,10 @@ bool lp_session_step(struct lp_session *s);
 void lp_session_quiesce(struct lp_session *s);
 /* Refuses it. */
 void lp_session_give_up(struct lp_session *s);
+/* Something was prepared between `begin` and `commit`, and keeps others off. */
+bool lp_session_holds(const struct lp_session *s);
+/* Forgets it: the transaction stays open, and its commit is refused. */
+void lp_session_expire(struct lp_session *s);
 void lp_session_free(struct lp_session *s);
 
 /* Once, instead of the above: one line of text (its first), with the rows of its reply but no reply; -EBUSY when it would wait. */

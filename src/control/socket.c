@@ -180,16 +180,16 @@ static int take_name(const struct nursery *n, const char *path, struct lp_err *e
 static int make_in(const struct nursery *n, const char *path, struct lp_node *out, struct lp_err *err)
 {
 	struct stat st = {0};
-	out->fd = lp_fd_aside(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-	if (out->fd < 0)
+	out->socket = lp_owned_of(lp_fd_aside(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
+	if (out->socket.fd < 0)
 		return lp_fail_sys(err, errno, "cannot make a socket");
-	int rc = bind_and_listen(out->fd, n->fresh, err);
+	int rc = bind_and_listen(out->socket.fd, n->fresh, err);
 	if (rc == 0 && lstat(n->fresh, &st) < 0)
 		rc = lp_fail_sys(err, errno, "cannot look at %s", n->fresh);
 	if (rc == 0)
 		rc = take_name(n, path, err);
 	if (rc < 0) {
-		lp_close(out->fd);
+		lp_owned_close(&out->socket);
 		return rc;
 	}
 	out->path = lp_strdup(path);
@@ -202,14 +202,14 @@ int lp_node_make(const char *path, struct lp_node *out, struct lp_err *err)
 {
 	struct sockaddr_un a;
 	struct nursery n = {0};
-	*out = (struct lp_node){.fd = -1};
+	*out = (struct lp_node){.socket = LP_OWNED_NONE};
 	int rc = address_of(path, &a, err);
 	if (rc < 0 || (rc = open_nursery(&n, path, err)) < 0)
 		return rc;
 	rc = make_in(&n, path, out, err);
 	close_nursery(&n);
 	if (rc < 0)
-		*out = (struct lp_node){.fd = -1};
+		*out = (struct lp_node){.socket = LP_OWNED_NONE};
 	return rc;
 }
 
@@ -220,13 +220,10 @@ void lp_node_unlink(const struct lp_node *n)
 		unlink(n->path);
 }
 
-/* Shut down first: a child of a fork may have the descriptor, too, and clients shall not wait at it. */
 void lp_node_remove(struct lp_node *n)
 {
 	lp_node_unlink(n);
-	if (n->fd >= 0)
-		shutdown(n->fd, SHUT_RDWR);
-	lp_close(n->fd);
+	lp_owned_end(&n->socket);
 	lp_free(n->path);
-	*n = (struct lp_node){.fd = -1};
+	*n = (struct lp_node){.socket = LP_OWNED_NONE};
 }

@@ -2,7 +2,7 @@
  * The names of sockets in the file system, and who is at the other end.
  *
  *     rc = lp_node_make("/tmp/4711.socket", &node, err);   // listens; 0600 from its first moment
- *     fd = accept4(node.fd, ...);
+ *     fd = accept4(node.socket.fd, ...);
  *     lp_node_remove(&node);                               // the name goes when it is still ours
  *
  * A node is made in a directory that nobody else can enter, bound and
@@ -16,11 +16,12 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "control/owned.h"
 
 struct lp_node {
-	int fd; /* non-blocking, close-on-exec, listening */
+	struct lp_owned socket; /* non-blocking, close-on-exec, listening */
 	char *path;
-	dev_t dev;
+	dev_t dev; /* of the node in the file system */
 	ino_t ino;
 };
 

@@ -23,11 +23,16 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "proc/loan.h"
 
 #define FRAMES_MAX 512
+#define EAGER_ROUNDS 20 /* of looks at all threads, one behind the other */
+#define LAZY_ROUND 200	/* from here on there is no hurry */
+#define EAGER_NS 100000
+#define LAZY_NS 10000000
 #define STACK_NEEDED (UINT64_C(64) << 10) /* below the frame: the loader's own use, and modest constructors */
 
 /* ---- where a thread must not stand ---- */
@@ -215,10 +220,28 @@ static int try_all(struct lp_proc *p, struct trip *t, lp_addr fn, const uint64_t
 	return rc < 0 ? rc : found;
 }
 
+/* A thread that is in the allocator will soon be elsewhere; one that job control has stopped may stay so for days. */
+static void wait_a_little(unsigned round)
+{
+	if (round < EAGER_ROUNDS)
+		sched_yield();
+	else
+		nanosleep(&(struct timespec){0, round < LAZY_ROUND ? EAGER_NS : LAZY_NS}, NULL);
+}
+
+static int none(const struct trip *t, struct lp_err *err)
+{
+	int rc = lp_loan_none(&t->l, err);
+	if (t->l.group)
+		lp_err_append(err, "\nkill -CONT %d lets it go on", (int)t->l.p->pid);
+	return rc;
+}
+
 static int call_on_some_thread(struct lp_proc *p, struct trip *t, lp_addr fn, const uint64_t args[6], uint64_t *result,
 			       unsigned timeout_ms, struct lp_err *err)
 {
-	for (uint64_t deadline = lp_deadline(timeout_ms);; sched_yield()) {
+	uint64_t deadline = lp_deadline(timeout_ms);
+	for (unsigned round = 0;; wait_a_little(round++)) {
 		lp_late_settle(p, 0);
 		int rc = try_all(p, t, fn, args, err);
 		if (rc < 0)
@@ -228,7 +251,7 @@ static int call_on_some_thread(struct lp_proc *p, struct trip *t, lp_addr fn, co
 		if (rc > 0)
 			return watch(t, result, deadline, timeout_ms, err);
 		if ((t->l.refusal && !p->late.nr) || lp_now() > deadline) /* late ones may be fit yet */
-			return lp_loan_none(&t->l, err);
+			return none(t, err);
 	}
 }
 

@@ -6,20 +6,29 @@
  * called in the same way.  What fails halfway is taken back.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "core/target.h"
 #include "space/space.h"
 
-/* 0 when no image defines it. */
-static int find(struct lp_target *t, const char *name, lp_addr *out, struct lp_err *err)
+/* 0 when no image defines it; which one does is of interest when `file` is not NULL. */
+static int find_in(struct lp_target *t, const char *name, lp_addr *out, const char **file, struct lp_err *err)
 {
 	const struct lp_image *images;
 	struct lp_found f;
 	size_t nr;
 	int rc = t->ops->images(t, &images, &nr, err);
+	bool found = rc == 0 && lp_scope_bind(images, nr, name, NULL, &f);
 
-	*out = rc == 0 && lp_scope_bind(images, nr, name, NULL, &f) ? f.addr : 0;
+	*out = found ? f.addr : 0;
+	if (file)
+		*file = found ? images[f.image].path : NULL;
 	return rc;
+}
+
+static int find(struct lp_target *t, const char *name, lp_addr *out, struct lp_err *err)
+{
+	return find_in(t, name, out, NULL, err);
 }
 
 /* A function without arguments that returns 0, or a negative code of errno's or ours. */
@@ -64,18 +73,29 @@ static int load_and_call(struct lp_target *t, const char *path, const char *star
 	return rc;
 }
 
-static int enter(struct lp_target *t, const char *path, const char *start, unsigned timeout_ms, struct lp_err *err)
+/* What to enter, and by what. */
+struct visit {
+	const char *path; /* NULL: it is there already */
+	bool only_this;
+	const char *function;
+};
+
+static int enter(struct lp_target *t, const struct visit *v, unsigned timeout_ms, struct lp_err *err)
 {
+	const char *start = v->function, *path = v->path, *there;
 	lp_addr fn;
-	int rc = find(t, start, &fn, err);
+	int rc = find_in(t, start, &fn, &there, err);
 
 	if (rc < 0)
 		return rc;
+	if (fn && v->only_this && strcmp(there, path) != 0)
+		return lp_fail(err, LP_EEXISTS,
+			       "%s has %s already, which stays; without a name that one is started, and not %s",
+			       t->label, there, path);
 	return fn ? call(t, start, fn, timeout_ms, err) : load_and_call(t, path, start, timeout_ms, err);
 }
 
-/* path NULL: it is there already. */
-static int visit(pid_t pid, const char *path, const char *function, unsigned timeout_ms, struct lp_err *err)
+static int visit(pid_t pid, const struct visit *v, unsigned timeout_ms, struct lp_err *err)
 {
 	struct lp_target *t;
 	int rc = lp_target_open_process(&t, pid, NULL, err);
@@ -84,19 +104,20 @@ static int visit(pid_t pid, const char *path, const char *function, unsigned tim
 		return rc;
 	rc = t->ops->lock(t, timeout_ms, err);
 	if (rc == 0) {
-		rc = path ? enter(t, path, function, timeout_ms, err) : call_in(t, t->label, function, timeout_ms, err);
+		rc = v->path ? enter(t, v, timeout_ms, err) : call_in(t, t->label, v->function, timeout_ms, err);
 		t->ops->unlock(t);
 	}
 	lp_target_close(t);
 	return rc;
 }
 
-int lp_visitor_enter(pid_t pid, const char *path, const char *start, unsigned timeout_ms, struct lp_err *err)
+int lp_visitor_enter(pid_t pid, const char *path, bool only_this, const char *start, unsigned timeout_ms,
+		     struct lp_err *err)
 {
-	return visit(pid, path, start, timeout_ms, err);
+	return visit(pid, &(struct visit){path, only_this, start}, timeout_ms, err);
 }
 
 int lp_visitor_leave(pid_t pid, const char *stop, unsigned timeout_ms, struct lp_err *err)
 {
-	return visit(pid, NULL, stop, timeout_ms, err);
+	return visit(pid, &(struct visit){.function = stop}, timeout_ms, err);
 }

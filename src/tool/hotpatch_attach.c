@@ -54,7 +54,7 @@ int attach_agent(pid_t pid, const char *library, unsigned timeout_ms, struct lp_
 	if (!path)
 		return err->code;
 	*err = (struct lp_err){0};
-	rc = lp_visitor_enter(pid, path, "hotpatch_start", timeout_ms, err);
+	rc = lp_visitor_enter(pid, path, library != NULL, "hotpatch_start", timeout_ms, err);
 	free(path);
 	rc = rc < 0 ? rc : peer_open(&p, pid, timeout_ms, err);
 	if (rc == 0)

@@ -1,4 +1,5 @@
 """What the tests of the agent share: programs with an agent in them, and clients."""
+import contextlib
 import os
 import shlex
 import signal
@@ -105,11 +106,18 @@ class Host:
         return answer[0].split(": ")[1]
 
 
-def ask(pid, command, newline=True):
-    """Lines of a text reply, over the legacy socket."""
+@contextlib.contextmanager
+def connection(pid):
+    """To the legacy socket."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(lib.PATIENCE)
         s.connect(str(legacy(pid)))
+        yield s
+
+
+def ask(pid, command, newline=True):
+    """Lines of a text reply."""
+    with connection(pid) as s:
         s.sendall(command.encode() + (b"\n" if newline else b""))
         s.shutdown(socket.SHUT_WR)
         answer = b""

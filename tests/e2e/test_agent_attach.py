@@ -1,7 +1,9 @@
 """The agent comes into a process that was started without it, and goes; the process notices nothing."""
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -140,6 +142,37 @@ def test_a_library_that_is_none_of_ours_is_taken_out_again():
         assert not any(str(wrong) in line for line in lib.maps(victim.pid))
         assert "No such file" in refused(victim.pid, "attach", "/nowhere/lib.so")
         victim.check()
+
+
+def test_another_library_than_the_one_that_stayed_is_refused(tmp_path):
+    """What was detached is mapped for ever: whoever names another one would not get it."""
+    other = shutil.copy(agentlib.preload().with_name("libhotpatch.so.0"), tmp_path / "libhotpatch.so.0")
+    mine = agentlib.preload().with_name("libhotpatch.so.0").resolve()
+    with Plain() as victim:
+        done(victim.pid, "attach", str(mine))
+        done(victim.pid, "detach")
+        sentence = refused(victim.pid, "attach", str(other))
+        assert str(other) in sentence and str(mine) in sentence
+        assert agentlib.sockets(victim.pid) == []
+        done(victim.pid, "attach", str(mine))
+        done(victim.pid, "detach")
+        done(victim.pid, "attach")
+        done(victim.pid, "detach")
+
+
+def test_a_stopped_process_is_waited_for_without_haste_and_the_way_out_is_said():
+    with Plain() as victim:
+        os.kill(victim.pid, signal.SIGSTOP)
+        lib.wait_for(lambda: "T" in lib.states(victim.pid), "the victim to stop")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run = hotpatch(victim.pid, "attach", tool_options=["--timeout", "3"])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert run.returncode == 1 and f"kill -CONT {victim.pid}" in run.stderr, run
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+        os.kill(victim.pid, signal.SIGCONT)
+        done(victim.pid, "attach")
+        victim.check()
+        done(victim.pid, "detach")
 
 
 @pytest.mark.parametrize("link", ["static", "static-pie"])

@@ -115,6 +115,49 @@ static void a_function_is_not_unregistered_in_the_middle_of_a_change(void **stat
 	hotpatch_unregister_variable("v");
 }
 
+static void write_code(uint8_t *at, uint8_t byte)
+{
+	FILE *f = fopen("/proc/self/mem", "r+");
+
+	assert_int_equal(fseek(f, (long)(uintptr_t)at, SEEK_SET), 0);
+	assert_int_equal(fputc(byte, f), byte);
+	assert_int_equal(fclose(f), 0);
+}
+
+static uint8_t original[16], *spoilt, spoilt_was;
+
+/* Somebody writes over the upgraded function: it cannot go back. */
+static int spoil_twice(void *variable, const char *value, size_t len)
+{
+	uint8_t *code = (uint8_t *)(uintptr_t)twice;
+	size_t i = 0;
+
+	while (code[i] == original[i])
+		i++;
+	spoilt = &code[i];
+	spoilt_was = *spoilt;
+	write_code(spoilt, spoilt_was ^ 1);
+	return -1;
+}
+
+static void a_library_whose_loading_is_taken_back_stays_while_a_function_cannot_go_back(void **state)
+{
+	struct hotpatch_accessor accessor = {HOTPATCH_STRING, get_nothing, spoil_twice};
+
+	assert_int_equal(hotpatch_register_accessor("v", &accessor, original), 0);
+	memcpy(original, (void *)(uintptr_t)twice, sizeof original);
+	assert_int_equal(run("lib unload p"), 0);
+	assert_refused(LP_EREJECTED, "lib load p %s; func upgrade p agent_twice; var set string v x", AGENT_PATCH);
+	write_code(spoilt, spoilt_was);
+	assert_int_equal(call_twice(4), 204);
+	assert_int_equal(run("lib list"), 0);
+	assert_non_null(strstr(answer, "Get library: p, "));
+	assert_refused(LP_EINUSE, "lib unload p");
+	assert_int_equal(run("func rollback agent_twice"), 0);
+	assert_int_equal(call_twice(4), 8);
+	hotpatch_unregister_variable("v");
+}
+
 static void an_upgraded_function_stays_registered(void **state)
 {
 	assert_int_equal(run("func upgrade p agent_twice"), 0);
@@ -190,6 +233,7 @@ int main(void)
 		TEST(a_refused_line_leaves_the_levels_as_they_were),
 		TEST(functions_go_back_when_a_later_change_is_refused),
 		TEST(a_function_is_not_unregistered_in_the_middle_of_a_change),
+		TEST(a_library_whose_loading_is_taken_back_stays_while_a_function_cannot_go_back),
 		TEST(an_upgraded_function_stays_registered),
 		TEST(a_name_is_of_one_function),
 		TEST(what_is_no_code_is_refused),

@@ -40,7 +40,7 @@ static struct lp_control_options options(void)
 static struct lp_control_options patient(void)
 {
 	struct lp_control_options o = test_options;
-	o.limits.idle_ms = o.limits.partial_ms = o.limits.stuck_ms = o.limits.quiesce_ms = FOR_EVER;
+	o.limits.idle_ms = o.limits.partial_ms = o.limits.stuck_ms = o.limits.quiesce_ms = o.limits.open_ms = FOR_EVER;
 	return o;
 }
 
@@ -756,6 +756,26 @@ static void who_waits_for_too_long_is_told(void **state)
 	close(fd);
 }
 
+/* What is open keeps others off; a client who has gone to lunch does not. */
+static void what_is_open_for_too_long_is_forgotten_and_its_client_told(void **state)
+{
+	struct lp_control_options o = patient();
+	o.limits.open_ms = 1;
+	start(o);
+	int fd = connect_client();
+	ask(fd, "{\"cmd\": \"begin\"}\n{\"cmd\": \"set 20\"}\n",
+	    "{\"ok\": true, \"data\": []}\n{\"ok\": true, \"data\": [{\"before\": 10, \"value\": 20}]}\n");
+	while (atomic_load(&releases) == 0)
+		sched_yield();
+	ask(fd, "{\"cmd\": \"commit\"}\n",
+	    "{\"ok\": false, \"error\": {\"code\": \"transaction\", \"message\": \"nothing was changed, because "
+	    "nothing was asked for 1 ms\"}}\n");
+	ask(fd, "{\"cmd\": \"begin; set 30; commit\"}\n",
+	    "{\"ok\": true, \"data\": [{\"before\": 10, \"value\": 30}]}\n");
+	assert_int_equal(atomic_load(&number), 30);
+	close(fd);
+}
+
 /* The thread that would commit is held by a command: the host must not be held with it for longer than a moment. */
 static void a_program_goes_on_when_the_server_is_busy(void **state)
 {
@@ -925,21 +945,183 @@ static void a_child_that_forgets_nothing_does_no_harm(void **state)
 	close(observer);
 }
 
-/* Such as a daemon that closes all it has, and does not know what that is; what it opens next has the same numbers. */
-static void a_program_that_closes_our_descriptors_loses_the_server_and_no_more(void **state)
+/* ---- a program that closes what is not its own ---- */
+
+enum { MOST_FDS = 256, OURS = 5 }; /* epoll, both ends of the bell, listener, connection */
+static bool known[MOST_FDS];
+
+static void note_known(void)
 {
-	enum { MOST = 256, OURS = 4 }; /* epoll, bell, listener, connection */
-	bool known[MOST];
-	int ours[OURS + 1], nr = 0;
-	for (int fd = 0; fd < MOST; fd++)
+	for (int fd = 0; fd < MOST_FDS; fd++)
 		known[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+/* What was opened since, but for the client. */
+static void note_ours(int client, int ours[OURS])
+{
+	int nr = 0;
+	for (int fd = 0; fd < MOST_FDS; fd++) {
+		if (known[fd] || fd == client || fcntl(fd, F_GETFD) < 0)
+			continue;
+		assert_true(nr < OURS);
+		ours[nr++] = fd;
+	}
+	assert_int_equal(nr, OURS);
+}
+
+/* What the program has at the numbers that were ours, of the same kinds. */
+struct robbery {
+	int ours[OURS], peers[OURS]; /* the other end of a socket; -1: it is the epoll */
+	int epoll, event;
+};
+
+static bool is_epoll(int fd)
+{
+	struct epoll_event e;
+	return epoll_wait(fd, &e, 1, 0) >= 0;
+}
+
+static void put_socket(struct robbery *r, int i)
+{
+	int pair[2];
+	struct epoll_event e = {.events = EPOLLOUT | EPOLLONESHOT, .data.u64 = 1};
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(dup2(pair[0], r->ours[i]), r->ours[i]);
+	close(pair[0]);
+	r->peers[i] = pair[1];
+	assert_int_equal(epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->ours[i], &e), 0);
+}
+
+/* Its epoll has an event at once for each socket, and each only once: who takes it away is noticed. */
+static void rob(struct robbery *r, int client)
+{
+	note_ours(client, r->ours);
+	r->epoll = epoll_create1(EPOLL_CLOEXEC);
+	for (int i = 0; i < OURS; i++) {
+		r->peers[i] = -1;
+		if (is_epoll(r->ours[i])) {
+			assert_int_equal(dup2(r->epoll, r->ours[i]), r->ours[i]);
+			close(r->epoll);
+			r->epoll = r->ours[i];
+		}
+	}
+	for (int i = 0; i < OURS; i++)
+		if (r->ours[i] != r->epoll)
+			put_socket(r, i);
+}
+
+/* All of it is there, nothing was written to it, and each event still comes. */
+static void assert_untouched(const struct robbery *r)
+{
+	struct epoll_event events[2 * OURS];
+	assert_int_equal(epoll_wait(r->epoll, events, 2 * OURS, 0), OURS - 1);
+	for (int i = 0; i < OURS; i++) {
+		if (r->peers[i] < 0)
+			continue;
+		assert_int_equal(recv(r->peers[i], (char[1]){0}, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+		assert_int_equal(epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->ours[i], NULL), 0);
+		close(r->peers[i]);
+		assert_int_equal(close(r->ours[i]), 0);
+	}
+	assert_int_equal(close(r->epoll), 0);
+}
+
+static int nr_threads(void)
+{
+	int nr = 0;
+	DIR *d = opendir("/proc/self/task");
+	while (readdir(d))
+		nr++;
+	closedir(d);
+	return nr - 2;
+}
+
+static void wait_for_threads(int nr)
+{
+	while (nr_threads() != nr)
+		sched_yield();
+}
+
+static void what_a_program_has_in_their_place_is_not_touched(void **state)
+{
+	struct robbery r;
+	int before = nr_threads();
+	note_known();
+	start(patient());
+	int client = connect_client();
+	say(client, "hold\n");
+	wait_for_hold();
+	rob(&r, client);
+	let_go();
+	wait_for_threads(before);
+	lp_control_stop(server);
+	server = NULL;
+	assert_untouched(&r);
+	assert_ends_with(client, "");
+}
+
+/* A child that has all of it, too, keeps it alive: the thread wakes, and then at descriptors that are not its own. */
+static void what_comes_in_their_place_while_the_thread_waits_is_not_touched(void **state)
+{
+	struct robbery r;
+	int ends[2], status, before = nr_threads();
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	note_known();
 	start(patient());
 	int client = connect_client();
 	ask(client, "get\n", "Success to run\n10\n");
-	for (int fd = 0; fd < MOST && nr <= OURS; fd++)
-		if (!known[fd] && fd != client && fcntl(fd, F_GETFD) >= 0)
-			ours[nr++] = fd;
-	assert_int_equal(nr, OURS);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(read(ends[0], (char[1]){0}, 1) == 1 ? 0 : 1);
+	rob(&r, client);
+	say(client, "get\n");
+	wait_for_threads(before);
+	lp_control_stop(server);
+	server = NULL;
+	assert_untouched(&r);
+	assert_int_equal(write(ends[1], "", 1), 1);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	close(client);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void a_child_does_not_close_what_came_in_their_place(void **state)
+{
+	struct robbery r;
+	int status;
+	note_known();
+	start(patient());
+	int client = connect_client();
+	ask(client, "get\n", "Success to run\n10\n");
+	rob(&r, client);
+	pid_t child = fork();
+	if (child == 0) {
+		lp_control_forget(server);
+		assert_untouched(&r);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	lp_control_stop(server);
+	server = NULL;
+	close(client);
+	for (int i = 0; i < OURS; i++) {
+		close(r.ours[i]);
+		close(r.peers[i]);
+	}
+}
+
+/* Such as a daemon that closes all it has, and does not know what that is; what it opens next has the same numbers. */
+static void a_program_that_closes_our_descriptors_loses_the_server_and_no_more(void **state)
+{
+	int ours[OURS];
+	note_known();
+	start(patient());
+	int client = connect_client();
+	ask(client, "get\n", "Success to run\n10\n");
+	note_ours(client, ours);
 	for (int i = 0; i < OURS; i++)
 		assert_int_equal(dup2(hold_begun[1], ours[i]), ours[i]);
 	lp_control_stop(server);
@@ -1045,6 +1227,7 @@ int main(void)
 		TEST(what_is_asked_during_a_visit_waits_for_the_next),
 		TEST(who_waits_and_goes_away_changes_nothing),
 		TEST(who_waits_for_too_long_is_told),
+		TEST(what_is_open_for_too_long_is_forgotten_and_its_client_told),
 		TEST(a_program_goes_on_when_the_server_is_busy),
 		TEST(what_is_changed_in_quiet_is_never_seen_half_done),
 		TEST(a_server_stops_while_clients_are_in_the_middle),
@@ -1052,6 +1235,9 @@ int main(void)
 		TEST(the_child_of_a_fork_forgets_and_the_parent_goes_on),
 		TEST(a_child_that_forgets_nothing_does_no_harm),
 		TEST(a_program_that_closes_our_descriptors_loses_the_server_and_no_more),
+		TEST(what_a_program_has_in_their_place_is_not_touched),
+		TEST(what_comes_in_their_place_while_the_thread_waits_is_not_touched),
+		TEST(a_child_does_not_close_what_came_in_their_place),
 		TEST(signals_of_the_host_are_not_taken),
 		TEST(netcat_prints_the_data_and_ends_by_itself),
 	};

@@ -73,7 +73,7 @@ static void assert_refused(const char *because)
 	struct lp_err err = {0};
 	assert_int_equal(lp_node_make(path, &node, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, because));
-	assert_int_equal(node.fd, -1);
+	assert_int_equal(node.socket.fd, -1);
 	assert_int_equal(names_in_directory(), 1);
 	lp_node_remove(&node);
 	assert_int_equal(names_in_directory(), 1);
@@ -95,7 +95,7 @@ static void a_node_is_for_its_owner_alone_whatever_the_umask(void **state)
 		assert_true(S_ISSOCK(st.st_mode));
 		assert_int_equal(st.st_mode & 07777, 0600);
 		assert_int_equal(names_in_directory(), 1);
-		assert_true(fcntl(node.fd, F_GETFD) & FD_CLOEXEC);
+		assert_true(fcntl(node.socket.fd, F_GETFD) & FD_CLOEXEC);
 		lp_node_remove(&node);
 		assert_int_equal(names_in_directory(), 0);
 	}
@@ -106,7 +106,7 @@ static void a_node_can_be_connected_to_until_it_is_removed(void **state)
 	struct lp_node node;
 	struct lp_peer peer;
 	assert_int_equal(lp_node_make(path, &node, NULL), 0);
-	int client = lp_socket_connect(path, NULL), served = accept4(node.fd, NULL, NULL, SOCK_CLOEXEC);
+	int client = lp_socket_connect(path, NULL), served = accept4(node.socket.fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_int_equal(lp_socket_peer(served, &peer), 0);
 	assert_int_equal(peer.pid, getpid());
 	assert_int_equal(peer.uid, geteuid());
