@@ -3,10 +3,15 @@
  */
 #include "run.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -234,6 +239,52 @@ static void what_is_gone_is_not_undone(void **state)
 	}
 }
 
+/* ---- where filters of system calls end the program for unusual ones ---- */
+
+#define DONE 7
+#define NO_SECCOMP 8 /* an emulator has none */
+
+static bool kill_who_reads_memory_of_processes(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_writev, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {LP_ARRAY_SIZE(code), code};
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static int ask_under_the_filter(void)
+{
+	static long v = 10;
+
+	if (!kill_who_reads_memory_of_processes())
+		return NO_SECCOMP;
+	if (run("mem get 0x%lx 1", (unsigned long)addr_of(&v)) || strcmp(answer, "0a") != 0)
+		return 1;
+	if (run("mem set 0x%lx 0b", (unsigned long)addr_of(&v)) || v != 11)
+		return 2;
+	return run("mem get 0x10 1") == -LP_EUNMAPPED ? DONE : 3;
+}
+
+static void a_filter_that_kills_meets_nothing_unusual(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(ask_under_the_filter());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WEXITSTATUS(status) == NO_SECCOMP)
+		skip();
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), DONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +295,7 @@ int main(void)
 		cmocka_unit_test(memory_that_comes_and_goes_hurts_nobody),
 		cmocka_unit_test(what_a_key_locks_away_is_refused_and_read_when_it_is_not),
 		cmocka_unit_test(what_is_gone_is_not_undone),
+		cmocka_unit_test(a_filter_that_kills_meets_nothing_unusual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
