@@ -7,7 +7,7 @@
  * called) and by the functions of hotpatch.h.
  *
  *     value.h       types, text and bytes
- *     memory.c      may these bytes be read, be written
+ *     memory.c      bytes that may not be there, or not any more
  *     symbols.c     functions and variables of the program by their symbols
  *     variables.c   var ...       libraries.c   lib ...
  *     functions.c   func ...      flags.c       gflags ...
@@ -16,6 +16,7 @@
 #ifndef LP_AGENT_AGENT_H
 #define LP_AGENT_AGENT_H
 
+#include "base/buf.h"
 #include "base/vec.h"
 #include "control/control.h"
 #include <hotpatch.h>
@@ -40,8 +41,16 @@ enum lp_rank { LP_RANK_FLAGS, LP_RANK_FUNCTIONS, LP_RANK_VARIABLES, LP_RANK_UNLO
 
 /* ---- memory.c ---- */
 
-/* -LP_EUNMAPPED, -LP_EREADONLY. */
+/*
+ * -LP_EUNMAPPED, -LP_EREADONLY; also when the memory goes away meanwhile, and then a part of it may have been written.  Aligned
+ * words of 8 bytes and less are read and written each in one piece.
+ */
 int lp_memory_check(lp_addr at, size_t size, bool write, struct lp_err *err);
+int lp_memory_read(lp_addr at, void *out, size_t size, struct lp_err *err);
+/* Without the bits that the mask leaves out; NULL: all of it. */
+int lp_memory_write(lp_addr at, const uint8_t *bytes, const uint8_t *mask, size_t size, struct lp_err *err);
+/* Up to its NUL, `max` bytes at most. */
+int lp_memory_text(lp_addr at, size_t max, struct lp_buf *out, struct lp_err *err);
 
 /* ---- symbols.c ---- */
 

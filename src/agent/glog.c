@@ -75,7 +75,7 @@ static int no_flag(const char *name, struct lp_err *err)
 
 static void print(const struct row *r, const void *at, struct lp_buf *type, struct lp_buf *value)
 {
-	uint8_t bytes[LP_VALUE_MAX];
+	uint8_t bytes[LP_VALUE_MAX] = {0};
 
 	if (is_string(r)) {
 		const struct cxx_string *s = *(struct cxx_string *const *)at;
@@ -85,8 +85,8 @@ static void print(const struct row *r, const void *at, struct lp_buf *type, stru
 		return;
 	}
 	lp_buf_str(type, strcmp(r->space, "fLI") == 0 ? "int32" : strcmp(r->space, "fLU") == 0 ? "uint32" : "bool");
-	lp_value_load(type_of(r), at, bytes);
-	lp_value_print(type_of(r), bytes, value);
+	if (lp_memory_read((lp_addr)(uintptr_t)at, bytes, type_of(r)->size, NULL) == 0)
+		lp_value_print(type_of(r), bytes, value);
 }
 
 int lp_glog_each(void (*fn)(void *arg, const struct lp_flag *flag), void *arg, struct lp_err *err)
@@ -144,6 +144,5 @@ int lp_glog_set(const char *name, const char *value, struct lp_err *err)
 		return assign(*(struct cxx_string **)at, value, err);
 	if (lp_value_parse(type_of(r), value, bytes, NULL) < 0)
 		return lp_fail(err, LP_EREJECTED, "%s does not take \"%s\": not of its type", name, value);
-	lp_value_store(type_of(r), at, bytes);
-	return 0;
+	return lp_memory_write((lp_addr)(uintptr_t)at, bytes, NULL, type_of(r)->size, err);
 }

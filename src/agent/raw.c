@@ -17,12 +17,12 @@
 #include <string.h>
 
 #include "agent/agent.h"
-#include "base/bits.h"
 #include "elf/elf.h"
 
 #define READ_MAX 65536
 #define WRITE_MAX 4096
 #define STEPS_MAX 64
+#define NOTES_MAX 65536
 #define ELF "elf:"
 
 /* ---- which file ---- */
@@ -33,16 +33,24 @@ struct wanted {
 	lp_addr bias;
 };
 
+static void id_in_notes(lp_addr at, size_t size, struct lp_build_id *out)
+{
+	uint8_t *notes = size <= NOTES_MAX ? lp_alloc(size) : NULL;
+
+	if (notes && lp_memory_read(at, notes, size, NULL) == 0)
+		lp_elf_build_id_from_notes(notes, size, out);
+	lp_free(notes);
+}
+
 /* The notes of a program that runs are where its headers say; they are read like anything else that may lie. */
 static void own_id(const struct dl_phdr_info *info, struct lp_build_id *out)
 {
 	*out = (struct lp_build_id){0};
 	for (int i = 0; i < info->dlpi_phnum && !out->len; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		lp_addr at = info->dlpi_addr + ph->p_vaddr;
 
-		if (ph->p_type == PT_NOTE && lp_memory_check(at, ph->p_memsz, false, NULL) == 0)
-			lp_elf_build_id_from_notes((const uint8_t *)(uintptr_t)at, ph->p_memsz, out);
+		if (ph->p_type == PT_NOTE)
+			id_in_notes(info->dlpi_addr + ph->p_vaddr, ph->p_memsz, out);
 	}
 }
 
@@ -123,15 +131,13 @@ static int file_base(const char **at, lp_addr *out, struct lp_err *err)
 
 static int follow(lp_addr *at, struct lp_err *err)
 {
-	int rc = lp_memory_check(*at, sizeof(uint64_t), false, err);
+	lp_addr to;
+	int rc = lp_memory_read(*at, &to, sizeof to, err);
 
 	if (rc < 0)
 		return rc;
-	if (*at % sizeof(uint64_t))
-		*at = lp_get64((const void *)(uintptr_t)*at);
-	else
-		*at = __atomic_load_n((const uint64_t *)(uintptr_t)*at, __ATOMIC_RELAXED);
-	return *at ? 0 : lp_fail(err, LP_EUNMAPPED, "there is a null pointer on the way");
+	*at = to;
+	return to ? 0 : lp_fail(err, LP_EUNMAPPED, "there is a null pointer on the way");
 }
 
 static int step(const char **text, lp_addr *at, struct lp_err *err)
@@ -164,22 +170,6 @@ static int evaluate(const char *place, lp_addr *out, struct lp_err *err)
 
 /* ---- mem get ---- */
 
-/* Words in one access, so that nobody sees half of one. */
-static void load(lp_addr at, uint8_t *out, size_t size)
-{
-	const void *from = (const void *)(uintptr_t)at;
-	size_t i = 0;
-
-	for (; at % 8 == 0 && i + 8 <= size; i += 8)
-		lp_put64(out + i, __atomic_load_n((const uint64_t *)from + i / 8, __ATOMIC_RELAXED));
-	if (i < size && (at + i) % (size - i) == 0 && size - i == 4)
-		lp_put32(out + i, __atomic_load_n((const uint32_t *)(uintptr_t)(at + i), __ATOMIC_RELAXED));
-	else if (i < size && (at + i) % (size - i) == 0 && size - i == 2)
-		lp_put16(out + i, __atomic_load_n((const uint16_t *)(uintptr_t)(at + i), __ATOMIC_RELAXED));
-	else
-		memcpy(out + i, (const uint8_t *)from + i, size - i);
-}
-
 static void add_hex(struct lp_buf *b, const uint8_t *bytes, size_t nr)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -196,18 +186,17 @@ int lp_cmd_mem_get(struct lp_call *c, struct lp_err *err)
 
 	if (!number(&count, &size) || *count || !size || size > READ_MAX)
 		return lp_fail(err, LP_EUSAGE, "1 to %d bytes can be read at once, not \"%s\"", READ_MAX, c->argv[1]);
-	int rc = evaluate(c->argv[0], &at, err);
-	rc = rc < 0 ? rc : lp_memory_check(at, size, false, err);
-	if (rc < 0)
-		return rc;
 	struct lp_buf hex = {0};
 	uint8_t *bytes = lp_alloc(size);
-	load(at, bytes, size);
-	add_hex(&hex, bytes, size);
-	lp_reply_row(c->reply, "%", LP_STR("bytes", lp_buf_cstr(&hex)), LP_ADDRESS("address", at));
+	int rc = evaluate(c->argv[0], &at, err);
+	rc = rc < 0 ? rc : lp_memory_read(at, bytes, size, err);
+	if (rc == 0) {
+		add_hex(&hex, bytes, size);
+		lp_reply_row(c->reply, "%", LP_STR("bytes", lp_buf_cstr(&hex)), LP_ADDRESS("address", at));
+	}
 	lp_buf_free(&hex);
 	lp_free(bytes);
-	return 0;
+	return rc;
 }
 
 /* ---- mem set ---- */
@@ -219,66 +208,19 @@ struct write {
 	uint8_t *bytes, *mask, *old; /* mask NULL: all of it */
 };
 
-static uint64_t word(const uint8_t *bytes, size_t size)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, bytes, size);
-	return v;
-}
-
-/* Bits beside those of the mask may be changed by others meanwhile. */
-#define MERGE(type, to, value, mask)                                                                                 \
-	do {                                                                                                         \
-		type *at_ = (type *)(uintptr_t)(to), was_ = __atomic_load_n(at_, __ATOMIC_RELAXED);                  \
-		while (!__atomic_compare_exchange_n(at_, &was_,                                                      \
-						    (type)((was_ & ~(type)(mask)) | ((type)(value) & (type)(mask))), \
-						    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))                      \
-			;                                                                                            \
-	} while (0)
-
-static void store_word(lp_addr at, const uint8_t *bytes, const uint8_t *mask, size_t size)
-{
-	uint64_t value = word(bytes, size), bits = mask ? word(mask, size) : UINT64_MAX;
-
-	switch (size) {
-	case 8:
-		MERGE(uint64_t, at, value, bits);
-		break;
-	case 4:
-		MERGE(uint32_t, at, value, bits);
-		break;
-	case 2:
-		MERGE(uint16_t, at, value, bits);
-		break;
-	default:
-		MERGE(uint8_t, at, value, bits);
-	}
-}
-
-/* The largest aligned piece that begins here. */
-static size_t piece(lp_addr at, size_t left)
-{
-	size_t size = 8;
-
-	while (size > left || at % size)
-		size /= 2;
-	return size;
-}
-
-static void store(lp_addr at, const uint8_t *bytes, const uint8_t *mask, size_t size)
-{
-	for (size_t i = 0, n; i < size; i += n) {
-		n = piece(at + i, size - i);
-		store_word(at + i, bytes + i, mask ? mask + i : NULL, n);
-	}
-}
-
 static int locate(struct write *w, struct lp_err *err)
 {
 	int rc = evaluate(w->place, &w->at, err);
 
 	return rc < 0 ? rc : lp_memory_check(w->at, w->size, true, err);
+}
+
+/* What has gone away meanwhile needs none. */
+static void write_undo(void *change)
+{
+	struct write *w = change;
+
+	lp_memory_write(w->at, w->old, w->mask, w->size, NULL);
 }
 
 /* Between `begin` and `commit` pointers on the way may have changed. */
@@ -287,18 +229,13 @@ static int write_commit(void *change, struct lp_err *err)
 	struct write *w = change;
 	int rc = locate(w, err);
 
+	rc = rc < 0 ? rc : lp_memory_read(w->at, w->old, w->size, err);
 	if (rc < 0)
 		return rc;
-	load(w->at, w->old, w->size);
-	store(w->at, w->bytes, w->mask, w->size);
-	return 0;
-}
-
-static void write_undo(void *change)
-{
-	struct write *w = change;
-
-	store(w->at, w->old, w->mask, w->size);
+	rc = lp_memory_write(w->at, w->bytes, w->mask, w->size, err);
+	if (rc < 0)
+		write_undo(w); /* what is still there of it */
+	return rc;
 }
 
 static void write_free(void *change)

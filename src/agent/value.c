@@ -257,36 +257,3 @@ void lp_value_print(const struct lp_type *t, const uint8_t bytes[LP_VALUE_MAX], 
 		break;
 	}
 }
-
-/* ---- memory ---- */
-
-void lp_value_load(const struct lp_type *t, const void *at, uint8_t out[LP_VALUE_MAX])
-{
-	bool aligned = (uintptr_t)at % t->size == 0;
-
-	memset(out, 0, LP_VALUE_MAX);
-	if (aligned && t->size == 8)
-		memcpy(out, &(uint64_t){__atomic_load_n((const uint64_t *)at, __ATOMIC_SEQ_CST)}, 8);
-	else if (aligned && t->size == 4)
-		memcpy(out, &(uint32_t){__atomic_load_n((const uint32_t *)at, __ATOMIC_SEQ_CST)}, 4);
-	else if (aligned && t->size == 2)
-		memcpy(out, &(uint16_t){__atomic_load_n((const uint16_t *)at, __ATOMIC_SEQ_CST)}, 2);
-	else
-		memcpy(out, at, t->size);
-}
-
-void lp_value_store(const struct lp_type *t, void *at, const uint8_t bytes[LP_VALUE_MAX])
-{
-	bool aligned = (uintptr_t)at % t->size == 0;
-	uint64_t v;
-
-	memcpy(&v, bytes, sizeof v);
-	if (aligned && t->size == 8)
-		__atomic_store_n((uint64_t *)at, v, __ATOMIC_SEQ_CST);
-	else if (aligned && t->size == 4)
-		__atomic_store_n((uint32_t *)at, (uint32_t)v, __ATOMIC_SEQ_CST);
-	else if (aligned && t->size == 2)
-		__atomic_store_n((uint16_t *)at, (uint16_t)v, __ATOMIC_SEQ_CST);
-	else
-		memcpy(at, bytes, t->size);
-}

@@ -3,8 +3,7 @@
  *
  *     const struct lp_type *t = lp_type_named("int");
  *     rc = lp_value_parse(t, "0x20", bytes, err);
- *     lp_value_store(t, &age, bytes);
- *     lp_value_load(t, &age, bytes); lp_value_print(t, bytes, &text);
+ *     lp_value_print(t, bytes, &text);
  *
  * Numbers are read and written as in the C locale, whatever the program's is.
  */
@@ -43,9 +42,5 @@ const struct lp_type *lp_type_sized(size_t size, bool is_signed); /* integer of 
 /* Scalars.  -LP_EVALUE: not a number, or one that does not fit. */
 int lp_value_parse(const struct lp_type *t, const char *text, uint8_t out[LP_VALUE_MAX], struct lp_err *err);
 void lp_value_print(const struct lp_type *t, const uint8_t bytes[LP_VALUE_MAX], struct lp_buf *out);
-
-/* Memory that is there.  In one access when it is aligned, so that nobody sees half of a value. */
-void lp_value_load(const struct lp_type *t, const void *at, uint8_t out[LP_VALUE_MAX]);
-void lp_value_store(const struct lp_type *t, void *at, const uint8_t bytes[LP_VALUE_MAX]);
 
 #endif

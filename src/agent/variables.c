@@ -131,52 +131,38 @@ static void read_accessor(const struct variable *v, struct lp_buf *out)
 	lp_free(large);
 }
 
-/* A C string, as far as it can be read. */
-static int read_cstring(lp_addr at, struct lp_buf *out, struct lp_err *err)
+static lp_addr place(const struct variable *v)
 {
-	for (lp_addr end; out->len < LP_TEXT_MAX; at = end) {
-		end = lp_align_down(at, LP_PAGE) + LP_PAGE;
-		int rc = lp_memory_check(at, end - at, false, err);
-		if (rc < 0)
-			return rc;
-		size_t len = strnlen((const char *)(uintptr_t)at, end - at);
-		lp_buf_add(out, (const void *)(uintptr_t)at, len);
-		if (len < end - at)
-			break;
-	}
-	return 0;
+	return (lp_addr)(uintptr_t)v->at;
 }
 
-static int read_pointed(const struct variable *v, struct lp_buf *out, struct lp_err *err)
+static int read_cstring(const struct variable *v, struct lp_buf *out, struct lp_err *err)
 {
-	uint8_t bytes[LP_VALUE_MAX];
-	uint64_t to;
+	lp_addr text;
+	int rc = lp_memory_read(place(v), &text, sizeof text, err);
 
-	lp_value_load(v->type, v->at, bytes);
-	memcpy(&to, bytes, sizeof to);
-	return to ? read_cstring(to, out, err) : 0;
+	return rc < 0 || !text ? rc : lp_memory_text(text, LP_TEXT_MAX, out, err);
+}
+
+static int read_scalar(const struct variable *v, struct lp_buf *out, struct lp_err *err)
+{
+	uint8_t bytes[LP_VALUE_MAX] = {0};
+	int rc = lp_memory_read(place(v), bytes, v->type->size, err);
+
+	if (rc == 0)
+		lp_value_print(v->type, bytes, out);
+	return rc;
 }
 
 static int read_variable(const struct variable *v, struct lp_buf *out, struct lp_err *err)
 {
-	uint8_t bytes[LP_VALUE_MAX];
-
 	if (v->accessor.get) {
 		read_accessor(v, out);
 		return 0;
 	}
-	int rc = lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, false, err);
-	if (rc < 0)
-		return rc;
-	if (v->room) {
-		lp_buf_add(out, v->at, strnlen(v->at, v->room));
-	} else if (v->type->kind == LP_KIND_CSTRING) {
-		return read_pointed(v, out, err);
-	} else {
-		lp_value_load(v->type, v->at, bytes);
-		lp_value_print(v->type, bytes, out);
-	}
-	return 0;
+	if (v->room)
+		return lp_memory_text(place(v), v->room, out, err);
+	return v->type->kind == LP_KIND_CSTRING ? read_cstring(v, out, err) : read_scalar(v, out, err);
 }
 
 int lp_cmd_var_get(struct lp_call *c, struct lp_err *err)
@@ -223,8 +209,8 @@ static int set_text(const struct variable *v, const char *text, size_t len, stru
 		int rc = v->accessor.set(v->at, text, len);
 		return rc < 0 ? lp_fail(err, LP_EREJECTED, "the program does not take \"%s\"", text) : 0;
 	}
-	memcpy(v->at, text, len + 1); /* an array; its size was looked at before */
-	return 0;
+	/* An array; its size was looked at before. */
+	return lp_memory_write(place(v), (const uint8_t *)text, NULL, len + 1, err);
 }
 
 /* Between `begin` and `commit` the program may have taken the variable back, or a library that it was in. */
@@ -234,9 +220,27 @@ static int still_there(const struct assignment *a, struct lp_err *err)
 
 	if (v->name && (!now || now->at != v->at))
 		return lp_fail(err, LP_ENOVARIABLE, "%s is not registered any more", v->name);
-	return v->accessor.get
-		       ? 0
-		       : lp_memory_check((lp_addr)(uintptr_t)v->at, v->room ? v->room : v->type->size, true, err);
+	return v->accessor.get ? 0 : lp_memory_check(place(v), v->room ? v->room : v->type->size, true, err);
+}
+
+/* What has gone away meanwhile needs no old value. */
+static void unassign(void *change)
+{
+	struct assignment *a = change;
+
+	if (a->text)
+		set_text(&a->to, lp_buf_cstr(&a->old_text), a->old_text.len, NULL);
+	else
+		lp_memory_write(place(&a->to), a->old_bytes, NULL, a->to.type->size, NULL);
+}
+
+static int assign_text(struct assignment *a, struct lp_err *err)
+{
+	int rc = set_text(&a->to, a->text, a->len, err);
+
+	if (rc < 0 && a->to.room)
+		unassign(a); /* what is still there of the array */
+	return rc;
 }
 
 static int assign(void *change, struct lp_err *err)
@@ -247,21 +251,12 @@ static int assign(void *change, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	if (a->text && a->to.type->kind != LP_KIND_CSTRING)
-		return set_text(&a->to, a->text, a->len, err);
-	lp_value_load(a->to.type, a->to.at, a->old_bytes);
-	lp_value_store(a->to.type, a->to.at, a->bytes);
-	a->text = NULL; /* a C string: it is the program's now */
-	return 0;
-}
-
-static void unassign(void *change)
-{
-	struct assignment *a = change;
-
-	if (a->text)
-		set_text(&a->to, lp_buf_cstr(&a->old_text), a->old_text.len, NULL);
-	else
-		lp_value_store(a->to.type, a->to.at, a->old_bytes);
+		return assign_text(a, err);
+	rc = lp_memory_read(place(&a->to), a->old_bytes, a->to.type->size, err);
+	rc = rc < 0 ? rc : lp_memory_write(place(&a->to), a->bytes, NULL, a->to.type->size, err);
+	if (rc == 0)
+		a->text = NULL; /* a C string: it is the program's now */
+	return rc;
 }
 
 static void assignment_free(void *change)

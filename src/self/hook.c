@@ -305,6 +305,7 @@ int lp_self_prepare(struct lp_self_hook *h, struct lp_err *err)
 
 	h->site = NULL;
 	h->original = 0;
+	lp_self_look_for_filters();
 	body_locate(&body, h->fn);
 	rc = lp_self_enter(err);
 	if (rc)

@@ -36,6 +36,8 @@ extern unsigned lp_self_patience_ms;
 
 /* Bytes of our own memory, as many as can be read: no fault at addresses that are not there. */
 size_t lp_self_read(lp_addr at, void *data, size_t len);
+/* Before anything is read: not by calls that a filter of this thread may forbid.  The lock's holder has done so. */
+void lp_self_look_for_filters(void);
 
 #define lp_raw(nr, a, b, c, d, e, f) \
 	lp_self_syscall(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))

@@ -69,6 +69,7 @@ int lp_self_enter(struct lp_err *err)
 	int rc;
 
 	pthread_mutex_lock(&lock);
+	lp_self_look_for_filters();
 	rc = ready ? 0 : setup(err);
 	if (rc)
 		pthread_mutex_unlock(&lock);

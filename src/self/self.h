@@ -21,7 +21,8 @@
  * called while any number of threads run.  Not from signal handlers.
  * Signals.  SIGTRAP and one real-time signal are taken when they are first
  * needed; whoever held SIGTRAP before gets the traps that are not ours.  Threads
- * that block them for longer than a second make changes fail (-LP_EBUSY).
+ * that block them for longer than a second make changes fail (-LP_EBUSY), and
+ * one in the strict mode of seccomp does at once (-LP_ESECCOMP).
  * fork() waits for a change to end.  A child of vfork() is not seen: what it
  * calls before exec must not be changed meanwhile.
  */

@@ -39,12 +39,11 @@ static void block_most(sigset_t *set)
 static struct sigaction before[LEVELS];
 static _Atomic bool spent[LEVELS]; /* SA_RESETHAND: was called once */
 static unsigned levels;
+static const struct sigaction by_default = {.sa_handler = SIG_DFL};
 
 static void die_of(int sig, siginfo_t *info)
 {
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
-
-	sigaction(sig, &dfl, NULL);
+	sigaction(sig, &by_default, NULL);
 	/* Blocked until this handler returns; then the process ends by it, as it would have without us. */
 	lp_raw(SYS_rt_tgsigqueueinfo, lp_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), lp_thread_self(), sig, info, 0, 0);
 }
@@ -57,15 +56,16 @@ static void block_as(const struct sigaction *b, int sig, const ucontext_t *uc)
 	lp_signals_unblock(interrupted | its_own | (b->sa_flags & SA_NODEFER ? 0 : bit(sig)));
 }
 
-static void pass_on(unsigned level, int sig, siginfo_t *info, void *context)
+static bool has_handler(const struct sigaction *b)
 {
-	const struct sigaction *b = &before[level];
-	bool by_code = info->si_code > 0; /* not sent by anybody: cannot be ignored */
-	bool has_handler = b->sa_flags & SA_SIGINFO || (b->sa_handler != SIG_DFL && b->sa_handler != SIG_IGN);
+	return b->sa_flags & SA_SIGINFO || (b->sa_handler != SIG_DFL && b->sa_handler != SIG_IGN);
+}
 
-	if (has_handler && b->sa_flags & SA_RESETHAND && atomic_exchange(&spent[level], true))
-		has_handler = false;
-	if (!has_handler) {
+void lp_signals_pass_on(const struct sigaction *b, int sig, siginfo_t *info, void *context)
+{
+	bool by_code = info->si_code > 0; /* not sent by anybody: cannot be ignored */
+
+	if (!has_handler(b)) {
 		if (by_code || b->sa_handler != SIG_IGN)
 			die_of(sig, info);
 		return;
@@ -75,6 +75,15 @@ static void pass_on(unsigned level, int sig, siginfo_t *info, void *context)
 		b->sa_sigaction(sig, info, context);
 	else
 		b->sa_handler(sig);
+}
+
+static void pass_trap_on(unsigned level, int sig, siginfo_t *info, void *context)
+{
+	const struct sigaction *b = &before[level];
+
+	if (has_handler(b) && b->sa_flags & SA_RESETHAND && atomic_exchange(&spent[level], true))
+		b = &by_default;
+	lp_signals_pass_on(b, sig, info, context);
 }
 
 static void on_trap(unsigned level, int sig, siginfo_t *info, ucontext_t *uc)
@@ -91,7 +100,7 @@ static void on_trap(unsigned level, int sig, siginfo_t *info, ucontext_t *uc)
 	if (answer == LP_TRAP_WAIT)
 		lp_stop_wait_moment();
 	else if (answer == LP_TRAP_FOREIGN)
-		pass_on(level, sig, info, uc);
+		pass_trap_on(level, sig, info, uc);
 }
 
 #define ON_TRAP(n)                                                       \

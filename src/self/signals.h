@@ -33,6 +33,9 @@ bool lp_signals_deaf(uint64_t blocked);
 /* Asks the thread to stop, a deaf one by the library's signal; what arrives is lp_stop_answer(value).  -errno. */
 int lp_signals_call(int tid, uint64_t value, bool deaf);
 
+/* In a handler: does with the signal what it would have done under `before`.  */
+void lp_signals_pass_on(const struct sigaction *before, int sig, siginfo_t *info, void *context);
+
 /* Blocks everything but what this thread raises itself, and back. */
 void lp_signals_block(uint64_t *before);
 void lp_signals_unblock(uint64_t before);

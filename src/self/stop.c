@@ -59,6 +59,7 @@ static struct {
 	uint64_t deadline; /* ns */
 	int culprit;
 	lp_addr culprit_at;
+	int strict; /* a thread that neither a call nor a breakpoint may meet (lp_thread_ways); 0: there is none */
 	struct lp_way *ways;
 	size_t nr_ways;
 } world;
@@ -296,10 +297,14 @@ static void call(struct slot *s, size_t index)
  * program blocks in them. */
 static uint64_t listen(struct slot *s)
 {
-	uint64_t blocked = lp_threads_tell_rest() ? lp_thread_blocked(&world.threads, s->tid) : UINT64_MAX;
+	struct lp_thread_ways ways = {.blocked = UINT64_MAX};
 
-	s->deaf = lp_signals_deaf(blocked);
-	return blocked;
+	if (lp_threads_tell_rest())
+		ways = lp_thread_ways(&world.threads, s->tid);
+	s->deaf = lp_signals_deaf(ways.blocked);
+	if (ways.strict)
+		world.strict = s->tid;
+	return ways.blocked;
 }
 
 /* A sleeper that would die of a breakpoint when it wakes is no sleeper to us. */
@@ -467,6 +472,22 @@ int lp_stop_setup(struct lp_err *err)
 	return lp_threads_setup() ? lp_fail(err, LP_EPERM, "cannot list this process's threads in /proc/self/task") : 0;
 }
 
+static void let_go(void)
+{
+	lp_threads_close(&world.threads);
+	lp_self_maps_free(&world.maps);
+}
+
+static int refuse_strict(struct lp_err *err)
+{
+	let_go();
+	lp_fail(err, LP_ESECCOMP,
+		"thread %d is in the strict mode of seccomp: the kernel would end it for being stopped", world.strict);
+	if (err)
+		err->tid = world.strict;
+	return -LP_ESECCOMP;
+}
+
 int lp_stop_prepare(struct lp_err *err)
 {
 	int rc = lp_signals_take(err);
@@ -485,8 +506,9 @@ int lp_stop_prepare(struct lp_err *err)
 	world.park_all = !lp_writer_syncs() || lp_threads_traced(&world.threads);
 	world.nr = 0;
 	world.phase = SCOUTING;
+	world.strict = 0;
 	walk();
-	return 0;
+	return world.strict ? refuse_strict(err) : 0;
 }
 
 int lp_stop_begin(void)
@@ -526,8 +548,7 @@ void lp_stop_end(void)
 	atomic_fetch_add(&world.generation, 1);
 	futex_wake(&world.generation);
 	lp_signals_unblock(world.signals);
-	lp_threads_close(&world.threads);
-	lp_self_maps_free(&world.maps);
+	let_go();
 }
 
 int lp_stop_explain(int rc, struct lp_err *err)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -230,11 +231,30 @@ static bool blocked_signals(const struct lp_threads *t, int tid, uint64_t *out)
 	return number_after(text, "SigBlk:", out);
 }
 
-uint64_t lp_thread_blocked(const struct lp_threads *t, int tid)
+struct lp_thread_ways lp_thread_ways(const struct lp_threads *t, int tid)
 {
-	uint64_t blocked;
+	struct lp_thread_ways ways = {.blocked = UINT64_MAX};
+	char text[4096];
+	uint64_t blocked, mode;
 
-	return blocked_signals(t, tid, &blocked) ? blocked : UINT64_MAX;
+	read_file(t, tid, "status", text, sizeof text);
+	if (number_after(text, "SigBlk:", &blocked))
+		ways.blocked = blocked;
+	ways.strict = number_after(text, "Seccomp:", &mode) && mode == SECCOMP_MODE_STRICT;
+	return ways;
+}
+
+bool lp_thread_filtered(void)
+{
+	struct lp_threads t;
+	char text[4096];
+	uint64_t mode = 0;
+
+	if (lp_threads_open(&t, NULL))
+		return false;
+	read_file(&t, lp_thread_self(), "status", text, sizeof text);
+	lp_threads_close(&t);
+	return number_after(text, "Seccomp:", &mode) && mode;
 }
 
 bool lp_threads_traced(const struct lp_threads *t)

@@ -42,8 +42,14 @@ bool lp_thread_rests(const struct lp_threads *t, int tid, lp_addr *pc, lp_addr *
 /* Whether lp_thread_rests() ever says true here. */
 bool lp_threads_tell_rest(void);
 
-/* The signals that the thread blocks (bit n - 1 for signal n): all of them when nobody can tell. */
-uint64_t lp_thread_blocked(const struct lp_threads *t, int tid);
+struct lp_thread_ways {
+	uint64_t blocked; /* signals (bit n - 1 for signal n): all of them when nobody can tell */
+	bool strict;	  /* seccomp's first mode: a signal handler that makes a call is its end */
+};
+struct lp_thread_ways lp_thread_ways(const struct lp_threads *t, int tid);
+
+/* This thread's system calls go through a filter (seccomp). */
+bool lp_thread_filtered(void);
 
 /*
  * An emulator of user-mode programs has threads of its own (qemu one, for its garbage).  They execute no code of this

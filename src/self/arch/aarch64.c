@@ -20,6 +20,11 @@ static lp_addr get_sp(const ucontext_t *uc)
 	return uc->uc_mcontext.sp;
 }
 
+static void divert(ucontext_t *uc, void (*to)(void))
+{
+	set_pc(uc, (lp_addr)(uintptr_t)to);
+}
+
 static bool trapped(const siginfo_t *info, const ucontext_t *uc, lp_addr *at)
 {
 	*at = get_pc(uc);
@@ -65,6 +70,7 @@ const struct lp_self_arch lp_self_arch = {
 	.pc = get_pc,
 	.set_pc = set_pc,
 	.sp = get_sp,
+	.divert = divert,
 	.trapped = trapped,
 	.frame = frame,
 	.serialize = serialize,

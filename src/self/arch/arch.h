@@ -24,6 +24,8 @@ struct lp_self_arch {
 	lp_addr (*pc)(const ucontext_t *uc);
 	void (*set_pc)(ucontext_t *uc, lp_addr pc);
 	lp_addr (*sp)(const ucontext_t *uc);
+	/* The interrupted code goes on in `to`, which does not come back. */
+	void (*divert)(ucontext_t *uc, void (*to)(void));
 
 	/* Was the signal raised by a breakpoint of that kind, and where does (or did) it stand? */
 	bool (*trapped)(const siginfo_t *info, const ucontext_t *uc, lp_addr *at);

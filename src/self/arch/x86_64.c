@@ -25,6 +25,13 @@ static lp_addr get_sp(const ucontext_t *uc)
 	return (lp_addr)uc->uc_mcontext.gregs[REG_RSP];
 }
 
+/* As behind a call: what was on the stack there, and below it, is nobody's any more. */
+static void divert(ucontext_t *uc, void (*to)(void))
+{
+	uc->uc_mcontext.gregs[REG_RSP] = (greg_t)lp_align_down(get_sp(uc), 16) - 8;
+	set_pc(uc, (lp_addr)(uintptr_t)to);
+}
+
 /* int3 is reported behind itself, as SI_KERNEL; single steps and hardware breakpoints have codes of their own. */
 static bool trapped(const siginfo_t *info, const ucontext_t *uc, lp_addr *at)
 {
@@ -69,6 +76,7 @@ const struct lp_self_arch lp_self_arch = {
 	.pc = get_pc,
 	.set_pc = set_pc,
 	.sp = get_sp,
+	.divert = divert,
 	.trapped = trapped,
 	.frame = frame,
 	.serialize = serialize,

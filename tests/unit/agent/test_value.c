@@ -232,28 +232,6 @@ static void numbers_are_those_of_c_whatever_the_locale(void **state)
 	setlocale(LC_ALL, "C");
 }
 
-static void memory_is_read_and_written_in_its_size_alone(void **state)
-{
-	static const char *const names[] = {"int8", "uint16", "int", "ulong", "float", "double", "bool"};
-
-	for (size_t i = 0; i < LP_ARRAY_SIZE(names); i++) {
-		for (size_t off = 0; off < 8; off++) {
-			uint8_t room[24], bytes[LP_VALUE_MAX] = {1, 2, 3, 4, 5, 6, 7, 8}, back[LP_VALUE_MAX];
-			size_t size = type(names[i])->size;
-
-			memset(room, 0xee, sizeof room);
-			lp_value_store(type(names[i]), room + 8 + off, bytes);
-			assert_memory_equal(room + 8 + off, bytes, size);
-			for (size_t k = 0; k < sizeof room; k++)
-				assert_true(room[k] == 0xee || (k >= 8 + off && k < 8 + off + size));
-			lp_value_load(type(names[i]), room + 8 + off, back);
-			assert_memory_equal(back, bytes, size);
-			for (size_t k = size; k < LP_VALUE_MAX; k++)
-				assert_int_equal(back[k], 0);
-		}
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,7 +241,6 @@ int main(void)
 		cmocka_unit_test(every_char_comes_back_as_it_is_shown),
 		cmocka_unit_test(reals_come_back_bit_by_bit),
 		cmocka_unit_test(numbers_are_those_of_c_whatever_the_locale),
-		cmocka_unit_test(memory_is_read_and_written_in_its_size_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
