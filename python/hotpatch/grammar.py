@@ -2,6 +2,7 @@
 import re
 from dataclasses import dataclass, field
 
+from . import checks
 from .errors import WrongUse
 
 OPTIONS = (  # letter, word, argument, sentence
@@ -50,9 +51,7 @@ Asks the agent in a running process, or has it change something.
 Commands with a word ';' between them happen together, or not at all.
 """
 TAIL = "Exit status: 0 done, 1 refused and nothing changed, 2 wrong use, 3 no such process, or no agent in it."
-
-PID_MAX = 2**31 - 1
-DAY = 86400
+OWN_FIRST = [words.split()[0] for words, _, _ in OWN]
 
 
 @dataclass
@@ -72,7 +71,18 @@ class Wish:
     def own(self):
         """The first word, when it is that of a command of the client's own."""
         first = self.words[0] if self.words else ""
-        return first if first in [words.split()[0] for words, _, _ in OWN] else ""
+        return first if first in OWN_FIRST else ""
+
+    @property
+    def commands(self):
+        """Each a list of its words."""
+        found = [[]]
+        for word in self.words:
+            if word == ";":
+                found.append([])
+            else:
+                found[-1].append(word)
+        return found
 
 
 def _row(left, sentence):
@@ -119,24 +129,21 @@ def _take_option(wish, arg, rest):
     wish.values[word] = value if argument else True
 
 
-def _seconds(text):
-    if not re.fullmatch(r"\d+(\.\d*)?([eE][+-]?\d+)?", text, re.ASCII) or float(text) > DAY:
+def _number(text):
+    if not re.fullmatch(r"\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
         raise WrongUse("usage", f'"{text}" is no number of seconds')
     return float(text)
 
 
 def _take_values(wish):
+    values = wish.values
     if wish.has("pid"):
-        text = wish.values["pid"]
-        if not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > PID_MAX:
-            raise WrongUse("usage", f'"{text}" is no process id')
-        wish.pid = int(text)
+        digits = re.fullmatch("[1-9][0-9]{0,9}", values["pid"])
+        wish.pid = checks.pid(int(values["pid"]) if digits else values["pid"])
     if wish.has("timeout"):
-        wish.timeout = _seconds(wish.values["timeout"])
+        wish.timeout = checks.seconds(_number(values["timeout"]), values["timeout"])
     if wish.has("delay"):
-        wish.delay = _seconds(wish.values["delay"])
-        if not wish.delay:
-            raise WrongUse("usage", "a delay is more than no time at all")
+        wish.delay = checks.delay(_number(values["delay"]), values["delay"])
 
 
 def parse(argv, wish):
@@ -161,8 +168,29 @@ def parse(argv, wish):
     _take_values(wish)
 
 
+def _check_commands(wish):
+    """What the agent would not understand, or the people who wrote it."""
+    commands = wish.commands
+    first = [command[0] for command in commands if command]
+    own = [word for word in first if word in OWN_FIRST]
+    if own and len(commands) > 1:
+        raise WrongUse("usage", f"{own[0]} is the client's own command: it stands alone on the line")
+    for word in first:
+        if re.search("[ \t]", word):
+            raise WrongUse("usage", f'"{word}" is one word: do not quote its blanks')
+    if _leaves_open(commands):
+        raise WrongUse("usage", "begin without commit changes nothing; commands with ';' between them happen together without either")
+
+
+def _leaves_open(commands):
+    begun = False
+    for command in commands:
+        begun = command == ["begin"] or (begun and command not in (["commit"], ["abort"]))
+    return begun
+
+
 def check(wish):
-    """Options that mean nothing to a command are refused."""
+    """Options that mean nothing to a command are refused, and commands that cannot be meant."""
     if wish.has("once") and wish.own != "top":
         raise WrongUse("usage", "--once is for top")
     if wish.has("delay") and wish.own not in ("top", "watch"):
@@ -171,3 +199,11 @@ def check(wish):
         raise WrongUse("usage", "a command is missing; hotpatch --help lists them")
     if not wish.pid and wish.own != "ps":
         raise WrongUse("usage", "which process? -p PID; hotpatch ps lists them")
+    _check_commands(wish)
+
+
+def hints(wish):
+    """What the agent, which refuses this as wrong use, cannot know: that it was meant for the client."""
+    meant = [word for word in wish.words if word.startswith("--") and is_option(word)]
+    if meant:
+        yield f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."

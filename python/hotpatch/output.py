@@ -1,6 +1,19 @@
-"""Standard output, of commands that go on printing."""
+"""Standard output: text, JSON, and waiting, of commands that go on printing."""
+import json
 import select
 import sys
+
+from . import text
+
+
+def write(lines):
+    for line in lines:
+        print(text.clean(line))
+
+
+def emit(answer):
+    """As JSON, on one line of plain ASCII."""
+    print(json.dumps(answer))
 
 
 def wait(process, seconds):

@@ -123,7 +123,7 @@ def test_a_process_that_does_not_answer_is_not_waited_for_longer_than_was_said(c
     with agentlib.simple_server() as host:
         host.process.send_signal(signal.SIGSTOP)
         run = agentlib.hotpatch(client, "--timeout", "0.2", "-p", host.pid, "var", "list")
-        assert run.returncode == 1 and "not answered in time" in run.stderr
+        assert run.returncode == 1 and "not answered" in run.stderr
 
 
 # ---- watch
