@@ -121,9 +121,9 @@ def test_what_cannot_be_written_is_told(server, client):
 @CLIENTS
 def test_a_process_that_does_not_answer_is_not_waited_for_longer_than_was_said(client):
     with agentlib.simple_server() as host:
-        host.process.send_signal(signal.SIGSTOP)
+        agentlib.stop(host.process)
         run = agentlib.hotpatch(client, "--timeout", "0.2", "-p", host.pid, "var", "list")
-        assert run.returncode == 1 and "not answered in time" in run.stderr
+        assert run.returncode == 1 and "has not answered within 0.2 s" in run.stderr and "may happen yet" in run.stderr
 
 
 # ---- watch
