@@ -38,11 +38,15 @@ def _fail(wish, error):
 
 # ---- commands
 
-def _needs_tool(words):
+def _is_untyped(command):
+    """A global variable whose type stands in debug information."""
+    verb, name = command[:2], command[2:3]
+    return bool(name) and name[0].startswith(client.GLOBAL) and (verb[0] == "var" or (verb == ["watch", "var"] and len(command) == 3))
+
+
+def _needs_tool(wish):
     """Debug information, and entering a process, are matters of the command in C."""
-    untyped = len(words) > 2 and words[2].startswith(client.GLOBAL)
-    return words[0] in ("attach", "detach") or (untyped and words[0] == "var") or (untyped and words[:2] == ["watch", "var"]
-                                                                                     and len(words) == 3)
+    return wish.own in tool.ENTERING or any(map(_is_untyped, wish.commands))
 
 
 def _words(process, wish):
@@ -117,7 +121,7 @@ def _run(wish, argv):
     grammar.check(wish)
     if wish.own == "ps":
         _ps(wish)
-    elif _needs_tool(wish.words):
+    elif _needs_tool(wish):
         _become_tool(wish.words[0], argv)
     else:
         with client.connect(wish.pid, wish.timeout) as process:
@@ -158,6 +162,6 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
         if isinstance(error, BrokenPipeError):
             return status
-        _say(f"cannot write to standard output: {error.strerror}")
+        _say(f"cannot write to standard output: {error.strerror}" + ("" if status else "; the command itself was done"))
         return status or 1
     return status

@@ -104,8 +104,15 @@ def _type_of(value, what="value that a variable can have"):
     return "int"
 
 
-_WRITTEN = {"bool": lambda value: "true" if value else "false", "string": str.__str__, "int": lambda value: str(operator.index(value)),
-            "double": lambda value: repr(float(value))}
+def _digits(value):
+    try:
+        return str(operator.index(value))
+    except ValueError:  # Python has a limit of its own
+        raise AgentError("bad-value", "the number has too many digits") from None
+
+
+_WRITTEN = {"bool": lambda value: "true" if value else "false", "string": str.__str__, "int": _digits,
+            "double": float.__repr__}
 
 
 def _text(value):

@@ -1,4 +1,5 @@
 """What can be said on the command line, in the words of the client in C: its --help is this one, to the letter."""
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -50,8 +51,10 @@ HEAD = """usage: hotpatch [OPTIONS] -p PID COMMAND...
 Asks the agent in a running process, or has it change something.
 Commands with a word ';' between them happen together, or not at all.
 """
-TAIL = "Exit status: 0 done, 1 refused and nothing changed, 2 wrong use, 3 no such process, or no agent in it."
+TAIL = ("Exit status: 0 done, 1 refused and nothing changed (or not in time: it may happen yet), 2 wrong use, "
+        "3 no such process, or no agent in it.")
 OWN_FIRST = [words.split()[0] for words, _, _ in OWN]
+AGENT_FIRST = {words.split()[0] for words, _, _ in AGENT} | {"help", "version", "stats", "begin", "commit", "abort", "prompt", "json"}
 
 
 @dataclass
@@ -121,6 +124,7 @@ def _take_option(wish, arg, rest):
     if wish.has(word):
         raise WrongUse("usage", f"--{word} is there twice")
     if value is not None and not argument:
+        wish.values[word] = True  # is wished for all the same, if it is that the refusal be JSON
         raise WrongUse("usage", f"--{word} takes no value")
     if argument and value is None:
         if not rest:
@@ -129,10 +133,11 @@ def _take_option(wish, arg, rest):
     wish.values[word] = value if argument else True
 
 
-def _number(text):
-    if not re.fullmatch(r"\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII):
+def _seconds(text, check):
+    """Whole milliseconds."""
+    if not re.fullmatch(r"\d+(\.\d*)?([eE][+-]?\d+)?", text, re.ASCII):
         raise WrongUse("usage", f'"{text}" is no number of seconds')
-    return float(text)
+    return math.ceil(check(float(text), text) * 1000) / 1000
 
 
 def _take_values(wish):
@@ -141,9 +146,9 @@ def _take_values(wish):
         digits = re.fullmatch("[1-9][0-9]{0,9}", values["pid"])
         wish.pid = checks.pid(int(values["pid"]) if digits else values["pid"])
     if wish.has("timeout"):
-        wish.timeout = checks.seconds(_number(values["timeout"]), values["timeout"])
+        wish.timeout = _seconds(values["timeout"], checks.seconds)
     if wish.has("delay"):
-        wish.delay = checks.delay(_number(values["delay"]), values["delay"])
+        wish.delay = _seconds(values["delay"], checks.delay)
 
 
 def parse(argv, wish):
@@ -170,15 +175,12 @@ def parse(argv, wish):
 
 def _check_commands(wish):
     """What the agent would not understand, or the people who wrote it."""
-    commands = wish.commands
-    first = [command[0] for command in commands if command]
-    own = [word for word in first if word in OWN_FIRST]
-    if own and len(commands) > 1:
-        raise WrongUse("usage", f"{own[0]} is the client's own command: it stands alone on the line")
-    for word in first:
-        if re.search("[ \t]", word):
-            raise WrongUse("usage", f'"{word}" is one word: do not quote its blanks')
-    if _leaves_open(commands):
+    for first, *_ in wish.commands:
+        if first in OWN_FIRST and len(wish.commands) > 1:
+            raise WrongUse("usage", f"{first} is the client's own command: it stands alone on the line")
+        if re.search("[ \t\n]", first):
+            raise WrongUse("usage", f'"{first}" is one word: do not quote its blanks')
+    if _leaves_open(wish.commands):
         raise WrongUse("usage", "begin without commit changes nothing; commands with ';' between them happen together without either")
 
 
@@ -204,6 +206,9 @@ def check(wish):
 
 def hints(wish):
     """What the agent, which refuses this as wrong use, cannot know: that it was meant for the client."""
+    words = [word for command in wish.commands for word in (command[1:2] if command[:1] == ["help"] else command[:1])]
+    if any(word not in AGENT_FIRST for word in words):
+        yield f"the client's own commands are {', '.join(OWN_FIRST)}: hotpatch --help"
     meant = [word for word in wish.words if word.startswith("--") and is_option(word)]
     if meant:
         yield f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."

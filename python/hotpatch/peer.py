@@ -12,7 +12,6 @@ from .errors import ConnectionLost, HotpatchError, NoAgent, NoAnswer, NotAllowed
 
 REPLY_MAX = 64 << 20
 PIECE = 65536
-CONNECT_MAX = 5.0  # seconds until whoever takes no clients is left alone
 CREDENTIALS = "3i"  # struct ucred
 
 
@@ -75,9 +74,10 @@ def _late(pid, timeout):
 def _first(pid, uid, paths, timeout):
     """The socket of the first place that has the process's own; else the reason why none has."""
     refusal = strange = None
+    end = time.monotonic() + timeout
     for path in paths:
         try:
-            return _connect_at(path, pid, uid, min(timeout, CONNECT_MAX)), None
+            return _connect_at(path, pid, uid, max(0.0, end - time.monotonic())), None
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             pass  # nobody there, or not any more: the next place may have it
         except BlockingIOError:

@@ -52,6 +52,8 @@ static int run_stats(struct lp_call *c, struct lp_err *err)
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "commands"), LP_UINT("value", s->commands));
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "errors"), LP_UINT("value", s->errors));
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "commits"), LP_UINT("value", s->commits));
+	lp_reply_row(c->reply, "%: %", LP_STR("name", "allowed at most"),
+		     LP_STR("value", lp_level_name(s->options.allow)));
 	if (s->server_rows)
 		s->server_rows(s, c);
 	if (s->options.stats)

@@ -159,7 +159,7 @@ static int read_value(struct peer *p, const struct lp_global *g, bool lines, str
 	struct lp_show show = {.read = read_there, .arg = p, .lines = lines};
 
 	if (!size)
-		return lp_fail(err, LP_ETYPE, "nothing says how large a %s is", lp_global_type(g));
+		return lp_fail(err, LP_ETYPE, "nothing says how large %s is", lp_global_type(g));
 	size = size < VALUE_MAX ? size : VALUE_MAX;
 	uint8_t *bytes = lp_alloc(size);
 	lp_global_place(g, &place);
@@ -282,7 +282,7 @@ static int add_request(const struct lp_global *g, const char *value, word_vec *o
 	struct lp_buf place = {0};
 
 	if (!size || size > VALUE_MAX)
-		return lp_fail(err, LP_ETYPE, "a %s is not set as a whole", lp_global_type(g));
+		return lp_fail(err, LP_ETYPE, "%s is not set as a whole", lp_global_type(g));
 	uint8_t *bytes = lp_alloc(size), *mask = lp_alloc(size);
 	int rc = lp_global_parse(g, value, bytes, mask, err);
 	size_t len = meant(mask, size);

@@ -176,6 +176,12 @@ def shell(host, line, client="c"):
                           env={**os.environ, "PID": str(host.pid), "PATH": f"{client_path(client)}:{os.environ['PATH']}"})
 
 
+def stop(process):
+    """All of its threads stand still when this returns."""
+    process.send_signal(signal.SIGSTOP)
+    lib.wait_for(lambda: set(lib.states(process.pid)) == {"T"}, "the process to be stopped")
+
+
 def ended_by(host, number=signal.SIGTERM):
     host.process.send_signal(number)
     return host.process.wait(timeout=lib.PATIENCE)
