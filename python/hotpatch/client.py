@@ -129,10 +129,14 @@ def _is_global(name):
     return isinstance(name, str) and name.startswith(GLOBAL)
 
 
+def _command(words):
+    return [_word(word) for word in words]
+
+
 def _commands(words):
-    """A command is a list of its words."""
+    """What stands between words ";"."""
     commands = [[]]
-    for word in map(_word, words):
+    for word in _command(words):
         if word == ";":
             commands.append([])
         else:
@@ -152,6 +156,7 @@ class Process:
         self.pid = checks.pid(pid)
         self._timeout = checks.seconds(timeout)
         self._turn = threading.RLock()
+        self._begun = False
         self._peer = Peer(self.pid, self._timeout)
 
     def close(self):
@@ -170,14 +175,13 @@ class Process:
 
         A word ";" stands between commands that happen together, or not at all.
         """
-        return self._ask(words, dict)
+        return self._ask(_commands(words), dict)
 
     def lines(self, *words):
         """The same, each row a line of text as people read it."""
-        return self._ask(words, str)
+        return self._ask(_commands(words), str)
 
-    def _ask(self, words, kind):
-        commands = _commands(words)
+    def _ask(self, commands, kind):
         with self._turn:
             deadline = self._peer.deadline()
             self._peer.send(commands, kind, deadline)
@@ -198,15 +202,13 @@ class Process:
         """A block that takes rows apart; they may be anything."""
         return self._peer.understood()
 
-    def _one(self, key, *words):
-        """The only row's member."""
-        rows = self.run(*words)
-        with self.understood():
-            return rows[0][key]
+    def _do(self, *words):
+        """One command, whatever its words are: a value may be a ";"."""
+        return self._ask([_command(words)], dict)
 
     def _all(self, make, *words):
         """What is made of each row, by its name."""
-        rows = self.run(*words)
+        rows = self._do(*words)
         with self.understood():
             return {row["name"]: make(row) for row in rows}
 
@@ -214,14 +216,17 @@ class Process:
     def transaction(self):
         """What is asked for inside is prepared, and done as a whole at the end; or not at all when anything fails."""
         with self._turn:
-            self.run("begin")
+            self._do("begin")
+            self._begun = True
             try:
                 yield self
             except BaseException:
                 with contextlib.suppress(HotpatchError):
-                    self.run("abort")
+                    self._do("abort")
                 raise
-            self.run("commit")
+            finally:
+                self._begun = False
+            self._do("commit")
 
     # ---- flags ----
 
@@ -232,12 +237,12 @@ class Process:
 
     def get_flag(self, name):
         """A bool, int, float or str."""
-        rows = self.run("gflags", "get", name)
+        rows = self._do("gflags", "get", name)
         with self.understood():
             return _typed(rows[0].get("type", "string"), rows[0]["value"])
 
     def set_flag(self, name, value, unsafe=False):
-        self.run("gflags", "set", *(["--unsafe"] if unsafe else []), name, _text(value))
+        self._do("gflags", "set", *(["--unsafe"] if unsafe else []), name, _text(value))
 
     # ---- variables ----
 
@@ -259,20 +264,26 @@ class Process:
                 return _natural(rows[0]["value"])
         if kind is None:
             return self.variable(name).value
-        text = self._one("value", "var", "get", kind, name)
+        rows = self._do("var", "get", kind, name)
         with self.understood():
-            return _typed(kind, text)
+            return _typed(kind, rows[0]["value"])
 
     def set_variable(self, name, value, kind=None, unsafe=False):
         """A `global:` variable without a type, and without the command in C, is one of the value's: int, double, bool, string."""
         text = _text(value)
         if kind is None and _is_global(name):
             if tool.find():
-                tool.run(self.pid, self._timeout, "var", "set", name, text)
+                self._set_by_tool(name, text)
                 return
             kind = _type_of(value)
         kind = kind or self.variable(name).type
-        self.run("var", "set", *(["--unsafe"] if unsafe else []), kind, name, text)
+        self._do("var", "set", *(["--unsafe"] if unsafe else []), kind, name, text)
+
+    def _set_by_tool(self, name, text):
+        with self._turn:
+            if self._begun:
+                raise AgentError("transaction", f"{name} would be set at once, by another program: in a transaction its type is named")
+            tool.run(self.pid, self._timeout, "var", "set", name, text)
 
     def watch(self, name, kind=None, delay=WATCH_DELAY):
         """Its value, and each other one that it is seen to have; ends with ConnectionLost when the process ends."""
@@ -293,7 +304,7 @@ class Process:
         """The same as text; with `lines` as people read it, escapes and all.  `wait` is called between two looks."""
         last = None
         while True:
-            rows = self._ask(("var", "get", kind, name), str if lines else dict)
+            rows = self._ask([_command(("var", "get", kind, name))], str if lines else dict)
             with self.understood():
                 text = rows[0] if lines else rows[0]["value"]
             if text != last:
@@ -329,25 +340,25 @@ class Process:
 
     def load_library(self, name, path):
         """A path that exists here is this program's, not one relative to wherever the process stands."""
-        self.run("lib", "load", name, self.path_from_here(path))
+        self._do("lib", "load", name, self.path_from_here(path))
 
     def path_from_here(self, path):
         """As the process has to be told it."""
-        path = os.fsdecode(path)
+        path = _word(path)
         relative = not os.path.isabs(path) and places.is_here(self.pid) and os.path.exists(path)
         return os.path.join(os.getcwd(), path) if relative else path
 
     def unload_library(self, name):
-        self.run("lib", "unload", name)
+        self._do("lib", "unload", name)
 
     def functions(self):
         return self._all(lambda row: Function(row["name"], int(row["pointer"], 16), row["level"], row["library"]), "func", "list")
 
     def upgrade(self, library, function, symbol=None):
-        self.run("func", "upgrade", library, function, *([] if symbol is None else [symbol]))
+        self._do("func", "upgrade", library, function, *([] if symbol is None else [symbol]))
 
     def rollback(self, function, level=None):
-        self.run("func", "rollback", function, *([] if level is None else [level]))
+        self._do("func", "rollback", function, *([] if level is None else [level]))
 
 
 def connect(pid, timeout=TIMEOUT):

@@ -501,6 +501,44 @@ def test_a_transaction_sets_variables_without_being_told_their_types(process):
         process.set_variable("user_name", "myname")
 
 
+def test_a_value_may_be_what_stands_between_commands(process):
+    process.set_variable("user_name", ";")
+    process.set_flag("greeting", ";", unsafe=True)
+    assert (process.get_variable("user_name"), process.get_flag("greeting")) == (";", ";")
+    process.set_flag("greeting", "hello", unsafe=True)
+    process.set_variable("user_name", "myname")
+    with pytest.raises(hotpatch.AgentError, match="no flag called ;"):
+        process.get_flag(";")
+
+
+def test_a_number_of_more_digits_than_python_writes_is_no_value(process):
+    with pytest.raises(hotpatch.AgentError) as raised:
+        process.set_variable("age", 10 ** 100000)
+    assert raised.value.code == "bad-value"
+
+
+NUMBER = r"""
+#include "e2e_serve.h"
+int number = 7;
+static void answer(char *request) { say("%d", number); }
+int main(void) { serve(answer); }
+"""
+
+
+def test_a_transaction_does_not_let_another_program_set_a_variable_at_once(monkeypatch):
+    monkeypatch.setenv("PATH", agentlib.client_environment("c")["PATH"])
+    with agentlib.Victim(lib.compiled(str(lib.source_file(NUMBER, "number.c")))) as victim, hotpatch.connect(victim.pid) as process:
+        with pytest.raises(hotpatch.AgentError, match="in a transaction its type is named") as raised, process.transaction():
+            process.set_variable("global:number", 8)
+        assert raised.value.code == "transaction" and victim.ask() == "7"
+        with process.transaction():
+            process.set_variable("global:number", 8, kind="int")
+            assert victim.ask() == "7" and process.get_variable("global:number") == 7
+        assert victim.ask() == "8"
+        process.set_variable("global:number", 9)
+        assert victim.ask() == "9"
+
+
 # ---- the command in C
 
 def test_without_the_command_in_c_each_command_is_told_what_helps(server, monkeypatch):
