@@ -22,7 +22,7 @@ def _show(wish, rows):
 
 def _say(sentence):
     with contextlib.suppress(OSError):
-        print(f"hotpatch: {text.clean(str(sentence))}", file=sys.stderr, flush=True)
+        print(f"hotpatch: {text.clean(sentence)}", file=sys.stderr, flush=True)
 
 
 def _fail(wish, error):
@@ -30,10 +30,9 @@ def _fail(wish, error):
         message, *details = str(error).split("\n")
         output.emit({"ok": False, "error": {"code": error.code, "message": message, **({"details": details} if details else {})}})
     else:
-        with contextlib.suppress(OSError):  # which is told at the end
-            sys.stdout.flush()
-        _say(error)
-    return error.exit_code
+        with contextlib.suppress(output.Unwritten):
+            output.flush()
+        _say(str(error))
 
 
 # ---- commands
@@ -77,7 +76,7 @@ def _watch(process, wish):
             output.emit({"name": name, "type": kind, "value": value})
         else:
             output.write([value])
-        sys.stdout.flush()
+        output.flush()
 
 
 def _names(process, wish):
@@ -113,10 +112,10 @@ def _become_tool(verb, argv):
 
 def _run(wish, argv):
     if wish.has("help") or (wish.words[:1] == ["help"] and not wish.pid):
-        print(grammar.usage())
+        output.write([grammar.usage()])
         return
     if wish.has("version"):
-        print(f"hotpatch {__version__}")
+        output.write([f"hotpatch {__version__}"])
         return
     grammar.check(wish)
     if wish.own == "ps":
@@ -130,14 +129,30 @@ def _run(wish, argv):
 
 # ---- the command
 
-def _main(argv):
-    wish = grammar.Wish()
+def _failure(wish, argv):
+    """What went wrong; None."""
     try:
         grammar.parse(argv, wish)
         _run(wish, argv)
     except HotpatchError as error:
-        return _fail(wish, error)
-    return 0
+        return error
+    return None
+
+
+def _told(argv):
+    """The exit code, when everything is said that there is to say."""
+    wish, status = grammar.Wish(), 0
+    try:
+        error = _failure(wish, argv)
+        if error:
+            status = error.exit_code
+            _fail(wish, error)
+        output.flush()
+    except output.Unwritten as lost:
+        if not isinstance(lost.why, BrokenPipeError):  # whoever stopped reading knows that
+            _say(f"cannot write to standard output: {lost}" + ("" if status else "; the command itself was done"))
+            return status or 1
+    return status
 
 
 def _hold_streams():
@@ -149,19 +164,9 @@ def _hold_streams():
 
 
 def main(argv=None):
-    """Who interrupts us need not see where; whoever stopped reading knows that."""
+    """Who interrupts us need not see where."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _hold_streams()
     sys.stdout.reconfigure(errors="backslashreplace")
-    status = 0
-    try:
-        status = _main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
-        if isinstance(error, BrokenPipeError):
-            return status
-        _say(f"cannot write to standard output: {error.strerror}" + ("" if status else "; the command itself was done"))
-        return status or 1
-    return status
+    return _told(sys.argv[1:] if argv is None else argv)

@@ -345,8 +345,10 @@ class Process:
     def path_from_here(self, path):
         """As the process has to be told it."""
         path = _word(path)
-        relative = not os.path.isabs(path) and places.is_here(self.pid) and os.path.exists(path)
-        return os.path.join(os.getcwd(), path) if relative else path
+        with contextlib.suppress(OSError):  # this directory may have gone
+            if not os.path.isabs(path) and places.is_here(self.pid) and os.path.exists(path):
+                return os.path.join(os.getcwd(), path)
+        return path
 
     def unload_library(self, name):
         self._do("lib", "unload", name)

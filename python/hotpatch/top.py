@@ -16,7 +16,7 @@ def _snapshots(process, once, delay):
     while True:
         live.look()
         output.emit(live.json(places.name(process.pid)))
-        sys.stdout.flush()
+        output.flush()
         if once:
             return
         output.wait(process, delay)

@@ -539,6 +539,19 @@ def test_a_transaction_does_not_let_another_program_set_a_variable_at_once(monke
         assert victim.ask() == "9"
 
 
+def test_a_failure_that_cannot_be_written_is_no_success():
+    with says(json.dumps({"ok": False, "error": {"code": "no", "message": "no"}}).encode() + b"\n"), open("/dev/full", "wb") as full_device:
+        run = subprocess.run([agentlib.client_path("python") / "hotpatch", "--json", "-p", str(os.getpid()), "var", "list"], stdout=full_device,
+                             stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (lib.REFUSED, "hotpatch: cannot write to standard output: No space left on device\n")
+
+
+def test_a_directory_that_has_gone_is_no_reason(server):
+    directory = lib.scratch_directory()
+    run = agentlib.hotpatch("python", "-p", server.pid, "lib", "load", "x", ".", cwd=directory, preexec_fn=lambda: os.rmdir(directory))
+    assert run.returncode == lib.REFUSED and "standard output" not in run.stderr and "Traceback" not in run.stderr, run
+
+
 # ---- the command in C
 
 def test_without_the_command_in_c_each_command_is_told_what_helps(server, monkeypatch):
