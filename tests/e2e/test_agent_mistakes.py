@@ -15,7 +15,7 @@ import lib
 CLIENTS = pytest.mark.parametrize("client", ["c", "python"])
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 NOBODY = 65534
-SOMEBODY = 64217  # nobody else's number
+SOMEBODY = 200000 + os.getpid()  # nobody else's number
 
 
 @pytest.fixture(name="server", scope="module")
@@ -106,6 +106,36 @@ def test_a_directory_that_somebody_else_made_for_a_user_is_nobodys(client, mode)
         for left in place.iterdir():
             left.unlink()
         place.rmdir()
+
+
+@CLIENTS
+@needs_root
+def test_who_takes_all_names_of_a_user_does_not_keep_the_agent_out(client):
+    """It makes a directory with a name that nobody could know, and the next one uses that, too."""
+    alone = {"user": SOMEBODY, "group": SOMEBODY, "extra_groups": []}
+    place = Path(f"/tmp/hotpatch-{SOMEBODY}")
+    place.touch()
+    made = set()
+    try:
+        for _ in range(2):
+            with subprocess.Popen(["sleep", "1000"], **alone) as sleeper, squatted(sleeper.pid, "file"):
+                try:
+                    run = agentlib.hotpatch(client, "-p", sleeper.pid, "attach")  # root brings it in, and its user asks
+                    assert (run.returncode, run.stderr) == (0, ""), run
+                    for who in ({}, alone):
+                        run = agentlib.hotpatch(client, "-p", sleeper.pid, "stats", **who)
+                        assert run.returncode == 0 and "legacy socket: none" in run.stdout, run
+                        made.add(agentlib.primary(sleeper.pid, SOMEBODY).parent)
+                finally:
+                    sleeper.kill()
+        assert len(made) == 1
+        assert not list(made.pop().glob("*.sock"))[1:]  # the second has removed what the first left
+    finally:
+        place.unlink()
+        for directory in Path("/tmp").glob(f"hotpatch-{SOMEBODY}.??????"):
+            for left in directory.iterdir():
+                left.unlink()
+            directory.rmdir()
 
 
 @CLIENTS
