@@ -34,7 +34,10 @@ static int run_help(struct lp_call *c, struct lp_err *err)
 		help_row(c, lp_table_row(t, i));
 		nr++;
 	}
-	return nr ? 0 : lp_fail(err, LP_EUSAGE, "no command begins with %.64s", c->argv[0]);
+	if (nr)
+		return 0;
+	return lp_fail(err, LP_EUSAGE, "no command begins with %.64s%s%.64s%s", c->argv[0], c->argc > 1 ? " " : "",
+		       c->argc > 1 ? c->argv[1] : "", c->argc > 2 ? " ..." : "");
 }
 
 static int run_version(struct lp_call *c, struct lp_err *err)

@@ -36,32 +36,57 @@ static enum peer_form form_of(const struct wish *w)
 
 /* ---- asking ---- */
 
-/* NULL unless words[i] is the path of a "lib load", and there is such a file here.  The caller frees it. */
-static char *path_from_here(const struct wish *w, size_t i)
+static void free_words(word_vec *words)
+{
+	for (size_t i = 0; i < words->nr; i++)
+		lp_free(words->items[i]);
+	lp_vec_free(words);
+}
+
+static void make_path_whole(char **path)
 {
 	char here[PATH_MAX];
 
-	if (i < 3 || strcmp(w->words[i - 3], "lib") != 0 || strcmp(w->words[i - 2], "load") != 0 ||
-	    w->words[i][0] == '/' || access(w->words[i], F_OK) < 0 || !getcwd(here, sizeof here))
-		return NULL;
-	return lp_sprintf("%s/%s", here, w->words[i]);
+	if (**path == '/' || access(*path, F_OK) < 0 || !getcwd(here, sizeof here))
+		return;
+	char *whole = lp_sprintf("%s/%s", here, *path);
+	lp_free(*path);
+	*path = whole;
 }
 
-/* The process stands somewhere else: paths that mean something here are sent whole. */
-static int send_words(struct peer *p, const struct wish *w, json_t **data, struct lp_err *err)
+/* The process stands somewhere else: paths of "lib load NAME PATH" that mean something here are sent whole. */
+static void make_paths_whole(word_vec *line)
 {
-	const char **words = lp_alloc((w->nr + 1) * sizeof *words);
-	char **made = lp_alloc((w->nr + 1) * sizeof *made);
+	for (size_t at = 0, len; at < line->nr; at += len + 1) {
+		char **words = line->items + at;
 
-	for (size_t i = 0; i < w->nr; i++) {
-		made[i] = p->elsewhere ? NULL : path_from_here(w, i);
-		words[i] = made[i] ? made[i] : w->words[i];
+		len = wish_command_length((const char *const *)words, line->nr - at);
+		if (len > 3 && !strcmp(words[0], "lib") && !strcmp(words[1], "load"))
+			make_path_whole(&words[3]);
 	}
-	int rc = peer_ask(p, words, w->nr, form_of(w), data, err);
-	for (size_t i = 0; i < w->nr; i++)
-		lp_free(made[i]);
-	lp_free(made);
-	lp_free(words);
+}
+
+static int write_line(struct peer *p, const struct wish *w, enum globals_how how, word_vec *line, struct lp_err *err)
+{
+	int rc = how == GLOBALS_TRANSLATE ? globals_translate(p, w->words, w->nr, line, err) : 0;
+
+	for (size_t i = 0; how == GLOBALS_NOT && i < w->nr; i++)
+		lp_vec_push(line, lp_strdup(w->words[i]));
+	if (rc == 0 && !p->elsewhere)
+		make_paths_whole(line);
+	return rc;
+}
+
+static int ask(struct peer *p, const struct wish *w, json_t **data, struct lp_err *err)
+{
+	enum globals_how how = globals_how(w->words, w->nr);
+	word_vec line = {0};
+
+	if (how == GLOBALS_ANSWER)
+		return globals_answer(p, w->words, w->nr, form_of(w), data, err);
+	int rc = write_line(p, w, how, &line, err);
+	rc = rc < 0 ? rc : peer_ask(p, (const char *const *)line.items, line.nr, form_of(w), data, err);
+	free_words(&line);
 	return rc;
 }
 
@@ -93,7 +118,7 @@ static const char *verb_of(const char *const *words, size_t nr)
 static bool all_are_agents(const struct wish *w)
 {
 	for (size_t at = 0, len; at < w->nr; at += len + 1) {
-		len = wish_command_length(w, at);
+		len = wish_command_length(w->words + at, w->nr - at);
 		if (!is_agents(verb_of(w->words + at, len)))
 			return false;
 	}
@@ -130,8 +155,7 @@ static void tell_of_options(const struct wish *w, struct lp_err *err)
 int ask_agent(struct peer *p, const struct wish *w, struct lp_err *err)
 {
 	json_t *data;
-	int rc = globals_want(w->words, w->nr) ? globals_ask(p, w->words, w->nr, form_of(w), &data, err)
-					       : send_words(p, w, &data, err);
+	int rc = ask(p, w, &data, err);
 
 	if (rc == 0)
 		answer_show(w, data);

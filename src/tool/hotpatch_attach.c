@@ -38,7 +38,7 @@ static char *library_path(const char *named, struct lp_err *err)
 	char *path = named ? realpath(named, NULL) : own_library(err);
 
 	if (!path && named)
-		lp_fail_sys(err, errno, "cannot find %s", named);
+		lp_fail_sys(err, errno, "cannot find \"%s\"", named);
 	return path;
 }
 

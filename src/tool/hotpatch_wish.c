@@ -196,13 +196,13 @@ int wish_parse(struct wish *w, int argc, char **argv, struct lp_err *err)
 
 /* ---- what makes no sense ---- */
 
-size_t wish_command_length(const struct wish *w, size_t at)
+size_t wish_command_length(const char *const *words, size_t nr)
 {
-	size_t end = at;
+	size_t i = 0;
 
-	while (end < w->nr && strcmp(w->words[end], ";") != 0)
-		end++;
-	return end - at;
+	while (i < nr && strcmp(words[i], ";") != 0)
+		i++;
+	return i;
 }
 
 static int check_options(const struct wish *w, struct lp_err *err)
@@ -241,7 +241,7 @@ static int check_commands(const struct wish *w, struct lp_err *err)
 	for (size_t at = 0, len; rc == 0 && at < w->nr; at += len + 1) {
 		const char *first = w->words[at];
 
-		len = wish_command_length(w, at);
+		len = wish_command_length(w->words + at, w->nr - at);
 		rc = check_command(first, len == w->nr, err);
 		if (len == 1 && !strcmp(first, "begin"))
 			is_open = true;

@@ -56,7 +56,7 @@ int wish_check(const struct wish *w, struct lp_err *err);
 int wish_own_command(const char *word);
 /* A word that would be an option in front of the command. */
 bool wish_is_option(const char *word);
-/* The number of words from here to the next ";", or to the end. */
-size_t wish_command_length(const struct wish *w, size_t at);
+/* How many of the words come before the first ";". */
+size_t wish_command_length(const char *const *words, size_t nr);
 
 #endif

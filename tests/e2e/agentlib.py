@@ -41,10 +41,10 @@ def legacy(pid):
     return Path(f"/tmp/{pid}.socket")
 
 
-def primary(pid):
+def primary(pid, uid=None):
     """The private socket, by the rules that decision 12 states."""
-    uid = os.geteuid()
-    places = [Path(f"/run/user/{uid}/hotpatch"), Path("/run/hotpatch"), Path(f"/tmp/hotpatch-{uid}")]
+    uid = os.geteuid() if uid is None else uid
+    places = [Path(f"/run/user/{uid}/hotpatch"), Path("/run/hotpatch"), Path(f"/tmp/hotpatch-{uid}"), *Path("/tmp").glob(f"hotpatch-{uid}.??????")]
     if os.environ.get("XDG_RUNTIME_DIR"):
         places.insert(0, Path(os.environ["XDG_RUNTIME_DIR"], "hotpatch"))
     return next((p / f"{pid}.sock" for p in places if (p / f"{pid}.sock").exists()), None)

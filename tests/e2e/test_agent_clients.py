@@ -262,6 +262,8 @@ def completed(host, shell, client, typed, *wanted, cwd=None):
     ("hotpatch gf", ["gflags"]),
     ("hotpatch -p $PID gflags ", ["list", "get", "set"]),
     ("hotpatch -p $PID gflags set minlog", ["set minloglevel"]),
+    ("hotpatch -p $PID var list ';' gflags set minlog", ["set minloglevel"]),
+    ("hotpatch -p $PID var set int age 5 \\; lib l", ["list", "load"]),
     ("hotpatch -p $PID gflags set --unsafe gree", ["--unsafe greeting"]),
     ("hotpatch -p $PID var get int a", ["int age"]),
     ("hotpatch -p $PID watch var user", ["var user_name"]),
