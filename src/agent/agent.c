@@ -165,14 +165,21 @@ int hotpatch_run(const char *command, void (*reply)(const char *line, void *arg)
 
 /* ---- start and stop ---- */
 
+/* Whoever says something wants less than everything: what is none of the words is the least. */
+static enum lp_level level_called(const char *word)
+{
+	if (!strcmp(word, "code"))
+		return LP_LEVEL_CODE;
+	return strcmp(word, "write") == 0 ? LP_LEVEL_WRITE : LP_LEVEL_READ;
+}
+
+/* The environment takes from what the program allows, and adds nothing. */
 static void allow_by_environment(void)
 {
-	const char *most = secure_getenv("HOTPATCH_ALLOW");
+	const char *word = secure_getenv("HOTPATCH_ALLOW");
+	enum lp_level most = word ? level_called(word) : LP_LEVEL_CODE;
 
-	if (most && !strcmp(most, "read"))
-		agent.allow = LP_LEVEL_READ;
-	else if (most && !strcmp(most, "write"))
-		agent.allow = agent.allow < LP_LEVEL_WRITE ? agent.allow : LP_LEVEL_WRITE;
+	agent.allow = agent.allow < most ? agent.allow : most;
 }
 
 static int listen_on(char path[LP_PLACE_MAX], char **refusal, struct lp_err *err)

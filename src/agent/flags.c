@@ -110,6 +110,10 @@ int lp_cmd_gflags_set(struct lp_call *c, struct lp_err *err)
 	char **argv = c->argv + unsafe;
 	int argc = c->argc - unsafe;
 
+	if (argc && argv[0][0] == '-')
+		return lp_fail(err, LP_EUSAGE,
+			       "%s is no option of gflags set, which has --unsafe; flags are named without dashes",
+			       argv[0]);
 	if (argc < 2)
 		return lp_fail(err, LP_EUSAGE, "gflags set [--unsafe] NAME VALUE");
 	struct setting *s = lp_alloc(sizeof *s);

@@ -191,6 +191,9 @@ int lp_cmd_lib_load(struct lp_call *c, struct lp_err *err)
 {
 	const char *name = c->argv[0], *path = c->argv[1];
 
+	/* To the loader an empty path is the program itself. */
+	if (!*name || !*path)
+		return lp_fail(err, LP_EUSAGE, "a library has a name and a path, and neither is empty");
 	if (library_named(name))
 		return lp_fail(err, LP_EEXISTS, "there is a library called %s already", name);
 	struct lp_library *l = lp_alloc(sizeof *l);

@@ -3,8 +3,10 @@
  *
  * The primary one is PID.sock in a directory that only its user can look into:
  * the first of $XDG_RUNTIME_DIR/hotpatch, /run/user/UID/hotpatch,
- * /run/hotpatch (root's) and /tmp/hotpatch-UID that there is or can be made. The second, for
- * programs written for the first HotPatch, is /tmp/PID.socket.
+ * /run/hotpatch (root's) and /tmp/hotpatch-UID that there is or can be made.
+ * Anybody can take that last name: then it is /tmp/hotpatch-UID.XXXXXX, with
+ * six letters that nobody could know before.  The second, for programs written
+ * for the first HotPatch, is /tmp/PID.socket.
  */
 #ifndef LP_AGENT_PLACES_H
 #define LP_AGENT_PLACES_H
@@ -22,7 +24,7 @@ bool lp_place_make(uid_t uid, pid_t pid, char out[LP_PLACE_MAX]);
 void lp_place_sweep(const char *primary);
 /*
  * The client's side: the i-th place where the agent of such a process could be,
- * seen through `root` ("" or "/proc/PID/root").  False: no more.  The last one is /tmp/PID.socket.
+ * seen through `root` ("" or "/proc/PID/root").  False: no more.
  */
 bool lp_place_candidate(unsigned i, const char *root, uid_t uid, pid_t pid, char *out, size_t size);
 

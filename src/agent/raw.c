@@ -262,7 +262,7 @@ static int unhex(const char *text, uint8_t **out, size_t *size, struct lp_err *e
 	size_t len = strlen(text);
 
 	if (!len || len % 2 || len / 2 > WRITE_MAX)
-		return lp_fail(err, LP_EVALUE, "1 to %d bytes can be written at once, each in two hexadecimal digits",
+		return lp_fail(err, LP_EUSAGE, "1 to %d bytes can be written at once, each in two hexadecimal digits",
 			       WRITE_MAX);
 	*size = len / 2;
 	*out = lp_alloc(*size);
@@ -270,7 +270,7 @@ static int unhex(const char *text, uint8_t **out, size_t *size, struct lp_err *e
 		int high = nibble(text[2 * i]), low = nibble(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
-			return lp_fail(err, LP_EVALUE, "\"%.2s\" is not a byte in hexadecimal digits", text + 2 * i);
+			return lp_fail(err, LP_EUSAGE, "\"%.2s\" is not a byte in hexadecimal digits", text + 2 * i);
 		(*out)[i] = (uint8_t)(high << 4 | low);
 	}
 	return 0;

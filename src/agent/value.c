@@ -184,7 +184,7 @@ int lp_value_parse(const struct lp_type *t, const char *text, uint8_t out[LP_VAL
 	case LP_KIND_REAL:
 		return parse_real(t, text, out, err);
 	default:
-		return lp_fail(err, LP_EINTERNAL, "a %s is no scalar", t->names[0]);
+		return lp_fail(err, LP_EINTERNAL, "%s is no scalar", t->names[0]);
 	}
 }
 

@@ -82,7 +82,7 @@ static int global_variable(const char *name, const struct lp_type *t, struct var
 			"hotpatch, which reads debug information",
 			t->names[0], name);
 	if (spot.size && spot.size != t->size)
-		return lp_fail(err, LP_ETYPE, "%s has %llu bytes, a %s has %zu", name, (unsigned long long)spot.size,
+		return lp_fail(err, LP_ETYPE, "%s has %llu bytes, and %s has %zu", name, (unsigned long long)spot.size,
 			       t->names[0], t->size);
 	*out = (struct variable){.type = t, .at = (void *)(uintptr_t)spot.at};
 	return 0;
@@ -297,12 +297,19 @@ static int prepare(struct assignment *a, char *text, struct lp_err *err)
 	return rc;
 }
 
+static int check_operands(char **argv, int argc, struct lp_err *err)
+{
+	if (argc && argv[0][0] == '-')
+		return lp_fail(err, LP_EUSAGE, "%s is no option of var set, which has --unsafe", argv[0]);
+	return argc < 3 ? lp_fail(err, LP_EUSAGE, "var set [--unsafe] TYPE NAME VALUE") : 0;
+}
+
 int lp_cmd_var_set(struct lp_call *c, struct lp_err *err)
 {
 	bool unsafe = !strcmp(c->argv[0], "--unsafe");
 	char **argv = c->argv + unsafe;
 	struct assignment *a = lp_alloc(sizeof *a);
-	int rc = c->argc - unsafe < 3 ? lp_fail(err, LP_EUSAGE, "var set [--unsafe] TYPE NAME VALUE") : 0;
+	int rc = check_operands(argv, c->argc - unsafe, err);
 
 	rc = rc < 0 ? rc : find(argv[0], argv[1], &a->to, err);
 	a->to.name = lp_strdup(a->to.name);

@@ -34,7 +34,10 @@ static int run_help(struct lp_call *c, struct lp_err *err)
 		help_row(c, lp_table_row(t, i));
 		nr++;
 	}
-	return nr ? 0 : lp_fail(err, LP_EUSAGE, "no command begins with %.64s", c->argv[0]);
+	if (nr)
+		return 0;
+	return lp_fail(err, LP_EUSAGE, "no command begins with %.64s%s%.64s%s", c->argv[0], c->argc > 1 ? " " : "",
+		       c->argc > 1 ? c->argv[1] : "", c->argc > 2 ? " ..." : "");
 }
 
 static int run_version(struct lp_call *c, struct lp_err *err)
@@ -52,6 +55,8 @@ static int run_stats(struct lp_call *c, struct lp_err *err)
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "commands"), LP_UINT("value", s->commands));
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "errors"), LP_UINT("value", s->errors));
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "commits"), LP_UINT("value", s->commits));
+	lp_reply_row(c->reply, "%: %", LP_STR("name", "allowed at most"),
+		     LP_STR("value", lp_level_name(s->options.allow)));
 	if (s->server_rows)
 		s->server_rows(s, c);
 	if (s->options.stats)

@@ -43,8 +43,10 @@ static int user_of(pid_t pid, uid_t *out, struct lp_err *err)
 static int check_node(const char *path, uid_t user, struct lp_err *err)
 {
 	struct stat st;
-	if (lstat(path, &st) < 0)
-		return lp_fail_sys(err, errno, "cannot look at %s", path);
+	if (lstat(path, &st) < 0) {
+		int code = errno == ENOENT || errno == ENOTDIR ? errno : LP_EPERM;
+		return lp_fail(err, code, "cannot look at %s: %s", path, strerror(errno));
+	}
 	if (!S_ISSOCK(st.st_mode))
 		return lp_fail(err, LP_EPERM, "%s is no socket", path);
 	if (st.st_uid != user && st.st_uid != 0)
@@ -67,7 +69,8 @@ static int check_peer(int fd, const char *path, pid_t pid, uid_t user, struct lp
 	return 0;
 }
 
-int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *out, struct lp_err *err)
+int lp_control_connect(const char *path, pid_t pid, unsigned patience_ms, struct lp_control_client *out,
+		       struct lp_err *err)
 {
 	uid_t user = 0;
 	*out = (struct lp_control_client){-1, pid};
@@ -75,7 +78,7 @@ int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *ou
 	if (rc == 0)
 		rc = check_node(path, user, err);
 	if (rc == 0)
-		rc = out->fd = lp_socket_connect(path, err);
+		rc = out->fd = lp_socket_connect(path, patience_ms, err);
 	if (rc >= 0)
 		rc = check_peer(out->fd, path, pid, user, err);
 	if (rc < 0)
@@ -117,7 +120,7 @@ static int wait_or_fail(int fd, short events, uint64_t end, struct lp_err *err)
 	int rc = wait_for(fd, events, end);
 	if (rc < 0)
 		return lp_fail_sys(err, -rc, "cannot wait for the process");
-	return rc ? 0 : lp_fail(err, LP_ETIMEOUT, "the process has not answered in time");
+	return rc ? 0 : lp_fail(err, LP_ETIMEOUT, "no answer in time");
 }
 
 /* Whoever was turned away is told why, which can be read all the same. */
@@ -185,6 +188,14 @@ static int receive_reply(int fd, uint64_t end, struct lp_buf *out, struct lp_err
 	return rc;
 }
 
+/* What was sent, or a part of it, may be read yet. */
+static int told_in_time(const struct lp_control_client *c, int rc, unsigned timeout_ms, struct lp_err *err)
+{
+	if (rc != -LP_ETIMEOUT)
+		return rc;
+	return lp_fail(err, rc, "process %d has not answered within %g s", (int)c->pid, timeout_ms / 1000.0);
+}
+
 int lp_control_send(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
 		    struct lp_err *err)
 {
@@ -192,12 +203,12 @@ int lp_control_send(struct lp_control_client *c, const char *const *words, size_
 	write_request(&request, words, nr, lines);
 	int rc = send_all(c->fd, &request, now_ms() + timeout_ms, err);
 	lp_buf_free(&request);
-	return rc;
+	return told_in_time(c, rc, timeout_ms, err);
 }
 
 int lp_control_receive(struct lp_control_client *c, unsigned timeout_ms, struct lp_buf *out, struct lp_err *err)
 {
-	return receive_reply(c->fd, now_ms() + timeout_ms, out, err);
+	return told_in_time(c, receive_reply(c->fd, now_ms() + timeout_ms, out, err), timeout_ms, err);
 }
 
 int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t nr, bool lines, unsigned timeout_ms,
@@ -205,5 +216,5 @@ int lp_control_ask(struct lp_control_client *c, const char *const *words, size_t
 {
 	uint64_t end = now_ms() + timeout_ms;
 	int rc = lp_control_send(c, words, nr, lines, timeout_ms, err);
-	return rc < 0 ? rc : receive_reply(c->fd, end, out, err);
+	return rc < 0 ? rc : told_in_time(c, receive_reply(c->fd, end, out, err), timeout_ms, err);
 }

@@ -201,10 +201,12 @@ struct lp_control_client {
 /*
  * Connects, and makes sure before anything is sent that the node is a socket
  * of the process's user or of root, and that the peer is `pid` (as our pid
- * namespace counts).  -LP_EPERM when not, -ESRCH, -ECONNREFUSED, -ENOENT,
- * -EAGAIN when the process takes no clients for 5 s.
+ * namespace counts).  -LP_EPERM when that is not so, or cannot be seen; -ESRCH,
+ * -ENOENT, -ENOTDIR, -ECONNREFUSED; -EAGAIN when the process takes no clients
+ * for so long.
  */
-int lp_control_connect(const char *path, pid_t pid, struct lp_control_client *out, struct lp_err *err);
+int lp_control_connect(const char *path, pid_t pid, unsigned patience_ms, struct lp_control_client *out,
+		       struct lp_err *err);
 /*
  * One JSON request, words as they are; a word ";" stands between commands that
  * happen together.  The reply object's text is appended to

@@ -16,8 +16,7 @@
 #include "control/control.h"
 
 #define BACKLOG 128
-#define CONNECT_S 5 /* that somebody who takes no clients keeps one */
-#define TRIES 4	    /* to get the name: others may come and go */
+#define TRIES 4 /* to get the name: others may come and go */
 
 static int address_of(const char *path, struct sockaddr_un *out, struct lp_err *err)
 {
@@ -42,14 +41,15 @@ int lp_socket_peer(int fd, struct lp_peer *out)
 	return 0;
 }
 
-int lp_socket_connect(const char *path, struct lp_err *err)
+/* A patience of 0 would be an endless one to the kernel. */
+int lp_socket_connect(const char *path, unsigned patience_ms, struct lp_err *err)
 {
-	const struct timeval patience = {.tv_sec = CONNECT_S};
+	const struct timeval patience = {patience_ms / 1000, patience_ms % 1000 * 1000};
 	struct sockaddr_un a;
 	int rc = address_of(path, &a, err);
 	if (rc < 0)
 		return rc;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_ms ? 0 : SOCK_NONBLOCK), 0);
 	if (fd < 0)
 		return lp_fail_sys(err, errno, "cannot make a socket");
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);

@@ -38,7 +38,7 @@ struct lp_peer {
 
 int lp_socket_peer(int fd, struct lp_peer *out);
 
-/* Connected, close-on-exec, or negative; -EAGAIN when nobody takes clients from a full queue for some seconds. */
-int lp_socket_connect(const char *path, struct lp_err *err);
+/* Connected, close-on-exec, or negative; -EAGAIN when nobody takes clients from a full queue for so long. */
+int lp_socket_connect(const char *path, unsigned patience_ms, struct lp_err *err);
 
 #endif

@@ -358,7 +358,7 @@ struct line {
 
 static int too_long(struct lp_control_wire *w, struct lp_err *err)
 {
-	return lp_fail(err, EMSGSIZE, "a line is longer than %zu bytes", w->line_max);
+	return lp_fail(err, LP_ETOOLONG, "a line is longer than %zu bytes", w->line_max);
 }
 
 /* 1 = a line, which stays where it is until the next feed(); 0 = none; negative: one that is too long. */

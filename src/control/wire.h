@@ -62,7 +62,7 @@ struct lp_control_wire {
 };
 
 void lp_control_wire_feed(struct lp_control_wire *w, const void *data, size_t len);
-/* 1 = a request, 0 = more bytes are needed, -LP_EPARSE, -EMSGSIZE.  Fills in `out` (also when it refuses: json and id). */
+/* 1 = a request, 0 = more bytes are needed, -LP_EPARSE, -LP_ETOOLONG.  Fills in `out` (also when it refuses: json and id). */
 int lp_control_wire_next(struct lp_control_wire *w, struct lp_request *out, struct lp_err *err);
 void lp_control_wire_finish(struct lp_control_wire *w);
 /* Bytes wait for the end of their line. */

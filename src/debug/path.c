@@ -62,7 +62,7 @@ static int follow(struct parser *p, struct lp_global *g)
 		return 0;
 	}
 	if (g->shape->kind != LP_SHAPE_POINTER)
-		return lp_fail(p->err, LP_ETYPE, "a %s is no pointer", g->shape->name);
+		return lp_fail(p->err, LP_ETYPE, "\"%s\": %s is no pointer", p->path, g->shape->name);
 	if (g->hops.nr == HOPS_MAX)
 		return lp_fail(p->err, LP_EUSAGE, "a path goes through %d pointers at most", HOPS_MAX);
 	lp_vec_push(&g->hops, 0);
@@ -104,7 +104,7 @@ static int go_to_member(struct parser *p, struct lp_global *g, const char *name)
 	if (rc < 0)
 		return rc;
 	if (!is_structure(g->shape))
-		return lp_fail(p->err, LP_ETYPE, "a %s has no members", g->shape->name);
+		return lp_fail(p->err, LP_ETYPE, "\"%s\": %s has no members", p->path, g->shape->name);
 	if (!find_member(g->shape, name, 0, &offset, &m))
 		return lp_fail(p->err, LP_ETYPE, "%s has no member %s", g->shape->name, name);
 	add(g, offset);
@@ -146,10 +146,10 @@ static int element(struct parser *p, struct lp_global *g)
 	if (rc < 0)
 		return rc;
 	if (count && i >= count)
-		return lp_fail(p->err, LP_EVALUE, "there is no element %llu of %llu", (unsigned long long)i,
-			       (unsigned long long)count);
+		return lp_fail(p->err, LP_EVALUE, "\"%s\": there is no element %llu of %llu", p->path,
+			       (unsigned long long)i, (unsigned long long)count);
 	if (!g->shape->size || i > INT64_MAX / g->shape->size)
-		return lp_fail(p->err, LP_ETYPE, "nothing says how large a %s is", g->shape->name);
+		return lp_fail(p->err, LP_ETYPE, "\"%s\": nothing says how large %s is", p->path, g->shape->name);
 	add(g, i * g->shape->size);
 	return 0;
 }
@@ -252,7 +252,7 @@ static int item(struct parser *p, struct lp_global *g)
 		if (!into && !accept(p, "["))
 			break;
 		if (g->bit_size)
-			return lp_fail(p->err, LP_ETYPE, "there is nothing in a bit-field");
+			return lp_fail(p->err, LP_ETYPE, "\"%s\": there is nothing in a bit-field", p->path);
 		rc = into ? member(p, g) : element(p, g);
 	}
 	return rc;
@@ -336,7 +336,7 @@ int lp_global_members(const struct lp_global *g, void (*row)(void *arg, const ch
 	const struct lp_shape *s = g->shape->kind == LP_SHAPE_POINTER ? lp_shape_to(g->shape) : g->shape;
 
 	if (!is_structure(s))
-		return lp_fail(err, LP_ETYPE, "a %s has no members", g->shape->name);
+		return lp_fail(err, LP_ETYPE, "%s has no members", g->shape->name);
 	list(s, 0, row, arg);
 	return 0;
 }

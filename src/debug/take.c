@@ -149,7 +149,7 @@ static int whole_number(const struct lp_shape *s, const char *text, unsigned bit
 		return lp_fail(err, LP_ETYPE,
 			       "a std::string is set by a program that registers it: others cannot know who reads it");
 	default:
-		return lp_fail(err, LP_ETYPE, "a %s is not set as a whole: set its members", s->name);
+		return lp_fail(err, LP_ETYPE, "%s is not set as a whole: set its members", s->name);
 	}
 }
 

@@ -24,8 +24,9 @@ int lp_process_hold(pid_t pid, int fd, int watch_fd, unsigned timeout_ms, struct
  * is there already, then its function `start` is called; it takes nothing and
  * returns 0 or a negative code.  What fails halfway is taken back.  `path` is
  * absolute, and means the same to the process.  -LP_ENEEDSDLOPEN: a static
- * program; -LP_ENOTHREAD: no thread came to a place where it could be asked;
- * -LP_EEXISTS: `only_this`, and another library that has `start` is there.
+ * program; -LP_ESTARTING: one whose libraries are not there yet; -LP_ENOTHREAD:
+ * no thread came to a place where it could be asked; -LP_EEXISTS: `only_this`,
+ * and another library that has `start` is there.
  */
 int lp_visitor_enter(pid_t pid, const char *path, bool only_this, const char *start, unsigned timeout_ms,
 		     struct lp_err *err);

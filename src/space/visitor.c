@@ -53,6 +53,23 @@ static int call_in(struct lp_target *t, const char *path, const char *name, unsi
 	return fn ? call(t, name, fn, timeout_ms, err) : lp_fail(err, LP_ENOSYM, "%s has no %s()", path, name);
 }
 
+/* A program that wants a loader has got one, but that may not have brought in the C library yet. */
+static int refuse_without_loader(struct lp_target *t, struct lp_err *err)
+{
+	const struct lp_image *images;
+	size_t nr;
+	int rc = t->ops->images(t, &images, &nr, err);
+
+	if (rc < 0)
+		return rc;
+	if (nr && lp_elf_phdr_find(images[0].elf, PT_INTERP))
+		return lp_fail(err, LP_ESTARTING,
+			       "%s has no dlopen() yet: it is only just starting, or its C library has none; try again",
+			       t->label);
+	return lp_fail(err, LP_ENEEDSDLOPEN, "%s is a static program: it has no loader that could bring a library in",
+		       t->label);
+}
+
 static int load_and_call(struct lp_target *t, const char *path, const char *start, unsigned timeout_ms,
 			 struct lp_err *err)
 {
@@ -61,8 +78,7 @@ static int load_and_call(struct lp_target *t, const char *path, const char *star
 	int rc = find(t, "dlopen", &loader, err);
 
 	if (rc == 0 && !loader)
-		rc = lp_fail(err, LP_ENEEDSDLOPEN,
-			     "%s is a static program: it has no loader that could bring a library in", t->label);
+		rc = refuse_without_loader(t, err);
 	rc = rc ? rc : t->ops->dlopen(t, path, timeout_ms, &handle, &image, err);
 	if (rc < 0)
 		return rc;

@@ -3,6 +3,7 @@
  */
 #include <signal.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "tool/tool.h"
 
@@ -62,6 +63,13 @@ int status_of(int rc)
 	default:
 		return EXIT_REFUSED;
 	}
+}
+
+int64_t clock_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
 bool parse_decimal(const char *text, uint64_t max, uint64_t *out)

@@ -22,9 +22,10 @@ struct peer {
 };
 
 /*
- * At the first socket that is the process's own.  -LP_EGONE: there is no such
- * process; -LP_ENOAGENT; -LP_EPERM: somebody else's process, or somebody else
- * at its socket.
+ * At the first socket that is the process's own; who sits at its names without
+ * being it is mentioned beside -LP_ENOAGENT.  -LP_EGONE: there is no such
+ * process; -LP_EPERM: somebody else's; -LP_ETIMEOUT: it takes no clients.
+ * Time: for all of the places together, and for each question.
  */
 int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err);
 void peer_close(struct peer *p);

@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "space/space.h"
+#include "tool/tool.h"
+
+#define STARTING_MS 10 /* between two looks at a program that is just starting */
 
 /* ---- attach ---- */
 
@@ -35,31 +38,59 @@ static char *library_path(const char *named, struct lp_err *err)
 	char *path = named ? realpath(named, NULL) : own_library(err);
 
 	if (!path && named)
-		lp_fail_sys(err, errno, "cannot find %s", named);
+		lp_fail_sys(err, errno, "cannot find \"%s\"", named);
 	return path;
 }
 
-int attach_agent(pid_t pid, const char *library, unsigned timeout_ms, struct lp_err *err)
+/* 0: there is an agent, and it may be asked. */
+static int answers(pid_t pid, unsigned timeout_ms, struct lp_err *err)
 {
 	struct peer p;
 	int rc = peer_open(&p, pid, timeout_ms, err);
 
-	if (rc == 0) {
+	if (rc == 0)
 		peer_close(&p);
+	return rc;
+}
+
+/* What a thread was asked to do it does, even if that takes longer than somebody waits for it. */
+static int told_of_time(pid_t pid, int rc, struct lp_err *err)
+{
+	if (rc == -LP_ETIMEOUT)
+		lp_err_append(err,
+			      "\n--timeout SEC waits longer; hotpatch -p %d version says whether the agent is there",
+			      (int)pid);
+	return rc;
+}
+
+/* A program that is just starting is asked again until it has brought in its C library. */
+static int enter(pid_t pid, const char *path, bool only_this, unsigned timeout_ms, struct lp_err *err)
+{
+	int64_t end = clock_ms() + timeout_ms;
+	int rc;
+
+	while ((rc = lp_visitor_enter(pid, path, only_this, "hotpatch_start", timeout_ms, err)) == -LP_ESTARTING &&
+	       clock_ms() < end)
+		poll(NULL, 0, STARTING_MS);
+	return told_of_time(pid, rc, err);
+}
+
+/* Somebody else at its socket, or a user who may not talk to it, does not keep us out: who may trace it may. */
+int attach_agent(pid_t pid, const char *library, unsigned timeout_ms, struct lp_err *err)
+{
+	int rc = answers(pid, timeout_ms, err);
+
+	if (rc == 0)
 		return lp_fail(err, LP_EEXISTS, "process %d runs an agent already", (int)pid);
-	}
-	if (rc != -LP_ENOAGENT)
+	if (rc == -LP_EGONE)
 		return rc;
 	char *path = library_path(library, err);
 	if (!path)
 		return err->code;
 	*err = (struct lp_err){0};
-	rc = lp_visitor_enter(pid, path, library != NULL, "hotpatch_start", timeout_ms, err);
+	rc = enter(pid, path, library != NULL, timeout_ms, err);
 	free(path);
-	rc = rc < 0 ? rc : peer_open(&p, pid, timeout_ms, err);
-	if (rc == 0)
-		peer_close(&p);
-	return rc;
+	return rc < 0 ? rc : answers(pid, timeout_ms, err);
 }
 
 /* ---- detach ---- */
@@ -139,8 +170,9 @@ static int wait_for_end(struct peer *p, struct lp_err *err)
 	} while (ready < 0 && errno == EINTR);
 	if (ready > 0 && recv(p->client.fd, &byte, 1, MSG_DONTWAIT) <= 0)
 		return 0;
-	return lp_fail(err, LP_ETIMEOUT, "the agent of process %d was told to stop, and has not yet",
-		       (int)p->client.pid);
+	return lp_fail(err, LP_ETIMEOUT,
+		       "the agent of process %d was told to stop, and has not within %g s; it may yet",
+		       (int)p->client.pid, p->timeout_ms / 1000.0);
 }
 
 int detach_agent(pid_t pid, bool force, unsigned timeout_ms, struct lp_err *err)
@@ -151,7 +183,7 @@ int detach_agent(pid_t pid, bool force, unsigned timeout_ms, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	rc = make_original(&p, force, err);
-	rc = rc < 0 ? rc : lp_visitor_leave(pid, "hotpatch_dismiss", timeout_ms, err);
+	rc = rc < 0 ? rc : told_of_time(pid, lp_visitor_leave(pid, "hotpatch_dismiss", timeout_ms, err), err);
 	rc = rc < 0 ? rc : wait_for_end(&p, err);
 	peer_close(&p);
 	return rc;

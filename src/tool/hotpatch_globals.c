@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "debug/debug.h"
-#include "tool/tool.h"
+#include "tool/hotpatch_wish.h"
 
 #define GLOBAL "global:"
 #define READ_MAX 65536	     /* of mem get */
@@ -25,9 +25,23 @@ static bool is_command(const char *const *words, size_t nr, const char *verb)
 	return nr > 2 && !strcmp(words[0], "var") && !strcmp(words[1], verb) && globals_is_path(words[2]);
 }
 
-bool globals_want(const char *const *words, size_t nr)
+static bool is_question(const char *const *words, size_t nr)
 {
-	return is_command(words, nr, "get") || is_command(words, nr, "list") || is_command(words, nr, "set");
+	return is_command(words, nr, "get") || is_command(words, nr, "list");
+}
+
+enum globals_how globals_how(const char *const *words, size_t nr)
+{
+	enum globals_how how = GLOBALS_NOT;
+
+	for (size_t at = 0, len; at < nr; at += len + 1) {
+		len = wish_command_length(words + at, nr - at);
+		if (is_question(words + at, len))
+			return len == nr ? GLOBALS_ANSWER : GLOBALS_TRANSLATE;
+		if (is_command(words + at, len, "set"))
+			how = GLOBALS_TRANSLATE;
+	}
+	return how;
 }
 
 /* ---- what the process has loaded ---- */
@@ -159,7 +173,7 @@ static int read_value(struct peer *p, const struct lp_global *g, bool lines, str
 	struct lp_show show = {.read = read_there, .arg = p, .lines = lines};
 
 	if (!size)
-		return lp_fail(err, LP_ETYPE, "nothing says how large a %s is", lp_global_type(g));
+		return lp_fail(err, LP_ETYPE, "nothing says how large %s is", lp_global_type(g));
 	size = size < VALUE_MAX ? size : VALUE_MAX;
 	uint8_t *bytes = lp_alloc(size);
 	lp_global_place(g, &place);
@@ -282,7 +296,7 @@ static int add_request(const struct lp_global *g, const char *value, word_vec *o
 	struct lp_buf place = {0};
 
 	if (!size || size > VALUE_MAX)
-		return lp_fail(err, LP_ETYPE, "a %s is not set as a whole", lp_global_type(g));
+		return lp_fail(err, LP_ETYPE, "%s is not set as a whole", lp_global_type(g));
 	uint8_t *bytes = lp_alloc(size), *mask = lp_alloc(size);
 	int rc = lp_global_parse(g, value, bytes, mask, err);
 	size_t len = meant(mask, size);
@@ -313,21 +327,12 @@ static char *join(const char *const *words, size_t nr)
 	return text;
 }
 
-static size_t until_semicolon(const char *const *words, size_t nr)
-{
-	size_t i = 0;
-
-	while (i < nr && strcmp(words[i], ";") != 0)
-		i++;
-	return i;
-}
-
-static int translate(struct lp_debug *d, const char *const *words, size_t nr, word_vec *out, struct lp_err *err)
+static int add_setting(struct lp_debug *d, const char *const *words, size_t nr, word_vec *out, struct lp_err *err)
 {
 	struct lp_global g;
 
-	if (!is_command(words, nr, "set") || nr < 4)
-		return lp_fail(err, LP_EUSAGE, "var set global:PATH VALUE, and nothing else beside it");
+	if (nr < 4)
+		return lp_fail(err, LP_EUSAGE, "usage: var set global:PATH VALUE");
 	int rc = lp_global_find(d, words[2] + strlen(GLOBAL), &g, err);
 	if (rc < 0)
 		return rc;
@@ -338,27 +343,35 @@ static int translate(struct lp_debug *d, const char *const *words, size_t nr, wo
 	return rc;
 }
 
-static int set(struct peer *p, struct lp_debug *d, const char *const *words, size_t nr, enum peer_form form,
-	       json_t **rows, struct lp_err *err)
+static int add_command(struct lp_debug *d, const char *const *words, size_t nr, word_vec *out, struct lp_err *err)
 {
-	word_vec request = {0};
-	int rc = 0;
+	if (is_command(words, nr, "set"))
+		return add_setting(d, words, nr, out, err);
+	if (is_question(words, nr))
+		return lp_fail(err, LP_EUSAGE, "var %s global:PATH stands alone on the line", words[1]);
+	for (size_t i = 0; i < nr; i++)
+		lp_vec_push(out, lp_strdup(words[i]));
+	return 0;
+}
 
+int globals_translate(struct peer *p, const char *const *words, size_t nr, word_vec *out, struct lp_err *err)
+{
+	struct lp_debug *d;
+	int rc = open_debug(p, &d, err);
+
+	if (rc < 0)
+		return rc;
 	for (size_t at = 0, len; at < nr && rc == 0; at += len + 1) {
-		len = until_semicolon(words + at, nr - at);
+		len = wish_command_length(words + at, nr - at);
 		if (at)
-			lp_vec_push(&request, lp_strdup(";"));
-		rc = translate(d, words + at, len, &request, err);
+			lp_vec_push(out, lp_strdup(";"));
+		rc = add_command(d, words + at, len, out, err);
 	}
-	if (rc == 0)
-		rc = peer_ask(p, (const char *const *)request.items, request.nr, form, rows, err);
-	for (size_t i = 0; i < request.nr; i++)
-		lp_free(request.items[i]);
-	lp_vec_free(&request);
+	lp_debug_close(d);
 	return rc;
 }
 
-/* ---- all of them ---- */
+/* ---- looking ---- */
 
 static int look(struct peer *p, struct lp_debug *d, const char *const *words, size_t nr, enum peer_form form,
 		json_t **out, struct lp_err *err)
@@ -366,7 +379,7 @@ static int look(struct peer *p, struct lp_debug *d, const char *const *words, si
 	struct lp_global g;
 
 	if (nr != 3)
-		return lp_fail(err, LP_EUSAGE, "var %s global:PATH, and nothing else beside it", words[1]);
+		return lp_fail(err, LP_EUSAGE, "usage: var %s global:PATH", words[1]);
 	int rc = lp_global_find(d, words[2] + strlen(GLOBAL), &g, err);
 	if (rc < 0)
 		return rc;
@@ -383,18 +396,15 @@ static int look(struct peer *p, struct lp_debug *d, const char *const *words, si
 	return rc;
 }
 
-int globals_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
-		struct lp_err *err)
+int globals_answer(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
+		   struct lp_err *err)
 {
 	struct lp_debug *d;
 	int rc = open_debug(p, &d, err);
 
 	if (rc < 0)
 		return rc;
-	if (is_command(words, nr, "set"))
-		rc = set(p, d, words, nr, form, out, err);
-	else
-		rc = look(p, d, words, nr, form, out, err);
+	rc = look(p, d, words, nr, form, out, err);
 	lp_debug_close(d);
 	return rc;
 }

@@ -6,20 +6,21 @@
 #define LP_TOOL_HOTPATCH_GLOBALS_H
 
 #include "tool/hotpatch.h"
+#include "tool/tool.h"
 
 /*
- * Is this line one of
+ * How a line of commands is answered that has
  *
- *     var get global:PATH        var list global:PATH
- *     var set global:PATH VALUE...  { ";" var set global:PATH VALUE... }
+ *     var get global:PATH      var list global:PATH      alone
+ *     var set global:PATH VALUE...                       beside whatever else happens together with it
  */
-bool globals_want(const char *const *words, size_t nr);
-/*
- * Rows, as of peer_ask(): lines of text or objects.  `mem set` of all is one
- * request: they happen together.
- */
-int globals_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
-		struct lp_err *err);
+enum globals_how { GLOBALS_NOT, GLOBALS_ANSWER, GLOBALS_TRANSLATE };
+enum globals_how globals_how(const char *const *words, size_t nr);
+/* Rows, as of peer_ask(): lines of text or objects. */
+int globals_answer(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out,
+		   struct lp_err *err);
+/* The same line for the agent, with `mem set` in the place of each `var set`.  The words are the caller's, also after a failure. */
+int globals_translate(struct peer *p, const char *const *words, size_t nr, word_vec *out, struct lp_err *err);
 
 /* "global:...": without a type in front, it is one of these. */
 bool globals_is_path(const char *word);

@@ -11,6 +11,7 @@
 #include "agent/places.h"
 #include "base/fdio.h"
 #include "base/vec.h"
+#include "tool/tool.h"
 
 #define STATUS_MAX 65536
 
@@ -40,6 +41,13 @@ static const char *field(const char *status, const char *name)
 	return at ? at + strlen(name) : NULL;
 }
 
+static pid_t number(const char *status, const char *name)
+{
+	const char *at = field(status, name);
+
+	return at ? (pid_t)strtol(at, NULL, 10) : 0;
+}
+
 /* The last of a line of numbers. */
 static pid_t inner_number(const char *status, pid_t pid)
 {
@@ -66,64 +74,127 @@ static uid_t effective_user(const char *uids)
 	return (uid_t)strtoul(end, NULL, 10);
 }
 
+/* Its first thread may have ended before others, which go on. */
+static bool has_exited(const char *status)
+{
+	const char *state = field(status, "\nState:\t");
+
+	return state && strchr("ZX", *state) && number(status, "\nThreads:") <= 1;
+}
+
+static int understand_status(const char *status, pid_t pid, struct where *out, struct lp_err *err)
+{
+	const char *uids = field(status, "\nUid:");
+	pid_t process = number(status, "\nTgid:");
+
+	if (!uids)
+		return lp_fail(err, LP_EGONE, "there is no process %d", pid);
+	if (process != pid)
+		return lp_fail(err, LP_EGONE, "%d is a thread of process %d: name the process", pid, process);
+	if (has_exited(status))
+		return lp_fail(err, LP_EGONE, "process %d has exited already; its parent has not asked how", pid);
+	*out = (struct where){.uid = effective_user(uids), .inner = inner_number(status, pid)};
+	return 0;
+}
+
 static int look(pid_t pid, struct where *out, struct lp_err *err)
 {
 	char path[64];
 	struct lp_buf status = {0};
 
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	int rc = lp_read_file(path, &status, STATUS_MAX, NULL);
-	const char *uids = rc == 0 ? field(lp_buf_cstr(&status), "\nUid:") : NULL;
-	if (!uids) {
-		lp_buf_free(&status);
-		return lp_fail(err, LP_EGONE, "there is no process %d", pid);
-	}
-	*out = (struct where){.uid = effective_user(uids), .inner = inner_number(lp_buf_cstr(&status), pid)};
-	if (!same_root(pid))
-		snprintf(out->root, sizeof out->root, "/proc/%d/root", pid);
+	lp_read_file(path, &status, STATUS_MAX, NULL);
+	int rc = understand_status(lp_buf_cstr(&status), pid, out, err);
 	lp_buf_free(&status);
-	return 0;
+	if (rc == 0 && !same_root(pid))
+		snprintf(out->root, sizeof out->root, "/proc/%d/root", pid);
+	return rc;
 }
 
-/* Nobody there, or not any more: the next place may have it. */
+/* ---- connecting ---- */
+
+/* What agents check, too: others need not even look for the sockets, which they could find to be anybody's. */
+static bool may_ask(const struct where *w)
+{
+	return !geteuid() || geteuid() == w->uid;
+}
+
+/* Somebody else sits there, or somebody who shall not be seen: anybody can make such names in /tmp. */
+static bool is_strange(int rc)
+{
+	return rc == -LP_EPERM;
+}
+
+/* Nobody there, or not any more. */
 static bool is_absence(int rc)
 {
 	return rc == -ENOENT || rc == -ENOTDIR || rc == -ECONNREFUSED;
 }
 
-int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err)
-{
-	struct where w;
-	struct lp_err refusal = {0};
-	char path[256];
-	int refused = 0, rc = look(pid, &w, err);
+/* What came of the places, when it is no connection. */
+struct search {
+	int refused; /* by the process itself */
+	struct lp_err refusal, strange;
+};
 
-	*p = (struct peer){.client = {.fd = -1}, .timeout_ms = timeout_ms};
-	if (rc < 0)
-		return rc;
-	p->elsewhere = w.root[0] != 0;
-	for (unsigned i = 0; lp_place_candidate(i, w.root, w.uid, w.inner, path, sizeof path); i++) {
+/* 0: connected.  -ESRCH: there is no process any more. */
+static int try_places(struct peer *p, pid_t pid, const struct where *w, struct search *s)
+{
+	int64_t end = clock_ms() + p->timeout_ms;
+	char path[256];
+
+	for (unsigned i = 0; lp_place_candidate(i, w->root, w->uid, w->inner, path, sizeof path); i++) {
+		int64_t now = clock_ms();
 		struct lp_err why = {0};
 
 		if (!path[0])
 			continue;
-		rc = lp_control_connect(path, pid, &p->client, &why);
-		if (rc >= 0)
-			return 0;
-		if (rc == -ESRCH)
-			return lp_fail(err, LP_EGONE, "process %d has just ended", pid);
-		if (!is_absence(rc) && !refused) {
-			refused = rc;
-			refusal = why;
+		int rc = lp_control_connect(path, pid, now < end ? (unsigned)(end - now) : 0, &p->client, &why);
+		if (rc >= 0 || rc == -ESRCH)
+			return rc < 0 ? rc : 0;
+		if (is_strange(rc) && !s->strange.code)
+			s->strange = why;
+		if (!is_strange(rc) && !is_absence(rc) && !s->refused) {
+			s->refused = rc;
+			s->refusal = why;
 		}
 	}
-	if (refused)
-		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: %s", pid, refusal.text);
-	return lp_fail(
-		err, LP_ENOAGENT,
+	return -ENOENT;
+}
+
+static int refuse(const struct peer *p, pid_t pid, const struct search *s, struct lp_err *err)
+{
+	if (s->refused == -EAGAIN)
+		return lp_fail(err, LP_ETIMEOUT, "process %d takes no clients within %g s (--timeout SEC waits longer)",
+			       pid, p->timeout_ms / 1000.0);
+	if (s->refused)
+		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: %s", pid, s->refusal.text);
+	lp_fail(err, LP_ENOAGENT,
 		"process %d runs no agent; start it with LD_PRELOAD=libpreload_hotpatch.so, or bring one in: hotpatch "
 		"-p %d attach",
 		pid, pid);
+	if (s->strange.code)
+		lp_err_append(err, "\n%s", s->strange.text);
+	return -LP_ENOAGENT;
+}
+
+int peer_open(struct peer *p, pid_t pid, unsigned timeout_ms, struct lp_err *err)
+{
+	struct where w;
+	struct search found = {0};
+	int rc = look(pid, &w, err);
+
+	*p = (struct peer){.client = {.fd = -1}, .timeout_ms = timeout_ms};
+	if (rc < 0)
+		return rc;
+	if (!may_ask(&w))
+		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: only its user (uid %u) and root are",
+			       pid, (unsigned)w.uid);
+	p->elsewhere = w.root[0] != 0;
+	rc = try_places(p, pid, &w, &found);
+	if (rc == -ESRCH)
+		return lp_fail(err, LP_EGONE, "process %d has just ended", pid);
+	return rc < 0 ? refuse(p, pid, &found, err) : 0;
 }
 
 void peer_close(struct peer *p)
@@ -164,6 +235,14 @@ static int unwrap(json_t *reply, json_t **out, struct lp_err *err)
 	return rc;
 }
 
+/* A process that is held up now reads what was sent when it goes on, although nobody waits for its answer any more. */
+static int told_of_time(int rc, struct lp_err *err)
+{
+	if (rc == -LP_ETIMEOUT)
+		lp_err_append(err, " (--timeout SEC waits longer); what was asked for may happen yet");
+	return rc;
+}
+
 /* What came of waiting for a reply, whose text this takes over. */
 static int understand(const struct peer *p, int rc, struct lp_buf *text, json_t **out, struct lp_err *err)
 {
@@ -175,7 +254,7 @@ static int understand(const struct peer *p, int rc, struct lp_buf *text, json_t 
 		return lp_fail(err, LP_EGONE, "process %d ended, or its agent did, before it answered", p->client.pid);
 	if (rc == 0 && !reply)
 		return lp_fail(err, LP_EREMOTE, "process %d answers with what is no JSON: %s", p->client.pid, why.text);
-	return rc < 0 ? rc : unwrap(reply, out, err);
+	return rc < 0 ? told_of_time(rc, err) : unwrap(reply, out, err);
 }
 
 int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form form, json_t **out, struct lp_err *err)
@@ -188,7 +267,7 @@ int peer_ask(struct peer *p, const char *const *words, size_t nr, enum peer_form
 
 int peer_send(struct peer *p, const char *const *words, size_t nr, enum peer_form form, struct lp_err *err)
 {
-	return lp_control_send(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, err);
+	return told_of_time(lp_control_send(&p->client, words, nr, form == PEER_LINES, p->timeout_ms, err), err);
 }
 
 int peer_receive(struct peer *p, json_t **out, struct lp_err *err)

@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -54,14 +53,6 @@ struct screen {
 	char text[64]; /* of the choice */
 	bool is_typing;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- text ---- */
 
@@ -185,7 +176,7 @@ static void draw_table(struct screen *s)
 
 static bool is_waiting_long(const struct screen *s)
 {
-	return s->live.answers && now_ms() - s->begun >= PATIENCE_MS;
+	return s->live.answers && clock_ms() - s->begun >= PATIENCE_MS;
 }
 
 static void draw_title(const struct screen *s)
@@ -415,7 +406,7 @@ static void take_signals(struct screen *s)
 
 static int look_begin(struct screen *s, struct lp_err *err)
 {
-	s->begun = now_ms();
+	s->begun = clock_ms();
 	return live_begin(&s->live, s->peer, err);
 }
 
@@ -431,7 +422,7 @@ static int take_answer(struct screen *s, struct lp_err *err)
 
 static int ms_to_wait(const struct screen *s)
 {
-	int64_t due = s->begun + (s->live.answers ? PATIENCE_MS : (int64_t)s->delay_ms), now = now_ms();
+	int64_t due = s->begun + (s->live.answers ? PATIENCE_MS : (int64_t)s->delay_ms), now = clock_ms();
 
 	if (s->live.answers && due <= now)
 		return PATIENCE_MS;

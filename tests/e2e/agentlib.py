@@ -42,10 +42,10 @@ def legacy(pid):
     return Path(f"/tmp/{pid}.socket")
 
 
-def primary(pid):
+def primary(pid, uid=None):
     """The private socket, by the rules that decision 12 states."""
-    uid = os.geteuid()
-    places = [Path(f"/run/user/{uid}/hotpatch"), Path("/run/hotpatch"), Path(f"/tmp/hotpatch-{uid}")]
+    uid = os.geteuid() if uid is None else uid
+    places = [Path(f"/run/user/{uid}/hotpatch"), Path("/run/hotpatch"), Path(f"/tmp/hotpatch-{uid}"), *Path("/tmp").glob(f"hotpatch-{uid}.??????")]
     if os.environ.get("XDG_RUNTIME_DIR"):
         places.insert(0, Path(os.environ["XDG_RUNTIME_DIR"], "hotpatch"))
     return next((p / f"{pid}.sock" for p in places if (p / f"{pid}.sock").exists()), None)
@@ -182,6 +182,12 @@ def shell(host, line, client="c"):
     """A line of the document, in a shell that stands where the document does."""
     return subprocess.run(["bash", "-c", line], cwd=host.directory, capture_output=True, text=True, timeout=NC_PATIENCE, check=False,
                           env={**os.environ, "PID": str(host.pid), "PATH": f"{client_path(client)}:{os.environ['PATH']}"})
+
+
+def stop(process):
+    """All of its threads stand still when this returns."""
+    process.send_signal(signal.SIGSTOP)
+    lib.wait_for(lambda: set(lib.states(process.pid)) == {"T"}, "the process to be stopped")
 
 
 def ended_by(host, number=signal.SIGTERM):

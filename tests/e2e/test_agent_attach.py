@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -248,3 +249,37 @@ def test_a_worker_of_nginx_under_load(nginx):  # pylint: disable=redefined-outer
             assert agentlib.sockets(pid) == []
         load.progress()
     assert not load.failures
+
+
+# ---- interrupted
+
+ROUNDS = 12
+
+
+def interrupted(pid, verb, number, after):
+    """The client, until it ends or so many seconds have passed."""
+    client = subprocess.Popen([agentlib.client_path("c") / "hotpatch", "-p", str(pid), verb], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        client.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        client.send_signal(number)
+        client.wait(timeout=lib.PATIENCE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_client_that_is_interrupted_anywhere_leaves_a_process_that_goes_on(number):
+    with Plain() as victim:
+        begun = time.monotonic()
+        done(victim.pid, "attach")
+        duration = time.monotonic() - begun
+        done(victim.pid, "detach")
+        for i in range(ROUNDS):
+            for verb, opposite in (("attach", "detach"), ("detach", "attach")):
+                interrupted(victim.pid, verb, number, duration * i / ROUNDS)
+                victim.check()
+                lib.wait_for(lambda: not lib.traced(victim.pid), "nobody to trace it")
+                assert hotpatch(victim.pid, opposite).returncode in (lib.DONE, lib.REFUSED, lib.LOST)  # it may be there, or gone, already
+                victim.check()
+                if (verb == "attach") == bool(agentlib.sockets(victim.pid)):
+                    done(victim.pid, "detach" if verb == "attach" else "attach")  # what was interrupted was slower than the opposite
+        victim.check()

@@ -258,10 +258,14 @@ def test_a_setuid_program_gets_no_agent():
     assert run.stdout.startswith("-1 this program runs with other rights"), run
 
 
-@pytest.mark.parametrize("most, refused", [("read", ["var set int x 1", "lib load a b"]), ("write", ["lib load a b", "func rollback f"])])
-def test_levels_are_taken_away_by_the_environment(most, refused):
-    with Victim(env={"HOTPATCH_ALLOW": most}) as victim:
+@pytest.mark.parametrize("said, most, refused", [
+    ("read", "read", ["var set int x 1", "lib load a b"]), ("write", "write", ["lib load a b", "func rollback f"]),
+    *((wrong, "read", ["var set int x 1", "lib load a b"]) for wrong in ("raed", "READ", "write ", "none", "", "code,write")),
+    ("code", "code", [])])
+def test_levels_are_taken_away_by_the_environment_and_what_is_no_level_takes_most(said, most, refused):
+    with Victim(env={"HOTPATCH_ALLOW": said}) as victim:
         assert agentlib.ask(victim.pid, "var list") == ["Success to run"]
+        assert f"allowed at most: {most}" in agentlib.ask(victim.pid, "stats")
         for command in refused:
             assert agentlib.ask(victim.pid, command)[0].startswith("Error: permission: "), command
 

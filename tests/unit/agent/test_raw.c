@@ -184,7 +184,7 @@ static void what_are_no_bytes_is_refused(void **state)
 	uint64_t before = last.value;
 
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-		assert_int_equal(run("mem set 0x%lx %s", AT(&last), wrong[i]), -LP_EVALUE);
+		assert_int_equal(run("mem set 0x%lx %s", AT(&last), wrong[i]), -LP_EUSAGE);
 	assert_int_equal(run("mem set 0x%lx 0000 00", AT(&last)), -LP_EUSAGE);
 	assert_int_equal(last.value, before);
 }

@@ -55,7 +55,7 @@ static void a_client_asks_as_often_as_it_likes(void **state)
 {
 	struct lp_control_client c;
 	struct lp_buf out = {0};
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
 	assert_int_equal(c.pid, getpid());
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(ask(&c, false, &out, NULL, "get", NULL), 0);
@@ -77,7 +77,7 @@ static void words_arrive_as_they_are(void **state)
 {
 	struct lp_control_client c;
 	struct lp_buf out = {0};
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
 	assert_int_equal(ask(&c, true, &out, NULL, "echo", "\xff;\"'\n\xc3\xa9"), 0);
 	assert_string_equal(lp_buf_cstr(&out), "{\"ok\": true, \"data\": [\"\\\\xff;\\\"'\\\\n\xc3\xa9\"]}");
 	lp_buf_free(&out);
@@ -88,7 +88,7 @@ static void a_long_reply_comes_whole(void **state)
 {
 	struct lp_control_client c;
 	struct lp_buf out = {0};
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
 	assert_int_equal(ask(&c, true, &out, NULL, "fill", "5000000"), 0);
 	assert_int_equal(out.len, 5000000 + strlen("{\"ok\": true, \"data\": [\"\"]}"));
 	lp_buf_free(&out);
@@ -101,7 +101,7 @@ static void who_gets_no_answer_in_time_is_told(void **state)
 	struct lp_control_client c;
 	struct lp_buf out = {0};
 	char byte;
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
 	assert_int_equal(lp_control_ask(&c, words, 1, false, 1, &out, NULL), -LP_ETIMEOUT);
 	assert_int_equal(out.len, 0);
 	assert_int_equal(read(hold_begun[0], &byte, 1), 1);
@@ -113,14 +113,14 @@ static void a_server_that_ends_is_noticed(void **state)
 {
 	struct lp_control_client c;
 	struct lp_buf out = {0};
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
 	assert_int_equal(ask(&c, false, &out, NULL, "get", NULL), 0);
 	lp_control_stop(server);
 	server = NULL;
 	assert_int_equal(ask(&c, false, &out, NULL, "get", NULL), -ECONNRESET);
 	lp_buf_free(&out);
 	lp_control_close(&c);
-	assert_int_equal(lp_control_connect(path, getpid(), &c, NULL), -ENOENT);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), -ENOENT);
 	assert_int_equal(c.fd, -1);
 }
 
@@ -137,9 +137,9 @@ static void who_is_turned_away_hears_why(void **state)
 	snprintf(other, sizeof other, "%s.small", path);
 	assert_int_equal(lp_control_start(&o, &small, NULL), 0);
 	assert_int_equal(lp_control_listen(small, other, NULL), 0);
-	assert_int_equal(lp_control_connect(other, getpid(), &first, NULL), 0);
+	assert_int_equal(lp_control_connect(other, getpid(), LONG, &first, NULL), 0);
 	assert_int_equal(ask(&first, false, &out, NULL, "get", NULL), 0);
-	assert_int_equal(lp_control_connect(other, getpid(), &second, NULL), 0);
+	assert_int_equal(lp_control_connect(other, getpid(), LONG, &second, NULL), 0);
 	assert_int_equal(ask(&second, false, &out, &err, "get", NULL), -EPROTO);
 	assert_non_null(strstr(err.text, "too many clients are connected"));
 	lp_buf_free(&out);
@@ -154,7 +154,7 @@ static void assert_refused(pid_t pid, int rc, const char *because)
 {
 	struct lp_control_client c;
 	struct lp_err err = {0};
-	assert_int_equal(lp_control_connect(path, pid, &c, &err), rc);
+	assert_int_equal(lp_control_connect(path, pid, LONG, &c, &err), rc);
 	assert_non_null(strstr(err.text, because));
 	assert_int_equal(c.fd, -1);
 }

@@ -262,7 +262,7 @@ static void a_line_over_the_limit_is_refused_and_the_next_answered(void **state)
 	lp_buf_str(&line, "\nget\n");
 	say(fd, lp_buf_cstr(&line));
 	shutdown(fd, SHUT_WR);
-	assert_ends_with(fd, "Error: EMSGSIZE: a line is longer than 100 bytes\nSuccess to run\n10\n");
+	assert_ends_with(fd, "Error: too-long: a line is longer than 100 bytes\nSuccess to run\n10\n");
 	lp_buf_free(&line);
 }
 
@@ -404,7 +404,7 @@ static void a_gigabyte_without_a_newline_costs_no_memory_and_nobody_his_turn(voi
 			ask(other, "get\n", "Success to run\n10\n");
 	}
 	assert_true(resident_bytes() < before + 16 * MEBIBYTE);
-	ask(fd, "\nget\n", "Error: EMSGSIZE: a line is longer than 65536 bytes\nSuccess to run\n10\n");
+	ask(fd, "\nget\n", "Error: too-long: a line is longer than 65536 bytes\nSuccess to run\n10\n");
 	close(fd);
 	close(other);
 }

@@ -99,7 +99,7 @@ static void the_server_knows_its_commands(void **state)
 			    "set N                              set the number\n"
 			    "set quiet N                        set the number where nobody reads it\n");
 	assert_non_null(strstr(say("help\n"), "json [on|off]"));
-	assert_string_equal(say("help set loud\n"), "Error: usage: no command begins with set\n");
+	assert_string_equal(say("help set loud\n"), "Error: usage: no command begins with set loud\n");
 	assert_string_equal(say("version\n"),
 			    "Success to run\ntester 1.2, protocol 1: text json lines prompt transactions\n");
 	assert_non_null(strstr(say("stats\n"), "requests: 5\ncommands: 5\nerrors: 1\n"));

@@ -51,7 +51,7 @@ static int names_in_directory(void)
 
 static int connects(void)
 {
-	int fd = lp_socket_connect(path, NULL);
+	int fd = lp_socket_connect(path, 1000, NULL);
 	if (fd >= 0)
 		close(fd);
 	return fd < 0 ? fd : 0;
@@ -106,7 +106,7 @@ static void a_node_can_be_connected_to_until_it_is_removed(void **state)
 	struct lp_node node;
 	struct lp_peer peer;
 	assert_int_equal(lp_node_make(path, &node, NULL), 0);
-	int client = lp_socket_connect(path, NULL), served = accept4(node.socket.fd, NULL, NULL, SOCK_CLOEXEC);
+	int client = lp_socket_connect(path, 1000, NULL), served = accept4(node.socket.fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_int_equal(lp_socket_peer(served, &peer), 0);
 	assert_int_equal(peer.pid, getpid());
 	assert_int_equal(peer.uid, geteuid());
