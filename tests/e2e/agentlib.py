@@ -12,8 +12,6 @@ import pytest
 
 import lib
 
-NC_PATIENCE = 10
-
 
 def build():
     return lib.tool_path().parent.parent.parent
@@ -55,6 +53,12 @@ def sockets(pid):
     return [path for path in (legacy(pid), primary(pid)) if path and path.exists()]
 
 
+def sweep(pid):
+    """What a program that was killed has left; the next agent, of another test too, may be faster."""
+    for stale in sockets(pid):
+        stale.unlink(missing_ok=True)
+
+
 class Host:
     """A program with an agent in it, and what it writes; ended, and its sockets gone, at the end of the block."""
 
@@ -74,8 +78,7 @@ class Host:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
-        for stale in sockets(self.pid):
-            stale.unlink(missing_ok=True)  # the next agent may have been faster
+        sweep(self.pid)
 
     def alive(self):
         return self.process.poll() is None
@@ -95,9 +98,7 @@ class Host:
 
     def data(self, command):
         """The rows of an answer that must be a good one."""
-        first, *rows = self.ask(command)
-        assert first == "Success to run", first
-        return rows
+        return data(self.pid, command)
 
     def refusal(self, command):
         """The code of a refusal; there is nothing else in the answer."""
@@ -126,6 +127,21 @@ def ask(pid, command, newline=True):
     return answer.decode().splitlines()
 
 
+def settled(pid, command):
+    """Lines of the reply; asked for again while some thread could not be held still in time, which changes nothing."""
+    def reply():
+        lines = ask(pid, command)
+        return None if lines[0].startswith("Error: busy: ") else lines
+    return lib.wait_for(reply, command)
+
+
+def data(pid, command):
+    """The rows of a reply that must be a good one."""
+    first, *rows = settled(pid, command)
+    assert first == "Success to run", first
+    return rows
+
+
 def simple_server(**how):
     directory = tree()
     host = Host([directory / "examples" / "simple_server", "--logtostderr", "--period=5"], cwd=directory, **how)
@@ -145,8 +161,7 @@ class Victim(lib.Victim):
 
     def __exit__(self, *_):
         super().__exit__()
-        for stale in sockets(self.pid):
-            stale.unlink()
+        sweep(self.pid)
 
 
 # ---- clients
@@ -180,14 +195,8 @@ def hotpatch(client, *words, env=None, **how):
 
 def shell(host, line, client="c"):
     """A line of the document, in a shell that stands where the document does."""
-    return subprocess.run(["bash", "-c", line], cwd=host.directory, capture_output=True, text=True, timeout=NC_PATIENCE, check=False,
+    return subprocess.run(["bash", "-c", line], cwd=host.directory, capture_output=True, text=True, timeout=lib.PATIENCE, check=False,
                           env={**os.environ, "PID": str(host.pid), "PATH": f"{client_path(client)}:{os.environ['PATH']}"})
-
-
-def stop(process):
-    """All of its threads stand still when this returns."""
-    process.send_signal(signal.SIGSTOP)
-    lib.wait_for(lambda: set(lib.states(process.pid)) == {"T"}, "the process to be stopped")
 
 
 def ended_by(host, number=signal.SIGTERM):

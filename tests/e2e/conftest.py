@@ -16,12 +16,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import lib  # noqa: E402
 
-# What a shell starts in the background ignores SIGINT, what nohup(1) starts SIGHUP, and so would every program that the tests
-# interrupt.
+# What a shell starts in the background ignores SIGINT and SIGQUIT, what nohup(1) starts SIGHUP, and so would every program that
+# the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 # Programs that are built here are run by other users too.
 os.umask(0o022)
+# What is compiled here is compiled as the tests say, not as the `make` or the packager that runs them does; and programs say in
+# English what is wrong.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "LD_PRELOAD",
+             "LD_LIBRARY_PATH", "LANGUAGE"):
+    os.environ.pop(name, None)
+os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_addoption(parser):

@@ -23,6 +23,7 @@ SOURCES = TOP / "tests" / "victim"
 PATIENCE = 120  # seconds; only ever spent on what hangs, on a machine that may be busy with other things
 
 DONE, REFUSED, USAGE, LOST = 0, 1, 2, 3  # exit codes
+NO_PROCESS = 4194304  # pid_max at its highest; the number of a process that has ended may be somebody else's already
 
 _scratch = Path(tempfile.mkdtemp(prefix="livepatch-e2e-"))
 _scratch.chmod(0o755)
@@ -224,6 +225,9 @@ class Victim:
 
 # ---- /proc
 
+GONE = FileNotFoundError, ProcessLookupError  # before a file of it was opened, or between that and the reading
+
+
 def wait_for(condition, what):
     """For events that only /proc shows; returns the condition's value."""
     deadline = time.monotonic() + PATIENCE
@@ -245,11 +249,12 @@ def threads(pid):
 
 
 def of_every_thread(pid, field):
-    """A field of /proc status for each thread that lives long enough to be asked."""
+    """A field of /proc status for each thread that lives long enough to be asked; none of a process that is gone."""
     values = []
-    for tid in threads(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            values.append(status_of(pid, tid)[field])
+    with suppress(*GONE):
+        for tid in threads(pid):
+            with suppress(*GONE):
+                values.append(status_of(pid, tid)[field])
     return values
 
 
@@ -265,8 +270,14 @@ def traced(pid):
 def alive(pid):
     try:
         return status_of(pid)["State"][0] not in "ZX"
-    except FileNotFoundError:
+    except GONE:
         return False
+
+
+def stop(pid):
+    """By job control.  A signal that was sent has not stopped anybody yet: a thread that runs may go on, or answer."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: set(states(pid)) == {"T"}, "the process to stop")
 
 
 def descendant(pid, name):
@@ -275,7 +286,7 @@ def descendant(pid, name):
         if Path(f"/proc/{pid}/comm").read_text().strip() == name:
             return pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
+    except GONE:
         return None
     return next((d for d in (descendant(int(c), name) for c in children) if d), None)
 

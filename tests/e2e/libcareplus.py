@@ -232,8 +232,7 @@ class Process:
 
     @contextmanager
     def stopped(self):
-        os.kill(self.pid, signal.SIGSTOP)
-        lib.wait_for(lambda: set(lib.states(self.pid)) == {"T"}, "the process to stop")
+        lib.stop(self.pid)
         try:
             yield
         finally:

@@ -29,12 +29,16 @@ for line in sys.stdin:
 
 
 def hotpatch(pid, *words, tool_options=()):
-    return subprocess.run([agentlib.client_path("c") / "hotpatch", *tool_options, "-p", str(pid), *words], capture_output=True, text=True,
-                          timeout=lib.PATIENCE * 2, check=False)
+    return subprocess.run([agentlib.client_path("c") / "hotpatch", "--timeout", str(lib.PATIENCE), *tool_options, "-p", str(pid), *words],
+                          capture_output=True, text=True, timeout=lib.PATIENCE * 2, check=False)
 
 
 def done(pid, *words):
-    run = hotpatch(pid, *words)
+    def run_in_time():
+        """By a thread that was not held still in time nothing has been changed."""
+        run = hotpatch(pid, *words)
+        return None if "did not stop within" in run.stderr else run
+    run = lib.wait_for(run_in_time, words)
     assert (run.returncode, run.stderr) == (0, ""), run
     return run.stdout
 
@@ -184,9 +188,7 @@ def test_a_static_program_has_no_loader(link):
 
 
 def test_a_process_that_ended_is_a_sentence():
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    assert "no process" in refused(gone.pid, "attach", status=3)
+    assert "no process" in refused(lib.NO_PROCESS, "attach", status=3)
 
 
 def test_globals_of_a_process_that_nobody_prepared():

@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_told(server, client):
 @CLIENTS
 def test_a_process_that_does_not_answer_is_not_waited_for_longer_than_was_said(client):
     with agentlib.simple_server() as host:
-        agentlib.stop(host.process)
+        lib.stop(host.pid)
         run = agentlib.hotpatch(client, "--timeout", "0.2", "-p", host.pid, "var", "list")
         assert run.returncode == 1 and "has not answered within 0.2 s" in run.stderr and "may happen yet" in run.stderr
 
@@ -314,8 +314,7 @@ def test_a_name_of_another_process_is_no_command(shell):
     with lib.Victim(program) as victim:
         completed(victim, shell, "c", "hotpatch -p $PID var get int ev", r"evil\$\(touch", cwd=here)
         assert not list(here.iterdir())
-        for stale in agentlib.sockets(victim.pid):
-            stale.unlink()
+        agentlib.sweep(victim.pid)
 
 
 # ---- the library in Python

@@ -20,13 +20,10 @@ class Program(lib.Victim):
 
     def __exit__(self, *_):
         super().__exit__()
-        for stale in agentlib.sockets(self.pid):
-            stale.unlink()
+        agentlib.sweep(self.pid)
 
     def data(self, command):
-        first, *rows = agentlib.ask(self.pid, command)
-        assert first == "Success to run", first
-        return rows
+        return agentlib.data(self.pid, command)
 
     def refusal(self, command):
         (line,) = agentlib.ask(self.pid, command)
@@ -125,8 +122,11 @@ def test_four_threads_call_while_upgrades_toggle(program):
         s.connect(str(agentlib.legacy(program.pid)))
 
         def ask(words):
-            print(json.dumps({"cmd": words}), file=wire, flush=True)
-            answer = json.loads(wire.readline())
+            def reply():
+                print(json.dumps({"cmd": words}), file=wire, flush=True)
+                answer = json.loads(wire.readline())
+                return answer if answer["ok"] or answer["error"]["code"] != "busy" else None
+            answer = lib.wait_for(reply, words)
             assert answer["ok"], answer
         for i in range(ROUNDS):
             for n in (1, 2, 3):
@@ -143,8 +143,9 @@ def test_many_clients_toggle_at_once(program):
     def toggle(n):
         for _ in range(20):
             for command in (f"func upgrade v{n} pick", "func rollback pick"):
-                if agentlib.ask(program.pid, command)[0] != "Success to run":
-                    failures.append(command)
+                answer = agentlib.settled(program.pid, command)
+                if answer[0] != "Success to run":
+                    failures.append((command, answer))
     threads = [threading.Thread(target=toggle, args=(n,)) for n in (1, 2, 1, 2)]
     for thread in threads:
         thread.start()

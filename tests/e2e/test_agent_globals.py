@@ -22,8 +22,7 @@ class Victim(lib.Victim):
 
     def __exit__(self, *_):
         super().__exit__()
-        for stale in agentlib.sockets(self.pid):
-            stale.unlink()
+        agentlib.sweep(self.pid)
 
     def run(self, *words):
         return subprocess.run([agentlib.client_path("c") / "hotpatch", "-p", str(self.pid), *words], capture_output=True, text=True,

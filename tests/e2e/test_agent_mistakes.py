@@ -63,7 +63,8 @@ def squatted(pid, how):
 SQUATTERS = pytest.mark.parametrize("how, says", [
     ("file", "is no socket"), ("directory", "is no socket"), ("loop", "is no socket"), ("nowhere", "is no socket"),
     ("listener", f"process {os.getpid()} listens at"), ("deaf", f"process {os.getpid()} listens at"),
-    pytest.param("foreign", f"belongs to user {NOBODY}", marks=needs_root)])
+    pytest.param("foreign", f"belongs to user {NOBODY}", marks=needs_root)],
+    ids=["file", "directory", "loop", "nowhere", "listener", "deaf", "foreign"])
 
 
 @CLIENTS
@@ -150,7 +151,7 @@ def test_the_process_of_somebody_else_is_refused_with_who_may_ask(client, server
 def test_who_takes_no_clients_holds_nobody_up_longer_than_was_said(client):
     """A process whose agent's queue is full: only those that come first wait, in the kernel."""
     with agentlib.simple_server() as host, contextlib.ExitStack() as stack:
-        agentlib.stop(host.process)
+        lib.stop(host.pid)
         for path in agentlib.sockets(host.pid):
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -168,7 +169,7 @@ def test_who_takes_no_clients_holds_nobody_up_longer_than_was_said(client):
 @CLIENTS
 def test_what_was_not_answered_in_time_may_happen_yet_and_that_is_said(client):
     with agentlib.simple_server() as host:
-        agentlib.stop(host.process)
+        lib.stop(host.pid)
         run = agentlib.hotpatch(client, "--timeout", "0.1", "-p", host.pid, "var", "set", "int", "age", "77")
         refused(run, lib.REFUSED, f"process {host.pid} has not answered within 0.1 s", "--timeout SEC", "may happen yet")
         run = agentlib.hotpatch(client, "--json", "--timeout", "0", "-p", host.pid, "var", "list")

@@ -191,8 +191,7 @@ def test_python_goes_on(record_property):
             record_property("requests", calls()[1])
         finally:
             victim.process.kill()
-            for stale in agentlib.sockets(victim.pid):
-                stale.unlink()
+            agentlib.sweep(victim.pid)
 
 
 SERVER_JAVA = r"""

@@ -19,9 +19,12 @@ def a_server():
         yield host
 
 
-def top(host, client, *words, env=None, **how):
+def top(host, client, *words, env=None, delay="0.05", **how):
     tool = agentlib.client_path(client) / "hotpatch"
-    return Terminal(tool, "-p", host.pid, "-n", "0.05", "top", *words, env=env, **how)
+    return Terminal(tool, "-p", host.pid, "-n", delay, "top", *words, env=env, **how)
+
+
+ON_REQUEST = "3600"  # it looks when space is pressed: what is seen of one look stays until then
 
 
 def is_put_back(terminal):
@@ -33,19 +36,23 @@ def is_put_back(terminal):
 
 @CLIENTS
 def test_values_are_seen_as_they_change_and_what_has_changed_stands_out(client):
-    with agentlib.simple_server() as host, top(host, client) as terminal:
+    with agentlib.simple_server() as host, top(host, client, delay=ON_REQUEST) as terminal:
         terminal.shows("variable  age ")
         terminal.shows("function  add_func")
         terminal.shows(f"process {host.pid} (simple_server)")
         assert terminal.cell("variable  age").fg == "default" and not terminal.cell("variable  age").bold
         host.data("var set int age 4711")
+        terminal.press(" ")
         terminal.until(lambda: any("4711" in line for line in terminal.lines()) and terminal.cell("4711").bold, "4711 in bold")
         assert terminal.cell("4711").fg == "brown"  # what pyte calls the dark yellow
+        terminal.press(" ")
         terminal.until(lambda: not terminal.cell("4711").bold, "the next look finds nothing new")
         host.data(f"lib load patch {agentlib.build() / 'examples' / 'hotpatch' / 'libadd_func_patch1.so'}")
         host.data("func upgrade patch add_func")
+        terminal.press(" ")
         terminal.shows("patch:add_func, level 1")
         host.data("func rollback add_func; lib unload patch")
+        terminal.press(" ")
         terminal.shows("original")
         terminal.press("q")
         assert terminal.ended() == 0 and is_put_back(terminal)
@@ -53,9 +60,10 @@ def test_values_are_seen_as_they_change_and_what_has_changed_stands_out(client):
 
 @CLIENTS
 def test_without_colours_bold_alone_tells_what_has_changed(client):
-    with agentlib.simple_server() as host, top(host, client, env={"NO_COLOR": "1"}) as terminal:
+    with agentlib.simple_server() as host, top(host, client, env={"NO_COLOR": "1"}, delay=ON_REQUEST) as terminal:
         terminal.shows("variable  age ")
         host.data("var set int age 4711")
+        terminal.press(" ")
         terminal.until(lambda: any("4711" in line for line in terminal.lines()) and terminal.cell("4711").bold, "4711 in bold")
         assert terminal.cell("4711").fg == "default"
         assert not any(b"\x1b[%d" % colour in terminal.raw for colour in range(30, 38))
@@ -95,10 +103,11 @@ def test_keys_choose_sort_and_search(server, client):
 def test_what_does_not_fit_is_scrolled(server, client):
     with top(server, client, lines=10) as terminal:
         terminal.shows("1 to 6 of ")
+        terminal.until(lambda: terminal.lines()[9].startswith("q quit"), "the last line, which is drawn last")
         first = terminal.lines()[3]
         terminal.press("j")
         terminal.shows("2 to 7 of ")
-        assert terminal.lines()[3] != first
+        terminal.until(lambda: terminal.lines()[3] != first, "another first row")
         terminal.press("\x1b[6~")
         terminal.shows("8 to 13 of ")
         terminal.press("G")
@@ -172,10 +181,13 @@ def test_it_can_be_stopped_and_come_back(server, client):
         terminal.shows("variable  age ")
         terminal.press("\x1a")
         terminal.shows("Stopped")
+        terminal.screen.reset()  # what is seen from here on has been drawn again
         terminal.press("clear; fg\n")
         terminal.shows("variable  age ")
         terminal.shows("q quit")
+        seen = len(terminal.raw)
         terminal.press("q")
+        terminal.until(lambda: b"ready> " in terminal.raw[seen:], "the prompt: what is typed before is top's to read")
         terminal.press("echo ended with $?\n")
         terminal.shows("ended with 0")
 

@@ -18,7 +18,7 @@ import lib
 import libcare
 
 VERBS = ["apply", "list", "revert", "check", "info", "recover", "watch", "build", "-i", "help"]
-NOBODY = 4194304  # pid_max at its highest: no process has this number
+NOBODY = lib.NO_PROCESS
 
 
 def built(name):

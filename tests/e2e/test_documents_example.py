@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -90,6 +91,7 @@ def test_another_programs_file_is_refused(tmp_path):
         assert behaviour(victim) == OLD
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may put files where the system has them")
 def test_a_separate_debug_file_found_by_build_id_gives_the_symbols():
     program = lib.compiled("e2e_target.c", flags=("-DDEBUG_FILE",))
     note = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
@@ -105,7 +107,8 @@ def test_a_separate_debug_file_found_by_build_id_gives_the_symbols():
     finally:
         debug.unlink(missing_ok=True)
         for directory in created:
-            directory.rmdir()
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                directory.rmdir()
 
 
 def test_a_name_that_strip_took_away_is_refused_with_what_would_help():

@@ -184,12 +184,10 @@ def test_unpatch_by_build_id(program):
 
 
 def test_a_process_that_is_not_there():
-    child = subprocess.Popen(["true"])
-    child.wait()
     patch = libcare.answering("new", libcare.program())
-    assert "there is no process" in ctl("patch", "-p", child.pid, patch, expect=LOST).err
-    assert ctl("unpatch", "-p", child.pid, "-i", "x", expect=LOST).out == f"Failed to cancel patches for {child.pid}\n"
-    assert "there is no process" in ctl("info", "-p", child.pid, expect=LOST).err
+    assert "there is no process" in ctl("patch", "-p", lib.NO_PROCESS, patch, expect=LOST).err
+    assert ctl("unpatch", "-p", lib.NO_PROCESS, "-i", "x", expect=LOST).out == f"Failed to cancel patches for {lib.NO_PROCESS}\n"
+    assert "there is no process" in ctl("info", "-p", lib.NO_PROCESS, expect=LOST).err
 
 
 def test_a_file_that_is_no_patch(program):

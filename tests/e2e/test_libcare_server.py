@@ -42,9 +42,7 @@ def test_every_command_of_libcare_ctl(program, store):
 
 def test_the_status_of_what_was_asked_is_the_clients(program, store):
     with Server(store) as server:
-        child = subprocess.Popen(["true"])
-        child.wait()
-        result = server.ask("patch", "-p", child.pid, store, expect=libcare.LOST)
+        result = server.ask("patch", "-p", lib.NO_PROCESS, store, expect=libcare.LOST)
         assert "there is no process" in result.out
         assert "unknown command" in server.ask("frobnicate", expect=USAGE).out
 
@@ -436,7 +434,7 @@ def test_a_server_that_is_killed_at_any_instant_lets_the_program_go_on(link):
     while len(said) < 40 or len(set(said)) < 2 and len(said) < 1000:
         with Server(store) as server:
             if not said:
-                server.process.send_signal(signal.SIGSTOP)
+                lib.stop(server.process.pid)
             process, lines = started(["sh", "-c", f"exec {program} x"], server)
             with selectors.DefaultSelector() as selector:  # some milliseconds more each time, or until it has begun
                 selector.register(process.stdout, selectors.EVENT_READ)
@@ -454,7 +452,7 @@ def test_a_server_that_is_killed_at_any_instant_lets_the_program_go_on(link):
 def test_a_server_that_hangs_keeps_a_program_no_longer_than_ten_seconds():
     program = early()
     with Server(early_store(program)) as server:
-        server.process.send_signal(signal.SIGSTOP)
+        lib.stop(server.process.pid)
         # The library's constructor waits in vain, and not for ever.
         process, lines = started([program, "x"], server)
         assert lines.next() == "old 1 x 3 args 2"

@@ -142,7 +142,7 @@ def test_an_ordinary_user_patches_a_process_of_their_own(public_tool):
         assert behaviour(victim) == NEW
 
 
-@pytest.mark.parametrize("pid,code", [(2**22 - 1, "target-lost"), (2, "permission")])
+@pytest.mark.parametrize("pid,code", [(lib.NO_PROCESS, "target-lost"), (2, "permission")])
 def test_no_process_and_a_kernel_thread_are_refused(pid, code):
     if pid == 2 and not os.path.exists("/proc/2"):
         pytest.skip("no kernel threads to be seen in here")
