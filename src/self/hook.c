@@ -36,7 +36,8 @@ struct lp_self_site {
 	struct lp_entry entry;
 	lp_addr code; /* of the original */
 	size_t code_size;
-	lp_addr island; /* 0: the replacement is within reach */
+	lp_addr island;	   /* 0: the replacement is within reach */
+	lp_addr island_to; /* where it leads */
 	struct piece pieces[2];
 	size_t nr;
 	struct lp_moved moved;
@@ -232,6 +233,7 @@ static int make_jump(struct lp_self_site *s, const struct body *b, lp_addr repla
 	lp_addr aim;
 	int rc = find_aim(&s->entry, replacement, &s->island, &aim, err);
 
+	s->island_to = replacement;
 	if (rc)
 		return rc;
 	s->nr = (size_t)lp_self_isa()->entry_bytes(&s->entry, aim, pieces);
@@ -352,6 +354,22 @@ void lp_self_abandon(struct lp_self_hook *h)
 	lp_self_leave();
 }
 
+size_t lp_hook_islands(struct lp_range into, struct lp_way *out)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < sites.nr; i++) {
+		const struct lp_self_site *s = sites.items[i];
+
+		if (!s->island || !lp_range_has(into, s->island_to))
+			continue;
+		if (out)
+			out[nr] = (struct lp_way){.range = {s->island, s->island + LP_ISLAND_MAX}};
+		nr++;
+	}
+	return nr;
+}
+
 /* ---- commit, remove, retarget ---- */
 
 struct edits {
@@ -445,7 +463,7 @@ struct turn {
 	lp_addr replacement;
 	struct lp_piece piece; /* the one with the real jump comes first, and is the only one that changes */
 	lp_addr first_move_to;
-	lp_addr island;
+	lp_addr island, island_to;
 	struct lp_self_move go;
 };
 
@@ -456,6 +474,7 @@ static int turn_make(struct turn *t, struct lp_err *err)
 	lp_addr aim;
 	int rc = find_aim(&s->entry, t->replacement, &t->island, &aim, err);
 
+	t->island_to = t->replacement;
 	if (!rc && lp_self_isa()->entry_bytes(&s->entry, aim, pieces) != (int)s->nr)
 		rc = lp_fail(err, LP_EREACH, LP_ADDR " is out of reach of a jump at " LP_ADDR, aim, s->fn);
 	if (rc)
@@ -470,14 +489,19 @@ static int turn_make(struct turn *t, struct lp_err *err)
 static void turn_swap(struct turn *t)
 {
 	struct lp_self_site *s = t->hook->site;
-	struct turn had = {.piece = s->pieces[0].now, .first_move_to = s->pieces[0].moves[0].to, .island = s->island};
+	struct turn had = {.piece = s->pieces[0].now,
+			   .first_move_to = s->pieces[0].moves[0].to,
+			   .island = s->island,
+			   .island_to = s->island_to};
 
 	s->pieces[0].now = t->piece;
 	s->pieces[0].moves[0].to = t->first_move_to;
 	s->island = t->island;
+	s->island_to = t->island_to;
 	t->piece = had.piece;
 	t->first_move_to = had.first_move_to;
 	t->island = had.island;
+	t->island_to = had.island_to;
 }
 
 /* Of whichever of the two the site does not have. */

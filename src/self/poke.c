@@ -349,17 +349,39 @@ int lp_self_poke(const struct lp_self_edit *edits, size_t nr, struct lp_err *err
 
 /* ---- who is in there ---- */
 
-/* Overlapping ranges cannot be asked about at once (struct lp_way); one after the other they can. */
-static int look(struct lp_way *way, struct lp_err *err)
+static int look_at_ways(struct lp_way *ways, size_t nr, struct lp_err *err)
 {
 	int rc = lp_stop_prepare(err);
 
 	if (rc)
 		return rc;
 	rc = lp_stop_begin();
-	rc = rc ? rc : lp_stop_settle(way, 1);
+	rc = rc ? rc : lp_stop_settle(ways, nr);
 	lp_stop_end();
 	return rc ? lp_stop_explain(rc, err) : 0;
+}
+
+/*
+ * The range; and the islands on the way there, because a thread that stands on one has only the jump before it.  Of what
+ * waits in quarantine nobody remembers where it leads, and nobody stays in there for long.
+ *
+ * Overlapping ranges cannot be asked about at once (struct lp_way); one after the other they can.
+ */
+static int look(struct lp_range range, bool *inside, struct lp_err *err)
+{
+	size_t islands = lp_hook_islands(range, NULL), nr = 1 + islands + lp_quarantine_nr();
+	struct lp_way *ways = lp_alloc(nr * sizeof *ways);
+
+	ways[0] = (struct lp_way){.range = range, .returns = true};
+	lp_hook_islands(range, ways + 1);
+	lp_quarantine_ways(ways + 1 + islands);
+	qsort(ways, nr, sizeof *ways, compare_way);
+	int rc = look_at_ways(ways, nr, err);
+	*inside = false;
+	for (size_t i = 0; i < nr && !rc; i++)
+		*inside = *inside || ways[i].seen;
+	lp_free(ways);
+	return rc;
 }
 
 int lp_self_look(const struct lp_range *ranges, bool *inside, size_t nr, struct lp_err *err)
@@ -368,12 +390,8 @@ int lp_self_look(const struct lp_range *ranges, bool *inside, size_t nr, struct 
 
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < nr && !rc; i++) {
-		struct lp_way way = {.range = ranges[i], .returns = true};
-
-		rc = look(&way, err);
-		inside[i] = way.seen;
-	}
+	for (size_t i = 0; i < nr && !rc; i++)
+		rc = look(ranges[i], &inside[i], err);
 	lp_self_leave();
 	return rc;
 }

@@ -24,6 +24,10 @@ int lp_self_alloc_locked(lp_addr near, bool reach, size_t size, lp_addr *out, st
 int lp_self_fill_locked(lp_addr at, const void *bytes, size_t len, struct lp_err *err);
 void lp_self_free_locked(lp_addr at, size_t size);
 
+/* The islands that lead into that range, of hooks that are installed and of those that are not; `out` may be NULL. */
+struct lp_way;
+size_t lp_hook_islands(struct lp_range into, struct lp_way *out);
+
 /* The executable part of the loaded object that `at` is in; `loads` changes when objects come or go. */
 bool lp_self_object(lp_addr at, struct lp_range *code, uint64_t *loads);
 

@@ -97,7 +97,8 @@ int lp_self_switch(const struct lp_self_switch *switches, size_t nr, struct lp_e
 
 /*
  * Who is in there: inside[i] says whether a thread executes something in
- * ranges[i], or has an address of it on its stack and so may return there.
+ * ranges[i], or has an address of it on its stack and so may return there, or
+ * stands on what leads there (an island of a hook, or one that was).
  * True of the moment: only what nobody can call any more stays empty.
  */
 int lp_self_look(const struct lp_range *ranges, bool *inside, size_t nr, struct lp_err *err);

@@ -21,7 +21,8 @@ struct lp_stack_word {
 
 /*
  * `maps` tell where a stack ends; one that is newer than they ends where nothing can be read.  Not two scans at a time
- * (there is one buffer); safe between stop and resume.  False: the stack did not end in sight.
+ * (there is one buffer); safe between stop and resume.  False: the stack did not end
+ * in sight, or there were more of them (of handlers that interrupted each other) than anybody has.
  */
 bool lp_stack_scan(lp_addr sp, const struct lp_self_maps *maps, struct lp_range span,
 		   void (*found)(void *arg, const struct lp_stack_word *w), void *arg);

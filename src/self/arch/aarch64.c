@@ -1,6 +1,7 @@
 #include "self/arch/arch.h"
 
 #include <elf.h>
+#include <stddef.h>
 
 #define FIRST_RECORD 0x0000021046508001 /* fpsimd_context: magic and size, first of what follows sigcontext's pstate */
 #define PSTATE_NEVER 0xffffffff00000010 /* upper half; and 32-bit state */
@@ -73,6 +74,7 @@ const struct lp_self_arch lp_self_arch = {
 	.divert = divert,
 	.trapped = trapped,
 	.frame = frame,
+	.frame_stack = offsetof(ucontext_t, uc_mcontext.sp) - offsetof(ucontext_t, uc_stack),
 	.serialize = serialize,
 	.guarded = guarded,
 	.probe = probe,

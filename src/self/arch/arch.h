@@ -36,6 +36,8 @@ struct lp_self_arch {
 	 * on every entry, so that it does not matter who set up the handler or how it returns.
 	 */
 	bool (*frame)(const uint64_t words[LP_FRAME_WORDS]);
+	/* So many bytes before words[0] the kernel has saved the thread's stack for handlers: a stack_t. */
+	size_t frame_stack;
 
 	void (*serialize)(void); /* from here on this thread fetches what memory holds */
 

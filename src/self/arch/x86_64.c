@@ -1,6 +1,7 @@
 #include "self/arch/arch.h"
 
 #include <elf.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 
 #define ARCH_SHSTK_STATUS 0x5005 /* since Linux 6.6 */
@@ -79,6 +80,7 @@ const struct lp_self_arch lp_self_arch = {
 	.divert = divert,
 	.trapped = trapped,
 	.frame = frame,
+	.frame_stack = offsetof(ucontext_t, uc_mcontext.gregs[REG_RSP]) - offsetof(ucontext_t, uc_stack),
 	.serialize = serialize,
 	.guarded = guarded,
 	.probe = probe,

@@ -1,12 +1,17 @@
 #include "own.h"
 
+#include <errno.h>
 #include <link.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "self/arch/arch.h"
 
 static int (*volatile original)(int);
 
@@ -204,6 +209,102 @@ static void a_replacement_out_of_reach_is_reached_through_an_island(void **state
 	munmap(page, LP_PAGE);
 }
 
+/* Where the jump of an installed hook leads. */
+static lp_addr aim_of(const struct lp_self_hook *h)
+{
+	struct lp_self_edit edits[2];
+	struct lp_insn in = {0};
+
+	assert_int_equal(lp_self_hook_edits(h, edits), 1);
+	const struct lp_self_edit *e = edits;
+	for (size_t i = 0; i < e->len && !in.target_is_code; i += in.len)
+		assert_true(lp_self_isa()->insn(e->new_bytes + i, e->len - i, e->at + i, &in));
+	assert_true(in.target_is_code);
+	return in.target;
+}
+
+/* A thread that a signal interrupts on an instruction, and that sleeps in the handler until it may go home. */
+static struct {
+	lp_addr at, home;
+	sem_t arrived, go;
+	pthread_t thread;
+} stander;
+
+/* The second signal is taken on the return from the first one's handler: before any instruction. */
+static void send_there(int number, siginfo_t *info, void *uc)
+{
+	stander.home = lp_self_arch.pc(uc);
+	lp_self_arch.set_pc(uc, stander.at);
+	pthread_kill(pthread_self(), SIGUSR2);
+}
+
+static void sleep_there(int number, siginfo_t *info, void *uc)
+{
+	sem_post(&stander.arrived);
+	while (sem_wait(&stander.go) < 0 && errno == EINTR)
+		;
+	lp_self_arch.set_pc(uc, stander.home);
+}
+
+static void *stand(void *arg)
+{
+	stack_t handlers;
+
+	/* As in own.c: what a sanitizer's stacks for handlers are followed by is anything. */
+	sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, &handlers);
+	pthread_kill(pthread_self(), SIGUSR1);
+	sigaltstack(&handlers, NULL);
+	return NULL;
+}
+
+static void stand_at(lp_addr at)
+{
+	struct sigaction first = {.sa_sigaction = send_there, .sa_flags = SA_SIGINFO},
+			 second = {.sa_sigaction = sleep_there, .sa_flags = SA_SIGINFO};
+
+	sigaddset(&first.sa_mask, SIGUSR2);
+	assert_int_equal(sigaction(SIGUSR1, &first, NULL) || sigaction(SIGUSR2, &second, NULL), 0);
+	assert_int_equal(sem_init(&stander.arrived, 0, 0) || sem_init(&stander.go, 0, 0), 0);
+	stander.at = at;
+	assert_int_equal(pthread_create(&stander.thread, NULL, stand, NULL), 0);
+	while (sem_wait(&stander.arrived) < 0)
+		;
+}
+
+static void stand_no_more(void)
+{
+	sem_post(&stander.go);
+	assert_int_equal(pthread_join(stander.thread, NULL), 0);
+}
+
+/* It has only the jump before it: whoever takes away what the jump leads to must hear of it. */
+static void who_stands_on_an_island_is_seen_where_it_leads(void **state)
+{
+	uint8_t *page;
+	struct lp_self_hook h = {.fn = FN(victim_push), .replacement = far_jump(FN(thousand_more), &page)};
+	struct lp_range there = {addr_of(page), addr_of(page) + LP_PAGE},
+			elsewhere = {FN(thousand_more), FN(thousand_more) + 1};
+	bool inside;
+
+	assert_int_equal(lp_self_prepare(&h, NULL), 0);
+	assert_int_equal(COMMIT(&h), 0);
+	stand_at(aim_of(&h));
+	assert_int_equal(lp_self_look(&there, &inside, 1, NULL), 0);
+	assert_true(inside);
+	assert_int_equal(lp_self_look(&elsewhere, &inside, 1, NULL), 0);
+	assert_false(inside);
+	assert_int_equal(REMOVE(&h), 0);
+	assert_int_equal(lp_self_look(&there, &inside, 1, NULL), 0);
+	assert_true(inside);
+	lp_self_release(&h);
+	assert_int_equal(lp_self_look(&there, &inside, 1, NULL), 0);
+	assert_true(inside);
+	stand_no_more();
+	assert_int_equal(lp_self_look(&there, &inside, 1, NULL), 0);
+	assert_false(inside);
+	munmap(page, LP_PAGE);
+}
+
 static void what_is_no_function_is_refused(void **state)
 {
 	static int data;
@@ -390,6 +491,7 @@ int main(void)
 		cmocka_unit_test(hooks_go_different_ways_together),
 		cmocka_unit_test(a_switch_that_fails_changes_nothing),
 		cmocka_unit_test(a_replacement_out_of_reach_is_reached_through_an_island),
+		cmocka_unit_test(who_stands_on_an_island_is_seen_where_it_leads),
 		cmocka_unit_test(what_is_no_function_is_refused),
 		cmocka_unit_test(a_function_that_branches_into_its_beginning_is_refused),
 		cmocka_unit_test(memory_is_never_writable_and_executable_and_is_used_again),
