@@ -1,12 +1,11 @@
 """hotpatch -p PID COMMAND...: the command line of the client in Python."""
 import contextlib
-import json
 import os
 import signal
 import sys
 
-from . import __version__, client, grammar, live, output, places, tool, top
-from .errors import HotpatchError, WrongUse
+from . import __version__, client, grammar, output, places, text, tool, top
+from .errors import HotpatchError, NoTool, WrongUse
 
 KINDS = {"flags": "gflags", "variables": "var", "libraries": "lib", "functions": "func"}
 TOP_DELAY = 2.0
@@ -14,61 +13,55 @@ TOP_DELAY = 2.0
 
 # ---- what is printed
 
-def _emit(answer):
-    print(json.dumps(answer))
-
-
 def _show(wish, rows):
     if wish.has("json"):
-        _emit({"ok": True, "data": rows})
-        return
-    for row in rows:
-        print(row)
+        output.emit({"ok": True, "data": rows})
+    else:
+        output.write(rows)
 
 
 def _say(sentence):
     with contextlib.suppress(OSError):
-        print(f"hotpatch: {sentence}", file=sys.stderr, flush=True)
+        print(f"hotpatch: {text.clean(sentence)}", file=sys.stderr, flush=True)
 
 
 def _fail(wish, error):
     if wish.has("json"):
         message, *details = str(error).split("\n")
-        _emit({"ok": False, "error": {"code": error.code, "message": message, **({"details": details} if details else {})}})
+        output.emit({"ok": False, "error": {"code": error.code, "message": message, **({"details": details} if details else {})}})
     else:
-        sys.stdout.flush()
-        _say(error)
-    return error.exit_code
+        with contextlib.suppress(output.Unwritten):
+            output.flush()
+        _say(str(error))
 
 
 # ---- commands
 
-def _needs_tool(words):
+def _is_untyped(command):
+    """A global variable whose type stands in debug information."""
+    verb, name = command[:2], command[2:3]
+    return bool(name) and name[0].startswith(client.GLOBAL) and (verb[0] == "var" or (verb == ["watch", "var"] and len(command) == 3))
+
+
+def _needs_tool(wish):
     """Debug information, and entering a process, are matters of the command in C."""
-    untyped = len(words) > 2 and words[2].startswith(client.GLOBAL)
-    return words[0] in ("attach", "detach") or (untyped and words[0] == "var") or (untyped and words[:2] == ["watch", "var"]
-                                                                                     and len(words) == 3)
+    return wish.own in tool.ENTERING or any(map(_is_untyped, wish.commands))
 
 
-def _words(command):
+def _words(process, wish):
     """A path that exists here is meant to be this one, wherever the process stands."""
-    words = list(command)
-    for i in range(len(words) - 3):
-        if words[i:i + 2] == ["lib", "load"] and os.path.exists(words[i + 3]):
-            words[i + 3] = os.path.abspath(words[i + 3])
-    return words
+    for command in wish.commands:
+        if command[:2] == ["lib", "load"] and len(command) > 3:
+            command[3] = process.path_from_here(command[3])
+        yield from (*command, ";")
 
 
 def _ask(process, wish):
     ask = process.run if wish.has("json") else process.lines
     try:
-        _show(wish, ask(*_words(wish.words)))
-    except WrongUse as error:  # the agent cannot know that a word was meant for us
-        meant = [word for word in wish.words if word.startswith("--") and grammar.is_option(word)]
-        if meant:
-            hint = f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."
-            raise WrongUse(error.code, f"{error}\n{hint}") from None
-        raise
+        _show(wish, ask(*_words(process, wish)))
+    except WrongUse as error:
+        raise WrongUse(error.code, "\n".join([str(error), *grammar.hints(wish)])) from None
 
 
 def _watch(process, wish):
@@ -76,21 +69,23 @@ def _watch(process, wish):
         raise WrongUse("usage", "usage: watch var [TYPE] NAME")
     name, kind = wish.words[-1], wish.words[2] if len(wish.words) == 4 else None
     kind = kind or process.kind(name)
-    for text in process.texts(name, kind, wish.delay or client.WATCH_DELAY, lines=not wish.has("json"),
-                              wait=lambda seconds: output.wait(process, seconds)):
+    for value in process.texts(name, kind, wish.delay or client.WATCH_DELAY, lines=not wish.has("json"),
+                               wait=lambda seconds: output.wait(process, seconds)):
         if wish.has("json"):
-            _emit({"name": name, "type": kind, "value": text})
+            output.emit({"name": name, "type": kind, "value": value})
         else:
-            print(text)
-        sys.stdout.flush()
+            output.write([value])
+        output.flush()
 
 
 def _names(process, wish):
     verb = KINDS.get(wish.words[1]) if len(wish.words) == 2 else None
     if not verb:
         raise WrongUse("usage", "usage: names flags|variables|libraries|functions")
-    names = [row["name"] for row in process.run(verb, "list")]
-    _show(wish, names if wish.has("json") else map(live.line, names))
+    rows = process.run(verb, "list")
+    with process.understood():
+        names = [row["name"] if wish.has("json") else text.line(row["name"]) for row in rows]
+    _show(wish, names)
 
 
 def _top(process, wish):
@@ -102,22 +97,30 @@ def _top(process, wish):
 def _ps(wish):
     if len(wish.words) != 1:
         raise WrongUse("usage", "too many operands; usage: ps")
-    found = [(pid, places.name(pid)) for pid in client.processes(wish.timeout)]
+    found = [(pid, places.name(pid)) for pid in client.processes()]
     _show(wish, [{"pid": pid, "name": name} if wish.has("json") else f"{pid:7} {name}" for pid, name in found])
+
+
+def _become_tool(verb, argv):
+    found = tool.path(verb)
+    try:
+        os.execv(found, ["hotpatch", *argv])
+    except OSError as why:
+        raise NoTool("no-tool", f"cannot run {found}: {why.strerror}") from None
 
 
 def _run(wish, argv):
     if wish.has("help") or (wish.words[:1] == ["help"] and not wish.pid):
-        print(grammar.usage())
+        output.write([grammar.usage()])
         return
     if wish.has("version"):
-        print(f"hotpatch {__version__}")
+        output.write([f"hotpatch {__version__}"])
         return
     grammar.check(wish)
     if wish.own == "ps":
         _ps(wish)
-    elif _needs_tool(wish.words):
-        os.execv(tool.path(), ["hotpatch", *argv])
+    elif _needs_tool(wish):
+        _become_tool(wish.words[0], argv)
     else:
         with client.connect(wish.pid, wish.timeout) as process:
             {"watch": _watch, "names": _names, "top": _top}.get(wish.own, _ask)(process, wish)
@@ -125,15 +128,29 @@ def _run(wish, argv):
 
 # ---- the command
 
-def _main(argv):
-    wish = grammar.Wish()
+def _failure(wish, argv):
+    """What went wrong; None."""
     try:
         grammar.parse(argv, wish)
         _run(wish, argv)
-        status = 0
     except HotpatchError as error:
-        status = _fail(wish, error)
-    sys.stdout.flush()
+        return error
+    return None
+
+
+def _told(argv):
+    """The exit code, when everything is said that there is to say."""
+    wish, status = grammar.Wish(), 0
+    try:
+        error = _failure(wish, argv)
+        if error:
+            status = error.exit_code
+            _fail(wish, error)
+        output.flush()
+    except output.Unwritten as lost:
+        if not isinstance(lost.why, BrokenPipeError):  # whoever stopped reading knows that
+            _say(f"cannot write to standard output: {lost}" + ("" if status else "; the command itself was done"))
+            return status or 1
     return status
 
 
@@ -146,16 +163,9 @@ def _hold_streams():
 
 
 def main(argv=None):
-    """Who interrupts us need not see where; whoever stopped reading knows that."""
+    """Who interrupts us need not see where."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _hold_streams()
     sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        return _main(sys.argv[1:] if argv is None else argv)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more at the end
-        if isinstance(error, BrokenPipeError):
-            return 0
-        _say(f"cannot write to standard output: {error.strerror}")
-        return 1
+    return _told(sys.argv[1:] if argv is None else argv)

@@ -1,23 +1,31 @@
-"""One connection to the agent of a process, in JSON, and what can be asked of it."""
+"""What can be asked of the agent of a process, with results of Python's own types."""
 import contextlib
-import json
+import operator
 import os
 import select
-import socket
-import struct
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, fields
 
-from . import places, tool
-from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, NoAnswer, NotAllowed, refusal
+from . import checks, places, tool
+from .errors import AgentError, ConnectionLost, HotpatchError, NoAgent, WrongUse
+from .peer import Peer, answers
 
 TIMEOUT = 10.0
 WATCH_DELAY = 0.1
-REPLY_MAX = 256 << 20
 GLOBAL = "global:"
 
 
+class _Row:
+    """Members are of the types that they are declared with, whatever the answer had."""
+
+    def __post_init__(self):
+        for member in fields(self):
+            if not isinstance(getattr(self, member.name), member.type):
+                raise TypeError(f"{member.name} is no {member.type.__name__}")
+
+
 @dataclass(frozen=True)
-class Flag:
+class Flag(_Row):
     """A flag of gflags, or a property of glog.  `value` and `default` are text, as the library writes them."""
 
     name: str
@@ -29,7 +37,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Variable:
+class Variable(_Row):
     """A registered variable.  `value` is a bool, int, float or str; None when it cannot be read, or has no type."""
 
     name: str
@@ -39,7 +47,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Library:
+class Library(_Row):
     """A library that was loaded through the agent; functions of the program are in `in_use` of its functions."""
 
     name: str
@@ -48,7 +56,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(_Row):
     """A function that is registered or upgraded: `level` upgrades on top of each other, the last one from `library`."""
 
     name: str
@@ -57,8 +65,12 @@ class Function:
     library: str
 
 
+# ---- values
+
 def _typed(kind, text):
     """A value as Python has it."""
+    if not isinstance(text, str):
+        raise TypeError("its value is no text")
     if kind == "untyped" or (text == "?" and kind not in ("string", "char*", "char")):
         return None
     if kind == "bool":
@@ -80,43 +92,75 @@ def _natural(text):
     return text
 
 
-def _text(value):
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _type_of(value):
+def _type_of(value, what="value that a variable can have"):
     """The agent's name for a Python value's type."""
-    for kind, name in ((bool, "bool"), (int, "int"), (float, "double"), (str, "string")):
+    for kind, name in ((bool, "bool"), (str, "string"), (float, "double")):
         if isinstance(value, kind):
             return name
-    raise HotpatchError("wrong-type", f"a {type(value).__name__} is no value that a variable can have")
+    try:
+        operator.index(value)
+    except TypeError:
+        raise AgentError("wrong-type", f"a {type(value).__name__} is no {what}") from None
+    return "int"
+
+
+def _digits(value):
+    try:
+        return str(operator.index(value))
+    except ValueError:  # Python has a limit of its own
+        raise AgentError("bad-value", "the number has too many digits") from None
+
+
+_WRITTEN = {"bool": lambda value: "true" if value else "false", "string": str.__str__, "int": _digits,
+            "double": float.__repr__}
+
+
+def _text(value):
+    return _WRITTEN[_type_of(value)](value)
+
+
+def _word(word):
+    """Of a command: text, a path, a number."""
+    word = os.fsdecode(word) if isinstance(word, os.PathLike) else word
+    return _WRITTEN[_type_of(word, "word of a command")](word)
+
+
+def _is_global(name):
+    return isinstance(name, str) and name.startswith(GLOBAL)
+
+
+def _command(words):
+    return [_word(word) for word in words]
 
 
 def _commands(words):
-    """A command is a list of its words."""
+    """What stands between words ";"."""
     commands = [[]]
-    for word in map(str, words):
+    for word in _command(words):
         if word == ";":
             commands.append([])
         else:
             commands[-1].append(word)
-    return [command for command in commands if command]
+    commands = [command for command in commands if command]
+    if not commands:
+        raise WrongUse("usage", "a command is missing; help lists them")
+    return commands
 
+
+# ---- the process
 
 class Process:
-    """An agent, asked one command at a time.  Not to be shared between threads."""
+    """An agent, asked one command at a time: threads that share it take turns, and a transaction is one turn."""
 
     def __init__(self, pid, timeout=TIMEOUT):
-        self.pid = pid
-        self._asked = 0
-        self._rest = b""
-        self._timeout = timeout
-        self._socket = _connect(pid, timeout)
+        self.pid = checks.pid(pid)
+        self._timeout = checks.seconds(timeout)
+        self._turn = threading.RLock()
+        self._begun = False
+        self._peer = Peer(self.pid, self._timeout)
 
     def close(self):
-        self._socket.close()
+        self._peer.close()
 
     def __enter__(self):
         return self
@@ -131,94 +175,81 @@ class Process:
 
         A word ";" stands between commands that happen together, or not at all.
         """
-        return self._ask(words, False)
+        return self._ask(_commands(words), dict)
 
     def lines(self, *words):
         """The same, each row a line of text as people read it."""
-        return self._ask(words, True)
+        return self._ask(_commands(words), str)
 
-    def _ask(self, words, text):
-        self.send(words, text)
-        return self.receive()
+    def _ask(self, commands, kind):
+        with self._turn:
+            deadline = self._peer.deadline()
+            self._peer.send(commands, kind, deadline)
+            return self._peer.receive(kind, deadline)
 
-    def send(self, words, text=False):
-        """Half of run() or lines(): who sends can wait until fileno() is readable, and for other things meanwhile."""
-        self._asked += 1
-        request = json.dumps({"id": self._asked, "cmd": _commands(words), "text": text}) + "\n"
-        with self._connected(), contextlib.suppress(BrokenPipeError):  # why it was closed can be read all the same
-            self._socket.sendall(request.encode())
+    def send(self, *words):
+        """Half of run(): who sends can wait until fileno() is readable, and for other things meanwhile."""
+        self._peer.send(_commands(words), dict, self._peer.deadline())
 
     def receive(self):
         """The other half: one reply."""
-        with self._connected():
-            reply = json.loads(self._line())
-            if not isinstance(reply, dict):
-                raise ValueError("no object")
-        if not reply.get("ok"):
-            error = reply.get("error", {})
-            raise refusal(error.get("code", "unknown"), error.get("message", "refused"))
-        return reply.get("data", [])
+        return self._peer.receive(dict, self._peer.deadline())
 
     def fileno(self):
-        return self._socket.fileno()
+        return self._peer.fileno()
 
-    @contextlib.contextmanager
-    def _connected(self):
-        """What can happen to the connection.  After a timeout nobody knows whose the next answer would be."""
-        try:
-            yield
-        except TimeoutError:
-            self.close()
-            raise NoAnswer("timeout", "the process has not answered in time") from None
-        except ValueError as why:
-            raise AgentError("remote-call", f"process {self.pid} answers with what is no reply: {why}") from None
-        except OSError:
-            raise self._lost() from None
+    def understood(self):
+        """A block that takes rows apart; they may be anything."""
+        return self._peer.understood()
 
-    def _lost(self):
-        return ConnectionLost("target-lost", f"process {self.pid} ended, or its agent did, before it answered")
+    def _do(self, *words):
+        """One command, whatever its words are: a value may be a ";"."""
+        return self._ask([_command(words)], dict)
 
-    def _line(self):
-        while b"\n" not in self._rest:
-            more = self._socket.recv(65536)
-            if not more or len(self._rest) > REPLY_MAX:
-                raise self._lost()
-            self._rest += more
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line.decode("utf-8", errors="replace")
+    def _all(self, make, *words):
+        """What is made of each row, by its name."""
+        rows = self._do(*words)
+        with self.understood():
+            return {row["name"]: make(row) for row in rows}
 
     @contextlib.contextmanager
     def transaction(self):
         """What is asked for inside is prepared, and done as a whole at the end; or not at all when anything fails."""
-        self.run("begin")
-        try:
-            yield self
-        except BaseException:
-            with contextlib.suppress(HotpatchError):
-                self.run("abort")
-            raise
-        self.run("commit")
+        with self._turn:
+            self._do("begin")
+            self._begun = True
+            try:
+                yield self
+            except BaseException:
+                with contextlib.suppress(HotpatchError):
+                    self._do("abort")
+                raise
+            finally:
+                self._begun = False
+            self._do("commit")
 
     # ---- flags ----
 
     def flags(self):
         """Flags by name."""
-        return {row["name"]: Flag(**row) for row in self.run("gflags", "list")}
+        more = [member.name for member in fields(Flag)][2:]
+        return self._all(lambda row: Flag(row["name"], row["value"], **{name: row[name] for name in more if name in row}), "gflags", "list")
 
     def get_flag(self, name):
         """A bool, int, float or str."""
-        row = self.run("gflags", "get", name)[0]
-        return _typed(row.get("type", "string"), row["value"])
+        rows = self._do("gflags", "get", name)
+        with self.understood():
+            return _typed(rows[0].get("type", "string"), rows[0]["value"])
 
     def set_flag(self, name, value, unsafe=False):
-        self.run("gflags", "set", *(["--unsafe"] if unsafe else []), name, _text(value))
+        self._do("gflags", "set", *(["--unsafe"] if unsafe else []), name, _text(value))
 
     # ---- variables ----
 
     def variables(self):
         """Registered variables by name."""
-        rows = self.run("var", "list")
-        return {r["name"]: Variable(r["name"], r["type"], _typed(r["type"], r["value"]), int(r["pointer"], 16)) for r in rows}
+        return self._all(lambda row: Variable(row["name"], row["type"], _typed(row["type"], row["value"]), int(row["pointer"], 16)),
+                         "var", "list")
 
     def get_variable(self, name, kind=None):
         """A bool, int, float or str.
@@ -227,38 +258,55 @@ class Process:
         symbol.  Without one it may be a path, `global:server.clients->name`, and debug information says what it is:
         the command hotpatch in C reads that (NoTool when it is not there); a structure is a str of one line.
         """
-        if kind is None and name.startswith(GLOBAL):
-            return _natural(tool.run(self.pid, self._timeout, "var", "get", name)[0]["value"])
+        if kind is None and _is_global(name):
+            rows = tool.run(self.pid, self._timeout, "var", "get", name)
+            with self.understood():
+                return _natural(rows[0]["value"])
         if kind is None:
             return self.variable(name).value
-        return _typed(kind, self.run("var", "get", kind, name)[0]["value"])
+        rows = self._do("var", "get", kind, name)
+        with self.understood():
+            return _typed(kind, rows[0]["value"])
 
     def set_variable(self, name, value, kind=None, unsafe=False):
         """A `global:` variable without a type, and without the command in C, is one of the value's: int, double, bool, string."""
-        if kind is None and name.startswith(GLOBAL):
+        text = _text(value)
+        if kind is None and _is_global(name):
             if tool.find():
-                tool.run(self.pid, self._timeout, "var", "set", name, _text(value))
+                self._set_by_tool(name, text)
                 return
             kind = _type_of(value)
         kind = kind or self.variable(name).type
-        self.run("var", "set", *(["--unsafe"] if unsafe else []), kind, name, _text(value))
+        self._do("var", "set", *(["--unsafe"] if unsafe else []), kind, name, text)
+
+    def _set_by_tool(self, name, text):
+        with self._turn:
+            if self._begun:
+                raise AgentError("transaction", f"{name} would be set at once, by another program: in a transaction its type is named")
+            tool.run(self.pid, self._timeout, "var", "set", name, text)
 
     def watch(self, name, kind=None, delay=WATCH_DELAY):
         """Its value, and each other one that it is seen to have; ends with ConnectionLost when the process ends."""
-        if kind is None and name.startswith(GLOBAL):
-            for row in tool.follow(self.pid, self._timeout, "--delay", delay, "watch", "var", name):
-                yield _natural(row["value"])
+        checks.delay(delay)
+        if kind is None and _is_global(name):
+            for row in tool.follow(self.pid, self._timeout, delay, "watch", "var", name):
+                with self.understood():
+                    value = _natural(row["value"])
+                yield value
             return
         kind = kind or self.kind(name)
         for text in self.texts(name, kind, delay):
-            yield _typed(kind, text)
+            with self.understood():
+                value = _typed(kind, text)
+            yield value
 
     def texts(self, name, kind, delay, lines=False, wait=None):
         """The same as text; with `lines` as people read it, escapes and all.  `wait` is called between two looks."""
         last = None
         while True:
-            row = self._ask(("var", "get", kind, name), lines)[0]
-            text = row if lines else row["value"]
+            rows = self._ask([_command(("var", "get", kind, name))], str if lines else dict)
+            with self.understood():
+                text = rows[0] if lines else rows[0]["value"]
             if text != last:
                 yield text
             last = text
@@ -266,7 +314,10 @@ class Process:
 
     def wait(self, seconds):
         """Until it is time, or the process has ended: nothing comes that was not asked for."""
-        select.select([self._socket], [], [], seconds)
+        if self.fileno() >= 0:
+            poll = select.poll()
+            poll.register(self, select.POLLIN)
+            poll.poll(seconds * 1000)
 
     def kind(self, name):
         """The type of a registered variable."""
@@ -285,24 +336,31 @@ class Process:
     # ---- libraries and functions ----
 
     def libraries(self):
-        return {r["name"]: Library(r["name"], r["path"], r["in_use"]) for r in self.run("lib", "list")}
+        return self._all(lambda row: Library(row["name"], row["path"], row["in_use"]), "lib", "list")
 
     def load_library(self, name, path):
         """A path that exists here is this program's, not one relative to wherever the process stands."""
-        self.run("lib", "load", name, os.path.abspath(path) if os.path.exists(path) else path)
+        self._do("lib", "load", name, self.path_from_here(path))
+
+    def path_from_here(self, path):
+        """As the process has to be told it."""
+        path = _word(path)
+        with contextlib.suppress(OSError):  # this directory may have gone
+            if not os.path.isabs(path) and places.is_here(self.pid) and os.path.exists(path):
+                return os.path.join(os.getcwd(), path)
+        return path
 
     def unload_library(self, name):
-        self.run("lib", "unload", name)
+        self._do("lib", "unload", name)
 
     def functions(self):
-        rows = self.run("func", "list")
-        return {r["name"]: Function(r["name"], int(r["pointer"], 16), r["level"], r["library"]) for r in rows}
+        return self._all(lambda row: Function(row["name"], int(row["pointer"], 16), row["level"], row["library"]), "func", "list")
 
     def upgrade(self, library, function, symbol=None):
-        self.run("func", "upgrade", library, function, *([symbol] if symbol else []))
+        self._do("func", "upgrade", library, function, *([] if symbol is None else [symbol]))
 
     def rollback(self, function, level=None):
-        self.run("func", "rollback", function, *([] if level is None else [str(level)]))
+        self._do("func", "rollback", function, *([] if level is None else [level]))
 
 
 def connect(pid, timeout=TIMEOUT):
@@ -310,71 +368,27 @@ def connect(pid, timeout=TIMEOUT):
     return Process(pid, timeout)
 
 
-def processes(timeout=TIMEOUT):
+def processes():
     """Numbers of the processes that run an agent, of those that one may ask."""
-    return [pid for pid in places.running() if _answers(pid, timeout)]
+    return [pid for pid in places.running() if answers(pid)]
+
+
+# ---- what the command in C does
+
+def _through_tool(pid, timeout, *words):
+    pid, timeout = checks.pid(pid), checks.seconds(timeout)
+    places.status(pid)
+    try:
+        tool.run(pid, timeout, *words)
+    except ConnectionLost as error:  # there was none: it has ended just now
+        raise NoAgent(error.code, str(error)) from None
 
 
 def attach(pid, library=None, timeout=TIMEOUT):
     """Brings the agent into a process that was started without it.  NoTool without the command hotpatch in C."""
-    tool.run(pid, timeout, "attach", *([os.path.abspath(library)] if library else []))
+    _through_tool(pid, timeout, "attach", *([] if library is None else [os.path.abspath(library)]))
 
 
 def detach(pid, force=False, timeout=TIMEOUT):
     """Takes it out again; refused while functions are upgraded, or rolls them back.  NoTool as above."""
-    tool.run(pid, timeout, "detach", *(["--force"] if force else []))
-
-
-# ---- connecting
-
-def _answers(pid, timeout):
-    try:
-        Process(pid, timeout).close()
-    except HotpatchError:
-        return False
-    return True
-
-
-def _connect(pid, timeout):
-    """The first socket that is the process's own, made sure of before anything is sent."""
-    try:
-        uid, paths = places.owner(pid), places.candidates(pid)
-    except OSError:
-        raise NoAgent("target-lost", f"there is no process {pid}") from None
-    refused = None
-    for path in paths:
-        try:
-            return _connect_at(path, pid, uid, timeout)
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            pass  # nobody there, or not any more: the next place may have it
-        except OSError as why:
-            refused = refused or f"cannot connect to {path}: {why.strerror or why}"
-        except NotAllowed as why:
-            refused = refused or str(why)
-    if refused:
-        raise NotAllowed("permission", f"not allowed to talk to process {pid}: {refused}")
-    raise NoAgent("no-agent", f"process {pid} runs no agent; start it with LD_PRELOAD=libpreload_hotpatch.so, or bring one in: "
-                              f"hotpatch -p {pid} attach")
-
-
-def _connect_at(path, pid, uid, timeout):
-    places.check(path, uid)
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        channel.settimeout(timeout)
-        channel.connect(path)
-        _check_peer(channel, path, pid, uid)
-    except BaseException:
-        channel.close()
-        raise
-    return channel
-
-
-def _check_peer(channel, path, pid, uid):
-    """A connection's other end as the kernel knows it; anybody can give a socket a name."""
-    size = struct.calcsize("3i")
-    peer, user, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    if peer != pid:
-        raise NotAllowed("permission", f"process {peer} listens at {path}, and not process {pid}")
-    if user not in (uid, 0):
-        raise NotAllowed("permission", f"user {user} listens at {path}, and the process belongs to user {uid}")
+    _through_tool(pid, timeout, "detach", *(["--force"] if force else []))

@@ -1,7 +1,9 @@
 """What can be said on the command line, in the words of the client in C: its --help is this one, to the letter."""
+import math
 import re
 from dataclasses import dataclass, field
 
+from . import checks
 from .errors import WrongUse
 
 OPTIONS = (  # letter, word, argument, sentence
@@ -49,10 +51,10 @@ HEAD = """usage: hotpatch [OPTIONS] -p PID COMMAND...
 Asks the agent in a running process, or has it change something.
 Commands with a word ';' between them happen together, or not at all.
 """
-TAIL = "Exit status: 0 done, 1 refused and nothing changed, 2 wrong use, 3 no such process, or no agent in it."
-
-PID_MAX = 2**31 - 1
-DAY = 86400
+TAIL = ("Exit status: 0 done, 1 refused and nothing changed (or not in time: it may happen yet), 2 wrong use, "
+        "3 no such process, or no agent in it.")
+OWN_FIRST = [words.split()[0] for words, _, _ in OWN]
+AGENT_FIRST = {words.split()[0] for words, _, _ in AGENT} | {"help", "version", "stats", "begin", "commit", "abort", "prompt", "json"}
 
 
 @dataclass
@@ -72,7 +74,18 @@ class Wish:
     def own(self):
         """The first word, when it is that of a command of the client's own."""
         first = self.words[0] if self.words else ""
-        return first if first in [words.split()[0] for words, _, _ in OWN] else ""
+        return first if first in OWN_FIRST else ""
+
+    @property
+    def commands(self):
+        """Each a list of its words."""
+        found = [[]]
+        for word in self.words:
+            if word == ";":
+                found.append([])
+            else:
+                found[-1].append(word)
+        return found
 
 
 def _row(left, sentence):
@@ -111,6 +124,7 @@ def _take_option(wish, arg, rest):
     if wish.has(word):
         raise WrongUse("usage", f"--{word} is there twice")
     if value is not None and not argument:
+        wish.values[word] = True  # is wished for all the same, if it is that the refusal be JSON
         raise WrongUse("usage", f"--{word} takes no value")
     if argument and value is None:
         if not rest:
@@ -119,24 +133,22 @@ def _take_option(wish, arg, rest):
     wish.values[word] = value if argument else True
 
 
-def _seconds(text):
-    if not re.fullmatch(r"\d+(\.\d*)?([eE][+-]?\d+)?", text, re.ASCII) or float(text) > DAY:
+def _seconds(text, check):
+    """Whole milliseconds."""
+    if not re.fullmatch(r"\d+(\.\d*)?([eE][+-]?\d+)?", text, re.ASCII):
         raise WrongUse("usage", f'"{text}" is no number of seconds')
-    return float(text)
+    return math.ceil(check(float(text), text) * 1000) / 1000
 
 
 def _take_values(wish):
+    values = wish.values
     if wish.has("pid"):
-        text = wish.values["pid"]
-        if not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > PID_MAX:
-            raise WrongUse("usage", f'"{text}" is no process id')
-        wish.pid = int(text)
+        digits = re.fullmatch("[1-9][0-9]{0,9}", values["pid"])
+        wish.pid = checks.pid(int(values["pid"]) if digits else values["pid"])
     if wish.has("timeout"):
-        wish.timeout = _seconds(wish.values["timeout"])
+        wish.timeout = _seconds(values["timeout"], checks.seconds)
     if wish.has("delay"):
-        wish.delay = _seconds(wish.values["delay"])
-        if not wish.delay:
-            raise WrongUse("usage", "a delay is more than no time at all")
+        wish.delay = _seconds(values["delay"], checks.delay)
 
 
 def parse(argv, wish):
@@ -161,8 +173,26 @@ def parse(argv, wish):
     _take_values(wish)
 
 
+def _check_commands(wish):
+    """What the agent would not understand, or the people who wrote it."""
+    for first, *_ in wish.commands:
+        if first in OWN_FIRST and len(wish.commands) > 1:
+            raise WrongUse("usage", f"{first} is the client's own command: it stands alone on the line")
+        if re.search("[ \t\n]", first):
+            raise WrongUse("usage", f'"{first}" is one word: do not quote its blanks')
+    if _leaves_open(wish.commands):
+        raise WrongUse("usage", "begin without commit changes nothing; commands with ';' between them happen together without either")
+
+
+def _leaves_open(commands):
+    begun = False
+    for command in commands:
+        begun = command == ["begin"] or (begun and command not in (["commit"], ["abort"]))
+    return begun
+
+
 def check(wish):
-    """Options that mean nothing to a command are refused."""
+    """Options that mean nothing to a command are refused, and commands that cannot be meant."""
     if wish.has("once") and wish.own != "top":
         raise WrongUse("usage", "--once is for top")
     if wish.has("delay") and wish.own not in ("top", "watch"):
@@ -171,3 +201,14 @@ def check(wish):
         raise WrongUse("usage", "a command is missing; hotpatch --help lists them")
     if not wish.pid and wish.own != "ps":
         raise WrongUse("usage", "which process? -p PID; hotpatch ps lists them")
+    _check_commands(wish)
+
+
+def hints(wish):
+    """What the agent, which refuses this as wrong use, cannot know: that it was meant for the client."""
+    words = [word for command in wish.commands for word in (command[1:2] if command[:1] == ["help"] else command[:1])]
+    if any(word not in AGENT_FIRST for word in words):
+        yield f"the client's own commands are {', '.join(OWN_FIRST)}: hotpatch --help"
+    meant = [word for word in wish.words if word.startswith("--") and is_option(word)]
+    if meant:
+        yield f"options stand in front of the command: hotpatch {meant[0]} -p {wish.pid} {wish.words[0]} ..."

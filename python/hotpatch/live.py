@@ -1,9 +1,9 @@
 """What `top` shows: flags, variables and functions of a process, and which of them were something else a look before."""
-import re
 import time
 from dataclasses import dataclass
 
 from .errors import AgentError
+from .text import line
 
 KINDS = ("variable", "function", "flag")  # as they are shown: a program has more flags than anybody looks at
 _QUESTIONS = (("var", "list"), ("func", "status"), ("gflags", "list"))
@@ -25,12 +25,6 @@ class Row:
 
     def has(self, text):
         return text.lower() in self.name.lower() or text.lower() in self.value.lower()
-
-
-def line(text):
-    """On one line, and without what a terminal would act on."""
-    text = text.replace("\n", "\\n").replace("\t", "\\t")
-    return re.sub("[\0-\x1f\x7f-\x9f]", lambda found: "".join(f"\\x{byte:02x}" for byte in found[0].encode()), text)
 
 
 def _implementation(row):
@@ -58,7 +52,7 @@ class Live:
 
     def begin(self):
         self.answers = []
-        self.process.send(_QUESTIONS[0])
+        self.process.send(*_QUESTIONS[0])
 
     def step(self):
         """Takes an answer; True when that was the last."""
@@ -70,7 +64,7 @@ class Live:
             rows = []
         self.answers.append([row for row in rows if row.get("current", True)])
         if len(self.answers) < len(_QUESTIONS):
-            self.process.send(_QUESTIONS[len(self.answers)])
+            self.process.send(*_QUESTIONS[len(self.answers)])
             return False
         self._complete()
         return True
@@ -82,7 +76,8 @@ class Live:
 
     def _complete(self):
         before = {row.key: row for row in self.rows}
-        rows = sorted(_rows(self.answers), key=lambda row: (row.kind, row.name.encode()))
+        with self.process.understood():
+            rows = sorted(_rows(self.answers), key=lambda row: (row.kind, row.name.encode()))
         for row in rows if self.looks else ():
             was = before.get(row.key)
             row.changed = was.changed if was and was.value == row.value else self.looks + 1

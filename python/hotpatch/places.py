@@ -1,38 +1,78 @@
-"""Where the sockets of an agent can be, and which processes have one."""
+"""Processes, and where the sockets of an agent in one can be."""
+import contextlib
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import NotAllowed
+from .errors import HotpatchError, NoAgent
 
 
-def _status(pid):
-    """Uid and the number that the process has in its own pid namespace."""
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    uid = int(re.search(r"^Uid:\t\d+\t(\d+)", text, re.MULTILINE)[1])
-    inner = re.search(r"^NSpid:\t(.*)$", text, re.MULTILINE)
-    return uid, int(inner[1].split()[-1]) if inner else pid
+@dataclass(frozen=True)
+class Status:
+    """What the kernel says of a process."""
+
+    uid: int  # whose rights it has
+    inner: int  # its number in its own pid namespace, which the sockets are named after
 
 
-def owner(pid):
-    return _status(pid)[0]
+def _numbers(text, name):
+    found = re.search(rf"^{name}:\t([\d\t ]*)$", text, re.MULTILINE)
+    return [int(number) for number in found[1].split()] if found else []
 
 
-def candidates(pid):
-    """Paths of possible sockets, the private ones first; a container's through /proc/PID/root."""
-    uid, inner = _status(pid)
+def _is_over(text):
+    """A first thread that has ended is a zombie, too, while others go on."""
+    return re.search(r"^State:\t[ZX]", text, re.MULTILINE) and _numbers(text, "Threads") in ([], [0], [1])
+
+
+def status(pid):
+    """NoAgent when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise NoAgent("target-lost", f"there is no process {pid}") from None
+    process = _numbers(text, "Tgid")[0]
+    if process != pid:
+        raise NoAgent("target-lost", f"{pid} is a thread of process {process}: name the process")
+    if _is_over(text):
+        raise NoAgent("target-lost", f"process {pid} has exited already; its parent has not asked how")
+    return Status(_numbers(text, "Uid")[1], (_numbers(text, "NSpid") or [pid])[-1])
+
+
+def candidates(pid, found):
+    """Paths of possible sockets, the usual ones first; a container's through /proc/PID/root."""
+    uid, inner = found.uid, found.inner
     names = [f"/run/user/{uid}/hotpatch/{inner}.sock"]
     if uid == os.geteuid() and os.environ.get("XDG_RUNTIME_DIR"):
         names.insert(0, os.path.join(os.environ["XDG_RUNTIME_DIR"], "hotpatch", f"{inner}.sock"))
     if uid == 0:
         names.append(f"/run/hotpatch/{inner}.sock")
     names += [f"/tmp/hotpatch-{uid}/{inner}.sock", f"/tmp/{inner}.socket"]
-    roots = [""] if _same_root(pid) else [f"/proc/{pid}/root"]
-    return [root + name for root in roots for name in names]
+    root = "" if is_here(pid) else f"/proc/{pid}/root"
+    return [*(root + name for name in names), *(f"{spare}/{inner}.sock" for spare in _spares(root, uid))]
 
 
-def _same_root(pid):
+def _spares(root, uid):
+    """What an agent has when somebody else has all of those names: /tmp/hotpatch-UID.XXXXXX."""
+    prefix = f"hotpatch-{uid}."
+    with contextlib.suppress(OSError), os.scandir(f"{root}/tmp") as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and len(entry.name) == len(prefix) + 6 and _is_private(entry.path, uid):
+                yield entry.path
+
+
+def _is_private(path, uid):
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077
+
+
+def is_here(pid):
+    """Its paths are ours: it has the same root directory."""
     try:
         theirs, ours = os.stat(f"/proc/{pid}/root"), os.stat("/proc/self/root")
     except OSError:
@@ -40,22 +80,17 @@ def _same_root(pid):
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def check(path, uid):
-    """OSError; NotAllowed when it is no socket, or nobody's who may have made it: root may have, before it became somebody else."""
-    found = os.lstat(path)
-    if not stat.S_ISSOCK(found.st_mode):
-        raise NotAllowed("permission", f"{path} is no socket")
-    if found.st_uid not in (uid, 0):
-        raise NotAllowed("permission", f"{path} belongs to user {found.st_uid}, and the process to user {uid}")
-
-
 def running():
     """Numbers of all processes, in order."""
-    return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    try:
+        return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    except OSError as why:
+        raise HotpatchError("file", f"cannot read /proc: {why.strerror}") from None
 
 
 def name(pid):
+    """What the kernel calls it, "?" when it is gone; its first line."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").split("\n")[0]
     except OSError:
         return "?"

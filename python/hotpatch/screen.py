@@ -11,6 +11,7 @@ import unicodedata
 
 from .errors import WrongUse
 from .live import KINDS, Live
+from .text import line
 
 PATIENCE = 1.0  # until it is said that the process does not answer
 LINES_AROUND = 4  # two above the rows, their heading, and the keys below
@@ -37,7 +38,7 @@ def _fit(text, width):
 class Screen:
     def __init__(self, process, name, delay):
         self.live = Live(process)
-        self.process, self.name, self.delay = process, name, delay
+        self.process, self.name, self.delay = process, line(name), delay
         self.order, self.kind, self.text = 0, None, ""
         self.typing = self.over = False
         self.first = 0

@@ -3,12 +3,14 @@
 It reads the types of variables that nobody registered (`global:server.port` without a type), and brings the agent into
 processes that were started without it.  Whatever needs neither, this package does by itself.
 """
-import json
+import contextlib
 import os
 import subprocess
 
-from .errors import NoTool, refusal
+from . import answer
+from .errors import NoTool
 
+ENTERING = ("attach", "detach")
 _ELF = b"\x7fELF"
 
 
@@ -26,42 +28,51 @@ def find():
     return next(filter(_is_program, paths), None)
 
 
-def path():
+def path(verb):
+    """Of the command, to do that: a variable can be had without it."""
     found = find()
     if not found:
-        raise NoTool("no-tool", "this needs the command hotpatch of livepatch, written in C, which is not in PATH; "
-                                "a variable can also be named with its type: var get int global:NAME")
+        typed = "" if verb in ENTERING else "; a variable can also be named with its type: var get int global:NAME"
+        raise NoTool("no-tool", f"this needs the command hotpatch of livepatch, written in C, which is not in PATH{typed}")
     return found
 
 
-def _command(pid, timeout, words):
-    return [path(), "--json", "--timeout", str(timeout), "-p", str(pid), *map(str, words)]
-
-
-def _data(text, pid):
+@contextlib.contextmanager
+def _started(pid, timeout, options, words):
+    """What it prints, to be read; it is ended with the block."""
+    command = [path(words[0]), "--json", "--timeout", str(timeout), *options, "-p", str(pid), *words]
     try:
-        answer = json.loads(text)
-    except ValueError:
-        raise NoTool("no-tool", f"{path()} answers for process {pid} with what is no JSON") from None
-    if not answer.get("ok"):
-        error = answer.get("error", {})
-        raise refusal(error.get("code", "unknown"), "\n".join([error.get("message", "refused"), *error.get("details", ())]))
-    return answer.get("data", [])
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    except OSError as why:
+        raise NoTool("no-tool", f"cannot run {command[0]}: {why.strerror}") from None
+    with process:
+        try:
+            yield process.stdout
+        except ValueError as why:
+            raise NoTool("no-tool", f"{command[0]} answers for process {pid} with what is no answer: {why}") from None
+        finally:
+            process.terminate()
+
+
+def _rows(told):
+    rows, refusal = answer.read(answer.parse(told.decode()), (dict, str))
+    if refusal:
+        raise refusal
+    return rows
 
 
 def run(pid, timeout, *words):
     """The rows of its answer."""
-    return _data(subprocess.run(_command(pid, timeout, words), stdout=subprocess.PIPE, check=False).stdout, pid)
+    with _started(pid, timeout, [], words) as output:
+        return _rows(output.read())
 
 
-def follow(pid, timeout, *words):
-    """The objects that it prints, one a line, until it ends with an error."""
-    with subprocess.Popen(_command(pid, timeout, words), stdout=subprocess.PIPE) as process:
-        try:
-            for line in process.stdout:
-                if line.startswith(b'{"'):
-                    yield json.loads(line)
-                else:
-                    _data(line + process.stdout.read(), pid)
-        finally:
-            process.terminate()
+def follow(pid, timeout, delay, *words):
+    """The objects that it prints, one a line, until it ends with an error, on one line or on several."""
+    with _started(pid, timeout, ["--delay", str(delay)], words) as output:
+        for line in output:
+            if not line.startswith(b'{"name"'):
+                _rows(line + output.read())
+                return
+            yield answer.parse(line.decode())
+        _rows(b"")

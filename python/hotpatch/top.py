@@ -1,5 +1,4 @@
 """hotpatch -p PID top: as JSON, as a table, or on the whole terminal."""
-import json
 import os
 import sys
 
@@ -16,7 +15,8 @@ def _snapshots(process, once, delay):
     live = Live(process)
     while True:
         live.look()
-        print(json.dumps(live.json(places.name(process.pid))), flush=True)
+        output.emit(live.json(places.name(process.pid)))
+        output.flush()
         if once:
             return
         output.wait(process, delay)
@@ -25,8 +25,7 @@ def _snapshots(process, once, delay):
 def _table(process):
     live = Live(process)
     live.look()
-    for line in live.table():
-        print(line)
+    output.write(live.table())
 
 
 def run(process, once, as_json, delay):

@@ -54,12 +54,24 @@ def test_both_clients_have_the_same_help_to_the_letter():
     "-p $PID var set int age twenty", "-p $PID var set int age 1 ';' var set int nobody 1", "-p $PID lib load x /nowhere",
     "-p $PID attach", "-p $PID detach --nonsense", "-p $PID top --nonsense", "-p $PID var get int age --json", "ps --json=1",
     "-p $PID nonsense 1>&-", "-p $PID var list 1>&-", "-p $PID nonsense 0<&-", "-p $PID ';'", "-p $PID ''",
+    "--timeout 0x10 ps", "--timeout 86401 ps", "--timeout 1e9999 ps", "--timeout inf ps", "-n 1e9 -p 1 top", "--timeout 1. -p 2147483000 top",
+    "-p $PID begin", "-p $PID var set int age 1 ';' begin", "-p $PID begin ';' commit ';' begin ';' var list", "begin",
+    "-p $PID 'var list'", "-p $PID var list ';' 'var list'", "-p $PID ' '", "-p $PID 'watch var age'", "-p 2147483000 'var list'",
+    "-p $PID var list ';' attach", "-p $PID attach ';' var list", "-p $PID ';' top ';' ps", "ps ';' ps", "-p $PID 'var list' ';' ps",
+    "-p $PID wach var age", "-p $PID help attach", "-p $PID attch", "-p $PID psx ';' begin", "-p $PID wach --json", "-p $PID help nothing --once",
+    "-p $PID detach --json=1", "-p $PID --json var set int age twenty", "--json -p $PID attach", "--json -p 2147483000 top",
+    "-p $PID var set global:age 1 ';' nonsense", "-p $PID nonsense ';' var set global:age 1", "-p $PID var get int age ';' var get global:age",
+    "--timeout 0 -p $PID var list", "-p $THREAD var list", "-p $THREAD attach", "-p $THREAD top",
 ])
 def test_both_clients_refuse_alike(server, line):
-    runs = [agentlib.shell(server, f"PATH=$PATH:{agentlib.client_path('c')}; hotpatch {line}", client) for client in ("c", "python")]
-    assert [(run.returncode, run.stdout, run.stderr) for run in runs][0] == (runs[1].returncode, runs[1].stdout, runs[1].stderr)
-    assert runs[0].returncode in (1, 2, 3) and runs[0].stderr.startswith("hotpatch: ") and not runs[0].stdout
-    assert "Traceback" not in runs[1].stderr
+    thread = next(tid for tid in lib.threads(server.pid) if tid != server.pid)
+    runs = [agentlib.shell(server, f"PATH=$PATH:{agentlib.client_path('c')}; THREAD={thread}; hotpatch {line}", client) for client in ("c", "python")]
+    assert (runs[0].returncode, runs[0].stderr) == (runs[1].returncode, runs[1].stderr)
+    assert runs[0].returncode in (1, 2, 3)
+    if "json" in line and runs[0].stdout:
+        assert json.loads(runs[0].stdout) == json.loads(runs[1].stdout) and not json.loads(runs[0].stdout)["ok"] and not runs[0].stderr
+    else:
+        assert runs[0].stderr.startswith("hotpatch: ") and not runs[0].stdout and not runs[1].stdout
 
 
 @CLIENTS
