@@ -50,11 +50,10 @@ def _needs_tool(wish):
 
 def _words(process, wish):
     """A path that exists here is meant to be this one, wherever the process stands."""
-    words = list(wish.words)
-    for i in range(len(words) - 3):
-        if words[i:i + 2] == ["lib", "load"]:
-            words[i + 3] = process.path_from_here(words[i + 3])
-    return words
+    for command in wish.commands:
+        if command[:2] == ["lib", "load"] and len(command) > 3:
+            command[3] = process.path_from_here(command[3])
+        yield from (*command, ";")
 
 
 def _ask(process, wish):

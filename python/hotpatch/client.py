@@ -232,8 +232,8 @@ class Process:
 
     def flags(self):
         """Flags by name."""
-        known = [member.name for member in fields(Flag)]
-        return self._all(lambda row: Flag(**{name: row[name] for name in known if name in row}), "gflags", "list")
+        more = [member.name for member in fields(Flag)][2:]
+        return self._all(lambda row: Flag(row["name"], row["value"], **{name: row[name] for name in more if name in row}), "gflags", "list")
 
     def get_flag(self, name):
         """A bool, int, float or str."""

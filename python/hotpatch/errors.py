@@ -1,12 +1,12 @@
 """What can go wrong, each with the exit code that the command gives it.
 
-    HotpatchError
+    HotpatchError           itself (remote-call): what answers is no agent of this kind
         AgentError          the agent refused; nothing was changed
             WrongUse        no such command, or not used so
         NoAgent             no such process, or no agent in it
-        NotAllowed          somebody else's process, or somebody else at its socket
+        NotAllowed          somebody else's process
         NoAnswer            the process is there and does not answer in time
-        ConnectionLost      the process ended, or its agent did, before it answered
+        ConnectionLost      the process ended, or its agent did, before it answered; or the connection is closed
         NoTool              the command hotpatch of the package livepatch is needed, and is not there
 """
 
@@ -32,13 +32,13 @@ class WrongUse(AgentError):
 
 
 class NoAgent(HotpatchError):
-    """The process runs no agent (`code` no-agent), or there is no such process (target-lost)."""
+    """The process runs no agent (`code` no-agent), or there is no such process, or not any more (target-lost)."""
 
     exit_code = 3
 
 
 class NotAllowed(HotpatchError):
-    """The socket is not the process's own, or its owner lets nobody else in."""
+    """The process is another user's, or does not let us in."""
 
 
 class NoAnswer(HotpatchError):
@@ -46,7 +46,7 @@ class NoAnswer(HotpatchError):
 
 
 class ConnectionLost(HotpatchError):
-    """The process ended, or its agent did, before it answered."""
+    """The process ended, or its agent did, before it answered; or the connection was closed before this was asked."""
 
     exit_code = 3
 

@@ -1,6 +1,8 @@
 """Processes, and where the sockets of an agent in one can be."""
+import contextlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def status(pid):
 
 
 def candidates(pid, found):
-    """Paths of possible sockets, the private ones first; a container's through /proc/PID/root."""
+    """Paths of possible sockets, the usual ones first; a container's through /proc/PID/root."""
     uid, inner = found.uid, found.inner
     names = [f"/run/user/{uid}/hotpatch/{inner}.sock"]
     if uid == os.geteuid() and os.environ.get("XDG_RUNTIME_DIR"):
@@ -49,7 +51,24 @@ def candidates(pid, found):
         names.append(f"/run/hotpatch/{inner}.sock")
     names += [f"/tmp/hotpatch-{uid}/{inner}.sock", f"/tmp/{inner}.socket"]
     root = "" if is_here(pid) else f"/proc/{pid}/root"
-    return [root + name for name in names]
+    return [*(root + name for name in names), *(f"{spare}/{inner}.sock" for spare in _spares(root, uid))]
+
+
+def _spares(root, uid):
+    """What an agent has when somebody else has all of those names: /tmp/hotpatch-UID.XXXXXX."""
+    prefix = f"hotpatch-{uid}."
+    with contextlib.suppress(OSError), os.scandir(f"{root}/tmp") as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and len(entry.name) == len(prefix) + 6 and _is_private(entry.path, uid):
+                yield entry.path
+
+
+def _is_private(path, uid):
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077
 
 
 def is_here(pid):

@@ -179,6 +179,21 @@ def test_what_was_not_answered_in_time_may_happen_yet_and_that_is_said(client):
         lib.wait_for(lambda: host.data("var get int age") == ["77"], "what was asked for to happen")
 
 
+STARTS_SLOWLY = """
+#include <unistd.h>
+__attribute__((constructor)) static void begin(void) { for (;;) pause(); }
+int hotpatch_start(void) { return 0; }
+"""
+
+
+@CLIENTS
+def test_who_does_not_wait_for_the_agent_is_told_how_to_look_for_it(client):
+    library = lib.shared_object(str(lib.source_file(STARTS_SLOWLY, "slow.c")), name="slow.so")
+    with lib.Victim(lib.compiled("e2e_globals.c")) as victim:
+        run = agentlib.hotpatch(client, "--timeout", "0.2", "-p", victim.pid, "attach", library)
+        refused(run, lib.REFUSED, "it goes on by itself", f"--timeout SEC waits longer; hotpatch -p {victim.pid} version says whether")
+
+
 @CLIENTS
 def test_that_it_may_happen_yet_is_in_the_help(client):
     assert "(or not in time: it may happen yet)" in agentlib.hotpatch(client, "--help").stdout.splitlines()[-1]

@@ -501,6 +501,16 @@ def test_a_transaction_sets_variables_without_being_told_their_types(process):
         process.set_variable("user_name", "myname")
 
 
+def test_the_example_of_the_package_does_what_it_says():
+    example = (lib.TOP / "python" / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    with agentlib.simple_server() as host:
+        (host.directory / "libpatch1.so").symlink_to(agentlib.build() / "examples" / "hotpatch" / "libadd_func_patch1.so")
+        run = subprocess.run([sys.executable, "-c", f"pid = {host.pid}\n{example}"], capture_output=True, text=True, cwd=host.directory,
+                             env={**os.environ, "PYTHONPATH": str(lib.TOP / "python")}, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, "20 0\n", "")
+        assert host.data("func list") and "level: 1" in host.data("func list")[0]
+
+
 def test_a_value_may_be_what_stands_between_commands(process):
     process.set_variable("user_name", ";")
     process.set_flag("greeting", ";", unsafe=True)

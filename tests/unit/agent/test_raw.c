@@ -1,21 +1,13 @@
 /*
  * mem get and mem set, in this process.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "run.h"
 
 #include <link.h>
 #include <sys/mman.h>
 
 #include "base/buf.h"
 #include "elf/elf.h"
-#include <hotpatch.h>
 
 struct node {
 	uint64_t value;
@@ -26,26 +18,6 @@ struct node {
 static struct node last = {.value = 0x1122334455667788, .low = 5, .middle = 9, .high = 77};
 static struct node first = {.next = &last};
 static struct node *head = &first;
-
-static char answer[256];
-
-static void keep(const char *line, void *arg)
-{
-	snprintf(answer, sizeof answer, "%s", line);
-}
-
-static int run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static int run(const char *fmt, ...)
-{
-	char command[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(command, sizeof command, fmt, ap);
-	va_end(ap);
-	answer[0] = 0;
-	return hotpatch_run(command, keep, NULL);
-}
 
 #define AT(x) ((unsigned long)(uintptr_t)(x))
 
@@ -79,8 +51,7 @@ static int find_spot(struct dl_phdr_info *info, size_t size, void *arg)
 
 static void a_place_is_an_address(void **state)
 {
-	assert_int_equal(run("mem get 0x%lx 8", AT(&last.value)), 0);
-	assert_string_equal(answer, "8877665544332211");
+	assert_answer("8877665544332211", "mem get 0x%lx 8", AT(&last.value));
 }
 
 static void a_place_is_a_file_and_an_address_in_it(void **state)
@@ -89,14 +60,12 @@ static void a_place_is_a_file_and_an_address_in_it(void **state)
 
 	if (!dl_iterate_phdr(find_spot, &s))
 		skip(); /* linked without a build-id */
-	assert_int_equal(run("mem get %s 2", s.text), 0);
-	assert_string_equal(answer, "8877");
+	assert_answer("8877", "mem get %s 2", s.text);
 }
 
 static void pointers_are_followed_and_numbers_added(void **state)
 {
-	assert_int_equal(run("mem get 0x%lx>+%zu> 4", AT(&head), offsetof(struct node, next)), 0);
-	assert_string_equal(answer, "88776655");
+	assert_answer("88776655", "mem get 0x%lx>+%zu> 4", AT(&head), offsetof(struct node, next));
 }
 
 static void pieces_of_every_size_are_read(void **state)
@@ -110,8 +79,7 @@ static void pieces_of_every_size_are_read(void **state)
 
 			for (size_t i = 0; i < size; i++)
 				lp_buf_printf(&want, "%02x", bytes[from + i]);
-			assert_int_equal(run("mem get 0x%lx %zu", AT(bytes + from), size), 0);
-			assert_string_equal(answer, lp_buf_cstr(&want));
+			assert_answer(lp_buf_cstr(&want), "mem get 0x%lx %zu", AT(bytes + from), size);
 			lp_buf_free(&want);
 		}
 	}
@@ -155,11 +123,11 @@ static void memory_that_is_not_there_is_no_crash(void **state)
 	uint8_t *page = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_int_equal(munmap(page + 4096, 4096), 0);
-	assert_int_equal(run("mem get 0x10 8"), -LP_EUNMAPPED);
-	assert_int_equal(run("mem get 0x%lx 8", AT(page + 4092)), -LP_EUNMAPPED);
-	assert_int_equal(run("mem get 0xfffffffffffffffc 8"), -LP_EUNMAPPED);
-	assert_int_equal(run("mem get 0x%lx> 8", AT(page)), -LP_EUNMAPPED); /* null */
-	assert_int_equal(run("mem set 0x%lx 00", AT(page)), -LP_EREADONLY);
+	assert_refused(LP_EUNMAPPED, "mem get 0x10 8");
+	assert_refused(LP_EUNMAPPED, "mem get 0x%lx 8", AT(page + 4092));
+	assert_refused(LP_EUNMAPPED, "mem get 0xfffffffffffffffc 8");
+	assert_refused(LP_EUNMAPPED, "mem get 0x%lx> 8", AT(page)); /* null */
+	assert_refused(LP_EREADONLY, "mem set 0x%lx 00", AT(page));
 	munmap(page, 4096);
 }
 
@@ -172,10 +140,10 @@ static void what_is_no_place_is_refused(void **state)
 
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
 		assert_true(run("mem get \"%s\" 1", wrong[i]) < 0);
-	assert_int_equal(run("mem get elf:00112233445566778899aabbccddeeff00112233+0x10 8"), -LP_EBUILDID);
-	assert_int_equal(run("mem get 0x%lx 0", AT(&last)), -LP_EUSAGE);
-	assert_int_equal(run("mem get 0x%lx 65537", AT(&last)), -LP_EUSAGE);
-	assert_int_equal(run("mem get 0x%lx 1x", AT(&last)), -LP_EUSAGE);
+	assert_refused(LP_EBUILDID, "mem get elf:00112233445566778899aabbccddeeff00112233+0x10 8");
+	assert_refused(LP_EUSAGE, "mem get 0x%lx 0", AT(&last));
+	assert_refused(LP_EUSAGE, "mem get 0x%lx 65537", AT(&last));
+	assert_refused(LP_EUSAGE, "mem get 0x%lx 1x", AT(&last));
 }
 
 static void what_are_no_bytes_is_refused(void **state)
@@ -184,8 +152,8 @@ static void what_are_no_bytes_is_refused(void **state)
 	uint64_t before = last.value;
 
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-		assert_int_equal(run("mem set 0x%lx %s", AT(&last), wrong[i]), -LP_EUSAGE);
-	assert_int_equal(run("mem set 0x%lx 0000 00", AT(&last)), -LP_EUSAGE);
+		assert_refused(LP_EUSAGE, "mem set 0x%lx %s", AT(&last), wrong[i]);
+	assert_refused(LP_EUSAGE, "mem set 0x%lx 0000 00", AT(&last));
 	assert_int_equal(last.value, before);
 }
 
@@ -196,7 +164,7 @@ static void a_place_has_an_end(void **state)
 
 	for (int i = 0; i < 65; i++)
 		len += (size_t)snprintf(place + len, sizeof place - len, "+0");
-	assert_int_equal(run("mem get %s 1", place), -LP_EUSAGE);
+	assert_refused(LP_EUSAGE, "mem get %s 1", place);
 }
 
 int main(void)
