@@ -195,6 +195,10 @@ class Process:
         """The other half: one reply."""
         return self._peer.receive(dict, self._peer.deadline())
 
+    def arrived(self):
+        """Whether receive() need not wait; takes what has come of the reply."""
+        return self._peer.arrived()
+
     def fileno(self):
         return self._peer.fileno()
 

@@ -117,6 +117,7 @@ class Peer:
     def __init__(self, pid, timeout):
         self.pid, self.timeout = pid, timeout
         self._asked = 0
+        self._begun = bytearray()  # of a reply
         self._socket = _connect(pid, timeout)
 
     def close(self):
@@ -161,20 +162,29 @@ class Peer:
 
     # ---- one line
 
+    def arrived(self):
+        """Takes what is there; whether that makes a reply that receive() need not wait for."""
+        with self._conversing(), contextlib.suppress(BlockingIOError):
+            self._take(0)
+        return self._begun.endswith(b"\n")
+
     def _line(self, deadline):
-        line = bytearray()
-        while not line.endswith(b"\n"):
+        while not self._begun.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise socket.timeout
-            self._socket.settimeout(left)
-            piece = self._socket.recv(PIECE)
-            if not piece:
-                raise ConnectionResetError
-            if len(line) + len(piece) > REPLY_MAX or b"\n" in piece[:-1]:
-                raise ValueError("it has no end, or more comes behind it")
-            line += piece
+            self._take(left)
+        line, self._begun = self._begun, bytearray()
         return line.decode()
+
+    def _take(self, seconds):
+        self._socket.settimeout(seconds)
+        piece = self._socket.recv(PIECE)
+        if not piece:
+            raise ConnectionResetError
+        if len(self._begun) + len(piece) > REPLY_MAX or b"\n" in piece[:-1]:
+            raise ValueError("it has no end, or more comes behind it")
+        self._begun += piece
 
     # ---- what can happen
 

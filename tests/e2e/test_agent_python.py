@@ -231,6 +231,15 @@ def test_the_name_of_a_process_does_not_reach_the_terminal_as_it_is(hostile_name
         assert terminal.ended() == 0
 
 
+def test_keys_are_not_kept_waiting_by_half_an_answer():
+    with says(b'{"ok": true, ') as liar, Terminal(agentlib.client_path("python") / "hotpatch", "--timeout", "86400", "-p", os.getpid(), "top",
+                                                 lines=10) as terminal:
+        lib.wait_for(lambda: liar.asked, "the first question")
+        terminal.shows("it does not answer")
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
 # ---- whose socket it is
 
 @pytest.fixture(name="bystander")
