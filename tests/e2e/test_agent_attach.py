@@ -28,8 +28,8 @@ for line in sys.stdin:
 """
 
 
-def hotpatch(pid, *words, tool_options=()):
-    return subprocess.run([agentlib.client_path("c") / "hotpatch", "--timeout", str(lib.PATIENCE), *tool_options, "-p", str(pid), *words],
+def hotpatch(pid, *words, timeout=lib.PATIENCE):
+    return subprocess.run([agentlib.client_path("c") / "hotpatch", "--timeout", str(timeout), "-p", str(pid), *words],
                           capture_output=True, text=True, timeout=lib.PATIENCE * 2, check=False)
 
 
@@ -167,10 +167,9 @@ def test_another_library_than_the_one_that_stayed_is_refused(tmp_path):
 
 def test_a_stopped_process_is_waited_for_without_haste_and_the_way_out_is_said():
     with Plain() as victim:
-        os.kill(victim.pid, signal.SIGSTOP)
-        lib.wait_for(lambda: "T" in lib.states(victim.pid), "the victim to stop")
+        lib.stop(victim.pid)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run = hotpatch(victim.pid, "attach", tool_options=["--timeout", "3"])
+        run = hotpatch(victim.pid, "attach", timeout=3)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run.returncode == 1 and f"kill -CONT {victim.pid}" in run.stderr, run
         assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
@@ -201,9 +200,9 @@ def test_globals_of_a_process_that_nobody_prepared():
 
 def test_attaching_is_answered_as_json():
     with Plain() as victim:
-        run = hotpatch(victim.pid, "attach", tool_options=["--json"])
+        run = hotpatch(victim.pid, "attach", "--json")
         assert json.loads(run.stdout)["ok"] is True
-        run = hotpatch(victim.pid, "attach", tool_options=["--json"])
+        run = hotpatch(victim.pid, "attach", "--json")
         assert json.loads(run.stdout)["error"]["code"] == "exists"
         done(victim.pid, "detach")
 
