@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/places.h"
+#include "base/reserve.h"
 
 /* ---- the lock ---- */
 
@@ -205,6 +206,7 @@ static int start(struct lp_err *err)
 		return 0;
 	if (getauxval(AT_SECURE))
 		return lp_fail(err, EPERM, "this program runs with other rights than its user's: no agent in it");
+	lp_reserve_make();
 	allow_by_environment();
 	options(&o);
 	int rc = lp_control_start(&o, &agent.control, err);

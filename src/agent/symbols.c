@@ -4,6 +4,7 @@
  * them.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,10 +14,6 @@
 #include "elf/elf.h"
 
 /* ---- what is loaded ---- */
-
-struct images {
-	LP_VEC(struct lp_image) all;
-};
 
 static const char *base_name(const char *path)
 {
@@ -34,118 +31,161 @@ static bool program_path(char *out, size_t size)
 	return len > 0;
 }
 
-struct search {
-	struct images images;
-	bool everywhere; /* in what came through the agent, too */
-};
-
-/* The program itself has no name here; what was deleted or is no file (the vDSO) is left out. */
-static int add_image(struct dl_phdr_info *info, size_t size, void *arg)
+/* The agent itself, unless it was linked into something else: what it is made of are no names of the program. */
+static bool is_agent(const char *path)
 {
-	struct search *search = arg;
-	struct images *images = &search->images;
-	bool is_program = !info->dlpi_name[0] && !images->all.nr;
-	const char *path = is_program ? "/proc/self/exe" : info->dlpi_name;
-	struct lp_image image = {.bias = info->dlpi_addr};
-	char target[4096];
+	static const char *const names[] = {"libhotpatch.so", "libpreload_hotpatch.so"};
+	const char *name = base_name(path);
 
-	if (!path[0] || (!search->everywhere && lp_library_is_at(image.bias)) ||
-	    lp_elf_open(&image.elf, path, NULL) < 0)
-		return 0;
-	if (is_program && program_path(target, sizeof target))
-		path = target;
-	image.path = lp_strdup(path);
-	image.name = base_name(image.path);
-	if (lp_elf_open_debug(&image.debug, image.elf, image.path, "", NULL) < 0)
-		image.debug = NULL;
-	lp_vec_push(&images->all, image);
-	return 0;
-}
+	for (size_t i = 0; i < LP_ARRAY_SIZE(names); i++) {
+		size_t len = strlen(names[i]);
 
-static void images_free(struct images *images)
-{
-	for (size_t i = 0; i < images->all.nr; i++) {
-		lp_elf_close(images->all.items[i].elf);
-		lp_elf_close(images->all.items[i].debug);
-		lp_free((char *)images->all.items[i].path);
+		if (!strncmp(name, names[i], len) && (!name[len] || name[len] == '.'))
+			return true;
 	}
-	lp_vec_free(&images->all);
+	return false;
 }
 
 /* ---- one name ---- */
 
-static int ambiguous(const char *name, const struct images *images, const lp_found_vec *found, struct lp_err *err)
-{
-	lp_fail(err, LP_EAMBIGUOUS, "%zu symbols are called %s:", found->nr, name);
-	for (size_t i = 0; i < found->nr; i++) {
-		const struct lp_found *f = &found->items[i];
+/* Something that is called so; outlives its file. */
+struct match {
+	struct lp_spot spot;
+	bool is_global;
+	char *label; /* for people */
+};
 
-		lp_err_append(err, "%s:%s%s%s at " LP_ADDR, images->all.items[f->image].name,
-			      f->sym.file ? f->sym.file : "", f->sym.file ? ":" : "", f->sym.name, f->addr);
+struct search {
+	const struct lp_symspec *spec;
+	bool everywhere; /* in what came through the agent, too */
+	bool past_first; /* the program itself is the first file */
+	bool has_module; /* one that the name wants */
+	LP_VEC(struct match) matches;
+	int rc; /* -ENOMEM: a file was left out */
+	struct lp_err *err;
+};
+
+static bool is_usable(const struct lp_elf_sym *s)
+{
+	return s->type == STT_FUNC || s->type == STT_OBJECT || s->type == STT_NOTYPE;
+}
+
+static void add_match(struct search *search, const char *module, const struct lp_found *f)
+{
+	struct match *m = lp_vec_add(&search->matches);
+
+	m->spot = (struct lp_spot){.at = f->addr, .size = f->sym.size, .is_function = f->sym.type == STT_FUNC};
+	snprintf(m->spot.module, sizeof m->spot.module, "%s", module);
+	m->is_global = f->sym.bind != STB_LOCAL;
+	m->label = lp_sprintf("%s:%s%s%s at " LP_ADDR, module, f->sym.file ? f->sym.file : "", f->sym.file ? ":" : "",
+			      f->sym.name, f->addr);
+}
+
+static void search_image(struct search *search, const struct lp_image *image)
+{
+	lp_found_vec found = {0};
+
+	search->has_module |= lp_scope_find(image, 1, search->spec, &found, NULL) == 0;
+	for (size_t i = 0; i < found.nr; i++) {
+		if (is_usable(&found.items[i].sym))
+			add_match(search, image->name, &found.items[i]);
 	}
+	lp_vec_free(&found);
+}
+
+/* One at a time: all files of a large program are more than there may be memory for. */
+static void search_file(struct search *search, const char *file, const char *path, lp_addr bias)
+{
+	struct lp_image image = {.bias = bias, .path = path, .name = base_name(path)};
+	struct lp_err why = {0};
+	int rc = lp_elf_open(&image.elf, file, &why);
+
+	if (rc == -ENOMEM) {
+		search->rc = lp_fail(search->err, ENOMEM, "%s", why.text);
+		return;
+	}
+	if (rc < 0)
+		return;
+	if (lp_elf_open_debug(&image.debug, image.elf, path, "", NULL) < 0)
+		image.debug = NULL;
+	search_image(search, &image);
+	lp_elf_close(image.elf);
+	lp_elf_close(image.debug);
+}
+
+/* The program itself has no name here; what was deleted or is no file (the vDSO) is left out. */
+static int search_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct search *search = arg;
+	bool is_program = !info->dlpi_name[0] && !search->past_first;
+	const char *file = is_program ? "/proc/self/exe" : info->dlpi_name, *path = file;
+	char target[4096];
+
+	search->past_first = true;
+	if (!file[0] || is_agent(file) || (!search->everywhere && lp_library_is_at(info->dlpi_addr)))
+		return 0;
+	if (is_program && program_path(target, sizeof target))
+		path = target;
+	search_file(search, file, path, info->dlpi_addr);
+	return search->rc;
+}
+
+static int ambiguous(const char *name, const struct search *search)
+{
+	lp_fail(search->err, LP_EAMBIGUOUS, "%zu symbols are called %s:", search->matches.nr, name);
+	for (size_t i = 0; i < search->matches.nr; i++)
+		lp_err_append(search->err, "%s%s", i ? ", " : " ", search->matches.items[i].label);
 	return -LP_EAMBIGUOUS;
 }
 
-static bool is_usable(const struct lp_found *f)
-{
-	return f->sym.type == STT_FUNC || f->sym.type == STT_OBJECT || f->sym.type == STT_NOTYPE;
-}
-
-static void drop_unusable(lp_found_vec *found)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < found->nr; i++) {
-		if (is_usable(&found->items[i]))
-			found->items[kept++] = found->items[i];
-	}
-	found->nr = kept;
-}
-
 /* Several are one name too many, unless only one of them is what others would be bound to. */
-static const struct lp_found *choose(const lp_found_vec *found)
+static const struct match *choose(const struct search *search)
 {
-	const struct lp_found *global = NULL;
+	const struct match *global = NULL, *all = search->matches.items;
 	size_t globals = 0;
 
-	for (size_t i = 0; i < found->nr; i++) {
-		if (found->items[i].sym.bind != STB_LOCAL) {
-			global = globals++ ? global : &found->items[i];
-		}
+	for (size_t i = 0; i < search->matches.nr; i++) {
+		if (all[i].is_global)
+			global = globals++ ? global : &all[i];
 	}
-	return found->nr == 1 ? &found->items[0] : globals == 1 ? global : NULL;
+	return search->matches.nr == 1 ? &all[0] : globals == 1 ? global : NULL;
 }
 
-static int take(const char *name, const struct images *images, lp_found_vec *found, struct lp_spot *out,
-		struct lp_err *err)
+static int take(const char *name, const struct search *search, struct lp_spot *out)
 {
-	drop_unusable(found);
-	if (!found->nr)
-		return lp_fail(err, LP_ENOSYM, "the program has no symbol %s, nor have its libraries", name);
-	const struct lp_found *f = choose(found);
-	if (!f)
-		return ambiguous(name, images, found, err);
-	*out = (struct lp_spot){.at = f->addr, .size = f->sym.size, .is_function = f->sym.type == STT_FUNC};
-	snprintf(out->module, sizeof out->module, "%s", images->all.items[f->image].name);
+	const struct match *m = choose(search);
+
+	if (search->rc < 0)
+		return search->rc;
+	if (search->spec->module && !search->has_module)
+		return lp_fail(search->err, LP_ENOSYM, "no module named %s is loaded", search->spec->module);
+	if (!search->matches.nr)
+		return lp_fail(search->err, LP_ENOSYM, "the program has no symbol %s, nor have its libraries", name);
+	if (!m)
+		return ambiguous(name, search);
+	*out = m->spot;
 	return 0;
+}
+
+static void matches_free(struct search *search)
+{
+	for (size_t i = 0; i < search->matches.nr; i++)
+		lp_free(search->matches.items[i].label);
+	lp_vec_free(&search->matches);
 }
 
 static int find_in_files(const char *name, struct lp_spot *out, struct lp_err *err)
 {
-	struct search search = {.everywhere = strchr(name, ':') != NULL};
-	struct images *images = &search.images;
 	struct lp_symspec spec;
-	lp_found_vec found = {0};
+	struct search search = {.spec = &spec, .everywhere = strchr(name, ':') != NULL, .err = err};
 	int rc = lp_symspec_parse(&spec, name, err);
 
 	if (rc < 0)
 		return rc;
-	dl_iterate_phdr(add_image, &search);
-	rc = lp_scope_find(images->all.items, images->all.nr, &spec, &found, err);
-	rc = rc < 0 ? rc : take(name, images, &found, out, err);
-	lp_vec_free(&found);
+	dl_iterate_phdr(search_object, &search);
+	rc = take(name, &search, out);
+	matches_free(&search);
 	lp_symspec_free(&spec);
-	images_free(images);
 	return rc;
 }
 
@@ -156,7 +196,8 @@ static bool find_by_loader(const char *name, struct lp_spot *out)
 	Dl_info info;
 	void *at = strchr(name, ':') || strchr(name, '@') ? NULL : dlsym(RTLD_DEFAULT, name);
 
-	if (!at || !dladdr1(at, &info, (void **)&sym, RTLD_DL_SYMENT) || !sym || info.dli_saddr != at)
+	if (!at || !dladdr1(at, &info, (void **)&sym, RTLD_DL_SYMENT) || !sym || info.dli_saddr != at ||
+	    is_agent(info.dli_fname))
 		return false;
 	*out = (struct lp_spot){.at = (lp_addr)(uintptr_t)at,
 				.size = sym->st_size,

@@ -6,13 +6,36 @@
 
 #include "base/vec.h"
 
+static bool is_full(const struct lp_buf *b, size_t more)
+{
+	return b->cap - b->len <= more || !b->data;
+}
+
+static size_t larger(const struct lp_buf *b, size_t more)
+{
+	return (b->cap + more + 64) * 2;
+}
+
 static uint8_t *reserve(struct lp_buf *b, size_t more)
 {
-	if (b->cap - b->len <= more || !b->data) {
-		b->cap = (b->cap + more + 64) * 2;
+	if (is_full(b, more)) {
+		b->cap = larger(b, more);
 		b->data = lp_realloc(b->data, b->cap);
 	}
 	return b->data + b->len;
+}
+
+bool lp_buf_has_room(struct lp_buf *b, size_t more)
+{
+	if (!is_full(b, more))
+		return true;
+	uint8_t *data = lp_try_realloc(b->data, larger(b, more));
+	if (!data)
+		return false;
+	b->cap = larger(b, more);
+	b->data = data;
+	b->data[b->len] = 0;
+	return true;
 }
 
 static void advance(struct lp_buf *b, size_t len)

@@ -11,6 +11,8 @@ struct lp_buf {
 	size_t len, cap;
 };
 
+/* False: no memory for so much more; with it, so much can be added. */
+bool lp_buf_has_room(struct lp_buf *b, size_t more);
 void lp_buf_add(struct lp_buf *b, const void *data, size_t len);
 void lp_buf_fill(struct lp_buf *b, uint8_t byte, size_t count);
 void lp_buf_str(struct lp_buf *b, const char *s);

@@ -52,6 +52,8 @@ int lp_read_fd(int fd, struct lp_buf *out, size_t limit, struct lp_err *err)
 			return 0;
 		if ((size_t)n > limit - out->len)
 			return lp_fail(err, EFBIG, "larger than %zu bytes", limit);
+		if (!lp_buf_has_room(out, (size_t)n))
+			return lp_fail(err, ENOMEM, "there is no memory for it");
 		lp_buf_add(out, chunk, (size_t)n);
 	}
 }

@@ -8,6 +8,8 @@
 #include "base/vec.h"
 #include "control/json.h"
 
+#define FRAME_MAX 64 /* around the rows */
+
 /* ---- values ---- */
 
 static void escape_byte(struct lp_buf *b, uint8_t byte)
@@ -133,26 +135,36 @@ static void put_object(struct lp_buf *b, const struct lp_field *fields, size_t n
 	lp_buf_str(b, "}");
 }
 
+/* One row is small; all of them may not be. */
+static void add_row(struct lp_reply *r, const struct lp_buf *row)
+{
+	const char *between = r->form != LP_REPLY_TEXT && r->rows.len ? ", " : "";
+	r->cut = r->cut || !lp_buf_has_room(&r->rows, strlen(between) + row->len);
+	if (r->cut)
+		return;
+	lp_buf_str(&r->rows, between);
+	lp_buf_add(&r->rows, row->data, row->len);
+}
+
 void lp_reply_fields(struct lp_reply *r, const char *format, const struct lp_field *fields, size_t nr)
 {
-	struct lp_buf line = {0};
-	if (r->form != LP_REPLY_TEXT && r->rows.len)
-		lp_buf_str(&r->rows, ", ");
+	struct lp_buf line = {0}, row = {0};
 	switch (r->form) {
 	case LP_REPLY_TEXT:
-		put_line(&line, format, fields, nr);
-		lp_buf_str(&r->rows, r->prompt && line.len == 0 ? "\"\"" : lp_buf_cstr(&line));
-		lp_buf_str(&r->rows, "\n");
+		put_line(&row, format, fields, nr);
+		lp_buf_str(&row, r->prompt && row.len == 0 ? "\"\"\n" : "\n");
 		break;
 	case LP_REPLY_JSON:
-		put_object(&r->rows, fields, nr);
+		put_object(&row, fields, nr);
 		break;
 	case LP_REPLY_LINES:
 		put_line(&line, format, fields, nr);
-		lp_json_put_string(&r->rows, lp_buf_cstr(&line), LP_JSON_REPLACED);
+		lp_json_put_string(&row, lp_buf_cstr(&line), LP_JSON_REPLACED);
 		break;
 	}
+	add_row(r, &row);
 	lp_buf_free(&line);
+	lp_buf_free(&row);
 }
 
 /* ---- the whole ---- */
@@ -202,6 +214,11 @@ static void write_json(struct lp_reply *r, int rc, const struct lp_err *err, str
 		lp_buf_add(out, r->rows.data, r->rows.len);
 		lp_buf_str(out, "]}\n");
 	}
+}
+
+bool lp_reply_fits(const struct lp_reply *r, struct lp_buf *out)
+{
+	return !r->cut && lp_buf_has_room(out, r->rows.len + (r->id ? strlen(r->id) : 0) + FRAME_MAX);
 }
 
 void lp_reply_write(struct lp_reply *r, int rc, const struct lp_err *err, struct lp_buf *out)

@@ -27,7 +27,11 @@ struct lp_reply {
 	bool prompt;	/* text: an empty line ends it, and no row is one */
 	const char *id; /* JSON text; NULL or "" = none */
 	struct lp_buf rows;
+	bool cut; /* there was no memory for all of its rows */
 };
+
+/* False: there is no memory to write it to `out`. */
+bool lp_reply_fits(const struct lp_reply *r, struct lp_buf *out);
 
 void lp_reply_write(struct lp_reply *r, int rc, const struct lp_err *err, struct lp_buf *out);
 void lp_reply_free(struct lp_reply *r);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/reserve.h"
+
 void lp_change_add(struct lp_call *c, const struct lp_change *change)
 {
 	lp_txn_add(c->changes, change);
@@ -83,6 +85,8 @@ static int run_command(struct lp_session *s, struct lp_words *w, struct lp_err *
 {
 	const struct lp_command *c;
 	size_t taken;
+	if (lp_reserve_is_low())
+		return lp_fail(err, ENOMEM, "the program has no memory left");
 	int rc = lp_table_find(&s->service->table, w->items, w->nr, &c, &taken, err);
 	if (rc == 0)
 		rc = check_level(s, c, err);
@@ -151,6 +155,8 @@ static int perform(struct lp_session *s, struct lp_request *r, int rc, struct lp
 {
 	bool was_begun = s->begun;
 	rc = rc < 0 ? rc : run_commands(s, r, err);
+	if (rc == 0 && !lp_reply_fits(&s->reply, &s->out))
+		rc = lp_fail(err, ENOMEM, "the program has no memory left for the answer");
 	if (rc < 0)
 		take_back(s, was_begun, err);
 	else if (!s->begun && lp_txn_is_quiescent(&s->changes))

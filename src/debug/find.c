@@ -220,7 +220,7 @@ static int ambiguous(const struct variable_walk *v, struct lp_err *err)
 			dwarf_diecu(&v->found.items[i].die, &unit, NULL, NULL) ? dwarf_diename(&unit) : NULL;
 
 		lp_full_name(&v->found.items[i].die, &full);
-		lp_err_append(err, "%s:%s at " LP_ADDR, source ? source : "?", lp_buf_cstr(&full),
+		lp_err_append(err, "%s%s:%s at " LP_ADDR, i ? ", " : " ", source ? source : "?", lp_buf_cstr(&full),
 			      v->found.items[i].vaddr);
 		lp_buf_free(&full);
 	}

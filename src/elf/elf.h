@@ -33,7 +33,8 @@ struct lp_build_id {
 	size_t len; /* 0 = none */
 };
 
-/* A regular file, read whole.  -LP_EFILE for anything else (without waiting for it), -EFBIG beyond LP_ELF_FILE_MAX. */
+/* A regular file, read whole.  -LP_EFILE for anything else (without waiting for it), -EFBIG beyond LP_ELF_FILE_MAX,
+ * -ENOMEM when there is no memory for it. */
 int lp_elf_open(struct lp_elf **out, const char *path, struct lp_err *err);
 /* The same from an open file, whatever its position; fd stays the caller's. */
 int lp_elf_open_fd(struct lp_elf **out, int fd, const char *name_for_errors, struct lp_err *err);

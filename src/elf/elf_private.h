@@ -35,7 +35,7 @@ struct lp_elf_symtab {
 
 	/* Hash by name: chains of index + 1, ascending; 0 ends.  NULL until first used. */
 	uint32_t *buckets;
-	uint32_t *next;
+	uint32_t *next; /* behind the buckets */
 	uint32_t mask;
 };
 
@@ -98,7 +98,7 @@ int lp_elf_read_headers(struct lp_elf *e, struct lp_err *err);
 void lp_elf_read_sections(struct lp_elf *e);
 void lp_elf_read_dynamic(struct lp_elf *e);
 void lp_elf_read_relocs(struct lp_elf *e);
-void lp_elf_read_symbols(struct lp_elf *e);
+int lp_elf_read_symbols(struct lp_elf *e, struct lp_err *err); /* -ENOMEM */
 void lp_elf_read_versions(struct lp_elf *e);
 
 /* The highest dynsym index that a relocation names. */

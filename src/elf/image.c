@@ -197,7 +197,11 @@ static int finish_open(struct lp_elf **out, struct lp_elf *e, struct lp_err *err
 	lp_elf_read_sections(e);
 	lp_elf_read_dynamic(e);
 	lp_elf_read_relocs(e);
-	lp_elf_read_symbols(e);
+	rc = lp_elf_read_symbols(e, err);
+	if (rc) {
+		lp_elf_close(e);
+		return rc;
+	}
 	lp_elf_read_versions(e);
 	*out = e;
 	return 0;
@@ -258,8 +262,8 @@ int lp_elf_open_fd(struct lp_elf **out, int fd, const char *name, struct lp_err 
 		return rc;
 	struct lp_elf *e = new_elf(name);
 	e->len = (size_t)st.st_size;
-	e->bytes = lp_alloc(e->len);
-	rc = lp_pread_full(fd, e->bytes, e->len, 0);
+	e->bytes = lp_try_realloc(NULL, e->len);
+	rc = e->bytes ? lp_pread_full(fd, e->bytes, e->len, 0) : -ENOMEM;
 	if (rc) {
 		lp_fail_sys(err, -rc, "cannot read %s", name);
 		lp_elf_close(e);
@@ -278,7 +282,6 @@ static void free_symtab(struct lp_elf_symtab *t)
 	lp_free(t->cut_names);
 	lp_vec_free(&t->files);
 	lp_free(t->buckets);
-	lp_free(t->next);
 }
 
 void lp_elf_close(struct lp_elf *e)

@@ -24,15 +24,19 @@ static uint32_t hash_name(const char *name)
 }
 
 /* Prepending from the end leaves every chain ascending. */
-static void build_names(struct lp_elf *e, enum lp_symtab table)
+static bool build_names(struct lp_elf *e, enum lp_symtab table)
 {
 	struct lp_elf_symtab *t = &e->symtabs[table];
 	size_t nr_buckets = 16;
 	while (nr_buckets < t->raw.count)
 		nr_buckets *= 2;
+	uint32_t *all = lp_try_realloc(NULL, (nr_buckets + t->raw.count) * sizeof *all);
+	if (!all)
+		return false;
+	memset(all, 0, (nr_buckets + t->raw.count) * sizeof *all);
 	t->mask = (uint32_t)nr_buckets - 1;
-	t->buckets = lp_alloc(nr_buckets * sizeof *t->buckets);
-	t->next = lp_alloc(t->raw.count * sizeof *t->next);
+	t->buckets = all;
+	t->next = all + nr_buckets;
 	for (size_t i = t->raw.count; i-- > 0;) {
 		struct lp_elf_sym s;
 		lp_elf_symbol(e, table, i, &s);
@@ -42,6 +46,19 @@ static void build_names(struct lp_elf *e, enum lp_symtab table)
 		t->next[i] = *bucket;
 		*bucket = (uint32_t)i + 1;
 	}
+	return true;
+}
+
+/* Where there is no memory for an index. */
+static bool look_through(const struct lp_elf *e, enum lp_symtab table, const char *name, size_t *cursor,
+			 struct lp_elf_sym *out)
+{
+	while (*cursor < e->symtabs[table].raw.count) {
+		lp_elf_symbol(e, table, (*cursor)++, out);
+		if (!strcmp(out->name, name))
+			return true;
+	}
+	return false;
 }
 
 /* Where to look on: behind the symbol that the last call found, else at the head of the chain. */
@@ -60,8 +77,8 @@ bool lp_elf_symbol_by_name(struct lp_elf *e, enum lp_symtab table, const char *n
 	struct lp_elf_symtab *t = &e->symtabs[table];
 	if (!t->raw.count || !*name)
 		return false;
-	if (!t->buckets)
-		build_names(e, table);
+	if (!t->buckets && !build_names(e, table))
+		return look_through(e, table, name, cursor, out);
 	for (uint32_t at = chain_from(e, table, name, *cursor); at; at = t->next[at - 1]) {
 		if (at <= *cursor)
 			continue;

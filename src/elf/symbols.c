@@ -5,6 +5,7 @@
  */
 #include "elf/elf.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -24,15 +25,20 @@ static Elf64_Sym raw_symbol(const struct lp_elf_symtab *t, size_t i)
  * a copy of the strings every '@' that follows something becomes a NUL, so
  * that the name ends there; the original still has the version.
  */
-static char *cut_versions(const struct lp_strtab *names)
+static int cut_versions(const struct lp_strtab *names, char **out, struct lp_err *err)
 {
+	*out = NULL;
 	if (!names->len || !memchr(names->bytes, '@', names->len))
-		return NULL;
-	char *cut = lp_memdup(names->bytes, names->len);
+		return 0;
+	char *cut = lp_try_realloc(NULL, names->len);
+	if (!cut)
+		return lp_fail(err, ENOMEM, "there is no memory for the names of symbols");
+	memcpy(cut, names->bytes, names->len);
 	for (size_t i = 1; i < names->len; i++)
 		if (names->bytes[i] == '@' && names->bytes[i - 1])
 			cut[i] = 0;
-	return cut;
+	*out = cut;
+	return 0;
 }
 
 /* All local symbols come before sh_info (gABI, "Symbol Table"), and with them the STT_FILE that name their sources. */
@@ -51,7 +57,7 @@ static const Elf64_Shdr *section_of_type(const struct lp_elf *e, uint32_t type)
 	return NULL;
 }
 
-static void read_symtab(struct lp_elf *e)
+static int read_symtab(struct lp_elf *e, struct lp_err *err)
 {
 	struct lp_elf_symtab *t = &e->symtabs[LP_SYMTAB];
 	size_t len, names_len;
@@ -60,11 +66,11 @@ static void read_symtab(struct lp_elf *e)
 	const Elf64_Shdr *link = s ? lp_elf_section(e, s->sh_link) : NULL;
 	const uint8_t *names = link ? lp_elf_section_data(e, link, &names_len) : NULL;
 	if (!bytes || !names)
-		return;
+		return 0;
 	t->raw = (struct lp_elf_table){bytes, len / sizeof(Elf64_Sym)};
 	t->names = lp_strtab_make(names, names_len);
-	t->cut_names = cut_versions(&t->names);
 	list_files(t, s->sh_info);
+	return cut_versions(&t->names, &t->cut_names, err);
 }
 
 /* ---- the dynamic symbols, whose number is written nowhere ---- */
@@ -143,10 +149,10 @@ static void read_dynsym(struct lp_elf *e)
 	t->names = e->dynstr;
 }
 
-void lp_elf_read_symbols(struct lp_elf *e)
+int lp_elf_read_symbols(struct lp_elf *e, struct lp_err *err)
 {
-	read_symtab(e);
 	read_dynsym(e);
+	return read_symtab(e, err);
 }
 
 /* ---- one symbol ---- */

@@ -34,6 +34,7 @@ struct branch {
 struct branches {
 	struct lp_range code;
 	uint64_t loads; /* that the loader had counted then */
+	bool partial;	/* there was no memory for all of them */
 	LP_VEC(struct branch) all;
 };
 
@@ -70,7 +71,11 @@ static void add_branch(void *arg, const struct lp_branch *found)
 {
 	struct branches *b = arg;
 
-	if (!found->is_call && lp_range_has(b->code, found->target))
+	if (found->is_call || !lp_range_has(b->code, found->target))
+		return;
+	if (!lp_vec_has_room(&b->all))
+		b->partial = true;
+	else
 		lp_vec_push(&b->all, ((struct branch){(uint32_t)(found->target - b->code.start),
 						      (uint32_t)(found->at - b->code.start),
 						      (uint8_t)(found->end - found->at)}));
@@ -102,10 +107,11 @@ static const struct branches *fresh_table_of(struct lp_range code, uint64_t load
 {
 	struct branches *b = table_of(code);
 
-	if (b->loads == loads && b->code.end == code.end)
+	if (b->loads == loads && b->code.end == code.end && !b->partial)
 		return b;
 	b->code = code;
 	b->loads = loads;
+	b->partial = false;
 	b->all.nr = 0;
 	look_through(b, code, false, add_branch);
 	sort(b);

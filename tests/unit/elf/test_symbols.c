@@ -4,7 +4,11 @@
  */
 #include "fixture.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char one_c[] = "static int counter;\n"
 			    "__attribute__((noinline)) static int helper(int x) { return counter += x; }\n"
@@ -56,6 +60,48 @@ static void a_local_symbol_knows_its_source_file_and_a_global_one_has_none(void 
 	assert_null(symbol_named(e, LP_SYMTAB, "_DYNAMIC").file);
 	lp_elf_close(e);
 }
+
+#ifndef SANITIZED /* their heaps end the program */
+
+/* Not a byte more for this process. */
+static void use_up_memory(void)
+{
+	void *volatile p; /* a compiler would leave out what nobody uses */
+
+	setrlimit(RLIMIT_DATA, &(struct rlimit){1, 1});
+	for (size_t size = 1 << 30; size; size /= 2) {
+		do
+			p = malloc(size);
+		while (p);
+	}
+}
+
+static int find_without_memory(void)
+{
+	struct lp_elf *e = open_elf(scratch("lib.so")), *another;
+	struct lp_elf_sym a, b, c;
+	size_t cursor = 0;
+
+	use_up_memory();
+	if (!lp_elf_symbol_by_name(e, LP_SYMTAB, "helper", &cursor, &a) ||
+	    !lp_elf_symbol_by_name(e, LP_SYMTAB, "helper", &cursor, &b) ||
+	    lp_elf_symbol_by_name(e, LP_SYMTAB, "helper", &cursor, &c) || a.index >= b.index)
+		return 1;
+	lp_elf_close(e); /* gives enough back to begin, and not for the whole file */
+	return lp_elf_open(&another, "/proc/self/exe", NULL) == -ENOMEM ? 0 : 2;
+}
+
+static void without_memory_symbols_are_found_and_files_are_refused(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(find_without_memory());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+#endif
 
 static void the_version_in_a_symtab_name_is_taken_apart(void **state)
 {
@@ -237,6 +283,9 @@ static void a_million_symbols_stay_usable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+#ifndef SANITIZED
+		cmocka_unit_test(without_memory_symbols_are_found_and_files_are_refused),
+#endif
 		cmocka_unit_test(a_local_symbol_knows_its_source_file_and_a_global_one_has_none),
 		cmocka_unit_test(the_version_in_a_symtab_name_is_taken_apart),
 		cmocka_unit_test(a_stripped_library_keeps_its_dynamic_symbols),

@@ -276,7 +276,8 @@ static _Atomic bool over;
 static void *come_and_go(void *page)
 {
 	while (!over) {
-		munmap(page, PAGE);
+		mmap(page, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		     0); /* nobody else maps there */
 		mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	}
 	return NULL;
