@@ -268,7 +268,7 @@ static void a_line_over_the_limit_is_refused_and_the_next_answered(void **state)
 
 static void who_closes_after_the_request_is_heard_all_the_same(void **state)
 {
-	start(options());
+	start(patient());
 	int fd = connect_client(), other = connect_client();
 	say(fd, "hold\n");
 	wait_for_hold();

@@ -83,7 +83,7 @@ static lp_addr put_string(struct lp_proc *p, const char *text)
 	struct lp_call map = {lp_proc_sysno(p)->mmap,
 			      {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0},
 			      0};
-	assert_ok(lp_inject(p, &map, 1, &last_error));
+	assert_ok(patiently(lp_inject(p, &map, 1, &last_error)));
 	assert_true(map.result > 0);
 	assert_ok(lp_mem_write(p, (lp_addr)map.result, text, strlen(text) + 1, &last_error));
 	return (lp_addr)map.result;

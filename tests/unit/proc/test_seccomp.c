@@ -21,7 +21,7 @@ static int forbidden_call(struct lp_proc *p, int64_t *result)
 		{lp_proc_sysno(p)->memfd_create, {LP_CALL_TEXT, 0}, 0},
 		{lp_proc_sysno(p)->close, {LP_CALL_FIRST_RESULT}, 0},
 	};
-	int rc = lp_inject_text(p, calls, 2, "x", &last_error);
+	int rc = patiently(lp_inject_text(p, calls, 2, "x", &last_error));
 	*result = calls[0].result;
 	return rc;
 }

@@ -32,6 +32,20 @@ uint64_t now_ns(void);
 /* State letter of /proc/TID/stat, 0 when gone. */
 char task_state(pid_t tid);
 
+/*
+ * A call of lp_inject() as often as the machine is too busy for it: no thread of the victim got the CPU, or nobody looked in
+ * time at what it did.  It may have been made all the same: only for calls that may be made twice.
+ */
+#define patiently(call)                                                                       \
+	({                                                                                    \
+		uint64_t end_ = now_ns() + UINT64_C(1000000) * PATIENCE_MS;                   \
+		int busy_;                                                                    \
+		do                                                                            \
+			busy_ = (call);                                                       \
+		while ((busy_ == -LP_ETIMEOUT || busy_ == -LP_ENOTHREAD) && now_ns() < end_); \
+		busy_;                                                                        \
+	})
+
 /* Maps a page, writes and reads it through the file, unmaps it: the whole round trip of a room. */
 void map_and_unmap(struct lp_proc *p);
 /* Runs work(pid) in a child again and again and kills it at random instants. */

@@ -8,8 +8,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "self/private.h"
+
 #define STACK_SIZE (512 << 10)
 #define GUARD (64 << 10) /* whole pages of whatever size */
+
+__attribute__((constructor)) static void be_patient(void)
+{
+	lp_self_patience_ms = OWN_PATIENCE_MS;
+}
 
 void go_deaf(void)
 {

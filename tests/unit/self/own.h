@@ -22,6 +22,9 @@ static inline lp_addr addr_of(const void *p)
 
 #define FN(f) ((lp_addr)(uintptr_t)(f))
 
+#define OWN_PATIENCE_MS \
+	60000 /* only ever spent on what hangs: a busy machine may keep a thread from the CPU for seconds */
+
 /* A whole function as one edit, whose instructions stand elsewhere as they are; what comes instead kills who runs it. */
 struct vanishing {
 	struct lp_self_edit edit;

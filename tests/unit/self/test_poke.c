@@ -131,7 +131,7 @@ static void a_thread_in_the_middle_with_nowhere_to_go_is_a_refusal_that_names_it
 	looper_start(&l);
 	lp_self_patience_ms = 50;
 	assert_int_equal(lp_self_poke(&v.edit, 1, &err), -LP_EBUSY);
-	lp_self_patience_ms = 1000;
+	lp_self_patience_ms = OWN_PATIENCE_MS;
 	assert_int_equal(err.tid, l.tid);
 	assert_in_range(err.addr, FN(victim_loop) + 1, addr_of(victim_loop_end) - 1);
 	looper_end(&l);
@@ -150,7 +150,7 @@ static void a_thread_that_does_not_answer_is_a_refusal_that_names_it(void **stat
 	looper_start(&l);
 	lp_self_patience_ms = 50;
 	assert_int_equal(lp_self_poke(&e, 1, &err), -LP_EBUSY);
-	lp_self_patience_ms = 1000;
+	lp_self_patience_ms = OWN_PATIENCE_MS;
 	assert_int_equal(err.tid, l.tid);
 	assert_int_equal(victim_push(5), 10);
 	looper_end(&l);

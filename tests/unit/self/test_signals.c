@@ -6,7 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "self/private.h"
+
 #define DISTINCT_STATUS 7
+#define NOBODY_TO_WAIT_FOR_MS 100 /* who has one thread gets no answer from others */
 
 static int other(int x)
 {
@@ -162,6 +165,7 @@ static void takes_it_too_often(void)
 	struct lp_self_hook h = {.fn = FN(victim_push), .replacement = FN(other)};
 	int rc = lp_self_prepare(&h, NULL);
 
+	lp_self_patience_ms = NOBODY_TO_WAIT_FOR_MS;
 	for (int i = 0; i < 100 && !rc; i++) {
 		set(SIGTRAP, count, NULL, 0);
 		rc = lp_self_commit((struct lp_self_hook *[]){&h}, 1, NULL);
@@ -179,6 +183,7 @@ static void all_real_time_signals_taken(void)
 {
 	struct lp_self_hook h = {.fn = FN(victim_push), .replacement = FN(other)};
 
+	lp_self_patience_ms = NOBODY_TO_WAIT_FOR_MS;
 	for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
 		set(sig, count, NULL, 0);
 	_exit(!lp_self_prepare(&h, NULL) && lp_self_commit((struct lp_self_hook *[]){&h}, 1, NULL) == -LP_EBUSY &&
