@@ -402,6 +402,14 @@ def test_that_a_command_was_done_is_said_when_its_answer_cannot_be_written(clien
     assert run.returncode == lib.LOST and "was done" not in run.stderr
 
 
+@CLIENTS
+@pytest.mark.parametrize("line", ["watch var age", "--json watch var age", "top --once", "--json --once top"])
+def test_what_is_there_for_its_output_was_not_done_without(client, server, line):
+    run = agentlib.shell(server, f"hotpatch -p $PID {line} > /dev/full", client)
+    assert run.returncode == lib.REFUSED and run.stderr.startswith("hotpatch: cannot write to standard output: ")
+    assert "was done" not in run.stderr
+
+
 # ---- the agent's own
 
 @pytest.mark.parametrize("command", ["lib load '' /tmp/x.so", 'lib load "" ""', "lib load x ''"])
