@@ -149,7 +149,8 @@ def _told(argv):
         output.flush()
     except output.Unwritten as lost:
         if not isinstance(lost.why, BrokenPipeError):  # whoever stopped reading knows that
-            _say(f"cannot write to standard output: {lost}" + ("" if status else "; the command itself was done"))
+            done = not status and wish.own not in ("watch", "top")  # which are there for their output
+            _say(f"cannot write to standard output: {lost}" + ("; the command itself was done" if done else ""))
             return status or 1
     return status
 

@@ -104,19 +104,24 @@ static int status(int rc)
 	return -rc == LP_ENOAGENT ? EXIT_LOST : status_of(rc);
 }
 
-/* One object, on one line behind a command that prints many. */
+/* What these are there for is their output, an object a line. */
+static bool prints_on_and_on(const struct wish *w)
+{
+	return w->own == OWN_WATCH || w->own == OWN_TOP;
+}
+
 static void fail(const struct wish *w, const struct lp_err *err)
 {
 	if (!w->value[WISH_JSON])
 		note_error(err);
-	else if (w->own == OWN_WATCH || w->own == OWN_TOP)
+	else if (prints_on_and_on(w))
 		json_emit_line(json_error(err));
 	else
 		json_emit(json_error(err));
 }
 
 /* Whoever stopped reading knows that; what else went wrong is told. */
-static int flush(int status)
+static int flush(const struct wish *w, int status)
 {
 	int rc = out_flush();
 
@@ -124,7 +129,7 @@ static int flush(int status)
 		return status;
 	if (rc < 0)
 		note("cannot write to standard output: %s%s", strerror(-rc),
-		     status == EXIT_DONE ? "; the command itself was done" : "");
+		     status == EXIT_DONE && !prints_on_and_on(w) ? "; the command itself was done" : "");
 	return rc < 0 && status == EXIT_DONE ? EXIT_REFUSED : status;
 }
 
@@ -141,5 +146,5 @@ int main(int argc, char **argv)
 	rc = rc < 0 ? rc : run(&w, &err);
 	if (rc < 0)
 		fail(&w, &err);
-	return flush(status(rc));
+	return flush(&w, status(rc));
 }

@@ -103,7 +103,7 @@ void signals_default(void);
  * Called when arguments and script are known to be good, with nothing waiting to be printed.  The prompt does without:
  * a person is there to see what happened. */
 bool supervise(const struct args *a, int *status);
-int status_of(int rc);  /* the exit status that stands for a verb's answer */
+int status_of(int rc);	/* the exit status that stands for a verb's answer */
 int64_t clock_ms(void); /* monotonic */
 
 struct lp_apply_opts opts_of(const struct args *a);

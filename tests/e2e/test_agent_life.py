@@ -236,7 +236,8 @@ def test_a_client_does_not_talk_to_somebody_elses_socket():
             for client in ("c", "python"):
                 run = subprocess.run([agentlib.client_path(client) / "hotpatch", "-p", str(sleeper.pid), "var", "list"],
                                      capture_output=True, text=True, check=False)
-                assert run.returncode == 1 and not run.stdout and run.stderr, run
+                assert run.returncode == lib.LOST and not run.stdout, run
+                assert f"process {os.getpid()} listens at {path}, and not process {sleeper.pid}" in run.stderr
                 connection, _ = squatter.accept()
                 assert connection.recv(100) == b"", "something was said to a stranger"
                 connection.close()

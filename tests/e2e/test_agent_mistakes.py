@@ -178,6 +178,21 @@ def test_what_was_not_answered_in_time_may_happen_yet_and_that_is_said(client):
         lib.wait_for(lambda: host.data("var get int age") == ["77"], "what was asked for to happen")
 
 
+STARTS_SLOWLY = """
+#include <unistd.h>
+__attribute__((constructor)) static void begin(void) { for (;;) pause(); }
+int hotpatch_start(void) { return 0; }
+"""
+
+
+@CLIENTS
+def test_who_does_not_wait_for_the_agent_is_told_how_to_look_for_it(client):
+    library = lib.shared_object(str(lib.source_file(STARTS_SLOWLY, "slow.c")), name="slow.so")
+    with lib.Victim(lib.compiled("e2e_globals.c")) as victim:
+        run = agentlib.hotpatch(client, "--timeout", "0.2", "-p", victim.pid, "attach", library)
+        refused(run, lib.REFUSED, "it goes on by itself", f"--timeout SEC waits longer; hotpatch -p {victim.pid} version says whether")
+
+
 @CLIENTS
 def test_that_it_may_happen_yet_is_in_the_help(client):
     assert "(or not in time: it may happen yet)" in agentlib.hotpatch(client, "--help").stdout.splitlines()[-1]
@@ -384,6 +399,14 @@ def test_that_a_command_was_done_is_said_when_its_answer_cannot_be_written(clien
         assert agentlib.sockets(host.pid) == []
     run = agentlib.shell(host, "hotpatch -p 2147483000 version > /dev/full", client)
     assert run.returncode == lib.LOST and "was done" not in run.stderr
+
+
+@CLIENTS
+@pytest.mark.parametrize("line", ["watch var age", "--json watch var age", "top --once", "--json --once top"])
+def test_what_is_there_for_its_output_was_not_done_without(client, server, line):
+    run = agentlib.shell(server, f"hotpatch -p $PID {line} > /dev/full", client)
+    assert run.returncode == lib.REFUSED and run.stderr.startswith("hotpatch: cannot write to standard output: ")
+    assert "was done" not in run.stderr
 
 
 # ---- the agent's own

@@ -99,10 +99,12 @@ static void who_gets_no_answer_in_time_is_told(void **state)
 {
 	static const char *const words[] = {"hold"};
 	struct lp_control_client c;
+	struct lp_err err = {0};
 	struct lp_buf out = {0};
 	char byte;
 	assert_int_equal(lp_control_connect(path, getpid(), LONG, &c, NULL), 0);
-	assert_int_equal(lp_control_ask(&c, words, 1, false, 1, &out, NULL), -LP_ETIMEOUT);
+	assert_int_equal(lp_control_ask(&c, words, 1, false, 1, &out, &err), -LP_ETIMEOUT);
+	assert_non_null(strstr(err.text, "has not answered within 0.001 s"));
 	assert_int_equal(out.len, 0);
 	assert_int_equal(read(hold_begun[0], &byte, 1), 1);
 	assert_int_equal(write(hold_ends[1], "", 1), 1);
@@ -182,6 +184,41 @@ static void what_is_no_socket_is_not_connected_to(void **state)
 	assert_int_equal(rename(away, path), 0);
 }
 
+/* Only what says plainly that there is nothing is an absence; all else is somebody whom nobody knows. */
+static void what_cannot_be_looked_at_is_not_connected_to(void **state)
+{
+	char loop[96], inside[112];
+	struct lp_control_client c;
+	snprintf(loop, sizeof loop, "%s/loop", directory);
+	snprintf(inside, sizeof inside, "%s/socket", loop);
+	assert_int_equal(symlink(loop, loop), 0);
+	assert_int_equal(lp_control_connect(inside, getpid(), LONG, &c, NULL), -LP_EPERM);
+	assert_int_equal(unlink(loop), 0);
+	assert_int_equal(lp_control_connect(inside, getpid(), LONG, &c, NULL), -ENOENT);
+	close(open(loop, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(lp_control_connect(inside, getpid(), LONG, &c, NULL), -ENOTDIR);
+	assert_int_equal(unlink(loop), 0);
+}
+
+static void who_takes_no_clients_is_waited_for_no_longer_than_was_said(void **state)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct lp_control_client first, second;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	lp_control_stop(server);
+	server = NULL;
+	memcpy(a.sun_path, path, strlen(path));
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), LONG, &first, NULL), 0);
+	assert_int_equal(lp_control_connect(path, getpid(), 0, &second, NULL), -EAGAIN);
+	assert_int_equal(lp_control_connect(path, getpid(), 1, &second, NULL), -EAGAIN);
+	assert_int_equal(second.fd, -1);
+	lp_control_close(&first);
+	close(fd);
+	unlink(path);
+}
+
 static void a_node_of_another_user_is_not_connected_to(void **state)
 {
 	if (geteuid() != 0)
@@ -245,6 +282,8 @@ int main(void)
 		TEST(who_is_turned_away_hears_why),
 		TEST(a_process_that_is_not_there_is_said_to_be_so),
 		TEST(what_is_no_socket_is_not_connected_to),
+		TEST(what_cannot_be_looked_at_is_not_connected_to),
+		TEST(who_takes_no_clients_is_waited_for_no_longer_than_was_said),
 		TEST(a_node_of_another_user_is_not_connected_to),
 		TEST(a_name_at_which_nobody_listens_is_refused),
 		TEST(who_sits_at_anothers_name_gets_nothing),
