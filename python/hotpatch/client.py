@@ -162,6 +162,9 @@ class Process:
     def close(self):
         self._peer.close()
 
+    def __repr__(self):
+        return f"<hotpatch.Process {self.pid}{', closed' if self.fileno() < 0 else ''}>"
+
     def __enter__(self):
         return self
 

@@ -67,6 +67,10 @@ def _connect_at(path, pid, uid, patience):
     return channel
 
 
+def _not_allowed(pid, why):
+    return NotAllowed("permission", f"not allowed to talk to process {pid}: {why}")
+
+
 def _late(pid, timeout):
     return NoAnswer("timeout", f"process {pid} takes no clients within {timeout:g} s (--timeout SEC waits longer)")
 
@@ -85,7 +89,7 @@ def _first(pid, uid, paths, timeout):
         except _NotIts as why:
             strange = strange or why
         except OSError as why:
-            refusal = refusal or NotAllowed("permission", f"not allowed to talk to process {pid}: cannot connect to {path}: {why.strerror or why}")
+            refusal = refusal or _not_allowed(pid, f"cannot connect to {path}: {why.strerror or why}")
     return None, refusal or NoAgent("no-agent", f"process {pid} runs no agent; start it with LD_PRELOAD=libpreload_hotpatch.so, or bring "
                                                 f"one in: hotpatch -p {pid} attach" + (f"\n{strange}" if strange else ""))
 
@@ -93,7 +97,7 @@ def _first(pid, uid, paths, timeout):
 def _connect(pid, timeout):
     found = places.status(pid)
     if os.geteuid() not in (0, found.uid):
-        raise NotAllowed("permission", f"not allowed to talk to process {pid}: only its user (uid {found.uid}) and root are")
+        raise _not_allowed(pid, f"only its user (uid {found.uid}) and root are")
     channel, failure = _first(pid, found.uid, places.candidates(pid, found), timeout)
     if failure:
         raise failure

@@ -393,8 +393,10 @@ def test_no_time_at_all_is_no_answer(server):
 
 
 def test_after_its_end_a_connection_is_closed(process):
+    assert repr(process) == f"<hotpatch.Process {process.pid}>"
     process.close()
     process.close()
+    assert repr(process) == f"<hotpatch.Process {process.pid}, closed>"
     for act in (process.flags, lambda: next(process.watch("age")), lambda: process.transaction().__enter__()):
         with pytest.raises(hotpatch.ConnectionLost, match=f"the connection to process {process.pid} is closed: connect again"):
             act()
