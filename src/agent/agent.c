@@ -202,8 +202,10 @@ static int start(struct lp_err *err)
 	struct lp_control_options o;
 	struct lp_err first = {0};
 
-	if (agent.control)
+	if (agent.control && !lp_control_is_robbed(agent.control))
 		return 0;
+	lp_control_stop(agent.control);
+	agent.control = NULL;
 	if (getauxval(AT_SECURE))
 		return lp_fail(err, EPERM, "this program runs with other rights than its user's: no agent in it");
 	lp_reserve_make();

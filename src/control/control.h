@@ -171,6 +171,8 @@ int lp_control_bury(const char *path, struct lp_err *err);
  * waited for too long; other clients are served meanwhile.
  */
 void lp_control_quiesce(struct lp_control *s);
+/* The program has closed what the thread waits at (owned.h): it serves nobody any more, and there is only lp_control_stop() left. */
+bool lp_control_is_robbed(const struct lp_control *s);
 /* NULL is allowed. */
 void lp_control_stop(struct lp_control *s);
 /* The names of the sockets, nothing else: the process ends, whatever its threads are about.  Takes no lock. */

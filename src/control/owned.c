@@ -23,7 +23,7 @@ bool lp_owned_is_ours(const struct lp_owned *o)
 	return yes;
 }
 
-void lp_owned_end(struct lp_owned *o)
+void lp_owned_end(const struct lp_owned *o)
 {
 	int saved = errno;
 	if (lp_owned_is_ours(o))
@@ -32,9 +32,8 @@ void lp_owned_end(struct lp_owned *o)
 	lp_owned_close(o);
 }
 
-void lp_owned_close(struct lp_owned *o)
+void lp_owned_close(const struct lp_owned *o)
 {
 	if (lp_owned_is_ours(o))
 		lp_close(o->fd);
-	*o = LP_OWNED_NONE;
 }

@@ -31,9 +31,9 @@ struct lp_owned {
 struct lp_owned lp_owned_of(int fd);
 /* Keeps errno. */
 bool lp_owned_is_ours(const struct lp_owned *o);
-/* Shuts it down first: a child of a fork may have it, too, and nobody shall wait at it. */
-void lp_owned_end(struct lp_owned *o);
-/* This process's alone.  Both: only if it is ours; it is none then.  Keep errno. */
-void lp_owned_close(struct lp_owned *o);
+/* Both close it only if it is ours, and keep errno.  The first shuts it down before: a child of a fork may have it, too, and
+ * nobody shall wait at it. */
+void lp_owned_end(const struct lp_owned *o);
+void lp_owned_close(const struct lp_owned *o);
 
 #endif

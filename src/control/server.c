@@ -698,6 +698,11 @@ void lp_control_unlink(const struct lp_control *s)
 		lp_node_unlink(&s->listeners[i].node);
 }
 
+bool lp_control_is_robbed(const struct lp_control *s)
+{
+	return atomic_load(&s->ended) || !lp_owned_is_ours(&s->bell[1]);
+}
+
 /* Without the bell the thread cannot be told to end: it waits for ever, at what nobody else has any more. */
 static void abandon(struct lp_control *s)
 {
@@ -724,7 +729,8 @@ void lp_control_forget(struct lp_control *s)
 {
 	if (!s)
 		return;
-	pthread_mutex_init(&s->lock, NULL); /* who had it may be a thread that is not here */
+	if (pthread_equal(pthread_self(), s->thread))
+		pthread_mutex_init(&s->lock, NULL); /* who has it may be a thread that is not here */
 	close_epoll_and_bell(s);
 	for (unsigned i = 0; i < atomic_load(&s->nr_listeners); i++)
 		lp_owned_close(&s->listeners[i].node.socket);

@@ -132,6 +132,27 @@ def test_one_that_was_preloaded_can_be_sent_away_and_called_back():
         assert "commands" in done(host.pid, "stats")
 
 
+CLOSING = """
+import os, signal
+os.closerange(3, 1000)
+mine = [os.dup(0) for _ in range(20)]
+os.write(1, b"closed")
+signal.pause()
+"""
+
+
+def test_one_that_lost_its_descriptors_is_called_back():
+    """A program may close all descriptors, and have others of the same numbers."""
+    with agentlib.preloaded(sys.executable, "-c", CLOSING) as host:
+        lib.wait_for(lambda: host.out.read_text() == "closed", "the program to close what it does not know")
+        before = os.listdir(f"/proc/{host.pid}/fd")
+        assert "no agent" in refused(host.pid, "version", status=3)
+        done(host.pid, "attach")
+        assert "commands" in done(host.pid, "stats") and len(agentlib.sockets(host.pid)) == 2
+        done(host.pid, "detach")
+        assert sorted(os.listdir(f"/proc/{host.pid}/fd")) == sorted(before)
+
+
 def test_words_that_are_too_many_are_wrong_use():
     with Plain() as victim:
         assert "attach [LIBRARY]" in refused(victim.pid, "attach", "x", "y", status=2)
