@@ -243,9 +243,12 @@ static int add_segments(struct dl_phdr_info *info, size_t size, void *arg)
 /* A thread in there now, or one that returns there, would find nothing. */
 static int check_empty(const struct lp_library *l, struct lp_err *err)
 {
-	struct segments s = {.base = map_of(l)->l_addr};
+	const struct link_map *map = map_of(l);
+	struct segments s = {.base = map ? map->l_addr : 0};
 	int rc = 0;
 
+	if (!map)
+		return lp_fail(err, LP_EINTERNAL, "the loader does not say where library %s is", l->name);
 	dl_iterate_phdr(add_segments, &s);
 	bool *inside = lp_alloc(s.code.nr + 1);
 	rc = lp_self_look(s.code.items, inside, s.code.nr, err);

@@ -85,7 +85,7 @@ Dwarf *lp_file_dwarf(struct lp_file *f)
 	return f->dwarf;
 }
 
-static bool exported(const struct lp_file *f, const char *name, uint64_t *vaddr)
+bool lp_file_exports(const struct lp_file *f, const char *name, uint64_t *vaddr)
 {
 	struct lp_elf_sym sym;
 
@@ -102,10 +102,10 @@ void lp_debug_bind(const struct lp_debug *d, const char *linkage_name, size_t *f
 {
 	uint64_t at;
 
-	if (!exported(&d->files.items[*file], linkage_name, &at) || at != *vaddr)
+	if (!lp_file_exports(&d->files.items[*file], linkage_name, &at) || at != *vaddr)
 		return;
 	for (size_t i = 0; i < *file; i++) {
-		if (exported(&d->files.items[i], linkage_name, vaddr)) {
+		if (lp_file_exports(&d->files.items[i], linkage_name, vaddr)) {
 			*file = i;
 			return;
 		}

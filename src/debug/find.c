@@ -129,6 +129,7 @@ struct variable_walk {
 	const char *last; /* of the name, without its scopes */
 	LP_VEC(struct candidate) found;
 	bool is_known; /* it has that name, but no fixed place */
+	const struct lp_file *file;
 };
 
 /* A suffix of whole components: "b.c" and "a/b.c" are the end of "/src/a/b.c". */
@@ -167,6 +168,30 @@ static bool known_already(const struct variable_walk *v, uint64_t vaddr)
 	return false;
 }
 
+static const char *linkage_name(Dwarf_Die *die)
+{
+	Dwarf_Attribute attr;
+
+	if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attr) ||
+	    dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
+		return dwarf_formstring(&attr);
+	return dwarf_diename(die);
+}
+
+/* A second name of something, as `environ` is of `__environ`: only the symbol table says where. */
+static bool address_of_alias(const struct variable_walk *v, Dwarf_Die *die, uint64_t *out)
+{
+	Dwarf_Die declaration = declaration_of(die);
+	Dwarf_Attribute attr;
+	const char *name = linkage_name(die);
+
+	if (dwarf_attr(die, DW_AT_location, &attr) || dwarf_attr(die, DW_AT_const_value, &attr) ||
+	    !has_flag(&declaration, DW_AT_external) || !name || !lp_file_exports(v->file, name, out))
+		return false;
+	*out -= v->file->dwarf_at;
+	return true;
+}
+
 static bool visit_variable(struct walk *w, Dwarf_Die *die)
 {
 	struct variable_walk *v = (struct variable_walk *)w;
@@ -175,7 +200,7 @@ static bool visit_variable(struct walk *w, Dwarf_Die *die)
 
 	if (!name || strcmp(name, v->last) || has_flag(die, DW_AT_declaration) || !is_called(die, v->name->name))
 		return false;
-	if (!fixed_address(die, &vaddr))
+	if (!fixed_address(die, &vaddr) && !address_of_alias(v, die, &vaddr))
 		v->is_known = true;
 	else if (!known_already(v, vaddr))
 		lp_vec_push(&v->found, ((struct candidate){*die, vaddr}));
@@ -232,16 +257,6 @@ static bool is_file(const struct lp_file *f, const char *name)
 	return !name || ends_with(f->name, name, "/");
 }
 
-static const char *linkage_name(Dwarf_Die *die)
-{
-	Dwarf_Attribute attr;
-
-	if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attr) ||
-	    dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
-		return dwarf_formstring(&attr);
-	return dwarf_diename(die);
-}
-
 static int take(struct lp_debug *d, const struct candidate *c, size_t i, Dwarf_Die *die, size_t *file, uint64_t *vaddr)
 {
 	const char *name = linkage_name((Dwarf_Die *)&c->die);
@@ -264,19 +279,24 @@ static int unknown(const struct lp_variable_name *name, bool is_known, bool any,
 		return lp_fail(err, LP_ENOVARIABLE,
 			       "there is no debug information that would describe %s; name its type: TYPE global:%s",
 			       name->name, name->name);
-	return lp_fail(err, LP_ENOVARIABLE, "debug information describes no variable %s", name->name);
+	return lp_fail(
+		err, LP_ENOVARIABLE,
+		"debug information describes no variable %s; if the file that has it was built without, name its "
+		"type: TYPE global:%s",
+		name->name, name->name);
 }
 
 int lp_variable_find(struct lp_debug *d, const struct lp_variable_name *name, Dwarf_Die *die, size_t *file,
 		     uint64_t *vaddr, struct lp_err *err)
 {
-	struct variable_walk v = {{visit_variable, is_source}, name, last_component(name->name), {0}, false};
+	struct variable_walk v = {{visit_variable, is_source}, name, last_component(name->name), {0}, false, NULL};
 	bool any = false;
 	int rc = 0;
 	size_t i = 0;
 
 	for (; i < d->files.nr && !v.found.nr; i++) {
 		if (is_file(&d->files.items[i], name->file)) {
+			v.file = &d->files.items[i];
 			walk_file(&v.w, &d->files.items[i]);
 			any |= d->files.items[i].dwarf != NULL;
 		}

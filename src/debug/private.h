@@ -84,6 +84,8 @@ struct lp_debug {
 
 /* NULL: there is none. */
 Dwarf *lp_file_dwarf(struct lp_file *f);
+/* The address in the file of a variable that others see. */
+bool lp_file_exports(const struct lp_file *f, const char *name, uint64_t *vaddr);
 /* Where a variable that others see really is: the first file that defines it, which a copy in the program is. */
 void lp_debug_bind(const struct lp_debug *d, const char *linkage_name, size_t *file, uint64_t *vaddr);
 

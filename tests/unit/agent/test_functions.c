@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
 
 #define UNTOUCHED __attribute__((noinline, aligned(16)))
 
@@ -224,6 +225,25 @@ static void levels_are_numbers_below_the_current_one(void **state)
 	assert_int_equal(run("func rollback agent_twice 0"), 0);
 }
 
+/* In front of the loader's own. */
+static bool loader_is_mute;
+
+int dlinfo(void *handle, int request, void *out)
+{
+	int (*next)(void *, int, void *) = (int (*)(void *, int, void *))(uintptr_t)dlsym(RTLD_NEXT, "dlinfo");
+
+	return loader_is_mute ? -1 : next(handle, request, out);
+}
+
+static void a_library_of_which_the_loader_tells_nothing_stays(void **state)
+{
+	loader_is_mute = true;
+	assert_refused(LP_EINTERNAL, "lib unload p");
+	loader_is_mute = false;
+	assert_answer("Try to unload dynamic library: p", "lib unload p");
+	assert_int_equal(run("lib load p %s", AGENT_PATCH), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, load, unload)
@@ -239,6 +259,7 @@ int main(void)
 		TEST(what_is_no_code_is_refused),
 		TEST(a_library_is_loaded_under_one_name_and_once),
 		TEST(a_library_in_use_stays),
+		TEST(a_library_of_which_the_loader_tells_nothing_stays),
 		TEST(levels_are_numbers_below_the_current_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,32 @@ static void a_file_that_is_not_the_one_that_is_loaded_is_not_looked_at(void **st
 	assert_int_equal(lp_debug_open(&d, &file, 1, &err), -LP_EFILE);
 }
 
+/* What a compiler says of `environ`, which the C library has under two names. */
+static void a_second_name_is_found_by_its_symbol(void **state)
+{
+	struct lp_debug *d;
+	struct lp_global g, alias;
+	struct lp_err err = {0};
+
+	write_text("alias.c", "int first_name = 3;\nextern int second_name;\n"
+			      "extern int second_name __attribute__((alias(\"first_name\")));\n"
+			      "static const int folded = 4;\nint use(void) { return folded; }\n__thread int own;\n");
+	shell("gcc -O1 -g -fPIC -shared -o libalias.so alias.c");
+	struct lp_debug_file file = {.path = scratch("libalias.so"), .name = "/lib/libalias.so"};
+	assert_int_equal(lp_debug_open(&d, &file, 1, &err), 0);
+	assert_int_equal(lp_global_find(d, "first_name", &g, &err), 0);
+	assert_int_equal(lp_global_find(d, "second_name", &alias, &err), 0);
+	assert_int_equal(alias.vaddr, g.vaddr);
+	assert_string_equal(lp_global_type(&alias), "int");
+	lp_global_free(&g);
+	lp_global_free(&alias);
+	assert_int_equal(lp_global_find(d, "own", &g, &err), -LP_ENOVARIABLE);
+	assert_non_null(strstr(err.text, "thread-local"));
+	assert_int_equal(lp_global_find(d, "absent", &g, &err), -LP_ENOVARIABLE);
+	assert_non_null(strstr(err.text, "TYPE global:absent"));
+	lp_debug_close(d);
+}
+
 /* ---- the same, made by others ---- */
 
 struct build {
@@ -524,6 +550,7 @@ int main(void)
 	const struct CMUnitTest of_files[] = {
 		cmocka_unit_test(what_the_program_has_a_copy_of_is_the_copy),
 		cmocka_unit_test(a_file_that_is_not_the_one_that_is_loaded_is_not_looked_at),
+		cmocka_unit_test(a_second_name_is_found_by_its_symbol),
 	};
 	int failures = cmocka_run_group_tests(of_files, NULL, NULL);
 
