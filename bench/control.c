@@ -226,7 +226,7 @@ static void connect_all(struct run *r)
 		struct lp_err err;
 		struct connection *c = &r->connections[i];
 		struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-		if (lp_control_connect(r->server->path, getppid(), &client, &err) < 0)
+		if (lp_control_connect(r->server->path, getppid(), PATIENCE / 1000000, &client, &err) < 0)
 			die(err.text);
 		c->fd = client.fd;
 		c->number = i;
