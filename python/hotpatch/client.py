@@ -162,6 +162,9 @@ class Process:
     def close(self):
         self._peer.close()
 
+    def __repr__(self):
+        return f"<hotpatch.Process {self.pid}{', closed' if self.fileno() < 0 else ''}>"
+
     def __enter__(self):
         return self
 
@@ -194,6 +197,10 @@ class Process:
     def receive(self):
         """The other half: one reply."""
         return self._peer.receive(dict, self._peer.deadline())
+
+    def arrived(self):
+        """Whether receive() need not wait; takes what has come of the reply."""
+        return self._peer.arrived()
 
     def fileno(self):
         return self._peer.fileno()

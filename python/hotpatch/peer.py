@@ -67,6 +67,10 @@ def _connect_at(path, pid, uid, patience):
     return channel
 
 
+def _not_allowed(pid, why):
+    return NotAllowed("permission", f"not allowed to talk to process {pid}: {why}")
+
+
 def _late(pid, timeout):
     return NoAnswer("timeout", f"process {pid} takes no clients within {timeout:g} s (--timeout SEC waits longer)")
 
@@ -85,7 +89,7 @@ def _first(pid, uid, paths, timeout):
         except _NotIts as why:
             strange = strange or why
         except OSError as why:
-            refusal = refusal or NotAllowed("permission", f"not allowed to talk to process {pid}: cannot connect to {path}: {why.strerror or why}")
+            refusal = refusal or _not_allowed(pid, f"cannot connect to {path}: {why.strerror or why}")
     return None, refusal or NoAgent("no-agent", f"process {pid} runs no agent; start it with LD_PRELOAD=libpreload_hotpatch.so, or bring "
                                                 f"one in: hotpatch -p {pid} attach" + (f"\n{strange}" if strange else ""))
 
@@ -93,7 +97,7 @@ def _first(pid, uid, paths, timeout):
 def _connect(pid, timeout):
     found = places.status(pid)
     if os.geteuid() not in (0, found.uid):
-        raise NotAllowed("permission", f"not allowed to talk to process {pid}: only its user (uid {found.uid}) and root are")
+        raise _not_allowed(pid, f"only its user (uid {found.uid}) and root are")
     channel, failure = _first(pid, found.uid, places.candidates(pid, found), timeout)
     if failure:
         raise failure
@@ -117,6 +121,7 @@ class Peer:
     def __init__(self, pid, timeout):
         self.pid, self.timeout = pid, timeout
         self._asked = 0
+        self._begun = bytearray()  # of a reply
         self._socket = _connect(pid, timeout)
 
     def close(self):
@@ -161,20 +166,29 @@ class Peer:
 
     # ---- one line
 
+    def arrived(self):
+        """Takes what is there; whether that makes a reply that receive() need not wait for."""
+        with self._conversing(), contextlib.suppress(BlockingIOError):
+            self._take(0)
+        return self._begun.endswith(b"\n")
+
     def _line(self, deadline):
-        line = bytearray()
-        while not line.endswith(b"\n"):
+        while not self._begun.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise socket.timeout
-            self._socket.settimeout(left)
-            piece = self._socket.recv(PIECE)
-            if not piece:
-                raise ConnectionResetError
-            if len(line) + len(piece) > REPLY_MAX or b"\n" in piece[:-1]:
-                raise ValueError("it has no end, or more comes behind it")
-            line += piece
+            self._take(left)
+        line, self._begun = self._begun, bytearray()
         return line.decode()
+
+    def _take(self, seconds):
+        self._socket.settimeout(seconds)
+        piece = self._socket.recv(PIECE)
+        if not piece:
+            raise ConnectionResetError
+        if len(self._begun) + len(piece) > REPLY_MAX or b"\n" in piece[:-1]:
+            raise ValueError("it has no end, or more comes behind it")
+        self._begun += piece
 
     # ---- what can happen
 

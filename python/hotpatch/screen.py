@@ -189,10 +189,10 @@ class Screen:
             self._signals(woken)
         if 0 in ready:
             self._keys()
-        if self.process in ready and self.live.answers is not None:
-            self.live.step()
-        elif self.process in ready or (self.live.answers is None and not self._wait()):
+        if self.live.answers is None and (self.process in ready or not self._wait()):
             self._look()
+        elif self.process in ready and self.process.arrived():
+            self.live.step()
 
     def _loop(self, woken):
         self._look()

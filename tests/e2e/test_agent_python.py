@@ -231,6 +231,15 @@ def test_the_name_of_a_process_does_not_reach_the_terminal_as_it_is(hostile_name
         assert terminal.ended() == 0
 
 
+def test_keys_are_not_kept_waiting_by_half_an_answer():
+    with says(b'{"ok": true, ') as liar, Terminal(agentlib.client_path("python") / "hotpatch", "--timeout", "86400", "-p", os.getpid(), "top",
+                                                 lines=10) as terminal:
+        lib.wait_for(lambda: liar.asked, "the first question")
+        terminal.shows("it does not answer")
+        terminal.press("q")
+        assert terminal.ended() == 0
+
+
 # ---- whose socket it is
 
 @pytest.fixture(name="bystander")
@@ -384,8 +393,10 @@ def test_no_time_at_all_is_no_answer(server):
 
 
 def test_after_its_end_a_connection_is_closed(process):
+    assert repr(process) == f"<hotpatch.Process {process.pid}>"
     process.close()
     process.close()
+    assert repr(process) == f"<hotpatch.Process {process.pid}, closed>"
     for act in (process.flags, lambda: next(process.watch("age")), lambda: process.transaction().__enter__()):
         with pytest.raises(hotpatch.ConnectionLost, match=f"the connection to process {process.pid} is closed: connect again"):
             act()

@@ -1,13 +1,7 @@
 /* Moved aarch64 instructions: what they become near and far, and which are refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "moved.h"
 
 #include "base/bits.h"
-#include "isa/isa.h"
 
 #define FROM UINT64_C(0x10000000)
 #define NEAR UINT64_C(0x10010000)    /* every distance fits */
@@ -39,29 +33,6 @@ static struct lp_move_request move_request(lp_addr to, size_t need, const uint32
 	};
 }
 
-static struct lp_moved moved(struct lp_move_request req)
-{
-	struct lp_err err = {0};
-	struct lp_moved out;
-
-	if (isa->relocate(&req, &out, &err))
-		fail_msg("refused: %s", err.text);
-	return out;
-}
-
-static struct lp_err refused(struct lp_move_request req, int code)
-{
-	struct lp_err err = {0};
-	struct lp_moved out;
-	int rc = isa->relocate(&req, &out, &err);
-
-	if (rc != -code)
-		fail_msg("expected %s, got %d: %s", lp_err_name(code), rc, err.text);
-	assert_int_equal(err.code, rc);
-	assert_true(err.text[0]);
-	return err;
-}
-
 static void assert_words_(const struct lp_moved *m, const uint32_t *words, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++) {
@@ -87,11 +58,7 @@ static void an_instruction_without_pc_is_copied_and_jumped_behind(void **state)
 
 	assert_int_equal(m.taken, 4);
 	assert_words(&m, 0xa9bf7bfd, b(NEAR + 4, FROM + 4));
-	assert_int_equal(m.nr_map, 2);
-	assert_int_equal(m.map[0].from, 0);
-	assert_int_equal(m.map[0].to, 0);
-	assert_int_equal(m.map[1].from, 4);
-	assert_int_equal(m.map[1].to, 4);
+	assert_map(&m, {0, 0}, {4, 4});
 }
 
 static void two_leave_with_a_signed_return_address(void **state)

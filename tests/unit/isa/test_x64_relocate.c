@@ -2,16 +2,13 @@
  * Moved instructions: what they become, which are refused, and what they do
  * when they run in this process.
  */
-#include <setjmp.h>
-#include <stdarg.h>
+#include "moved.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
-
 #include "base/bits.h"
-#include "isa/isa.h"
 
 #define FROM UINT64_C(0x401000)
 #define NEAR UINT64_C(0x500000)
@@ -36,29 +33,6 @@ static struct lp_move_request in_function(struct lp_move_request req)
 	return req;
 }
 
-static struct lp_moved moved(struct lp_move_request req)
-{
-	struct lp_err err = {0};
-	struct lp_moved out;
-
-	if (isa->relocate(&req, &out, &err))
-		fail_msg("refused: %s", err.text);
-	return out;
-}
-
-static struct lp_err refused(struct lp_move_request req, int code)
-{
-	struct lp_err err = {0};
-	struct lp_moved out;
-	int rc = isa->relocate(&req, &out, &err);
-
-	if (rc != -code)
-		fail_msg("expected %s, got %d: %s", lp_err_name(code), rc, err.text);
-	assert_int_equal(err.code, rc);
-	assert_true(err.text[0]);
-	return err;
-}
-
 /* The copy in the disassembler's words, lines ended by '\n', up to `end`. */
 static void assert_text_to(const struct lp_moved *m, lp_addr to, size_t end, const char *expected)
 {
@@ -81,19 +55,6 @@ static void assert_text(const struct lp_moved *m, lp_addr to, const char *expect
 {
 	assert_text_to(m, to, m->len, expected);
 }
-
-/* Pairs of offsets, both ends included. */
-static void assert_map_(const struct lp_moved *m, const uint16_t (*pairs)[2], size_t nr)
-{
-	assert_int_equal(m->nr_map, nr);
-	for (size_t i = 0; i < nr; i++) {
-		assert_int_equal(m->map[i].from, pairs[i][0]);
-		assert_int_equal(m->map[i].to, pairs[i][1]);
-	}
-}
-#define assert_map(m, ...)                                   \
-	assert_map_((m), (const uint16_t[][2]){__VA_ARGS__}, \
-		    sizeof((const uint16_t[][2]){__VA_ARGS__}) / sizeof(uint16_t[2]))
 
 /* ---- which instructions leave ---- */
 
