@@ -218,6 +218,18 @@ def test_a_transaction_that_ends_on_its_line_is_done(client, server, line):
 
 
 @CLIENTS
+@pytest.mark.parametrize("line", ["var set int age 11 ; var get int age", "begin ; var set int age 11 ; var get int age ; commit"])
+def test_a_line_reads_what_stood_there_before_it(client, server, line):
+    """As docs/agent.md says."""
+    try:
+        run = agentlib.hotpatch(client, "-p", server.pid, *line.split())
+        assert (run.returncode, run.stdout) == (0, "10\n"), run
+        assert server.data("var get int age") == ["11"]
+    finally:
+        server.data("var set int age 10")
+
+
+@CLIENTS
 def test_words_that_were_quoted_together_are_said_to_be_one(client, server):
     for words in (["var list"], ["var list", ";", "stats"], ["stats", ";", "var get int age"]):
         refused(agentlib.hotpatch(client, "-p", server.pid, *words), lib.USAGE, '" is one word: do not quote its blanks')
