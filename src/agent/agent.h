@@ -75,8 +75,9 @@ int lp_symbol_find(const char *name, struct lp_spot *out, struct lp_err *err);
 typedef const struct lp_txn_queue *lp_open;
 
 struct lp_library {
+	unsigned holders; /* the list, and changes of transactions */
 	char *name, *path;
-	void *handle;
+	void *handle;  /* NULL: unloaded, and not in the list any more */
 	lp_open owner; /* has loaded it, or will unload it; NULL: nobody */
 	bool leaving;  /* an unload of it is prepared */
 };
@@ -90,11 +91,19 @@ void lp_libraries_forked(void);
 int lp_library_symbol(const struct lp_library *l, const char *name, lp_addr *out, struct lp_err *err);
 int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
 
+/* ---- variables.c ---- */
+
+void lp_variables_forget(struct lp_range memory);
+
 /* ---- functions.c ---- */
 
 int lp_functions_switch(void *const *changes, size_t nr, struct lp_err *err); /* all of a transaction */
 unsigned lp_functions_upgraded(void);
 void lp_functions_forked(void);
+/* A function in there whose calls go elsewhere, or for whose entry another client has plans; NULL. */
+const char *lp_function_changed_in(struct lp_range memory, lp_open txn);
+/* Here and of variables: what is registered in memory that is not there any more. */
+void lp_functions_forget(struct lp_range memory);
 /*
  * The functions that go to the library, or would when upgrades are taken back: once `txn` is committed, and whether or not
  * others' open ones are.  Their names, with commas, are appended when `names` is not NULL.

@@ -148,6 +148,31 @@ bool lp_library_is_live(const struct lp_library *l)
 	return false;
 }
 
+const char *lp_function_changed_in(struct lp_range memory, lp_open txn)
+{
+	for (size_t i = 0; i < functions.nr; i++) {
+		const struct function *f = functions.items[i];
+
+		if (lp_range_has(memory, f->at) && (f->versions.nr || (f->planner && f->planner != txn)))
+			return f->name;
+	}
+	return NULL;
+}
+
+/* Those that the open transaction has steps of are dropped with the last of these. */
+void lp_functions_forget(struct lp_range memory)
+{
+	for (size_t i = functions.nr; i-- > 0;) {
+		struct function *f = functions.items[i];
+
+		if (!lp_range_has(memory, f->at))
+			continue;
+		f->registered = false;
+		if (!f->steps)
+			function_drop(f);
+	}
+}
+
 /* ---- changes ---- */
 
 /* One command's part in the plan of one function. */

@@ -55,8 +55,16 @@ void lp_libraries_forked(void)
 	}
 }
 
-static void library_free(struct lp_library *l)
+static struct lp_library *hold(struct lp_library *l)
 {
+	l->holders++;
+	return l;
+}
+
+static void drop(struct lp_library *l)
+{
+	if (--l->holders)
+		return;
 	lp_free(l->name);
 	lp_free(l->path);
 	lp_free(l);
@@ -67,6 +75,66 @@ static struct link_map *map_of(const struct lp_library *l)
 	struct link_map *map = NULL;
 
 	return dlinfo(l->handle, RTLD_DI_LINKMAP, &map) == 0 ? map : NULL;
+}
+
+struct segments {
+	ElfW(Addr) base;
+	struct lp_range all;
+	LP_VEC(struct lp_range) code;
+};
+
+static int add_segments(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct segments *s = arg;
+
+	if (info->dlpi_addr != s->base)
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		struct lp_range r = {info->dlpi_addr + p->p_vaddr, info->dlpi_addr + p->p_vaddr + p->p_memsz};
+
+		if (p->p_type != PT_LOAD)
+			continue;
+		s->all.start = s->all.end && s->all.start < r.start ? s->all.start : r.start;
+		s->all.end = s->all.end > r.end ? s->all.end : r.end;
+		if (p->p_flags & PF_X)
+			lp_vec_push(&s->code, r);
+	}
+	return 1;
+}
+
+/* To be freed: its code.  Nothing, when the loader does not know the library any more. */
+static struct segments segments_at(ElfW(Addr) base)
+{
+	struct segments s = {.base = base};
+
+	dl_iterate_phdr(add_segments, &s);
+	return s;
+}
+
+static struct lp_range extent_at(ElfW(Addr) base)
+{
+	struct segments s = segments_at(base);
+
+	lp_vec_free(&s.code);
+	return s.all;
+}
+
+/* What it has registered and does not take back itself goes with it. */
+static void close_library(struct lp_library *l)
+{
+	const struct link_map *map = map_of(l);
+	ElfW(Addr) base = map ? map->l_addr : 0;
+	struct lp_range memory = map ? extent_at(base) : (struct lp_range){0};
+
+	forget(l);
+	dlclose(l->handle);
+	l->handle = NULL;
+	if (map && !extent_at(base).end) {
+		lp_variables_forget(memory);
+		lp_functions_forget(memory);
+	}
+	drop(l);
 }
 
 bool lp_library_is_at(lp_addr base)
@@ -176,13 +244,12 @@ static void load_undo(void *change)
 static void load_release(void *change)
 {
 	struct load *load = change;
+	struct lp_library *l = load->library;
 
-	load->library->owner = NULL;
-	if (!load->stays && !lp_library_is_live(load->library)) {
-		forget(load->library);
-		dlclose(load->library->handle);
-		library_free(load->library);
-	}
+	l->owner = NULL;
+	if (l->handle && !load->stays && !lp_library_is_live(l))
+		close_library(l);
+	drop(l);
 	lp_free(load);
 }
 
@@ -196,18 +263,18 @@ int lp_cmd_lib_load(struct lp_call *c, struct lp_err *err)
 		return lp_fail(err, LP_EUSAGE, "a library has a name and a path, and neither is empty");
 	if (library_named(name))
 		return lp_fail(err, LP_EEXISTS, "there is a library called %s already", name);
-	struct lp_library *l = lp_alloc(sizeof *l);
+	struct lp_library *l = hold(lp_alloc(sizeof *l));
 	l->name = lp_strdup(name);
 	l->path = lp_strdup(path);
 	int rc = open_library(l, err);
 	if (rc < 0) {
-		library_free(l);
+		drop(l);
 		return rc;
 	}
 	l->owner = c->changes;
 	lp_vec_push(&libraries, l);
 	struct load *load = lp_alloc(sizeof *load);
-	load->library = l;
+	load->library = hold(l);
 	lp_change_add(c, &(struct lp_change){.rank = LP_RANK_FLAGS,
 					     .commit = load_commit,
 					     .undo = load_undo,
@@ -219,37 +286,15 @@ int lp_cmd_lib_load(struct lp_call *c, struct lp_err *err)
 
 /* ---- lib unload ---- */
 
-struct segments {
-	ElfW(Addr) base;
-	LP_VEC(struct lp_range) code;
-};
-
-static int add_segments(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	struct segments *s = arg;
-
-	if (info->dlpi_addr != s->base)
-		return 0;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		lp_addr at = info->dlpi_addr + p->p_vaddr;
-
-		if (p->p_type == PT_LOAD && (p->p_flags & PF_X))
-			lp_vec_push(&s->code, ((struct lp_range){at, at + p->p_memsz}));
-	}
-	return 1;
-}
-
 /* A thread in there now, or one that returns there, would find nothing. */
 static int check_empty(const struct lp_library *l, struct lp_err *err)
 {
 	const struct link_map *map = map_of(l);
-	struct segments s = {.base = map ? map->l_addr : 0};
 	int rc = 0;
 
 	if (!map)
 		return lp_fail(err, LP_EINTERNAL, "the loader does not say where library %s is", l->name);
-	dl_iterate_phdr(add_segments, &s);
+	struct segments s = segments_at(map->l_addr);
 	bool *inside = lp_alloc(s.code.nr + 1);
 	rc = lp_self_look(s.code.items, inside, s.code.nr, err);
 	for (size_t i = 0; i < s.code.nr && !rc; i++) {
@@ -280,36 +325,47 @@ static int refuse_used(const struct lp_library *l, lp_open txn, struct lp_err *e
 	return nr ? -LP_EINUSE : 0;
 }
 
+/* Its own functions, and not those that lead into it. */
+static int refuse_changed(const struct lp_library *l, lp_open txn, struct lp_err *err)
+{
+	const struct link_map *map = map_of(l);
+	const char *name = map ? lp_function_changed_in(extent_at(map->l_addr), txn) : NULL;
+
+	return name ? lp_fail(err, LP_EINUSE,
+			      "function %s of library %s is upgraded, or about to be; func rollback %s 0 takes it back",
+			      name, l->name, name)
+		    : 0;
+}
+
+static int refuse_unload(const struct lp_library *l, struct lp_err *err)
+{
+	int rc = lp_library_is_live(l) ? refuse_used(l, NULL, err) : 0;
+
+	rc = rc < 0 ? rc : refuse_changed(l, l->owner, err);
+	return rc < 0 ? rc : check_empty(l, err);
+}
+
 /* The first look at all of them, then the first of them goes. */
 int lp_libraries_unload(void *const *changes, size_t nr, struct lp_err *err)
 {
 	for (size_t i = 0; i < nr; i++) {
-		struct lp_library *l = *(struct lp_library **)changes[i];
-		int rc = lp_library_is_live(l) ? refuse_used(l, NULL, err) : check_empty(l, err);
+		int rc = refuse_unload(changes[i], err);
 
-		if (rc)
+		if (rc < 0)
 			return rc;
 	}
-	for (size_t i = 0; i < nr; i++) {
-		struct lp_library **l = changes[i];
-
-		forget(*l);
-		dlclose((*l)->handle);
-		library_free(*l);
-		*l = NULL;
-	}
+	for (size_t i = 0; i < nr; i++)
+		close_library(changes[i]);
 	return 0;
 }
 
 static void unload_release(void *change)
 {
-	struct lp_library **l = change;
+	struct lp_library *l = change;
 
-	if (*l) {
-		(*l)->leaving = false;
-		(*l)->owner = NULL;
-	}
-	lp_free(l);
+	l->leaving = false;
+	l->owner = NULL;
+	drop(l);
 }
 
 int lp_cmd_lib_unload(struct lp_call *c, struct lp_err *err)
@@ -322,9 +378,7 @@ int lp_cmd_lib_unload(struct lp_call *c, struct lp_err *err)
 		return rc;
 	l->leaving = true;
 	l->owner = c->changes;
-	lp_change_add(c, &(struct lp_change){.rank = LP_RANK_UNLOAD,
-					     .release = unload_release,
-					     .change = lp_memdup(&l, sizeof(struct lp_library *))});
+	lp_change_add(c, &(struct lp_change){.rank = LP_RANK_UNLOAD, .release = unload_release, .change = hold(l)});
 	lp_reply_row(c->reply, "Try to unload dynamic library: %", LP_STR("name", l->name));
 	return 0;
 }

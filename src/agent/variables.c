@@ -385,6 +385,16 @@ int hotpatch_register_accessor(const char *name, const struct hotpatch_accessor 
 	return add_locked(name, &v);
 }
 
+static void drop(size_t i)
+{
+	struct variable *v = variables.items[i];
+
+	memmove(&variables.items[i], &variables.items[i + 1], (variables.nr - i - 1) * sizeof v);
+	variables.nr--;
+	lp_free(v->name);
+	lp_free(v);
+}
+
 int hotpatch_unregister_variable(const char *name)
 {
 	struct lp_err err = {0};
@@ -392,17 +402,24 @@ int hotpatch_unregister_variable(const char *name)
 
 	if (rc < 0)
 		return lp_agent_result(rc, &err);
-	struct variable *v = name ? variable_named(name) : NULL;
-	if (v) {
-		size_t at = place_of(name);
-
-		memmove(&variables.items[at], &variables.items[at + 1], (variables.nr - at - 1) * sizeof v);
-		variables.nr--;
-		lp_free(v->name);
-		lp_free(v);
-	} else {
+	if (name && variable_named(name))
+		drop(place_of(name));
+	else
 		rc = lp_fail(&err, LP_ENOVARIABLE, "no variable is registered as %s", name ? name : "(null)");
-	}
 	lp_agent_unlock();
 	return lp_agent_result(rc, &err);
+}
+
+static bool is_in(const struct variable *v, struct lp_range memory)
+{
+	return lp_range_has(memory, place(v)) || lp_range_has(memory, (lp_addr)(uintptr_t)v->accessor.get) ||
+	       lp_range_has(memory, (lp_addr)(uintptr_t)v->accessor.set);
+}
+
+void lp_variables_forget(struct lp_range memory)
+{
+	for (size_t i = variables.nr; i-- > 0;) {
+		if (is_in(variables.items[i], memory))
+			drop(i);
+	}
 }

@@ -203,6 +203,43 @@ static void a_library_is_loaded_under_one_name_and_once(void **state)
 	assert_non_null(strstr(answer, "Get library: p, "));
 }
 
+static void a_library_comes_and_goes_in_one_line(void **state)
+{
+	assert_int_equal(run("lib unload p"), 0);
+	assert_int_equal(run("lib load p %s; lib unload p", AGENT_PATCH), 0);
+	assert_null(dlopen(AGENT_PATCH, RTLD_LAZY | RTLD_NOLOAD));
+	assert_refused(LP_ENOLIBRARY, "lib load p %s; lib unload p; lib unload q", AGENT_PATCH);
+	assert_null(dlopen(AGENT_PATCH, RTLD_LAZY | RTLD_NOLOAD));
+	assert_int_equal(run("lib load p %s", AGENT_PATCH), 0);
+}
+
+static void *in_the_library(const char *name)
+{
+	void *library = dlopen(AGENT_PATCH, RTLD_LAZY | RTLD_NOLOAD), *at = dlsym(library, name);
+
+	dlclose(library);
+	return at;
+}
+
+static void what_is_registered_in_a_library_goes_with_it(void **state)
+{
+	int (*code)(int) = (int (*)(int))(uintptr_t)in_the_library("agent_twice");
+	struct hotpatch_accessor accessor = {HOTPATCH_STRING, (size_t(*)(const void *, char *, size_t))(uintptr_t)code,
+					     (int (*)(void *, const char *, size_t))(uintptr_t)code};
+
+	assert_int_equal(hotpatch_register_variable("there", HOTPATCH_INT, (void *)(uintptr_t)code), 0);
+	assert_int_equal(hotpatch_register_accessor("asked", &accessor, &accessor), 0);
+	assert_int_equal(hotpatch_register_function("inside", (void *)(uintptr_t)code), 0);
+	assert_int_equal(run("func upgrade p inside agent_other"), 0);
+	assert_refused(LP_EINUSE, "lib unload p");
+	assert_int_equal(run("func rollback inside; lib unload p"), 0);
+	assert_int_equal(run("var list; func list"), 0);
+	assert_null(strstr(answer, "there"));
+	assert_null(strstr(answer, "asked"));
+	assert_null(strstr(answer, "inside"));
+	assert_int_equal(run("lib load p %s", AGENT_PATCH), 0);
+}
+
 static void a_library_in_use_stays(void **state)
 {
 	assert_int_equal(run("func upgrade p agent_twice"), 0);
@@ -258,6 +295,8 @@ int main(void)
 		TEST(a_name_is_of_one_function),
 		TEST(what_is_no_code_is_refused),
 		TEST(a_library_is_loaded_under_one_name_and_once),
+		TEST(a_library_comes_and_goes_in_one_line),
+		TEST(what_is_registered_in_a_library_goes_with_it),
 		TEST(a_library_in_use_stays),
 		TEST(a_library_of_which_the_loader_tells_nothing_stays),
 		TEST(levels_are_numbers_below_the_current_one),
