@@ -11,16 +11,18 @@
 #include "self/signals.h"
 #include "self/threads.h"
 
-/* What a signal did before it was ours.  Never freed: a handler of ours that another thread is in may come to it late. */
-struct former {
-	struct sigaction action;
-	struct former *next;
-};
+/*
+ * What a signal did before it was ours.  Whoever looks at its handler while it is ours may set one of his own later
+ * that calls ours for what he saw: so ours is another one then (signals.c does so with SIGTRAP), and each knows one
+ * predecessor.
+ */
+#define LEVELS 8
 
 static const int signals[] = {SIGSEGV, SIGBUS};
-static struct former *_Atomic formers[LP_ARRAY_SIZE(signals)]; /* the one that counts first */
+static struct sigaction formers[LP_ARRAY_SIZE(signals)][LEVELS];
+static unsigned levels[LP_ARRAY_SIZE(signals)], current[LP_ARRAY_SIZE(signals)];
 
-/* Somebody set a handler of his own while ours was there, and may call ours for what it replaced: it is never set again. */
+/* Somebody set a handler of his own while ours was there, or often others: ours is never set again. */
 static bool entangled;
 
 static struct {
@@ -44,7 +46,7 @@ static void leave(void)
 	siglongjmp(guard.way_out, 1);
 }
 
-static void on_fault(int sig, siginfo_t *info, void *context)
+static void on_fault(unsigned level, int sig, siginfo_t *info, void *context)
 {
 	lp_addr at = (lp_addr)(uintptr_t)info->si_addr;
 
@@ -53,14 +55,38 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		lp_self_arch.divert(context, leave);
 		return;
 	}
-	lp_signals_pass_on(&atomic_load(&formers[sig == SIGBUS])->action, sig, info, context);
+	lp_signals_pass_on(&formers[sig == SIGBUS][level], sig, info, context);
 }
+
+#define ON_FAULT(n)                                                       \
+	static void on_fault_##n(int sig, siginfo_t *info, void *context) \
+	{                                                                 \
+		on_fault(n, sig, info, context);                          \
+	}
+ON_FAULT(0)
+ON_FAULT(1)
+ON_FAULT(2)
+ON_FAULT(3)
+ON_FAULT(4)
+ON_FAULT(5)
+ON_FAULT(6)
+ON_FAULT(7)
+
+typedef void handler_fn(int, siginfo_t *, void *);
+
+static handler_fn *const handlers[LEVELS] = {
+	on_fault_0, on_fault_1, on_fault_2, on_fault_3, on_fault_4, on_fault_5, on_fault_6, on_fault_7,
+};
 
 /* ---- taking them, and giving them back ---- */
 
 static bool is_ours(const struct sigaction *a)
 {
-	return a->sa_flags & SA_SIGINFO && a->sa_sigaction == on_fault;
+	for (size_t i = 0; i < LEVELS; i++) {
+		if (a->sa_flags & SA_SIGINFO && a->sa_sigaction == handlers[i])
+			return true;
+	}
+	return false;
 }
 
 static bool same_action(const struct sigaction *a, const struct sigaction *b)
@@ -69,37 +95,56 @@ static bool same_action(const struct sigaction *a, const struct sigaction *b)
 	       !memcmp(&a->sa_mask, &b->sa_mask, sizeof a->sa_mask);
 }
 
-/* Few programs change it, so there are few. */
-static void remember(size_t i, const struct sigaction *now)
+/* The level of that action; LEVELS when there is none left. */
+static unsigned level_of(size_t i, const struct sigaction *now)
 {
-	struct former *f = atomic_load(&formers[i]);
+	for (unsigned level = 0; level < levels[i]; level++) {
+		if (same_action(&formers[i][level], now))
+			return level;
+	}
+	if (levels[i] < LEVELS)
+		formers[i][levels[i]++] = *now;
+	else
+		return LEVELS;
+	return levels[i] - 1;
+}
 
-	if (f && same_action(&f->action, now))
-		return;
-	f = lp_alloc(sizeof *f);
-	f->action = *now;
-	f->next = atomic_load(&formers[i]);
-	atomic_store(&formers[i], f);
+/* sigaction() may be somebody's who only notes what he is asked for: another runtime's, or a sanitizer's. */
+static bool is_set(int sig, handler_fn *handler)
+{
+	struct {
+		handler_fn *handler; /* first in what the kernel takes */
+		uint64_t rest[3];
+	} now = {0};
+
+	return !lp_raw(SYS_rt_sigaction, sig, NULL, &now, sizeof(uint64_t), 0, 0) && now.handler == handler;
 }
 
 static bool take(size_t i)
 {
-	struct sigaction now = {0}, ours;
+	struct sigaction now = {0}, ours, was = {0};
 
 	if (sigaction(signals[i], NULL, &now) || is_ours(&now))
 		return false;
-	remember(i, &now);
+	unsigned level = current[i] = level_of(i, &now);
+	if (level == LEVELS)
+		return false;
 	ours = now; /* what it blocks, and the stack it wants */
-	ours.sa_sigaction = on_fault;
+	ours.sa_sigaction = handlers[level];
 	ours.sa_flags = (now.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
-	return !sigaction(signals[i], &ours, NULL);
+	if (sigaction(signals[i], &ours, &was))
+		return false;
+	if (same_action(&was, &now) && is_set(signals[i], ours.sa_sigaction))
+		return true;
+	sigaction(signals[i], &was, NULL); /* the program set it between our look and this */
+	return false;
 }
 
 static void give_back(size_t i)
 {
 	struct sigaction now = {0};
 
-	if (sigaction(signals[i], &atomic_load(&formers[i])->action, &now) || is_ours(&now))
+	if (sigaction(signals[i], &formers[i][current[i]], &now) || is_ours(&now))
 		return;
 	sigaction(signals[i], &now, NULL);
 	entangled = true;

@@ -269,6 +269,59 @@ static void who_sets_a_handler_meanwhile_keeps_it(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+static void look_at_the_signal(void *arg)
+{
+	sigaction(SIGSEGV, NULL, &replaced);
+}
+
+/* What it looked at was ours, and it calls that from a handler that it sets when ours is gone again. */
+static void guard_before_and_behind_a_handler_that_calls_what_was_seen(void)
+{
+	struct sigaction a = {.sa_sigaction = call_the_replaced, .sa_flags = SA_SIGINFO};
+	struct bytes b = {nowhere, 1, 0};
+	lp_addr where;
+
+	if (lp_self_guard((struct lp_range){0, PAGE}, look_at_the_signal, NULL, &where))
+		_exit(1);
+	sigaction(SIGSEGV, &a, NULL);
+	if (guard(&b, &where) != -EFAULT)
+		_exit(2);
+	guard_against_another(); /* ends by the default that was there at first */
+}
+
+static void who_looks_meanwhile_and_calls_what_he_saw_comes_to_an_end(void **state)
+{
+	int status = status_of(guard_before_and_behind_a_handler_that_calls_what_was_seen);
+
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+static void handler_of_number(int sig, siginfo_t *info, void *context)
+{
+}
+
+/* More handlers than there are of ours: then nobody can tell, and nobody is harmed. */
+static void guard_behind_many_handlers(void)
+{
+	struct bytes b = {nowhere, 1, 0};
+	lp_addr where;
+	int rc = -EFAULT;
+
+	for (int i = 1; i < 20 && rc == -EFAULT; i++) {
+		struct sigaction a = {.sa_sigaction = handler_of_number, .sa_flags = SA_SIGINFO};
+
+		sigaddset(&a.sa_mask, SIGRTMIN + i);
+		sigaction(SIGSEGV, &a, NULL);
+		rc = guard(&b, &where);
+	}
+	_exit(rc == -ENOSYS && !b.touched ? DISTINCT_STATUS : 1);
+}
+
+static void who_changes_his_handler_all_the_time_is_left_alone(void **state)
+{
+	assert_int_equal(WEXITSTATUS(status_of(guard_behind_many_handlers)), DISTINCT_STATUS);
+}
+
 /* ---- a race ---- */
 
 static _Atomic bool over;
@@ -315,6 +368,8 @@ int main(void)
 		cmocka_unit_test(the_fault_of_another_thread_goes_where_it_would_have_gone),
 		cmocka_unit_test(what_is_sent_is_not_taken_for_a_fault),
 		cmocka_unit_test(who_sets_a_handler_meanwhile_keeps_it),
+		cmocka_unit_test(who_looks_meanwhile_and_calls_what_he_saw_comes_to_an_end),
+		cmocka_unit_test(who_changes_his_handler_all_the_time_is_left_alone),
 		cmocka_unit_test(memory_that_comes_and_goes_is_touched_or_not),
 	};
 
