@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/syscall.h>
 
 #include "base/vec.h"
@@ -89,10 +88,11 @@ static bool is_ours(const struct sigaction *a)
 	return false;
 }
 
+/* The kernel's part of the mask; behind it the C library leaves what was on its stack. */
 static bool same_action(const struct sigaction *a, const struct sigaction *b)
 {
 	return a->sa_handler == b->sa_handler && a->sa_flags == b->sa_flags &&
-	       !memcmp(&a->sa_mask, &b->sa_mask, sizeof a->sa_mask);
+	       *(const uint64_t *)&a->sa_mask == *(const uint64_t *)&b->sa_mask;
 }
 
 /* The level of that action; LEVELS when there is none left. */
