@@ -17,7 +17,9 @@
  * Threads.  Every function may be called from any thread at any time, before
  * hotpatch_start() too.  Names are copied; what a pointer points to must stay
  * where it is until it is unregistered.  Variables are read and written by the
- * agent's thread, as a word where the type is a word.
+ * agent's thread, as a word where the type is a word.  They wait for the command
+ * that is on; -EBUSY when it has not ended in 5 s: in the constructor of a library
+ * it may be waiting for the caller, who has the loader's lock.
  */
 #ifndef HOTPATCH_H
 #define HOTPATCH_H

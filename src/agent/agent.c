@@ -18,7 +18,9 @@
 
 /* ---- the lock ---- */
 
+/* So long somebody waits who may have the loader's lock, for which a command waits with ours. */
 #define FORK_PATIENCE_S 2
+#define ENTER_PATIENCE_S 5
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static unsigned depth; /* how often its owner has it */
@@ -31,12 +33,12 @@ void lp_agent_lock(void)
 }
 
 /* False: not in time. */
-static bool lock_in_time(void)
+static bool lock_within(int seconds)
 {
 	struct timespec end;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += FORK_PATIENCE_S;
+	end.tv_sec += seconds;
 	if (pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &end) != 0)
 		return false;
 	depth++;
@@ -62,8 +64,12 @@ int lp_agent_enter(struct lp_err *err)
 {
 	int rc = check_whole(err);
 
-	if (rc == 0)
-		lp_agent_lock();
+	if (rc == 0 && !lock_within(ENTER_PATIENCE_S))
+		rc = lp_fail(err, EBUSY,
+			     "the agent has been in the middle of a command for %d s: in the constructor of a library "
+			     "it may "
+			     "be waiting for this very thread",
+			     ENTER_PATIENCE_S);
 	return rc;
 }
 
@@ -335,7 +341,7 @@ static __thread bool fork_waits_no_more;
 
 static void before_fork(void)
 {
-	fork_waits_no_more = !lock_in_time();
+	fork_waits_no_more = !lock_within(FORK_PATIENCE_S);
 }
 
 static void after_fork(void)

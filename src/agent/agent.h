@@ -24,7 +24,8 @@
 
 void lp_agent_lock(void);
 void lp_agent_unlock(void);
-/* For the functions of hotpatch.h, which take the lock by this: -EBUSY in a child whose fork could not wait for it. */
+/* For the functions of hotpatch.h, which take the lock by this: -EBUSY when a command has it for too
+ * long (it may wait for the loader's, which the caller has if it is a constructor), or had it for too long for a fork. */
 int lp_agent_enter(struct lp_err *err);
 
 /* Remembers the failure for hotpatch_last_error(); returns its code, or 0. */

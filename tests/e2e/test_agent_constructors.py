@@ -1,4 +1,5 @@
 """Constructors of libraries that do what a program may: fork, and ask the agent, in the middle of a command or of dlopen()."""
+import errno
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,26 @@ __attribute__((constructor)) static void fork_here(void)
 		_exit(1);
 	pid_t child = fork();
 	if (!child) {
-		int started = hotpatch_start(), registered = hotpatch_register_variable("n", 3, &n);
+		int started = hotpatch_start(), registered = hotpatch_register_variable("n", 7, &n);
 		say("%d %d %s", started < 0, registered < 0, hotpatch_last_error());
 		_exit(0);
 	}
 	waitpid(child, NULL, 0);
+}
+"""
+
+REGISTERING = """
+#include "e2e_serve.h"
+int hotpatch_register_variable(const char *name, int type, void *variable) __attribute__((weak));
+const char *hotpatch_last_error(void) __attribute__((weak));
+__attribute__((constructor)) static void register_here(void)
+{
+	static int n;
+	char line[16];
+	say("in the constructor");
+	if (!read_line(0, line, sizeof line))
+		_exit(1);
+	say("%d %s", hotpatch_register_variable("n", 7, &n), hotpatch_last_error());
 }
 """
 
@@ -96,6 +112,25 @@ def test_a_fork_in_a_constructor_does_not_wait_for_a_command_that_waits_for_the_
         assert loader.line() == "loaded"
         assert client.makefile().readline() == "Success to run\n"
     assert agentlib.ask(loader.pid, "var get int global:config_level") == ["Success to run", "3"]
+
+
+def test_a_constructor_is_refused_when_a_command_waits_for_the_loader(loader):
+    """Each would wait for the other for ever."""
+    assert loader.ask(library(REGISTERING, "registering").as_posix()) == "in the constructor"
+    with agentlib.connection(loader.pid) as client:
+        client.sendall(b"var get int global:config_level\n")
+        lib.wait_for(lambda: agent_waits_for_a_lock(loader.pid), "the agent to wait for the loader")
+        code, sentence = loader.ask("register").split(" ", 1)
+        assert code == str(-errno.EBUSY) and "in the middle of a command" in sentence
+        assert loader.line() == "loaded"
+        assert client.makefile().readline() == "Success to run\n"
+
+
+def test_a_constructor_registers_when_no_command_is_on(loader):
+    assert loader.ask(library(REGISTERING, "registering").as_posix()) == "in the constructor"
+    assert loader.ask("register").startswith("0 ")
+    assert loader.line() == "loaded"
+    assert agentlib.ask(loader.pid, "var set int n 7; var get int n")[0] == "Success to run"
 
 
 def test_a_child_of_a_constructor_has_its_agent_when_no_command_is_on(loader):
