@@ -116,7 +116,7 @@ static void an_aligned_word_is_written_in_one_piece(void **state)
 
 	over = false;
 	assert_int_equal(pthread_create(&t, NULL, look_for_halves, &halves), 0);
-	for (unsigned i = 0; i < 100000; i++)
+	for (unsigned i = 0; i < 20000; i++)
 		assert_int_equal(lp_memory_write(addr_of(&shared), values[i % 2], NULL, 8, NULL), 0);
 	over = true;
 	pthread_join(t, NULL);
@@ -140,7 +140,7 @@ static void race(const char *command)
 {
 	unsigned done = 0, refused = 0;
 
-	while (done < 2000 || refused < 2000) {
+	while (done < 500 || refused < 500) {
 		int rc = run("%s", command);
 
 		if (rc && rc != -LP_EUNMAPPED && rc != -LP_EREADONLY)
