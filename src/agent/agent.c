@@ -374,6 +374,7 @@ static void start_in_child(void)
 
 static void in_child(void)
 {
+	lp_reserve_forked();
 	bool had_agent = agent.control != NULL;
 	unsigned inside = fork_waits_no_more ? 0 : depth - 1; /* without fork's own */
 

@@ -58,7 +58,6 @@ struct match {
 struct search {
 	const struct lp_symspec *spec;
 	bool everywhere; /* in what came through the agent, too */
-	bool past_first; /* the program itself is the first file */
 	bool has_module; /* one that the name wants */
 	LP_VEC(struct match) matches;
 	int rc; /* -ENOMEM: a file was left out */
@@ -113,21 +112,63 @@ static void search_file(struct search *search, const char *file, const char *pat
 	lp_elf_close(image.debug);
 }
 
-/* The program itself has no name here; what was deleted or is no file (the vDSO) is left out. */
-static int search_object(struct dl_phdr_info *info, size_t size, void *arg)
+/* ---- in all files ---- */
+
+struct object {
+	char *path; /* "": the program itself, or what has no file */
+	lp_addr bias;
+};
+
+typedef LP_VEC(struct object) object_vec;
+
+static int note_object(struct dl_phdr_info *info, size_t size, void *objects)
 {
-	struct search *search = arg;
-	bool is_program = !info->dlpi_name[0] && !search->past_first;
-	const char *file = is_program ? "/proc/self/exe" : info->dlpi_name, *path = file;
+	struct object o = {lp_strdup(info->dlpi_name), info->dlpi_addr};
+
+	lp_vec_push((object_vec *)objects, o);
+	return 0;
+}
+
+/*
+ * The loader holds a lock while it tells, and files take their time: they are read afterwards.  A fork meanwhile would
+ * give a child in which nobody could ask the loader again.
+ */
+static object_vec all_objects(void)
+{
+	object_vec objects = {0};
+
+	dl_iterate_phdr(note_object, &objects);
+	return objects;
+}
+
+static void objects_free(object_vec *objects)
+{
+	for (size_t i = 0; i < objects->nr; i++)
+		lp_free(objects->items[i].path);
+	lp_vec_free(objects);
+}
+
+/* The program itself has no name, and comes first; what was deleted or is no file (the vDSO) is left out. */
+static void search_object(struct search *search, const struct object *o, bool first)
+{
+	bool is_program = !o->path[0] && first;
+	const char *file = is_program ? "/proc/self/exe" : o->path, *path = file;
 	char target[4096];
 
-	search->past_first = true;
-	if (!file[0] || is_agent(file) || (!search->everywhere && lp_library_is_at(info->dlpi_addr)))
-		return 0;
+	if (!file[0] || is_agent(file) || (!search->everywhere && lp_library_is_at(o->bias)))
+		return;
 	if (is_program && program_path(target, sizeof target))
 		path = target;
-	search_file(search, file, path, info->dlpi_addr);
-	return search->rc;
+	search_file(search, file, path, o->bias);
+}
+
+static void search_objects(struct search *search)
+{
+	object_vec objects = all_objects();
+
+	for (size_t i = 0; i < objects.nr && search->rc == 0; i++)
+		search_object(search, &objects.items[i], i == 0);
+	objects_free(&objects);
 }
 
 static int ambiguous(const char *name, const struct search *search)
@@ -182,7 +223,7 @@ static int find_in_files(const char *name, struct lp_spot *out, struct lp_err *e
 
 	if (rc < 0)
 		return rc;
-	dl_iterate_phdr(search_object, &search);
+	search_objects(&search);
 	rc = take(name, &search, out);
 	matches_free(&search);
 	lp_symspec_free(&spec);

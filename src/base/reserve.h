@@ -17,6 +17,8 @@
 void lp_reserve_make(void);
 /* More than half of it is in use. */
 bool lp_reserve_is_low(void);
+/* In the child of a fork: another thread may have been in there, and is not here. */
+void lp_reserve_forked(void);
 
 /* ---- for vec.c ---- */
 

@@ -164,3 +164,43 @@ def test_a_constructor_may_load_another_library_but_not_under_the_same_name(name
         for each in names:
             assert agentlib.ask(victim.pid, f"lib unload {each}")[0] == "Success to run"
         assert agentlib.ask(victim.pid, "lib list") == ["Success to run"]
+
+
+# Counts the files that are opened by whoever is inside of the loader's dl_iterate_phdr(), and so holds its lock.
+WATCHING = """
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/syscall.h>
+#include "e2e_serve.h"
+__attribute__((visibility("hidden"))) int config_level = 3; /* only its file tells of it */
+static int opened_inside, opened;
+static __thread int inside;
+int dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+	inside++;
+	int rc = ((int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))dlsym(RTLD_NEXT, "dl_iterate_phdr"))(fn, data);
+	inside--;
+	return rc;
+}
+static int count(int fd)
+{
+	opened++;
+	opened_inside += inside;
+	return fd;
+}
+int open64(const char *path, int flags, ...) { return count(syscall(SYS_openat, AT_FDCWD, path, flags)); }
+int __open64_2(const char *path, int flags) { return open64(path, flags); }
+int openat64(int directory, const char *path, int flags, ...) { return count(syscall(SYS_openat, directory, path, flags)); }
+static void answer(char *request) { say("%d %d", opened > 0, opened_inside); }
+int main(void) { serve(answer); return 0; }
+"""
+
+
+def test_files_are_not_read_while_the_loader_is_held():
+    """A fork at that moment gives a child in which nobody can ask the loader again."""
+    source = lib.scratch_directory() / "watching.c"
+    source.write_text(WATCHING)
+    with agentlib.Victim(lib.compiled(source, flags=("-rdynamic",))) as victim:
+        assert agentlib.ask(victim.pid, "var get int global:config_level") == ["Success to run", "3"]
+        assert victim.ask("how many") == "1 0"
