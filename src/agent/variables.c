@@ -167,7 +167,7 @@ static int read_variable(const struct variable *v, struct lp_buf *out, struct lp
 
 int lp_cmd_var_get(struct lp_call *c, struct lp_err *err)
 {
-	struct variable v;
+	struct variable v = {0};
 	struct lp_buf text = {0};
 	int rc = find(c->argv[0], c->argv[1], &v, err);
 
