@@ -24,7 +24,9 @@ const char *lp_proc_path(const struct lp_proc *p, const char *name, char *out, s
 
 /* ---- may we? ---- */
 
-#define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; field 9 of stat */
+/* include/linux/sched.h; field 9 of stat */
+#define PF_KTHREAD UINT64_C(0x00200000)
+#define PF_EXITING UINT64_C(0x00000004)
 #define CAP_BIT_SYS_PTRACE 19
 
 static int refuse_ourselves(pid_t pid, struct lp_err *err)
@@ -42,8 +44,48 @@ static int no_such(pid_t pid, int why, struct lp_err *err)
 	return lp_fail(err, LP_EGONE, "there is no process %d", (int)pid);
 }
 
+/* One that exits may have given its memory back already, whatever its state. */
+static bool is_live(pid_t tid, uint64_t *start_time)
+{
+	struct lp_task_stat st;
+	if (lp_task_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X' || (st.flags & PF_EXITING))
+		return false;
+	*start_time = st.start_time;
+	return true;
+}
+
 /* A live thread that stands for the process: its leader may have exited (pthread_exit in main) while others run. */
 static int choose_anchor(struct lp_proc *p, struct lp_err *err)
+{
+	p->anchor = p->pid;
+	if (is_live(p->pid, &p->start_time))
+		return 0;
+	lp_tid_vec tids = {0};
+	int rc = lp_tasks_list(p, &tids, err);
+	bool found = false;
+	for (size_t i = 0; rc >= 0 && i < tids.nr && !found; i++) {
+		found = is_live(tids.items[i], &p->start_time);
+		if (found)
+			p->anchor = tids.items[i];
+	}
+	lp_vec_free(&tids);
+	if (rc >= 0 && !found)
+		rc = lp_fail(err, LP_EGONE,
+			     "process %d (%s) has exited already (a zombie that its parent did not reap)", (int)p->pid,
+			     p->comm);
+	return rc < 0 ? rc : 0;
+}
+
+int lp_proc_keep_anchor(struct lp_proc *p, struct lp_err *err)
+{
+	uint64_t same;
+	if (is_live(p->anchor, &same))
+		return 0;
+	int rc = choose_anchor(p, err);
+	return rc < 0 ? rc : 1;
+}
+
+static int refuse_kernel_thread(const struct lp_proc *p, struct lp_err *err)
 {
 	struct lp_task_stat st;
 	int rc = lp_task_stat(p->pid, &st);
@@ -52,26 +94,7 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	if (st.flags & PF_KTHREAD)
 		return lp_fail(err, LP_EPERM, "process %d (%s) is a kernel thread; only programs can be patched",
 			       (int)p->pid, p->comm);
-	p->anchor = p->pid;
-	p->start_time = st.start_time;
-	if (st.state != 'Z' && st.state != 'X')
-		return 0;
-	lp_tid_vec tids = {0};
-	rc = lp_tasks_list(p, &tids, err);
-	bool found = false;
-	for (size_t i = 0; rc >= 0 && i < tids.nr && !found; i++) {
-		found = lp_task_stat(tids.items[i], &st) == 0 && st.state != 'Z' && st.state != 'X';
-		if (found) {
-			p->anchor = tids.items[i];
-			p->start_time = st.start_time;
-		}
-	}
-	lp_vec_free(&tids);
-	if (rc >= 0 && !found)
-		rc = lp_fail(err, LP_EGONE,
-			     "process %d (%s) has exited already (a zombie that its parent did not reap)", (int)p->pid,
-			     p->comm);
-	return rc < 0 ? rc : 0;
+	return 0;
 }
 
 static int check_status(const struct lp_proc *p, struct lp_err *err)
@@ -219,6 +242,7 @@ static int open_proc(struct lp_proc **out, pid_t pid, bool own, struct lp_err *e
 
 	int rc = own ? 0 : refuse_ourselves(pid, err);
 	rc = rc < 0 ? rc : open_task_dir(p, err);
+	rc = rc < 0 ? rc : refuse_kernel_thread(p, err);
 	rc = rc < 0 ? rc : choose_anchor(p, err);
 	rc = rc < 0 ? rc : check_status(p, err);
 	rc = rc < 0 ? rc : check_machine(p, err);
@@ -312,7 +336,7 @@ int lp_proc_check(struct lp_proc *p, struct lp_err *err)
 	if (!lp_proc_replaced(p))
 		return 0;
 	struct lp_task_stat st;
-	if (lp_task_stat(p->pid, &st) < 0 || st.state == 'Z' || st.state == 'X' || (st.flags & 0x4 /* PF_EXITING */))
+	if (lp_task_stat(p->pid, &st) < 0 || st.state == 'Z' || st.state == 'X' || (st.flags & PF_EXITING))
 		return lp_fail(err, LP_EGONE, "process %d (%s) has exited", (int)p->pid, p->comm);
 	return lp_fail(err, LP_EEXECED, "process %d (%s) replaced itself by exec", (int)p->pid, p->comm);
 }

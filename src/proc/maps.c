@@ -129,7 +129,7 @@ int lp_maps_parse(struct lp_maps *out, const char *text, size_t len, struct lp_e
 	return 0;
 }
 
-int lp_maps_read(struct lp_proc *p, struct lp_maps *out, struct lp_err *err)
+static int read_maps(struct lp_proc *p, struct lp_maps *out, struct lp_err *err)
 {
 	*out = (struct lp_maps){0};
 	char path[64];
@@ -144,6 +144,16 @@ int lp_maps_read(struct lp_proc *p, struct lp_maps *out, struct lp_err *err)
 	else
 		rc = lp_maps_parse(out, lp_buf_cstr(&text), text.len, err);
 	lp_buf_free(&text);
+	return rc;
+}
+
+int lp_maps_read(struct lp_proc *p, struct lp_maps *out, struct lp_err *err)
+{
+	int rc, kept;
+	do {
+		rc = read_maps(p, out, err);
+		kept = rc < 0 ? lp_proc_keep_anchor(p, NULL) : 0;
+	} while (kept > 0);
 	return rc;
 }
 

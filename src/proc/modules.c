@@ -516,16 +516,28 @@ static int load(struct lp_proc *p, struct lp_err *err)
 	return rc;
 }
 
+/* Of a thread that exits, or executes, there are no files any more: its program would seem to be stripped. */
+static int load_of_the_living(struct lp_proc *p, struct lp_err *err)
+{
+	int rc, kept;
+	do {
+		lp_images_forget(p);
+		rc = load(p, err);
+		kept = rc == -LP_EEXECED ? 0 : lp_proc_keep_anchor(p, err);
+	} while (kept > 0);
+	return kept < 0 ? kept : lp_proc_why(p, rc, err);
+}
+
 int lp_images(struct lp_proc *p, const char *exe_file, const struct lp_image **images, size_t *nr, struct lp_err *err)
 {
 	int rc = 0;
 	if (!p->images_known)
-		rc = load(p, err);
+		rc = load_of_the_living(p, err);
 	if (rc == 0 && exe_file && !p->copy_attached)
 		rc = attach_copy(p, exe_file, err);
 	if (rc < 0) {
 		lp_images_forget(p);
-		return lp_proc_why(p, rc, err);
+		return rc;
 	}
 	p->images_known = true;
 	*images = p->images.items;

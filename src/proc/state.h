@@ -115,6 +115,11 @@ const char *lp_proc_path(const struct lp_proc *p, const char *name, char *out, s
 bool lp_proc_replaced(const struct lp_proc *p);
 /* -LP_EGONE or -LP_EEXECED when that is why something failed, else rc unchanged. */
 int lp_proc_why(struct lp_proc *p, int rc, struct lp_err *err);
+/*
+ * To be asked after something was read through /proc/ANCHOR, whether it failed or not.  1: that thread has gone, another one
+ * stands for the process from now on, and what was read is to be read again.  0: it is as it was.  -LP_EGONE.
+ */
+int lp_proc_keep_anchor(struct lp_proc *p, struct lp_err *err);
 
 /* ---- threads.c ---- */
 struct lp_task_stat {

@@ -1,7 +1,9 @@
 /*
  * The first thread exits, the others go on: the process is a zombie by name
- * and alive in fact.
+ * and alive in fact.  With an argument it does so when slot 2 says so.
  */
+#include <sched.h>
+
 #include "victim.h"
 
 static void *spin(void *arg)
@@ -13,7 +15,7 @@ static void *spin(void *arg)
 	return NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	victim_open();
 	for (int i = 0; i < 2; i++) {
@@ -21,5 +23,7 @@ int main(void)
 		if (pthread_create(&t, NULL, spin, &victim_page->slots[i]))
 			abort();
 	}
+	while (argc > 1 && !victim_page->slots[2].extra)
+		sched_yield();
 	pthread_exit(NULL);
 }

@@ -359,6 +359,39 @@ static void a_process_whose_first_thread_has_exited_works(void **state)
 	victim_end(v);
 }
 
+/* Through the thread that has gone nothing can be read: the program would seem to have no file, and no symbols. */
+static void a_process_whose_leader_exits_after_it_was_opened_is_seen_as_before(void **state)
+{
+	struct victim *v = victim_start(2, (const char *[]){"leaderless", "when told", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	struct lp_maps maps;
+	const struct lp_image *images;
+	struct lp_elf_sym sym;
+	size_t nr, cursor = 0;
+	v->page->slots[2].extra = 1;
+	wait_until(is_zombie, &v->pid, "the first thread to exit");
+	assert_ok(lp_images(p, NULL, &images, &nr, &last_error));
+	assert_true(lp_elf_symbol_by_name(images[0].elf, LP_SYMTAB, "victim_page", &cursor, &sym));
+	assert_ok(lp_maps_read(p, &maps, &last_error));
+	lp_maps_free(&maps);
+	lp_proc_close(p);
+	victim_end(v);
+}
+
+static void maps_are_read_though_the_leader_has_exited_since(void **state)
+{
+	struct victim *v = victim_start(2, (const char *[]){"leaderless", "when told", NULL});
+	struct lp_proc *p = open_locked(v->pid);
+	struct lp_maps maps;
+	v->page->slots[2].extra = 1;
+	wait_until(is_zombie, &v->pid, "the first thread to exit");
+	assert_ok(lp_maps_read(p, &maps, &last_error));
+	assert_non_null(lp_maps_find(&maps, maps.items[0].range.start));
+	lp_maps_free(&maps);
+	lp_proc_close(p);
+	victim_end(v);
+}
+
 static void a_process_in_other_namespaces_works(void **state)
 {
 	const struct lp_image *images;
@@ -402,6 +435,8 @@ int main(void)
 		cmocka_unit_test(a_process_that_dies_is_noticed_by_every_call),
 		cmocka_unit_test(a_process_killed_in_the_pause_is_let_go_quietly),
 		cmocka_unit_test(a_process_whose_first_thread_has_exited_works),
+		cmocka_unit_test(a_process_whose_leader_exits_after_it_was_opened_is_seen_as_before),
+		cmocka_unit_test(maps_are_read_though_the_leader_has_exited_since),
 		cmocka_unit_test(a_process_in_other_namespaces_works),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
