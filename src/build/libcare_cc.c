@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -412,8 +413,12 @@ static char *begin_keeping(const char *kept, const char *made)
 	return mark;
 }
 
-static void end_keeping(char *mark)
+/* What a command that failed has left of `made` may be half of it: a linker that was killed removes nothing. */
+static void end_keeping(char *mark, const char *made, int rc)
 {
+	struct stat st;
+	if (rc && lstat(made, &st) == 0 && S_ISREG(st.st_mode))
+		unlink(made);
 	unlink(mark);
 	lp_free(mark);
 }
@@ -443,7 +448,7 @@ static int compile_and_keep(struct job *j, const struct lp_ccargs_input *in)
 	int rc = run(j, &argv);
 	if (!rc)
 		rc = keep_copy(j, object, kept);
-	end_keeping(mark);
+	end_keeping(mark, object, rc);
 	lp_free(kept);
 	lp_free(object);
 	return rc;
@@ -526,7 +531,7 @@ static int link_and_keep(struct job *j)
 		lp_words_free(&argv);
 	if (!rc && !j->args.map)
 		rc = note_link(j, output, note);
-	end_keeping(mark);
+	end_keeping(mark, output, rc);
 	lp_free(map);
 	lp_free(note);
 	return rc;

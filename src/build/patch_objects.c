@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -150,7 +151,9 @@ static int mend_file(void *arg, const char *path, struct lp_err *err)
 	(void)arg;
 	bool mark = ends_with(path, LP_KEPT_UNFINISHED);
 	int rc = mark ? lp_read_file(path, &made, PATH_MAX, err) : 0;
-	if (!rc && made.len && unlink(lp_buf_cstr(&made)) < 0 && errno != ENOENT)
+	struct stat st; /* a device that a command wrote to is not its to remove */
+	bool is_file = !rc && made.len && lstat(lp_buf_cstr(&made), &st) == 0 && S_ISREG(st.st_mode);
+	if (is_file && unlink(lp_buf_cstr(&made)) < 0 && errno != ENOENT)
 		rc = lp_fail_sys(err, errno, "cannot remove %s, whose making was interrupted", lp_buf_cstr(&made));
 	if (!rc && (mark || ends_with(path, LP_KEPT_DRAFT)))
 		unlink(path);

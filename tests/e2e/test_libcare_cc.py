@@ -94,6 +94,14 @@ def test_the_real_compilers_are_named_by_the_environment(directory):
     assert set((directory / "calls").read_text().split()) == {"mycxx"}
 
 
+@pytest.mark.parametrize("command", ["-c word.c -o word.o", "-o word word.o"])
+def test_what_a_killed_linker_or_assembler_has_left_is_not_taken_for_made(directory, command):
+    """The driver fails, but removes nothing: make would not make it again."""
+    half = script(directory / "half", 'while [ "$1" != -o ]; do shift; done; echo half > "$2"; exit 1\n')
+    shell(directory, f"libcare-cc {command}", expect=1, KPATCH_STAGE="original", KPATCH_OBJECTS="1", KPCCREAL=str(half))
+    assert names(directory) == {"half", "word.c"}
+
+
 def test_kpatch_gensrc_is_looked_for_where_the_environment_says(directory):
     script(directory / "kpatch_gensrc", "echo called with $1; exit 3\n")
     said = shell(directory, "libcare-cc -c word.c", expect=3, KPATCH_STAGE="original", KPATCH_PATH=str(directory))
