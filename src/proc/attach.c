@@ -28,6 +28,7 @@ const char *lp_proc_path(const struct lp_proc *p, const char *name, char *out, s
 #define PF_KTHREAD UINT64_C(0x00200000)
 #define PF_EXITING UINT64_C(0x00000004)
 #define CAP_BIT_SYS_PTRACE 19
+#define ANCHORS_MAX 100 /* one after the other */
 
 static int refuse_ourselves(pid_t pid, struct lp_err *err)
 {
@@ -70,17 +71,22 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	}
 	lp_vec_free(&tids);
 	if (rc >= 0 && !found)
-		rc = lp_fail(err, LP_EGONE,
-			     "process %d (%s) has exited already (a zombie that its parent did not reap)", (int)p->pid,
-			     p->comm);
+		rc = lp_fail(err, LP_EGONE, "process %d (%s) has exited already, and its parent has not reaped it",
+			     (int)p->pid, p->comm);
 	return rc < 0 ? rc : 0;
 }
 
 int lp_proc_keep_anchor(struct lp_proc *p, struct lp_err *err)
 {
 	uint64_t same;
-	if (is_live(p->anchor, &same))
+	if (is_live(p->anchor, &same)) {
+		p->anchors_lost = 0;
 		return 0;
+	}
+	if (++p->anchors_lost > ANCHORS_MAX)
+		return lp_fail(err, LP_ENOTHREAD,
+			       "process %d (%s): each of its threads ends before it can be looked at", (int)p->pid,
+			       p->comm);
 	int rc = choose_anchor(p, err);
 	return rc < 0 ? rc : 1;
 }
@@ -335,8 +341,8 @@ int lp_proc_check(struct lp_proc *p, struct lp_err *err)
 		return lp_fail(err, LP_EGONE, "process %d (%s) has exited", (int)p->pid, p->comm);
 	if (!lp_proc_replaced(p))
 		return 0;
-	struct lp_task_stat st;
-	if (lp_task_stat(p->pid, &st) < 0 || st.state == 'Z' || st.state == 'X' || (st.flags & PF_EXITING))
+	uint64_t same;
+	if (!is_live(p->pid, &same))
 		return lp_fail(err, LP_EGONE, "process %d (%s) has exited", (int)p->pid, p->comm);
 	return lp_fail(err, LP_EEXECED, "process %d (%s) replaced itself by exec", (int)p->pid, p->comm);
 }

@@ -66,9 +66,10 @@ struct lp_proc {
 	char comm[64];
 	uint16_t machine;
 	int task_fd, mem_fd, pid_fd;
-	int pagemap_fd;	     /* opened when first needed; -1 = not yet */
-	bool pagemap_words;  /* the kernel has no PAGEMAP_SCAN */
-	uint64_t start_time; /* of the anchor, in clock ticks since boot */
+	int pagemap_fd;	       /* opened when first needed; -1 = not yet */
+	bool pagemap_words;    /* the kernel has no PAGEMAP_SCAN */
+	uint64_t start_time;   /* of the anchor, in clock ticks since boot */
+	unsigned anchors_lost; /* one after the other, each before it could be read through */
 	const struct lp_arch *arch;
 	struct lp_range vdso;
 	bool own; /* it is this process: to be looked at only */
@@ -117,7 +118,8 @@ bool lp_proc_replaced(const struct lp_proc *p);
 int lp_proc_why(struct lp_proc *p, int rc, struct lp_err *err);
 /*
  * To be asked after something was read through /proc/ANCHOR, whether it failed or not.  1: that thread has gone, another one
- * stands for the process from now on, and what was read is to be read again.  0: it is as it was.  -LP_EGONE.
+ * stands for the process from now on, and what was read is to be read again.  0: it is as it was.  -LP_EGONE; -LP_ENOTHREAD
+ * when that goes on for ever.
  */
 int lp_proc_keep_anchor(struct lp_proc *p, struct lp_err *err);
 
