@@ -71,8 +71,9 @@ static int choose_anchor(struct lp_proc *p, struct lp_err *err)
 	}
 	lp_vec_free(&tids);
 	if (rc >= 0 && !found)
-		rc = lp_fail(err, LP_EGONE, "process %d (%s) has exited already, and its parent has not reaped it",
-			     (int)p->pid, p->comm);
+		rc = lp_fail(err, LP_EGONE,
+			     "process %d (%s) has exited already (a zombie that its parent did not reap)", (int)p->pid,
+			     p->comm);
 	return rc < 0 ? rc : 0;
 }
 
