@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Make the tables of decoder, listing and assembler from a64.def.
 
-    gen_table.py a64.def OPS.h TABLE.c
+    gen_table.py a64.def OPS.h ROWS TABLE.c
 
 OPS.h    enum lp_a64_op, one enumerator per row, and an accessor per field
+ROWS     A64_ROW(name) per row, in the order of the enumerators
 TABLE.c  included by table.c: rows, the decision tree over words, forms of text,
          constraints as C
 
@@ -481,6 +482,12 @@ def write_ops(path, rows):
         f.write("\n#endif\n")
 
 
+def write_rows(path, rows):
+    with open(path, "w") as f:
+        f.write(HEADER)
+        f.writelines(f"A64_ROW({r.name})\n" for r in rows)
+
+
 def features(rows):
     return sorted({r.feature for r in rows}, key=lambda n: (n != "base", n))
 
@@ -544,11 +551,12 @@ def write_table(path, rows):
 
 
 def main():
-    source, ops, table = sys.argv[1:]
+    source, ops, list_of_rows, table = sys.argv[1:]
     rows = read_table(source)
     prove_disjoint(rows)
     prove_printable(rows)
     write_ops(ops, rows)
+    write_rows(list_of_rows, rows)
     write_table(table, rows)
 
 

@@ -1,0 +1,158 @@
+/*
+ * A guest thread's registers, as the interpreter and the JIT keep them, and
+ * what it tells the loop that runs it when it leaves translated code.
+ *
+ * Flags are kept apart, so that each instruction stores what it has at hand:
+ * N is the sign of `n`, Z is `z == 0`, C and V are 0 or 1.  lp_cpu_nzcv() puts
+ * them together where an instruction asks for all four.
+ *
+ * Cumulative floating-point flags are in two places: in the host's MXCSR, where
+ * host instructions leave them, and in `fpsr`.  fp.h joins them.
+ *
+ * A cpu belongs to one host thread, which alone touches it while it runs; the
+ * exceptions are `poll` (anybody sets bits) and what thread.h says of parking.
+ */
+#ifndef LP_EMU_CPU_H
+#define LP_EMU_CPU_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct lp_emu;
+struct lp_guest_thread;
+struct lp_uop;
+struct lp_slot;
+
+/* Indices of x[]: register 31 is SP or ZR, as the instruction says. */
+enum { LP_SP = 31, LP_ZR = 32, LP_SINK = 33, LP_NR_X = 34 };
+
+union lp_vreg {
+	uint8_t b[16];
+	int8_t sb[16];
+	uint16_t h[8];
+	int16_t sh[8];
+	uint32_t s[4];
+	int32_t ss[4];
+	uint64_t d[2];
+	int64_t sd[2];
+	float f[4];
+	double g[2];
+	unsigned __int128 q;
+} __attribute__((aligned(16)));
+
+/* Why a thread shall leave translated code at the next branch: bits of lp_cpu.poll. */
+enum {
+	LP_POLL_SIGNAL = 1, /* a guest signal may be deliverable */
+	LP_POLL_PARK = 2,   /* somebody wants all threads to stand still */
+	LP_POLL_STEP = 4,   /* one instruction at a time */
+	LP_POLL_EXIT = 8,   /* the process ends */
+	LP_POLL_TRACE = 16, /* --trace, --profile and the debugger look at every block */
+};
+
+/* Why translated code was left. */
+enum lp_leave {
+	LP_LEAVE_LOOKUP, /* go on at pc; no translation was at hand, or poll is set */
+	LP_LEAVE_SVC,	 /* pc is behind the svc */
+	LP_LEAVE_FAULT,	 /* pc is at the instruction, `fault` says what */
+};
+
+/* A synchronous exception as the guest's signal handler will see it. */
+struct lp_fault {
+	int signal, code; /* SIGSEGV, SEGV_MAPERR, ...: numbers are the same on both architectures */
+	uint64_t addr;	  /* si_addr */
+	uint64_t esr;	  /* ESR_EL1 as Linux shows it in an esr_context; 0 = none */
+};
+
+enum { LP_JUMP_CACHE = 1024 }; /* entries; a power of two */
+
+struct lp_jump {
+	uint64_t pc;
+	const struct lp_slot *slot;
+};
+
+struct lp_cpu {
+	uint64_t x[LP_NR_X]; /* x[LP_ZR] is 0 for ever; x[LP_SINK] takes what is written to zr */
+	uint64_t pc;	     /* exact whenever translated code is left, and at the begin of each block */
+	int64_t n;
+	uint64_t z;
+	uint8_t c, v;
+	uint8_t btype; /* PSTATE.BTYPE after an indirect branch, looked at by the first instruction of a guarded page */
+	_Atomic uint32_t poll;
+	const struct lp_uop *volatile at; /* the uop that touches memory: where a host fault belongs */
+
+	uint32_t fpcr, fpsr; /* fpsr without what is still in MXCSR; QC is always here */
+	uint64_t tpidr;	     /* TPIDR_EL0 */
+	bool dit, ssbs;
+
+	/* The exclusive monitor: what was read, to be compared when written.  size 0: open (nothing is monitored). */
+	struct {
+		uint64_t addr, size;
+		uint64_t value[2];
+	} exclusive;
+
+	union lp_vreg vr[32];
+
+	enum lp_leave leave;
+	struct lp_fault fault;
+	uint64_t
+		nr_insns; /* of the blocks that were begun, for --stats and tests; counted where LP_POLL_TRACE or --stats asks */
+
+	struct lp_emu *emu;
+	struct lp_guest_thread *thread;
+	void *landing; /* where a host fault in guest memory goes: sigjmp_buf of run.c */
+
+	struct lp_jump jumps[LP_JUMP_CACHE];
+};
+
+static inline uint32_t lp_cpu_nzcv(const struct lp_cpu *cpu)
+{
+	return (uint32_t)(cpu->n < 0) << 31 | (uint32_t)(cpu->z == 0) << 30 | (uint32_t)cpu->c << 29 |
+	       (uint32_t)cpu->v << 28;
+}
+
+static inline void lp_cpu_set_nzcv(struct lp_cpu *cpu, uint32_t nzcv)
+{
+	cpu->n = (int64_t)(int32_t)nzcv;
+	cpu->z = !(nzcv >> 30 & 1);
+	cpu->c = nzcv >> 29 & 1;
+	cpu->v = nzcv >> 28 & 1;
+}
+
+/* ConditionHolds (DDI 0487, shared/functions/system): cond is the 4-bit field. */
+static inline bool lp_cpu_condition(const struct lp_cpu *cpu, unsigned cond)
+{
+	bool result;
+
+	switch (cond >> 1) {
+	case 0:
+		result = cpu->z == 0;
+		break;
+	case 1:
+		result = cpu->c;
+		break;
+	case 2:
+		result = cpu->n < 0;
+		break;
+	case 3:
+		result = cpu->v;
+		break;
+	case 4:
+		result = cpu->c && cpu->z != 0;
+		break;
+	case 5:
+		result = (cpu->n < 0) == cpu->v;
+		break;
+	case 6:
+		result = (cpu->n < 0) == cpu->v && cpu->z != 0;
+		break;
+	default:
+		return true;
+	}
+	return result != (cond & 1);
+}
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * An AArch64 Linux program in this process: what the layers above see.
+ *
+ *     struct lp_emu *emu = lp_emu_new(&options, &err);
+ *     rc = lp_emu_load(emu, path, argv, envp, &err);     // maps program and interpreter, builds the stack
+ *     lp_emu_run(emu);                                   // ends the process when the guest does
+ *
+ * One per process: signal dispositions, descriptors and the address space are
+ * the process's.  The emulator does not know that live patching exists; it
+ * offers to stop all threads (thread.h) and to forget translations (block.h).
+ */
+#ifndef LP_EMU_EMU_H
+#define LP_EMU_EMU_H
+
+#include <pthread.h>
+
+#include "base/err.h"
+#include "emu/block.h"
+#include "emu/cpu.h"
+#include "emu/mem.h"
+#include "emu/signals.h"
+#include "emu/thread.h"
+
+struct lp_emu_options {
+	const char *sysroot; /* -L; NULL = none */
+	const char *argv0;   /* -0; NULL = the program's path */
+	const char *self;    /* how to execute this runner again; NULL = /proc/self/exe */
+	char *const *again;  /* options for children, NULL-terminated: execve of an AArch64 program passes them on */
+	bool strace, stats, trace;
+	uint64_t stack_size; /* bytes; 0 = as the resource limit says */
+};
+
+struct lp_emu {
+	struct lp_emu_options options;
+	struct lp_blocks *blocks;
+	struct lp_address_space *space;	    /* mem.c */
+	struct lp_loaded *loaded;	    /* loader.c: program, interpreter, entry, auxv */
+	struct lp_process_signals *signals; /* signals.c */
+
+	pthread_mutex_t threads_lock;
+	struct lp_guest_thread *threads;
+	struct lp_guest_thread *main;
+
+	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
+	pthread_mutex_t stop_lock;
+
+	/* Called for events that layers above care about; any may be NULL.  In the thread that caused them. */
+	struct {
+		void (*mapped)(struct lp_emu *emu, struct lp_range range,
+			       void *arg); /* code or data mapped from a file */
+		void (*unmapped)(struct lp_emu *emu, struct lp_range range,
+				 void *arg);				      /* or overwritten by a mapping */
+		void (*icache)(struct lp_emu *emu, uint64_t line, void *arg); /* the guest changed code */
+		void (*forked)(struct lp_emu *emu, void *arg);		      /* in the child */
+		void (*exiting)(struct lp_emu *emu, int status, void *arg);
+		/* LP_POLL_TRACE: before each block; the debugger may keep the thread here. */
+		void (*block)(struct lp_guest_thread *t, void *arg);
+		/* A fault that will end the process, or a brk: true when it was dealt with (pc may have changed). */
+		bool (*fault)(struct lp_guest_thread *t, void *arg);
+		void *arg;
+	} on;
+};
+
+struct lp_emu *lp_emu_new(const struct lp_emu_options *options, struct lp_err *err);
+int lp_emu_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err);
+void lp_emu_run(struct lp_emu *emu) __attribute__((noreturn));
+void lp_emu_free(struct lp_emu *emu); /* of one that never ran */
+
+/* ---- between the files of this folder ---- */
+
+/* run.c: runs guest code until the thread ends (t->ends). */
+void lp_cpu_run(struct lp_cpu *cpu);
+/* sys.c: the system call in x8, its result into x0; pc is behind the svc. */
+void lp_syscall(struct lp_guest_thread *t);
+/* The guest thread that runs on this host thread; NULL on others. */
+struct lp_guest_thread *lp_thread_self(void);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * The guest's address space.  A guest address is the host address of the same
+ * number: instructions touch memory directly, and the kernel keeps the truth
+ * about what is mapped.  What the kernel cannot know stands here: which mappings
+ * are the guest's, and which of them the guest may execute (on the host nothing
+ * of the guest is executable).
+ *
+ * All functions take numbers as the guest gave them (tags are removed here) and
+ * are thread-safe.  Results of the lp_mem_map() family are the system call's:
+ * an address or 0, or -errno.
+ */
+#ifndef LP_EMU_MEM_H
+#define LP_EMU_MEM_H
+
+#include <sys/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+
+struct lp_emu;
+
+enum { LP_GUEST_PAGE = 4096 };
+
+/* A guest mapping; prot in the guest's PROT_* bits, PROT_BTI included. */
+struct lp_guest_area {
+	struct lp_range range;
+	int prot, flags;
+	const char *name; /* path as the guest sees it, "[heap]", "[stack]", "[vdso]", ""; owned by the address space */
+	uint64_t offset;  /* in the file */
+};
+
+/* ---- the guest's memory, touched from C: never faults ---- */
+
+/* All of it, or -EFAULT (then a part may have been copied). */
+int lp_mem_read(uint64_t addr, void *data, size_t len);
+int lp_mem_write(uint64_t addr, const void *data, size_t len);
+/* A string with its NUL into out, or -EFAULT, or -ENAMETOOLONG when it is longer than size - 1.  Returns its length. */
+ssize_t lp_mem_string(uint64_t addr, char *out, size_t size);
+/* Writes whatever the mapping's protection is (patches, the debugger); -EFAULT when it is not the guest's. */
+int lp_mem_poke(struct lp_emu *emu, uint64_t addr, const void *data, size_t len);
+
+#define lp_mem_get(addr, object) lp_mem_read(addr, object, sizeof *(object))
+#define lp_mem_put(addr, object) lp_mem_write(addr, object, sizeof *(object))
+
+/* ---- mappings ---- */
+
+uint64_t lp_mem_map(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot, int flags, int fd, uint64_t offset);
+uint64_t lp_mem_unmap(struct lp_emu *emu, uint64_t addr, uint64_t len);
+uint64_t lp_mem_protect(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot);
+uint64_t lp_mem_remap(struct lp_emu *emu, uint64_t addr, uint64_t old_len, uint64_t new_len, int flags,
+		      uint64_t new_addr);
+uint64_t lp_mem_brk(struct lp_emu *emu, uint64_t addr);
+/* The guest attaches and detaches System V shared memory. */
+uint64_t lp_mem_shmat(struct lp_emu *emu, int id, uint64_t addr, int flags);
+uint64_t lp_mem_shmdt(struct lp_emu *emu, uint64_t addr);
+
+/* ---- questions ---- */
+
+/* The mapping that holds addr; false: none of the guest's. */
+bool lp_mem_area(struct lp_emu *emu, uint64_t addr, struct lp_guest_area *out);
+/* The first mapping that ends behind addr. */
+bool lp_mem_next(struct lp_emu *emu, uint64_t addr, struct lp_guest_area *out);
+/* What a fetch at pc finds: 0, or SEGV_MAPERR / SEGV_ACCERR.  *bti: the page is guarded (PROT_BTI).
+ * *until: instructions up to here have the same answer; at most the end of pc's page. */
+int lp_mem_fetch(struct lp_emu *emu, uint64_t pc, bool *bti, uint64_t *until);
+
+#endif

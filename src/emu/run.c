@@ -1,0 +1,92 @@
+#include <setjmp.h>
+#include <string.h>
+
+#include "emu/block.h"
+#include "emu/emu.h"
+#include "emu/fault.h"
+
+/* One instruction, then out again at the next pc; a fault stays a fault. */
+static void step(struct lp_cpu *cpu)
+{
+	struct lp_uop uops[2];
+	const struct lp_uop *u = lp_block_single(cpu->emu->blocks, cpu, uops);
+
+	while (u == &uops[0] || u == &uops[1])
+		u = u->run(cpu, u);
+}
+
+/* Translated code, until it leaves. */
+static void run(struct lp_cpu *cpu)
+{
+	const struct lp_uop *u = lp_block_enter(cpu->emu->blocks, cpu);
+
+	while (u)
+		u = u->run(cpu, u);
+}
+
+/* What has been asked of the thread; at an instruction boundary. */
+static void attend(struct lp_guest_thread *t, uint32_t poll)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	if (poll & LP_POLL_EXIT)
+		t->ends = true;
+	if (poll & LP_POLL_PARK)
+		lp_thread_park(t);
+	if (poll & LP_POLL_SIGNAL)
+		lp_signals_deliver(t);
+	if (poll & LP_POLL_TRACE && emu->on.block)
+		emu->on.block(t, emu->on.arg);
+}
+
+static void after(struct lp_guest_thread *t)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	switch (t->cpu.leave) {
+	case LP_LEAVE_LOOKUP:
+		break;
+	case LP_LEAVE_SVC:
+		lp_syscall(t);
+		break;
+	case LP_LEAVE_FAULT:
+		if (!emu->on.fault || !emu->on.fault(t, emu->on.arg))
+			lp_signals_fault(t);
+		break;
+	}
+}
+
+void lp_cpu_run(struct lp_cpu *cpu)
+{
+	struct lp_guest_thread *t = cpu->thread;
+	sigjmp_buf landing;
+
+	cpu->landing = &landing;
+	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
+	if (sigsetjmp(landing, 0))
+		after(t);
+	while (!t->ends) {
+		uint32_t poll = atomic_load_explicit(&cpu->poll, memory_order_acquire);
+		if (poll) {
+			attend(t, poll);
+			if (t->ends)
+				break;
+		}
+		cpu->leave = LP_LEAVE_LOOKUP;
+		if (atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
+			step(cpu);
+		else
+			run(cpu);
+		after(t);
+	}
+	cpu->landing = NULL;
+}
+
+void lp_fault_land(struct lp_cpu *cpu, const struct lp_fault *fault)
+{
+	cpu->pc = cpu->at->pc;
+	cpu->at = NULL;
+	cpu->leave = LP_LEAVE_FAULT;
+	cpu->fault = *fault;
+	siglongjmp(*(sigjmp_buf *)cpu->landing, 1);
+}

@@ -1,0 +1,84 @@
+/*
+ * Guest signals.  Every signal that the guest handles or may be ended by comes in
+ * at a host handler of ours, is noted with its siginfo in the thread that the
+ * kernel chose, and is delivered at an instruction boundary: a frame as arm64
+ * Linux builds it (arch/arm64/kernel/signal.c describes it: struct rt_sigframe)
+ * on the guest's stack or alternate stack, and pc at the guest's handler.
+ *
+ * Synchronous faults (cpu->fault) are delivered the same way, at once.
+ *
+ * A signal that arrives while a system call blocks interrupts it: the call is
+ * made by lp_safe_syscall(), which never misses one that came before it.
+ */
+#ifndef LP_EMU_SIGNALS_H
+#define LP_EMU_SIGNALS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lp_emu;
+struct lp_cpu;
+struct lp_guest_thread;
+
+enum { LP_NSIG = 64 };
+
+/* Sets of signals are words as the kernel has them: bit n - 1 is signal n. */
+
+/* struct sigaction of the arm64 kernel. */
+struct lp_sigaction {
+	uint64_t handler; /* 0 SIG_DFL, 1 SIG_IGN */
+	uint64_t flags;
+	uint64_t restorer; /* only with SA_RESTORER */
+	uint64_t mask;
+};
+
+/* A thread's part. */
+struct lp_thread_signals {
+	uint64_t blocked;
+	uint64_t
+		before_suspend; /* rt_sigsuspend, ppoll, ...: what `blocked` is again when the handler's frame is made */
+	bool has_before_suspend;
+	_Atomic uint64_t pending; /* noted by the host handler, not yet delivered */
+	struct {
+		siginfo_t info;
+	} note[LP_NSIG];
+	uint64_t alt_sp, alt_size; /* sigaltstack; size 0: none */
+	uint32_t alt_flags;
+};
+
+/* Once, before the first thread runs: host handlers for what ends or is handled; SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP always. */
+void lp_signals_init(struct lp_emu *emu);
+/* Each host thread that runs a guest thread: alternate stack for the host handlers, host mask. */
+void lp_signals_thread_begin(struct lp_guest_thread *t);
+void lp_signals_thread_end(struct lp_guest_thread *t);
+
+/* With LP_POLL_SIGNAL set, at an instruction boundary: delivers what is pending and not blocked. */
+void lp_signals_deliver(struct lp_guest_thread *t);
+/* cpu->fault: to the guest's handler, or the end of the process.  Forced: a blocked or ignored one ends it. */
+void lp_signals_fault(struct lp_guest_thread *t);
+
+/* ---- system calls (arguments as the guest gave them; -errno or the result) ---- */
+int64_t lp_sys_rt_sigaction(struct lp_guest_thread *t, int sig, uint64_t act, uint64_t old, uint64_t size);
+int64_t lp_sys_rt_sigprocmask(struct lp_guest_thread *t, int how, uint64_t set, uint64_t old, uint64_t size);
+int64_t lp_sys_rt_sigreturn(struct lp_guest_thread *t);
+int64_t lp_sys_rt_sigsuspend(struct lp_guest_thread *t, uint64_t set, uint64_t size);
+int64_t lp_sys_rt_sigpending(struct lp_guest_thread *t, uint64_t set, uint64_t size);
+int64_t lp_sys_rt_sigtimedwait(struct lp_guest_thread *t, uint64_t set, uint64_t info, uint64_t timeout, uint64_t size);
+int64_t lp_sys_sigaltstack(struct lp_guest_thread *t, uint64_t ss, uint64_t old);
+/* Calls that swap the mask while they wait (ppoll, pselect6, epoll_pwait): begin before, end after the call with its
+ * result; a handler that runs in between finds the old mask restored behind it, as Linux does. */
+int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_t size);
+void lp_signals_swap_end(struct lp_guest_thread *t, int64_t result);
+
+/* ---- blocking system calls ---- */
+
+/*
+ * The host's system call `nr`.  Negative errno as the kernel returns it; -LP_ERESTART when a guest signal is pending
+ * that is not blocked: the call was not made, or was interrupted before it did anything.  The caller lets go of
+ * whatever it holds and has the call made again after delivery (pc back on the svc) or returns -EINTR, by SA_RESTART.
+ */
+enum { LP_ERESTART = 512 };
+int64_t lp_safe_syscall(struct lp_guest_thread *t, long nr, const uint64_t args[6]);
+
+#endif
