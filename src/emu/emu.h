@@ -73,6 +73,7 @@ void lp_cpu_run(struct lp_cpu *cpu);
 /* sys.c: the system call in x8, its result into x0; pc is behind the svc. */
 void lp_syscall(struct lp_guest_thread *t);
 /* The guest thread that runs on this host thread; NULL on others. */
-struct lp_guest_thread *lp_thread_self(void);
+struct lp_guest_thread *lp_guest_self(void);
+#define lp_thread_self lp_guest_self
 
 #endif

@@ -21,6 +21,10 @@
 
 struct lp_emu;
 
+/* In the linker's eyes: proc/ has functions of these names, for other processes. */
+#define lp_mem_read lp_guest_read
+#define lp_mem_write lp_guest_write
+
 enum { LP_GUEST_PAGE = 4096 };
 
 /* A guest mapping; prot in the guest's PROT_* bits, PROT_BTI included. */

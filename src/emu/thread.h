@@ -50,7 +50,8 @@ void lp_thread_park(struct lp_guest_thread *t);
 int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms);
 void lp_threads_go(struct lp_emu *emu);
 /* Walk, between stop and go or with emu->threads_lock held. */
-struct lp_guest_thread *lp_threads_first(struct lp_emu *emu);
+struct lp_guest_thread *lp_guest_threads(struct lp_emu *emu);
+#define lp_threads_first lp_guest_threads
 
 /* ---- coming and going: system calls ---- */
 
