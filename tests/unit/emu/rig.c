@@ -1,0 +1,203 @@
+#include "rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <elf.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "base/vec.h"
+#include "isa/isa.h"
+
+/* The real one belongs to block.c; this one leads back to the rig. */
+struct lp_blocks {
+	struct rig *rig;
+};
+
+static _Thread_local struct rig *running;
+static _Thread_local sigjmp_buf landing;
+
+/* ---- in place of block.c ---- */
+
+static const struct lp_uop *stop(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	cpu->leave = LP_LEAVE_LOOKUP;
+	return NULL;
+}
+
+static const struct lp_uop *fall_out(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	cpu->pc = u->pc;
+	return stop(cpu, u);
+}
+
+static const struct lp_uop elsewhere = {.run = stop};
+
+struct lp_slot *lp_slot_of(struct lp_blocks *b, uint64_t pc)
+{
+	struct rig *r = b->rig;
+	uint64_t index = (pc - RIG_PC) / 4;
+	struct lp_slot *s = lp_alloc(sizeof *s);
+
+	s->pc = pc;
+	atomic_init(&s->entry, pc % 4 == 0 && index < r->nr ? &r->uops[index] : &elsewhere);
+	atomic_init(&s->next, r->slots);
+	r->slots = s;
+	return s;
+}
+
+void lp_block_icache_line(struct lp_blocks *b, uint64_t addr)
+{
+	b->rig->icache_line = addr;
+}
+
+/* ---- faults of the host ---- */
+
+static void caught(int signal, siginfo_t *info, void *context)
+{
+	struct rig *r = running;
+
+	if (!r || !r->cpu.at)
+		abort();
+	r->cpu.pc = r->cpu.at->pc;
+	r->cpu.leave = LP_LEAVE_FAULT;
+	r->cpu.fault = (struct lp_fault){.signal = signal, .code = info->si_code, .addr = (uint64_t)info->si_addr};
+	siglongjmp(landing, 1);
+}
+
+static void catch_faults(void)
+{
+	struct sigaction action = {.sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_NODEFER};
+
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+}
+
+/* ---- life ---- */
+
+struct rig *rig_new(void)
+{
+	struct rig *r = aligned_alloc(64, (sizeof *r + 63) / 64 * 64);
+	uint8_t *room = mmap(NULL, 3 * RIG_DATA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_non_null(r);
+	assert_ptr_not_equal(room, MAP_FAILED);
+	memset(r, 0, sizeof *r);
+	r->data = room + RIG_DATA_SIZE;
+	assert_int_equal(mprotect(r->data, RIG_DATA_SIZE, PROT_READ | PROT_WRITE), 0);
+	r->emu.blocks = lp_alloc(sizeof *r->emu.blocks);
+	r->emu.blocks->rig = r;
+	r->cpu.emu = &r->emu;
+	catch_faults();
+	return r;
+}
+
+static void free_slots(struct rig *r)
+{
+	while (r->slots) {
+		struct lp_slot *next = atomic_load(&r->slots->next);
+		lp_free(r->slots);
+		r->slots = next;
+	}
+}
+
+void rig_free(struct rig *r)
+{
+	free_slots(r);
+	munmap(r->data - RIG_DATA_SIZE, 3 * RIG_DATA_SIZE);
+	lp_free(r->emu.blocks);
+	free(r);
+}
+
+/* ---- running ---- */
+
+static void lower(struct rig *r, const uint32_t *words, size_t nr)
+{
+	free_slots(r);
+	memset(r->cpu.jumps, 0, sizeof r->cpu.jumps);
+	r->nr = nr;
+	for (size_t i = 0; i < nr; i++) {
+		lp_lower(r->emu.blocks, &r->uops[i], words[i], RIG_PC + i * 4);
+		if (r->plain && lp_cpu_offers(lp_a64_row(lp_a64_decode(words[i]))->feature))
+			r->uops[i].run = lp_sem[lp_a64_decode(words[i])];
+	}
+	r->uops[nr] = (struct lp_uop){.run = fall_out, .pc = RIG_PC + nr * 4};
+}
+
+enum lp_leave rig_run_words(struct rig *r, const uint32_t *words, size_t nr)
+{
+	const struct lp_uop *volatile u = r->uops;
+
+	assert_true(nr <= RIG_MAX);
+	lower(r, words, nr);
+	r->cpu.pc = RIG_PC;
+	r->cpu.fault = (struct lp_fault){0};
+	running = r;
+	if (sigsetjmp(landing, 0) == 0)
+		while (u)
+			u = u->run(&r->cpu, u);
+	running = NULL;
+	r->cpu.at = NULL;
+	return r->cpu.leave;
+}
+
+enum lp_leave rig_run_word(struct rig *r, uint32_t word)
+{
+	return rig_run_words(r, &word, 1);
+}
+
+static size_t assemble(const char *text, uint32_t words[RIG_MAX])
+{
+	struct lp_err err = {0};
+	size_t len;
+
+	if (lp_isa_of(EM_AARCH64)->assemble(text, RIG_PC, NULL, (uint8_t *)words, RIG_MAX * 4, &len, &err))
+		fail_msg("%s: %s", text, err.text);
+	return len / 4;
+}
+
+enum lp_leave rig_run(struct rig *r, const char *text)
+{
+	uint32_t words[RIG_MAX];
+
+	return rig_run_words(r, words, assemble(text, words));
+}
+
+uint32_t rig_word(const char *text)
+{
+	uint32_t words[RIG_MAX];
+
+	assemble(text, words);
+	return words[0];
+}
+
+/* ---- numbers ---- */
+
+uint64_t rig_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+uint64_t rig_interesting(uint64_t *state)
+{
+	static const uint64_t edges[] = {0,	     0x7f,	 0x80,	     0x7fff,	0x8000,
+					 0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, UINT64_C(1) << 63};
+	uint64_t pick = rig_random(state);
+
+	switch (pick & 3) {
+	case 0:
+		return edges[(pick >> 8) % (sizeof edges / sizeof edges[0])] + (pick >> 32) % 3 - 1;
+	case 1:
+		return UINT64_C(1) << (pick >> 8 & 63);
+	case 2:
+		return rig_random(state) >> (pick >> 8 & 63);
+	default:
+		return rig_random(state);
+	}
+}
