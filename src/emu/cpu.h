@@ -84,7 +84,8 @@ struct lp_cpu {
 	_Atomic uint32_t poll;
 	const struct lp_uop *volatile at; /* the uop that touches memory: where a host fault belongs */
 
-	uint32_t fpcr, fpsr; /* fpsr without what is still in MXCSR; QC is always here */
+	uint32_t fpcr, fpsr; /* fpsr without what is still in MXCSR; QC is always here.  fp.h writes them */
+	bool fp_exact;	     /* host arithmetic will not do (FPCR, or a host without FMA): fp_exact.h */
 	uint64_t tpidr;	     /* TPIDR_EL0 */
 	bool dit, ssbs;
 
