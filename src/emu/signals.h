@@ -33,8 +33,18 @@ struct lp_sigaction {
 	uint64_t mask;
 };
 
+/* What becomes of a system call that a signal interrupted.  As long as it is not LP_RESTART_NONE, pc is on the svc and
+ * x0 is the first argument again: a thread that just goes on makes the call once more. */
+enum lp_restart {
+	LP_RESTART_NONE,
+	LP_RESTART_ALWAYS, /* the kernel's ERESTARTNOINTR */
+	LP_RESTART_SA,	   /* ERESTARTSYS: SA_RESTART says */
+	LP_RESTART_NOHAND, /* ERESTARTNOHAND, and ERESTART_RESTARTBLOCK: -EINTR when a handler runs */
+};
+
 /* A thread's part. */
 struct lp_thread_signals {
+	uint8_t restart; /* enum lp_restart of the call at pc; lp_syscall_handler() turns it into what the frame shall show */
 	uint64_t blocked;
 	uint64_t
 		before_suspend; /* rt_sigsuspend, ppoll, ...: what `blocked` is again when the handler's frame is made */
@@ -80,5 +90,8 @@ void lp_signals_swap_end(struct lp_guest_thread *t, int64_t result);
  */
 enum { LP_ERESTART = 512 };
 int64_t lp_safe_syscall(struct lp_guest_thread *t, long nr, const uint64_t args[6]);
+/* sys.c: a handler with these sa_flags is about to run: before its frame is made, pc and x0 become what it interrupted (a
+ * call that is made again afterwards, or one that returned -EINTR).  Nothing when no call was interrupted. */
+void lp_syscall_handler(struct lp_guest_thread *t, uint64_t sa_flags);
 
 #endif
