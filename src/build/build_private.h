@@ -8,6 +8,7 @@
 #include "build/cache.h"
 #include "build/compile.h"
 #include "build/model.h"
+#include "build/remove.h"
 #include "build/run.h"
 #include "build/tree.h"
 

@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "build/remove.h"
 #include "build/tree.h"
 
 #define UNUSED_S (30 * 24 * 3600)

@@ -2,17 +2,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/vec.h"
+#include "build/remove.h"
 
 #define GROUPS_MAX 4096 /* compilers at a time; those beyond end by themselves soon enough */
 #define TICK_MS 50
-#define GRACE_TICKS (LP_GUARDIAN_MAX_MS / 2 / TICK_MS) /* between SIGTERM and SIGKILL, and after that */
+#define REMOVE_TICKS 10
+#define GRACE_TICKS ((LP_GUARDIAN_MAX_MS / TICK_MS - REMOVE_TICKS) / 2) /* before SIGKILL, and after it */
 
 struct groups {
 	pid_t items[GROUPS_MAX];
@@ -49,6 +55,58 @@ static void end_all(const struct groups *g)
 		poll(NULL, 0, TICK_MS);
 }
 
+/* ---- temporary files ---- */
+
+static char *make_below(const char *place)
+{
+	char *real = realpath(place, NULL); /* compilers run in other directories */
+	char *path = real ? lp_sprintf("%s/livepatch-XXXXXX", real) : NULL;
+	free(real);
+	if (path && mkdtemp(path))
+		return path;
+	lp_free(path);
+	return NULL;
+}
+
+/* Where compilers would make them otherwise: these are gcc's and clang's words for it. */
+static char *make_temporary(void)
+{
+	static const char *const names[] = {"TMPDIR", "TMP", "TEMP"};
+	for (size_t i = 0; i < LP_ARRAY_SIZE(names); i++) {
+		const char *place = getenv(names[i]);
+		char *path = place ? make_below(place) : NULL;
+		if (path)
+			return path;
+	}
+	return make_below("/tmp");
+}
+
+/* Whoever was told to end may still be in the middle of making a file. */
+static void remove_temporary(const char *path)
+{
+	for (int ticks = 0; path && lp_tree_remove(path, NULL) < 0 && ticks < REMOVE_TICKS; ticks++)
+		poll(NULL, 0, TICK_MS);
+}
+
+/* By him and not by us, who may be killed before we could tell him. */
+static void tell_temporary(int fd, const char *path)
+{
+	const char *text = path ? path : "";
+	while (send(fd, text, strlen(text) + 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+static char *hear_temporary(int fd)
+{
+	char path[PATH_MAX];
+	ssize_t n;
+	while ((n = recv(fd, path, sizeof path, 0)) < 0 && errno == EINTR)
+		;
+	return n > 1 && !path[n - 1] ? lp_strdup(path) : NULL;
+}
+
+/* ---- the child ---- */
+
 /* Nobody who reads our output is to wait for him, and no signal from the terminal is for him. */
 static void stand_apart(void)
 {
@@ -68,12 +126,17 @@ _Noreturn static void guard(int fd)
 	pid_t told;
 	ssize_t n;
 	stand_apart();
+	char *temporary = make_temporary();
+	tell_temporary(fd, temporary);
 	while ((n = read(fd, &told, sizeof told)) == (ssize_t)sizeof told || (n < 0 && errno == EINTR))
 		if (n > 0)
 			note(&g, told);
 	end_all(&g);
+	remove_temporary(temporary);
 	_exit(0);
 }
+
+/* ---- us ---- */
 
 void lp_guardian_begin(struct lp_guardian *g)
 {
@@ -89,10 +152,12 @@ void lp_guardian_begin(struct lp_guardian *g)
 	if (g->pid > 0)
 		setpgid(g->pid, g->pid); /* he does it as well, but whoever kills our group may come before he runs */
 	lp_close(ends[0]);
-	if (g->pid > 0)
+	if (g->pid > 0) {
 		g->fd = ends[1];
-	else
+		g->temporary = hear_temporary(g->fd);
+	} else {
 		lp_close(ends[1]);
+	}
 }
 
 /* Should he have been killed, that is no reason for us to die. */
@@ -113,4 +178,6 @@ void lp_guardian_end(struct lp_guardian *g)
 	while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	g->fd = -1;
+	lp_free(g->temporary);
+	g->temporary = NULL;
 }

@@ -3,6 +3,7 @@
 #include "build/kpatch_strip.h"
 #include "build/patch_backup.h"
 #include "build/patch_objects.h"
+#include "build/remove.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -170,24 +171,6 @@ static int make_directory(const char *path, struct lp_err *err)
 	return rc;
 }
 
-static int remove_tree(const char *path, struct lp_err *err)
-{
-	char *roots[] = {lp_strdup(path), NULL};
-	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
-	int rc = 0;
-	for (FTSENT *e; fts && !rc && (e = fts_read(fts));) {
-		if (e->fts_info == FTS_D)
-			continue;
-		bool gone = e->fts_info == FTS_NS && e->fts_errno == ENOENT;
-		if (!gone && remove(e->fts_accpath) < 0 && errno != ENOENT)
-			rc = lp_fail_sys(err, errno, "cannot remove %s", e->fts_path);
-	}
-	if (fts)
-		fts_close(fts);
-	lp_free(roots[0]);
-	return rc;
-}
-
 /* ---- source patches ---- */
 
 static bool has_terminal(void)
@@ -316,6 +299,9 @@ static void set_environment(const struct make *m)
 	unsetenv("KPATCH_ADDED");
 	unsetenv("KPATCH_OBJECTS");
 	unsetenv("KPATCH_ASM_DIR");
+	unsetenv("KPATCH_TMPDIR");
+	if (m->guardian.temporary)
+		setenv("KPATCH_TMPDIR", m->guardian.temporary, 1);
 	if (!m->o->assembly) { /* nothing is left out of the compiler's words: what is built is what is built without us */
 		setenv("KPATCH_OBJECTS", "1", 1);
 		setenv("KPCC_REMOVE_ARGS", "", 0);
@@ -340,9 +326,9 @@ static int clean(struct make *m)
 {
 	int rc = m->o->clean ? run_make(m, "clean", NULL) : 0;
 	if (!rc && m->o->clean)
-		rc = remove_tree(m->o->original_dir, m->err);
+		rc = lp_tree_remove(m->o->original_dir, m->err);
 	if (!rc)
-		rc = remove_tree(m->o->patched_dir, m->err);
+		rc = lp_tree_remove(m->o->patched_dir, m->err);
 	/* Where its parent must exist for a makefile's `mkdir $DESTDIR`, and the directory itself need not. */
 	char *parent = lp_strdup(m->o->patched_dir);
 	char *slash = strrchr(parent, '/');

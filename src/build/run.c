@@ -44,8 +44,17 @@ static int set_apart(posix_spawnattr_t *attr)
 	return posix_spawnattr_setflags(attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
-static int start(struct lp_run *r, struct lp_err *err)
+static void child_environment(lp_env_vec *env, const struct lp_run *r, const char *temporary)
 {
+	lp_env_copy(env, r->env ? (char *const *)r->env : environ);
+	if (temporary)
+		lp_env_set(env, r->temporary ? r->temporary : "TMPDIR", temporary);
+	lp_env_end(env);
+}
+
+static int start(struct lp_run *r, const char *temporary, struct lp_err *err)
+{
+	lp_env_vec env = {0};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	posix_spawn_file_actions_init(&files);
@@ -53,9 +62,10 @@ static int start(struct lp_run *r, struct lp_err *err)
 	int rc = redirect(&files, r);
 	if (!rc)
 		rc = set_apart(&attr);
+	child_environment(&env, r, temporary);
 	if (!rc)
-		rc = posix_spawnp(&r->pid, r->argv[0], &files, &attr, (char *const *)r->argv,
-				  r->env ? (char *const *)r->env : environ);
+		rc = posix_spawnp(&r->pid, r->argv[0], &files, &attr, (char *const *)r->argv, env.items);
+	lp_env_free(&env);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
 	if (rc)
@@ -152,7 +162,7 @@ int lp_run_all(struct lp_run *runs, size_t nr, unsigned jobs, const struct lp_wa
 		runs[i].pid = runs[i].group = 0;
 	while (rc == 0 && (started < nr || running)) {
 		while (rc == 0 && started < nr && running < (jobs ? jobs : 1))
-			if ((rc = start(&runs[started++], err)) == 0) {
+			if ((rc = start(&runs[started++], guardian.temporary, err)) == 0) {
 				lp_guardian_tell(&guardian, runs[started - 1].group);
 				running++;
 			}

@@ -7,7 +7,7 @@
  * Each runs in a process group of its own with /dev/null for input and its output in the log.  When *watch->interrupted becomes
  * true, or the call fails, all groups are ended (SIGTERM, after a while SIGKILL) before it returns.  No shell is involved;
  * programs without a slash are searched for in the PATH of this process.  When this process is killed, they are ended all the
- * same (guardian.h).
+ * same (guardian.h); their temporary files go with them, for they are given a directory that ends with the call.
  */
 #ifndef LP_BUILD_RUN_H
 #define LP_BUILD_RUN_H
@@ -24,6 +24,7 @@ struct lp_run {
 	const char *cwd;	 /* NULL = ours */
 	const char *const *env;	 /* ended by NULL; NULL = ours */
 	const char *log;	 /* appended to; NULL = nowhere */
+	const char *temporary;	 /* the variable that names the directory for temporary files; NULL = TMPDIR */
 	int status;		 /* out: exit status, 128 + signal when killed */
 	pid_t pid, group;	 /* private */
 	int pidfd;		 /* private */

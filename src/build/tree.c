@@ -379,39 +379,6 @@ int lp_tree_copy(struct lp_tree_copy *how, struct lp_err *err)
 	return rc;
 }
 
-/* ---- removing ---- */
-
-/* A directory without write permission (tests of some packages leave such) keeps its entries. */
-static int remove_entry(const FTSENT *e)
-{
-	switch (e->fts_info) {
-	case FTS_D:
-		if ((e->fts_statp->st_mode & S_IRWXU) != S_IRWXU)
-			return chmod(e->fts_path, S_IRWXU) < 0 ? -errno : 0;
-		return 0;
-	case FTS_DP:
-		return rmdir(e->fts_path) < 0 ? -errno : 0;
-	default:
-		return unlink(e->fts_path) < 0 && errno != ENOENT ? -errno : 0;
-	}
-}
-
-int lp_tree_remove(const char *path, struct lp_err *err)
-{
-	struct stat st;
-	FTSENT *e;
-	if (lstat(path, &st) < 0 && errno == ENOENT)
-		return 0;
-	FTS *walk = walk_open(path, false, err);
-	int rc = walk ? 0 : -EIO;
-	while (rc == 0 && (e = fts_read(walk)))
-		if ((rc = remove_entry(e)) < 0)
-			rc = lp_fail_sys(err, rc, "cannot remove %s", e->fts_path);
-	if (walk)
-		fts_close(walk);
-	return rc;
-}
-
 /* ---- hashing ---- */
 
 static void hash_text(crypto_generichash_state *state, const char *text)

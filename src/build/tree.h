@@ -1,9 +1,8 @@
 /*
- * Trees of files: private copies, comparison, removal.
+ * Trees of files: private copies, comparison.
  *
  *     lp_tree_copy(&how, err);             // the user's tree into a place of ours; never the other way round
  *     lp_tree_changes(&list, old, new, err);
- *     lp_tree_remove(path);
  *
  * Copies keep permission bits and times to the nanosecond, because that is what make and ninja decide by.  Files are
  * copied, never hard linked (compilers and linkers write into existing files); where the file system can share the blocks
@@ -45,8 +44,6 @@ int lp_tree_copy(struct lp_tree_copy *how, struct lp_err *err);
 int lp_copy_file(const char *from, const char *to, struct lp_err *err);
 /* A new file of these bytes; one that is there is replaced. */
 int lp_write_file(const char *path, const void *bytes, size_t len, struct lp_err *err);
-/* Everything below path, and path.  Nothing there is no failure. */
-int lp_tree_remove(const char *path, struct lp_err *err);
 
 /* A hash over names, kinds and contents; of files that compilers made, over size and time; of .git only what says which
  * commit this is. */

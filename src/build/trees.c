@@ -46,9 +46,9 @@ static void set_text(lp_env_vec *env, const char *name, char *value)
 static void build_environment(const struct lp_build *b, lp_env_vec *env, bool changed)
 {
 	static const char *const unset[] = {
-		"MAKEFLAGS",	      "MFLAGS",	     "GNUMAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES",
-		LP_WRAP_SECTIONS,     LP_WRAP_INNER, "LIVEPATCH",    "OLDPWD",	  "DEPENDENCIES_OUTPUT",
-		"SUNPRO_DEPENDENCIES"};
+		"MAKEFLAGS",	 "MFLAGS",	   "GNUMAKEFLAGS",	  "MAKELEVEL",
+		"MAKEOVERRIDES", LP_WRAP_SECTIONS, LP_WRAP_INNER,	  LP_WRAP_TMPDIR,
+		"LIVEPATCH",	 "OLDPWD",	   "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES"};
 	const char *path = getenv("PATH");
 	lp_env_copy(env, environ);
 	for (size_t i = 0; i < LP_ARRAY_SIZE(unset); i++)
@@ -99,7 +99,11 @@ static int run_build(struct lp_build *b, bool changed, const char *which, struct
 	const char *argv[] = {b->wrapper, LP_WRAP_GUARD, parent, "/bin/sh", "-c", b->command, NULL};
 	lp_env_vec env = {0};
 	build_environment(b, &env, changed);
-	struct lp_run run = {.argv = argv, .cwd = b->tree, .env = (const char *const *)env.items, .log = log};
+	struct lp_run run = {.argv = argv,
+			     .cwd = b->tree,
+			     .env = (const char *const *)env.items,
+			     .log = log,
+			     .temporary = LP_WRAP_TMPDIR};
 	struct lp_watch watch = b->watch;
 	watch.tick = count_records;
 	watch.arg = b;

@@ -163,7 +163,6 @@ static bool matters(const char *variable)
 					    "SOURCE_DATE_EPOCH=",
 					    "LANG=",
 					    "LC_",
-					    "TMPDIR=",
 					    "GCC_",
 					    "CCC_",
 					    "CLANG_",
@@ -669,6 +668,14 @@ static int guard(int argc, char **argv)
 	return 127;
 }
 
+/* What a daemon compiles that the build has left running comes when the directory is gone. */
+static void choose_temporary(void)
+{
+	const char *dir = getenv(LP_WRAP_TMPDIR);
+	if (dir && access(dir, W_OK) == 0)
+		setenv("TMPDIR", dir, 1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *records = getenv(LP_WRAP_RECORDS);
@@ -676,6 +683,7 @@ int main(int argc, char **argv)
 	lp_stdio_hold();
 	if (argc > 1 && strcmp(argv[1], LP_WRAP_GUARD) == 0)
 		return guard(argc, argv);
+	choose_temporary();
 	char *real = find_real(name);
 	if (!real) {
 		dprintf(STDERR_FILENO, "livepatch-cc: there is no other %s in PATH\n", name);

@@ -12,6 +12,8 @@
  *     LP_WRAP_SECTIONS  set: compile with one section per function and datum (the build of the changed tree)
  *     LP_WRAP_INCLUDE   with LP_WRAP_SECTIONS: a directory with livepatch-patch.h, searched last
  *     LP_WRAP_EPOCH     the SOURCE_DATE_EPOCH of compilers, where there is none
+ *     LP_WRAP_TMPDIR    the TMPDIR of compilers, as long as it is there: the build's own programs keep theirs, of which something
+ *                       may be meant to stay, or be used by a daemon
  *     LP_WRAP_INNER     set by the wrapper: a driver runs its own linker; not recorded again
  *
  * `livepatch-cc --guard PID COMMAND...` runs COMMAND.  When its parent PID dies, and when SIGTERM comes, all that COMMAND has
@@ -27,6 +29,7 @@
 #define LP_WRAP_SECTIONS "LIVEPATCH_CC_SECTIONS"
 #define LP_WRAP_INCLUDE "LIVEPATCH_CC_INCLUDE"
 #define LP_WRAP_EPOCH "LIVEPATCH_CC_EPOCH"
+#define LP_WRAP_TMPDIR "LIVEPATCH_CC_TMPDIR"
 #define LP_WRAP_INNER "LIVEPATCH_CC_INNER"
 #define LP_WRAP_GUARD "--guard"
 

@@ -68,12 +68,21 @@ static char *find_gensrc(void)
 	return lp_sprintf("%.*s/kpatch_gensrc", (int)(slash - self), self);
 }
 
+/* libcare-patch-make removes it, and a compiler may outlive that. */
+static void choose_temporary(void)
+{
+	const char *dir = getenv("KPATCH_TMPDIR");
+	if (dir && access(dir, W_OK) == 0)
+		setenv("TMPDIR", dir, 1);
+}
+
 int main(int argc, char **argv)
 {
 	struct lp_libcare_cc_env env = {.prefix = getenv("KPATCH_PREFIX"), .asm_dir = getenv("KPATCH_ASM_DIR")};
 	struct lp_err err = {0};
 	const char *stage = getenv("KPATCH_STAGE"), *debug = getenv("KPCC_DEBUG");
 	lp_stdio_hold();
+	choose_temporary();
 	if (!stage)
 		return fail("KPATCH_STAGE is undefined");
 	if (!read_stage(stage, &env.stage)) {

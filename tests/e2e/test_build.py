@@ -53,6 +53,18 @@ def test_a_fix_of_one_file_reaches_the_running_program_and_can_be_taken_back(two
         assert victim.ask().startswith("original 3 ")
 
 
+def test_a_build_keeps_its_place_for_temporary_files_and_no_compilers_place_is_remembered():
+    places = [lib.scratch_directory(), lib.scratch_directory()]
+    project = Project("two-files", command="make && touch $TMPDIR/mine")
+    for place, again in zip(places, (False, True)):
+        project.env["TMPDIR"] = str(place)
+        assert ("from the cache" in project.livepatch("-o", project.path.parent / "fix.kpatch", project.diff(TWO_FILES_FIX)).err) == again
+        assert [path.name for path in place.iterdir()] == ["mine"]
+        records = [path.read_text() for path in project.cache.rglob("records/*.rec*")]
+        assert records and not any(str(place) in text for text in records)
+        shutil.rmtree(place)
+
+
 def test_the_rebuilt_original_is_the_users_binary_to_the_byte(two_files):
     patch = only_patch(two_files.patch(TWO_FILES_FIX))
     assert patch["build_id"] == build_id(two_files.path / "prog")

@@ -75,14 +75,17 @@ WAYS = {
 
 
 class Killed:
-    """A run of a tool that ends before its time."""
+    """A run of a tool that ends before its time: after some seconds, or when a file is there."""
 
     def __init__(self, command, cwd, env, way, after):
         self.way, self.temporary = way, lib.scratch_directory()
         tool = subprocess.Popen([*map(str, command)], cwd=cwd, env={**env, "TMPDIR": str(self.temporary)}, process_group=0,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         with suppress(subprocess.TimeoutExpired):
-            tool.wait(timeout=after)
+            if isinstance(after, Path):
+                lib.wait_for(lambda: after.exists() or tool.poll() is not None, after)
+            else:
+                tool.wait(timeout=after)
         if tool.poll() is None:
             WAYS[way](tool)
         self.output, _ = tool.communicate(timeout=lib.PATIENCE)
@@ -90,7 +93,31 @@ class Killed:
 
     def leaves_nobody(self, story, *directories):
         lib.wait_for(lambda: not processes_in(*directories), f"{processes_in(*directories)} to end: {story}")
-        assert self.way == "a compiler" or not list(self.temporary.iterdir()), story  # which the dead one would have removed
+        assert not list(self.temporary.iterdir()), story
+
+
+# No signal but SIGKILL ends it, and it does not get to remove anything.
+STUBBORN = """#!/bin/sh
+trap '' HUP INT TERM
+mktemp "${TMPDIR:-/tmp}/ccXXXXXX.s" > "$READY.draft" && mv "$READY.draft" "$READY"
+exec sleep 1000
+"""
+
+
+def stubborn_compiler(env):
+    """An environment in which gcc is that, and the file in which it says what it has made."""
+    directory = lib.scratch_directory()
+    for name in ("cc", "gcc"):
+        (directory / name).write_text(STUBBORN)
+        (directory / name).chmod(0o755)
+    ready = directory / "ready"
+    return {**env, "PATH": f"{directory}:{env['PATH']}", "READY": str(ready)}, ready
+
+
+def was_there(killed, ready):
+    """Its temporary file, where nothing may be now."""
+    path = Path(ready.read_text().strip())
+    assert path.is_relative_to(killed.temporary) and not path.exists()
 
 
 # ---- livepatch build
@@ -149,6 +176,14 @@ def test_builds_that_were_killed_often(project, way):
     chance = random.Random(f"{SEED} {way} often")
     for _ in range(100):
         check_killed_build(project, way, chance)
+
+
+@pytest.mark.parametrize("way", ["the tool", "its group", "SIGTERM"])
+def test_temporary_files_of_compilers_go_that_were_killed_in_a_build(project, way):
+    env, ready = stubborn_compiler(project.env)
+    killed = Killed(command_for(project, project.path.parent / "none.kpatch", "--clean"), project.path.parent, env, way, ready)
+    killed.leaves_nobody(f"{way}: {killed.status} {killed.output}", project.cache, project.path)
+    was_there(killed, ready)
 
 
 # ---- libcare-patch-make
@@ -217,3 +252,12 @@ def test_patch_makes_that_were_killed_often(expected, way):
     chance = random.Random(f"{SEED} {way} often")
     for _ in range(100):
         check_killed_make(expected, way, chance)
+
+
+@pytest.mark.parametrize("way", ["the tool", "its group"])
+def test_temporary_files_of_compilers_go_that_were_killed_in_a_patch_make(way):
+    directory = libcare_project()
+    env, ready = stubborn_compiler(environment(**EPOCH))
+    killed = Killed([tools() / "libcare-patch-make", "-i", "1", "fix.patch"], directory, env, way, ready)
+    killed.leaves_nobody(f"{way}: {killed.status} {killed.output}", directory)
+    was_there(killed, ready)

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "build/remove.h"
 #include "build/tree.h"
 
 static char *scratch; /* its path, while a test runs */

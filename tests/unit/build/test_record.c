@@ -9,6 +9,7 @@
 
 #include "base/fdio.h"
 #include "build/record.h"
+#include "build/remove.h"
 #include "build/tree.h"
 
 static char *directory(void)

@@ -176,6 +176,68 @@ static void being_killed_ends_the_whole_group(void **state)
 	lp_free(log);
 }
 
+static bool is_there(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+/* The one line of a log. */
+static char *read_line(const char *log)
+{
+	struct lp_buf text = {0};
+	assert_int_equal(lp_read_file(log, &text, 4096, NULL), 0);
+	char *line = lp_sprintf("%.*s", (int)strcspn(lp_buf_cstr(&text), "\n"), lp_buf_cstr(&text));
+	lp_buf_free(&text);
+	return line;
+}
+
+static void temporary_files_end_with_what_is_run(void **state)
+{
+	static const char *const argv[] = {"sh", "-c",
+					   "mkdir -m 0 $TMPDIR/a && : > $TMPDIR/b && stat -c '%a %n' $TMPDIR", NULL};
+	char *log = log_file();
+	struct lp_run run = shell(argv, log);
+	(void)state;
+	assert_int_equal(lp_run_all(&run, 1, 1, NULL, NULL), 0);
+	assert_int_equal(run.status, 0);
+	char *line = read_line(log);
+	assert_memory_equal(line, "700 /", 5);
+	assert_false(is_there(line + 4));
+	unlink(log);
+	lp_free(line);
+	lp_free(log);
+}
+
+static void the_directory_for_them_can_have_another_name(void **state)
+{
+	static const char *const argv[] = {"sh", "-c", "test $TMPDIR = /mine && test -d $THEIRS && echo $THEIRS", NULL};
+	static const char *const env[] = {"TMPDIR=/mine", "THEIRS=/", NULL};
+	char *log = log_file();
+	struct lp_run run = shell(argv, log);
+	(void)state;
+	run.env = env;
+	run.temporary = "THEIRS";
+	assert_int_equal(lp_run_all(&run, 1, 1, NULL, NULL), 0);
+	assert_int_equal(run.status, 0);
+	char *line = read_line(log);
+	assert_string_not_equal(line, "/");
+	assert_false(is_there(line));
+	unlink(log);
+	lp_free(line);
+	lp_free(log);
+}
+
+static void a_place_that_is_not_there_is_passed_over(void **state)
+{
+	static const char *const argv[] = {"sh", "-c", "test -d $TMPDIR", NULL};
+	struct lp_run run = shell(argv, NULL);
+	(void)state;
+	setenv("TMPDIR", "/there/is/no/such/place", 1);
+	assert_int_equal(lp_run_all(&run, 1, 1, NULL, NULL), 0);
+	assert_int_equal(run.status, 0);
+	unsetenv("TMPDIR");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +247,9 @@ int main(void)
 		cmocka_unit_test(a_program_that_is_not_there_is_an_error),
 		cmocka_unit_test(an_interruption_ends_the_whole_group),
 		cmocka_unit_test(being_killed_ends_the_whole_group),
+		cmocka_unit_test(temporary_files_end_with_what_is_run),
+		cmocka_unit_test(the_directory_for_them_can_have_another_name),
+		cmocka_unit_test(a_place_that_is_not_there_is_passed_over),
 		cmocka_unit_test(environments_are_edited_by_name),
 		cmocka_unit_test(the_tail_of_a_log_is_its_last_lines),
 	};
