@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz soak-agent demo bench replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz differential soak-agent demo bench replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
@@ -54,6 +54,12 @@ fuzz: ## fuzz each target for SECONDS=60 (libFuzzer, new inputs in build/fuzz-cl
 	@scripts/setup build lint
 	@$(MAKE) --no-print-directory MODE=fuzz CC=clang TARGETS=fuzz build
 	@scripts/fuzz build/fuzz-clang $(SECONDS)
+
+differential: ## the runner beside qemu on CASES=2000000 random instruction streams of SEED=1; KEEP= a file for what differs
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory MODE=rel build
+	@build/rel/tests/differential/differential --ours build/rel/src/tool/arm64_runner --guest build/rel/tests/differential/guest \
+		--cases $(or $(CASES),2000000) --seed $(or $(SEED),1) $(if $(KEEP),--keep $(KEEP)) --stats build/differential.tsv
 
 release-for-%:
 	@scripts/setup build $*
