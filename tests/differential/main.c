@@ -40,6 +40,12 @@ static const char usage[] =
 	"  --replay FILE...      run the vectors of these files; needs no reference\n"
 	"  --list                rows that are not run, and why\n"
 	"\n"
+	"As --ours, BUILD/tests/differential/bare is the semantic functions of src/emu without the rest of the "
+	"emulator:\n"
+	"\n"
+	"  B=BUILD/tests/differential; $B/differential --ours $B/bare --guest $B/guest --row 'fadd*,fmla*' --cases "
+	"50000\n"
+	"\n"
 	"Exit status: 0 no difference, 1 some, 2 something could not be run.\n";
 
 struct row_statistics {

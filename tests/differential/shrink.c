@@ -114,7 +114,7 @@ static bool fewer_words(struct shrinking *s)
 	for (unsigned i = 0; i < s->best.nr && s->best.nr > 1; i++)
 		if (is_loose(&s->best, i))
 			remove_word(candidate(s), i);
-	for (unsigned i = 0; i < s->best.nr; i++)
+	for (unsigned i = 0; i < s->best.nr && s->best.nr > 1; i++)
 		if (s->best.words[i] != NOP && is_loose(&s->best, i))
 			candidate(s)->words[i] = NOP;
 	return take_first(s);
