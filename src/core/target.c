@@ -69,3 +69,9 @@ char *lp_target_describe(struct lp_target *t, lp_addr at, char *out, size_t out_
 	}
 	return out;
 }
+
+void lp_target_close(struct lp_target *t)
+{
+	if (t)
+		t->ops->close(t);
+}

@@ -167,6 +167,8 @@ struct lp_target_ops {
 	int (*unwind_suspended)(struct lp_target *t, struct lp_suspended *s, struct lp_frame *frames, size_t max,
 				size_t *nr, struct lp_err *err);
 	bool (*jmpbuf)(struct lp_target *t, struct lp_jmpbuf *out); /* false: nothing is disguised, or not known how */
+
+	void (*close)(struct lp_target *t);
 };
 
 struct lp_target {
@@ -175,6 +177,7 @@ struct lp_target {
 	char *label; /* "process 4711 (redis-server)" for messages; owned */
 };
 
+void lp_target_close(struct lp_target *t); /* NULL is fine */
 /* Closest symbol for messages: "func_J+0x12 (target)" or "0x7f..". Writes to out, returns out. */
 char *lp_target_describe(struct lp_target *t, lp_addr at, char *out, size_t out_size);
 /* The image whose mapping holds `at`, with `at` as a link-time address of it; NULL when none does. */

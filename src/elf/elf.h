@@ -20,6 +20,7 @@
 
 #include <elf.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/vec.h"
 
@@ -55,6 +56,8 @@ int lp_elf_from_memory(struct lp_elf **out, const void *bytes, size_t len, uint6
 void lp_elf_close(struct lp_elf *e);
 
 const char *lp_elf_name(const struct lp_elf *e);
+/* The whole file; NULL for an image that was dumped out of a process. */
+const uint8_t *lp_elf_file(const struct lp_elf *e, size_t *len);
 const Elf64_Ehdr *lp_elf_header(const struct lp_elf *e);
 size_t lp_elf_phdr_count(const struct lp_elf *e);
 const Elf64_Phdr *lp_elf_phdr(const struct lp_elf *e, size_t i);	   /* NULL beyond the end */
@@ -138,6 +141,15 @@ int lp_elf_rela_next(const struct lp_elf *e, struct lp_elf_rela_iter *it, struct
  * passed over.  0 with *out NULL when there is none; negative only when root cannot be looked into. */
 int lp_elf_open_debug(struct lp_elf **out, const struct lp_elf *e, const char *path, const char *root,
 		      struct lp_err *err);
+
+/* ---- files that others shall read ---- */
+
+/*
+ * An ELF file that says nothing but how to unwind `code`: libdw takes tables from files alone.  `tables` is where the
+ * bytes of an .eh_frame stand, whose pointers are relative to that.  The code itself is not in it.
+ */
+void lp_elf_make_frames(struct lp_buf *out, uint16_t machine, struct lp_range code, struct lp_range tables,
+			const uint8_t *table_bytes);
 
 /* ---- symbol specifications across several images ---- */
 

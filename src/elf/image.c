@@ -161,6 +161,12 @@ const char *lp_elf_name(const struct lp_elf *e)
 	return e->name;
 }
 
+const uint8_t *lp_elf_file(const struct lp_elf *e, size_t *len)
+{
+	*len = e->len;
+	return e->from_memory ? NULL : e->bytes;
+}
+
 const Elf64_Ehdr *lp_elf_header(const struct lp_elf *e)
 {
 	return &e->header;

@@ -29,10 +29,11 @@ struct lp_guest_thread {
 	pthread_t host;
 	uint64_t clear_child_tid; /* guest address, set_tid_address; 0 = none */
 	struct lp_thread_signals signals;
-	bool ends;		      /* leaves lp_cpu_run() at the next occasion: exit(2), or the process ends */
-	int exit_status;	      /* of exit(2) */
-	bool is_vfork_child;	      /* shares memory with a parent that waits: ends by _exit or execve */
-	void *vfork;		      /* thread.c */
+	uint64_t stack_top;  /* SP when the thread began: tells its own stack from others that it may stand on */
+	bool ends;	     /* leaves lp_cpu_run() at the next occasion: exit(2), or the process ends */
+	int exit_status;     /* of exit(2) */
+	bool is_vfork_child; /* shares memory with a parent that waits: ends by _exit or execve */
+	void *vfork;	     /* thread.c */
 	struct lp_guest_thread *next; /* in emu->threads */
 };
 

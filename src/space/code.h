@@ -65,7 +65,7 @@ struct lp_code_space {
 };
 
 struct lp_code_ops {
-	const char *name; /* "buffer", "self", "process" */
+	const char *name; /* "buffer", "self", "process", "guest" */
 
 	int (*read)(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err);
 	int (*commit)(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
@@ -121,5 +121,8 @@ struct lp_code_ops {
 int lp_code_open_buffer(struct lp_code_space **out, void *memory, size_t size, lp_addr base, struct lp_err *err);
 int lp_code_open_self(struct lp_code_space **out, struct lp_err *err);
 int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err);
+/* Any target that the engine knows; it is the space's from now on.  `name` is a literal. */
+struct lp_target;
+int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name);
 
 #endif

@@ -608,6 +608,17 @@ static bool process_jmpbuf(struct lp_target *t, struct lp_jmpbuf *out)
 	return true;
 }
 
+static void process_close(struct lp_target *t)
+{
+	struct process *s = process_of(t);
+	forget_maps(s);
+	lp_vec_free(&s->threads);
+	lp_proc_close(s->p);
+	lp_free(s->exe_file);
+	lp_free(s->target.label);
+	lp_free(s);
+}
+
 static const struct lp_target_ops process_ops = {
 	.lock = process_lock,
 	.unlock = process_unlock,
@@ -634,6 +645,7 @@ static const struct lp_target_ops process_ops = {
 	.own_memory = process_own_memory,
 	.unwind_suspended = process_unwind_suspended,
 	.jmpbuf = process_jmpbuf,
+	.close = process_close,
 };
 
 /* ---- ourselves: to be looked at ---- */
@@ -703,6 +715,7 @@ static const struct lp_target_ops own_ops = {
 	.threads = process_threads,
 	.resume = process_resume,
 	.unwind = process_unwind,
+	.close = process_close,
 };
 
 /* ---- open, close ---- */
@@ -742,17 +755,4 @@ int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_fi
 int lp_target_open_own(struct lp_target **out, struct lp_err *err)
 {
 	return open_target(out, getpid(), true, NULL, err);
-}
-
-void lp_target_close(struct lp_target *t)
-{
-	if (!t)
-		return;
-	struct process *s = process_of(t);
-	forget_maps(s);
-	lp_vec_free(&s->threads);
-	lp_proc_close(s->p);
-	lp_free(s->exe_file);
-	lp_free(s->target.label);
-	lp_free(s);
 }

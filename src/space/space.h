@@ -12,7 +12,6 @@
 int lp_target_open_process(struct lp_target **out, pid_t pid, const char *exe_file, struct lp_err *err);
 /* This process, to be looked at: names, memory, its ledger, the lock.  Whatever would stop a thread is refused. */
 int lp_target_open_own(struct lp_target **out, struct lp_err *err);
-void lp_target_close(struct lp_target *t); /* NULL is fine */
 
 /* A program that is about to begin, stopped at its entry point without being traced: lp_exec_catch() and lp_exec_hold()
  * of proc/proc.h. */

@@ -1,12 +1,12 @@
 /*
- * Another process as memory that a LivePatchSystem changes: the engine
- * (core/), asked through patchsets that are made here.
+ * A target of the engine (core/), another process or a guest, as memory that a
+ * LivePatchSystem changes: asked through patchsets that are made here.
  *
  * A commit is one patchset, one transaction of the engine, one entry in the
  * ledger of the target: `livepatch list` shows it, `livepatch revert` undoes it.
  * Edits become `inline` (code) and `set` (data) with the bytes that are expected
  * before; a divert becomes `jmp`, with all that the engine knows about
- * replacing functions.  Between calls the target is not traced.
+ * replacing functions.  Between calls a process is not traced.
  *
  * Undoing a part.  An entry of the ledger is undone as a whole or not at all.
  * When some edits of a commit go and others stay, a new entry puts back what
@@ -57,8 +57,9 @@ struct chunk {
 	lp_addr free;
 };
 
-struct process_code {
+struct target_code {
 	struct lp_code_space space;
+	struct lp_code_ops ops; /* with our name */
 	struct lp_target *target;
 	pthread_mutex_t lock;
 	LP_VEC(struct commit) commits; /* by rising id */
@@ -73,9 +74,9 @@ struct divert {
 	} bytes[2];
 };
 
-static struct process_code *code_of(struct lp_code_space *s)
+static struct target_code *code_of(struct lp_code_space *s)
 {
-	return (struct process_code *)s;
+	return (struct target_code *)s;
 }
 
 static struct divert *divert_of(struct lp_code_divert *d)
@@ -132,23 +133,23 @@ static void add_edit(struct lp_patchset *ps, const struct lp_code_edit *e)
 }
 
 /* What calls of a diverted function are in now must be left before they are in the old one again. */
-static void add_inverse(struct process_code *pc, struct lp_patchset *ps, const struct lp_code_edit *e)
+static void add_inverse(struct target_code *tc, struct lp_patchset *ps, const struct lp_code_edit *e)
 {
 	struct lp_range body = {0, 0};
 	if (e->divert)
-		lp_function_around(pc->target, e->divert->to, &body);
+		lp_function_around(tc->target, e->divert->to, &body);
 	add_bytes(ps, LP_OP_SET, e, e->new_bytes, e->old_bytes, body);
 }
 
 /* What we know of the target's files may be of before it loaded another one. */
-static int make_plan(struct process_code *pc, const struct lp_patchset *ps, unsigned flags, struct lp_plan **plan,
+static int make_plan(struct target_code *tc, const struct lp_patchset *ps, unsigned flags, struct lp_plan **plan,
 		     struct lp_err *err)
 {
 	struct lp_apply_opts opts = opts_of(flags);
-	if (lp_plan_make(plan, pc->target, ps, &opts, NULL) == 0)
+	if (lp_plan_make(plan, tc->target, ps, &opts, NULL) == 0)
 		return 0;
-	pc->target->ops->refresh(pc->target);
-	return lp_plan_make(plan, pc->target, ps, &opts, err);
+	tc->target->ops->refresh(tc->target);
+	return lp_plan_make(plan, tc->target, ps, &opts, err);
 }
 
 static const struct lp_write *write_at(const struct lp_plan *plan, lp_addr at, size_t len)
@@ -183,19 +184,19 @@ static int describe_divert(struct divert *d, const struct lp_plan *plan, struct 
 	return 0;
 }
 
-static int process_divert_make(struct lp_code_space *s, lp_addr from, lp_addr to, unsigned flags,
-			       struct lp_code_divert **out, struct lp_err *err)
+static int target_divert_make(struct lp_code_space *s, lp_addr from, lp_addr to, unsigned flags,
+			      struct lp_code_divert **out, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	struct divert *d = lp_alloc(sizeof *d);
 	d->divert = (struct lp_code_divert){.from = from, .to = to};
 	struct lp_patchset *ps = new_patchset();
 	struct lp_plan *plan = NULL;
 	add_jump(ps, from, to);
-	pthread_mutex_lock(&pc->lock);
-	int rc = make_plan(pc, ps, flags, &plan, err);
+	pthread_mutex_lock(&tc->lock);
+	int rc = make_plan(tc, ps, flags, &plan, err);
 	rc = rc ? rc : describe_divert(d, plan, err);
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	lp_plan_free(plan);
 	lp_patchset_free(ps);
 	if (rc < 0) {
@@ -206,7 +207,7 @@ static int process_divert_make(struct lp_code_space *s, lp_addr from, lp_addr to
 	return 0;
 }
 
-static void process_divert_free(struct lp_code_space *s, struct lp_code_divert *d)
+static void target_divert_free(struct lp_code_space *s, struct lp_code_divert *d)
 {
 	lp_free(d);
 }
@@ -244,27 +245,27 @@ static void learn_jump(struct lp_code_divert *d, const struct lp_plan *plan)
 
 /* ---- groups ---- */
 
-static struct group *new_group(struct process_code *pc, uint64_t id, size_t live)
+static struct group *new_group(struct target_code *tc, uint64_t id, size_t live)
 {
 	struct group *g = lp_alloc(sizeof *g);
 	g->live = live;
 	lp_vec_push(&g->ids, id);
-	lp_vec_push(&pc->groups, g);
-	lp_vec_push(&pc->commits, ((struct commit){id, g}));
+	lp_vec_push(&tc->groups, g);
+	lp_vec_push(&tc->commits, ((struct commit){id, g}));
 	return g;
 }
 
-static struct group *group_of(struct process_code *pc, uint64_t token)
+static struct group *group_of(struct target_code *tc, uint64_t token)
 {
-	size_t lo = 0, hi = pc->commits.nr;
+	size_t lo = 0, hi = tc->commits.nr;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		if (pc->commits.items[mid].id < token)
+		if (tc->commits.items[mid].id < token)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < pc->commits.nr && pc->commits.items[lo].id == token ? pc->commits.items[lo].group : NULL;
+	return lo < tc->commits.nr && tc->commits.items[lo].id == token ? tc->commits.items[lo].group : NULL;
 }
 
 static void free_group(struct group *g)
@@ -273,46 +274,46 @@ static void free_group(struct group *g)
 	lp_free(g);
 }
 
-static void leave_groups(struct process_code *pc, const struct group *g)
+static void leave_groups(struct target_code *tc, const struct group *g)
 {
 	size_t kept = 0;
-	for (size_t i = 0; i < pc->groups.nr; i++)
-		if (pc->groups.items[i] != g)
-			pc->groups.items[kept++] = pc->groups.items[i];
-	pc->groups.nr = kept;
+	for (size_t i = 0; i < tc->groups.nr; i++)
+		if (tc->groups.items[i] != g)
+			tc->groups.items[kept++] = tc->groups.items[i];
+	tc->groups.nr = kept;
 }
 
-static void remove_group(struct process_code *pc, struct group *g)
+static void remove_group(struct target_code *tc, struct group *g)
 {
 	size_t kept = 0;
-	for (size_t i = 0; i < pc->commits.nr; i++)
-		if (pc->commits.items[i].group != g)
-			pc->commits.items[kept++] = pc->commits.items[i];
-	pc->commits.nr = kept;
-	leave_groups(pc, g);
+	for (size_t i = 0; i < tc->commits.nr; i++)
+		if (tc->commits.items[i].group != g)
+			tc->commits.items[kept++] = tc->commits.items[i];
+	tc->commits.nr = kept;
+	leave_groups(tc, g);
 	free_group(g);
 }
 
-static void merge_groups(struct process_code *pc, struct group *into, struct group *from)
+static void merge_groups(struct target_code *tc, struct group *into, struct group *from)
 {
 	for (size_t i = 0; i < from->ids.nr; i++)
 		lp_vec_push(&into->ids, from->ids.items[i]);
 	into->live += from->live;
-	for (size_t i = 0; i < pc->commits.nr; i++)
-		if (pc->commits.items[i].group == from)
-			pc->commits.items[i].group = into;
-	leave_groups(pc, from);
+	for (size_t i = 0; i < tc->commits.nr; i++)
+		if (tc->commits.items[i].group == from)
+			tc->commits.items[i].group = into;
+	leave_groups(tc, from);
 	free_group(from);
 }
 
 /* ---- commit ---- */
 
-static int apply_changes(struct process_code *pc, const struct lp_patchset *ps, struct lp_code_edit *edits, size_t nr,
+static int apply_changes(struct target_code *tc, const struct lp_patchset *ps, struct lp_code_edit *edits, size_t nr,
 			 unsigned flags, uint64_t *id, struct lp_err *err)
 {
 	struct lp_plan *plan = NULL;
 	struct lp_result result;
-	int rc = make_plan(pc, ps, flags, &plan, err);
+	int rc = make_plan(tc, ps, flags, &plan, err);
 	rc = rc ? rc : check_diverts(edits, nr, plan, err);
 	rc = rc ? rc : lp_plan_apply(plan, &result, err);
 	for (size_t i = 0; i < nr && rc == 0; i++)
@@ -324,9 +325,9 @@ static int apply_changes(struct process_code *pc, const struct lp_patchset *ps, 
 	return rc;
 }
 
-static void remember(struct process_code *pc, struct lp_code_edit *edits, size_t nr, uint64_t id)
+static void remember(struct target_code *tc, struct lp_code_edit *edits, size_t nr, uint64_t id)
 {
-	new_group(pc, id, nr);
+	new_group(tc, id, nr);
 	for (size_t i = 0; i < nr; i++) {
 		edits[i].token = id;
 		for (size_t k = 0; edits[i].divert && k < edits[i].divert->nr; k++)
@@ -334,37 +335,37 @@ static void remember(struct process_code *pc, struct lp_code_edit *edits, size_t
 	}
 }
 
-static int process_commit(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
-			  struct lp_err *err)
+static int target_commit(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
+			 struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	uint64_t id = 0;
 	if (nr == 0)
 		return 0;
 	struct lp_patchset *ps = new_patchset();
 	for (size_t i = 0; i < nr; i++)
 		add_edit(ps, &edits[i]);
-	pthread_mutex_lock(&pc->lock);
-	int rc = apply_changes(pc, ps, edits, nr, flags, &id, err);
+	pthread_mutex_lock(&tc->lock);
+	int rc = apply_changes(tc, ps, edits, nr, flags, &id, err);
 	if (rc == 0)
-		remember(pc, edits, nr, id);
-	pthread_mutex_unlock(&pc->lock);
+		remember(tc, edits, nr, id);
+	pthread_mutex_unlock(&tc->lock);
 	lp_patchset_free(ps);
 	return rc;
 }
 
-static int process_divert_retarget(struct lp_code_space *s, struct lp_code_divert *d, lp_addr to, unsigned flags,
-				   struct lp_err *err)
+static int target_divert_retarget(struct lp_code_space *s, struct lp_code_divert *d, lp_addr to, unsigned flags,
+				  struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	uint64_t id = 0;
 	struct lp_patchset *ps = new_patchset();
 	add_jump(ps, d->from, to);
-	pthread_mutex_lock(&pc->lock);
+	pthread_mutex_lock(&tc->lock);
 	struct lp_plan *plan = NULL;
 	struct lp_result result;
-	struct group *g = group_of(pc, d->edits[0].token);
-	int rc = g ? make_plan(pc, ps, flags, &plan, err)
+	struct group *g = group_of(tc, d->edits[0].token);
+	int rc = g ? make_plan(tc, ps, flags, &plan, err)
 		   : lp_fail(err, LP_ENOPATCH, "calls of " LP_ADDR " do not go elsewhere", d->from);
 	rc = rc ? rc : lp_plan_apply(plan, &result, err);
 	if (rc == 0) {
@@ -373,7 +374,7 @@ static int process_divert_retarget(struct lp_code_space *s, struct lp_code_diver
 		id = result.id;
 		lp_vec_push(&g->ids, id);
 	}
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	lp_plan_free(plan);
 	lp_patchset_free(ps);
 	return rc;
@@ -389,11 +390,11 @@ struct share {
 
 typedef LP_VEC(struct share) share_vec;
 
-static int find_shares(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, share_vec *shares,
+static int find_shares(struct target_code *tc, const struct lp_code_edit *edits, size_t nr, share_vec *shares,
 		       struct lp_err *err)
 {
 	for (size_t i = 0; i < nr; i++) {
-		struct group *g = group_of(pc, edits[i].token);
+		struct group *g = group_of(tc, edits[i].token);
 		size_t k = 0;
 		if (!g)
 			return lp_fail(err, LP_ENOPATCH, "the change at " LP_ADDR " is not one of ours", edits[i].at);
@@ -424,10 +425,10 @@ static void ids_of(const share_vec *shares, id_vec *ids)
 }
 
 /* Entries of which a `livepatch revert` of somebody else's has made nothing, or memory. */
-static int drop_reverted(struct process_code *pc, id_vec *ids, struct lp_err *err)
+static int drop_reverted(struct target_code *tc, id_vec *ids, struct lp_err *err)
 {
 	struct lp_listing list;
-	int rc = lp_ledger_list(pc->target, &list, err);
+	int rc = lp_ledger_list(tc->target, &list, err);
 	if (rc < 0)
 		return rc;
 	size_t kept = 0;
@@ -442,10 +443,10 @@ static int drop_reverted(struct process_code *pc, id_vec *ids, struct lp_err *er
 	return 0;
 }
 
-static int holds_old(struct process_code *pc, const struct lp_code_edit *e, struct lp_err *err)
+static int holds_old(struct target_code *tc, const struct lp_code_edit *e, struct lp_err *err)
 {
 	uint8_t *now = lp_alloc(e->len);
-	int rc = pc->target->ops->read(pc->target, e->at, now, e->len, err);
+	int rc = tc->target->ops->read(tc->target, e->at, now, e->len, err);
 	if (rc == 0 && memcmp(now, e->old_bytes, e->len) != 0)
 		rc = lp_fail(err, LP_ECHANGED,
 			     "somebody else has taken back the change at " LP_ADDR
@@ -456,84 +457,84 @@ static int holds_old(struct process_code *pc, const struct lp_code_edit *e, stru
 }
 
 /* Somebody has undone some of it from outside: what is left is ours to undo, if the rest is as it should be. */
-static int revert_rest(struct process_code *pc, id_vec *ids, const struct lp_code_edit *edits, size_t nr,
+static int revert_rest(struct target_code *tc, id_vec *ids, const struct lp_code_edit *edits, size_t nr,
 		       const struct lp_apply_opts *opts, struct lp_err *err)
 {
 	struct lp_result result;
-	pc->target->ops->refresh(pc->target);
-	int rc = drop_reverted(pc, ids, err);
+	tc->target->ops->refresh(tc->target);
+	int rc = drop_reverted(tc, ids, err);
 	if (rc == 0 && ids->nr)
-		rc = lp_revert(pc->target, ids->items, ids->nr, opts, &result, err);
+		rc = lp_revert(tc->target, ids->items, ids->nr, opts, &result, err);
 	for (size_t i = 0; i < nr && rc == 0; i++)
-		rc = holds_old(pc, &edits[i], err);
+		rc = holds_old(tc, &edits[i], err);
 	return rc;
 }
 
 /* Groups whose last edit could not go with their entries. */
-static void bury_dead(struct process_code *pc, const struct lp_apply_opts *opts)
+static void bury_dead(struct target_code *tc, const struct lp_apply_opts *opts)
 {
 	struct lp_result result;
-	for (size_t i = pc->groups.nr; i-- > 0;) {
-		struct group *g = pc->groups.items[i];
-		if (!g->live && lp_revert(pc->target, g->ids.items, g->ids.nr, opts, &result, NULL) == 0)
-			remove_group(pc, g);
+	for (size_t i = tc->groups.nr; i-- > 0;) {
+		struct group *g = tc->groups.items[i];
+		if (!g->live && lp_revert(tc->target, g->ids.items, g->ids.nr, opts, &result, NULL) == 0)
+			remove_group(tc, g);
 	}
 }
 
-static int undo_whole(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
+static int undo_whole(struct target_code *tc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
 		      unsigned flags, struct lp_err *err)
 {
 	struct lp_apply_opts opts = opts_of(flags);
 	struct lp_result result;
 	id_vec ids = {0};
 	ids_of(shares, &ids);
-	int rc = lp_revert(pc->target, ids.items, ids.nr, &opts, &result, err);
+	int rc = lp_revert(tc->target, ids.items, ids.nr, &opts, &result, err);
 	if (rc == -LP_ENOPATCH)
-		rc = revert_rest(pc, &ids, edits, nr, &opts, err);
+		rc = revert_rest(tc, &ids, edits, nr, &opts, err);
 	lp_vec_free(&ids);
 	for (size_t i = 0; i < shares->nr && rc == 0; i++)
-		remove_group(pc, shares->items[i].group);
+		remove_group(tc, shares->items[i].group);
 	if (rc == 0)
-		bury_dead(pc, &opts);
+		bury_dead(tc, &opts);
 	return rc;
 }
 
-static int undo_on_top(struct process_code *pc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
+static int undo_on_top(struct target_code *tc, const struct lp_code_edit *edits, size_t nr, const share_vec *shares,
 		       unsigned flags, struct lp_err *err)
 {
 	struct lp_patchset *ps = new_patchset();
 	uint64_t id = 0;
 	for (size_t i = 0; i < nr; i++)
-		add_inverse(pc, ps, &edits[i]);
-	int rc = apply_changes(pc, ps, NULL, 0, flags, &id, err);
+		add_inverse(tc, ps, &edits[i]);
+	int rc = apply_changes(tc, ps, NULL, 0, flags, &id, err);
 	lp_patchset_free(ps);
 	if (rc < 0)
 		return rc;
 	struct group *g = shares->items[0].group;
 	for (size_t i = 1; i < shares->nr; i++)
-		merge_groups(pc, g, shares->items[i].group);
+		merge_groups(tc, g, shares->items[i].group);
 	lp_vec_push(&g->ids, id);
 	g->live -= nr;
 	return 0;
 }
 
-static int process_undo(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
-			struct lp_err *err)
+static int target_undo(struct lp_code_space *s, struct lp_code_edit *edits, size_t nr, unsigned flags,
+		       struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	share_vec shares = {0};
 	if (nr == 0)
 		return 0;
-	pthread_mutex_lock(&pc->lock);
-	int rc = find_shares(pc, edits, nr, &shares, err);
+	pthread_mutex_lock(&tc->lock);
+	int rc = find_shares(tc, edits, nr, &shares, err);
 	if (rc == 0) {
-		rc = all_whole(&shares) ? undo_whole(pc, edits, nr, &shares, flags, err) : -LP_EDEPENDED;
+		rc = all_whole(&shares) ? undo_whole(tc, edits, nr, &shares, flags, err) : -LP_EDEPENDED;
 		if (rc == -LP_EDEPENDED)
-			rc = undo_on_top(pc, edits, nr, &shares, flags, err);
+			rc = undo_on_top(tc, edits, nr, &shares, flags, err);
 		if (rc == 0 && err)
 			*err = (struct lp_err){0};
 	}
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	lp_vec_free(&shares);
 	return rc;
 }
@@ -563,12 +564,12 @@ static int check_stacking(const struct lp_code_edit *undone, size_t nr_undone, c
 	return 0;
 }
 
-static void add_exchange(struct process_code *pc, struct lp_patchset *ps, const struct lp_code_edit *undone,
+static void add_exchange(struct target_code *tc, struct lp_patchset *ps, const struct lp_code_edit *undone,
 			 size_t nr_undone, const struct lp_code_edit *edits, size_t nr)
 {
 	for (size_t i = 0; i < nr_undone; i++)
 		if (!same_place(edits, nr, &undone[i]))
-			add_inverse(pc, ps, &undone[i]);
+			add_inverse(tc, ps, &undone[i]);
 	for (size_t i = 0; i < nr; i++) {
 		struct lp_code_edit e = edits[i];
 		const struct lp_code_edit *before = same_place(undone, nr_undone, &e);
@@ -590,45 +591,45 @@ static void inherit_old(const struct lp_code_edit *undone, size_t nr_undone, str
 	}
 }
 
-static void join_groups(struct process_code *pc, const share_vec *shares, struct group *g)
+static void join_groups(struct target_code *tc, const share_vec *shares, struct group *g)
 {
 	for (size_t i = 0; i < shares->nr; i++) {
 		shares->items[i].group->live -= shares->items[i].going;
-		merge_groups(pc, g, shares->items[i].group);
+		merge_groups(tc, g, shares->items[i].group);
 	}
 }
 
-static int exchange_in_one(struct process_code *pc, const struct lp_code_edit *undone, size_t nr_undone,
+static int exchange_in_one(struct target_code *tc, const struct lp_code_edit *undone, size_t nr_undone,
 			   struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err)
 {
 	struct lp_patchset *ps = new_patchset();
 	share_vec shares = {0};
 	uint64_t id = 0;
-	int rc = find_shares(pc, undone, nr_undone, &shares, err);
-	add_exchange(pc, ps, undone, nr_undone, edits, nr);
-	rc = rc ? rc : apply_changes(pc, ps, edits, nr, flags, &id, err);
+	int rc = find_shares(tc, undone, nr_undone, &shares, err);
+	add_exchange(tc, ps, undone, nr_undone, edits, nr);
+	rc = rc ? rc : apply_changes(tc, ps, edits, nr, flags, &id, err);
 	if (rc == 0) {
 		inherit_old(undone, nr_undone, edits, nr);
-		remember(pc, edits, nr, id);
-		join_groups(pc, &shares, group_of(pc, id));
+		remember(tc, edits, nr, id);
+		join_groups(tc, &shares, group_of(tc, id));
 	}
 	lp_vec_free(&shares);
 	lp_patchset_free(ps);
 	return rc;
 }
 
-static int process_exchange(struct lp_code_space *s, struct lp_code_edit *undone, size_t nr_undone,
-			    struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err)
+static int target_exchange(struct lp_code_space *s, struct lp_code_edit *undone, size_t nr_undone,
+			   struct lp_code_edit *edits, size_t nr, unsigned flags, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	int rc = 0;
 	for (size_t i = 0; i < nr && rc == 0; i++)
 		rc = check_stacking(undone, nr_undone, &edits[i], err);
 	if (rc < 0)
 		return rc;
-	pthread_mutex_lock(&pc->lock);
-	rc = exchange_in_one(pc, undone, nr_undone, edits, nr, flags, err);
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_lock(&tc->lock);
+	rc = exchange_in_one(tc, undone, nr_undone, edits, nr, flags, err);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
@@ -640,19 +641,19 @@ static bool reaches(const struct lp_isa *isa, lp_addr near, struct lp_range room
 	return !near || (below < isa->reach && above < isa->reach);
 }
 
-static struct chunk *find_chunk(struct process_code *pc, lp_addr near, size_t size)
+static struct chunk *find_chunk(struct target_code *tc, lp_addr near, size_t size)
 {
-	for (size_t i = 0; i < pc->chunks.nr; i++) {
-		struct chunk *c = &pc->chunks.items[i];
-		if (c->range.end - c->free >= size && reaches(pc->space.isa, near, c->range))
+	for (size_t i = 0; i < tc->chunks.nr; i++) {
+		struct chunk *c = &tc->chunks.items[i];
+		if (c->range.end - c->free >= size && reaches(tc->space.isa, near, c->range))
 			return c;
 	}
 	return NULL;
 }
 
-static int map_chunk(struct process_code *pc, lp_addr near, uint64_t size, struct lp_range *out, struct lp_err *err)
+static int map_chunk(struct target_code *tc, lp_addr near, uint64_t size, struct lp_range *out, struct lp_err *err)
 {
-	struct lp_target *t = pc->target;
+	struct lp_target *t = tc->target;
 	struct lp_range wanted = {near, near ? near + LP_JUMP_MAX : 0};
 	int rc = -EEXIST;
 	for (int try = 0; rc == -EEXIST && try < PLACE_TRIES; try++) {
@@ -669,182 +670,187 @@ static int map_chunk(struct process_code *pc, lp_addr near, uint64_t size, struc
 	return rc;
 }
 
-static int make_chunk(struct process_code *pc, lp_addr near, size_t size, struct chunk **out, struct lp_err *err)
+static int make_chunk(struct target_code *tc, lp_addr near, size_t size, struct chunk **out, struct lp_err *err)
 {
 	struct lp_range range;
-	int rc = pc->target->ops->lock(pc->target, PATIENCE_MS, err);
+	int rc = tc->target->ops->lock(tc->target, PATIENCE_MS, err);
 	if (rc < 0)
 		return rc;
-	rc = map_chunk(pc, near, lp_align_up(size > CHUNK ? size : CHUNK, LP_PAGE), &range, err);
-	pc->target->ops->unlock(pc->target);
+	rc = map_chunk(tc, near, lp_align_up(size > CHUNK ? size : CHUNK, LP_PAGE), &range, err);
+	tc->target->ops->unlock(tc->target);
 	if (rc < 0)
 		return rc;
-	*out = lp_vec_add(&pc->chunks);
+	*out = lp_vec_add(&tc->chunks);
 	**out = (struct chunk){range, range.start};
 	return 0;
 }
 
-static int process_room_make(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err)
+static int target_room_make(struct lp_code_space *s, lp_addr near, size_t size, lp_addr *out, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	if (size == 0 || size > LP_NEW_MAX)
 		return lp_fail(err, LP_ERANGE, "room of %zu bytes is not possible", size);
 	size = lp_align_up(size, CODE_ALIGN);
-	pthread_mutex_lock(&pc->lock);
-	struct chunk *c = find_chunk(pc, near, size);
-	int rc = c ? 0 : make_chunk(pc, near, size, &c, err);
+	pthread_mutex_lock(&tc->lock);
+	struct chunk *c = find_chunk(tc, near, size);
+	int rc = c ? 0 : make_chunk(tc, near, size, &c, err);
 	if (rc == 0) {
 		*out = c->free;
 		c->free += size;
 	}
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
-static bool is_room(const struct process_code *pc, lp_addr at, size_t len)
+static bool is_room(const struct target_code *tc, lp_addr at, size_t len)
 {
-	for (size_t i = 0; i < pc->chunks.nr; i++) {
-		const struct chunk *c = &pc->chunks.items[i];
+	for (size_t i = 0; i < tc->chunks.nr; i++) {
+		const struct chunk *c = &tc->chunks.items[i];
 		if (at >= c->range.start && at <= c->free && len <= c->free - at)
 			return true;
 	}
 	return false;
 }
 
-static int process_room_fill(struct lp_code_space *s, lp_addr at, const void *bytes, size_t len, struct lp_err *err)
+static int target_room_fill(struct lp_code_space *s, lp_addr at, const void *bytes, size_t len, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	int rc = is_room(pc, at, len) ? pc->target->ops->write(pc->target, at, bytes, len, err)
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	int rc = is_room(tc, at, len) ? tc->target->ops->write(tc->target, at, bytes, len, err)
 				      : lp_fail(err, LP_EINTERNAL, LP_ADDR " is no room of ours", at);
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
 /* The top of this file says why nothing is to be done. */
-static void process_room_drop(struct lp_code_space *s, lp_addr at, size_t size)
+static void target_room_drop(struct lp_code_space *s, lp_addr at, size_t size)
 {
 }
 
 /* ---- what is there ---- */
 
-static int process_read(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err)
+static int target_read(struct lp_code_space *s, lp_addr at, void *data, size_t len, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	int rc = pc->target->ops->read(pc->target, at, data, len, err);
-	pthread_mutex_unlock(&pc->lock);
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	int rc = tc->target->ops->read(tc->target, at, data, len, err);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
-static int process_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
-			   struct lp_err *err)
+static int target_resolve(struct lp_code_space *s, const struct lp_addr_expr *e, lp_addr *at, uint64_t *size,
+			  struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	int rc = lp_resolve_addr(pc->target, e, at, size, NULL);
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	int rc = lp_resolve_addr(tc->target, e, at, size, NULL);
 	if (rc < 0) {
-		pc->target->ops->refresh(pc->target);
-		rc = lp_resolve_addr(pc->target, e, at, size, err);
+		tc->target->ops->refresh(tc->target);
+		rc = lp_resolve_addr(tc->target, e, at, size, err);
 	}
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
-static int process_in_object(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at,
-			     struct lp_err *err)
+static int target_in_object(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at,
+			    struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	int rc = lp_resolve_in_object(pc->target, object, vaddr, at, NULL);
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	int rc = lp_resolve_in_object(tc->target, object, vaddr, at, NULL);
 	if (rc < 0) {
-		pc->target->ops->refresh(pc->target);
-		rc = lp_resolve_in_object(pc->target, object, vaddr, at, err);
+		tc->target->ops->refresh(tc->target);
+		rc = lp_resolve_in_object(tc->target, object, vaddr, at, err);
 	}
-	pthread_mutex_unlock(&pc->lock);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
-static bool process_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
+static bool target_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	bool known = lp_function_around(pc->target, at, out);
-	pthread_mutex_unlock(&pc->lock);
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	bool known = lp_function_around(tc->target, at, out);
+	pthread_mutex_unlock(&tc->lock);
 	return known;
 }
 
 /* ---- scripts ---- */
 
-static int process_script(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
-			  struct lp_err *err)
+static int target_script(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
+			 struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
-	pthread_mutex_lock(&pc->lock);
-	int rc = apply_changes(pc, ps, NULL, 0, flags, id, err);
-	pthread_mutex_unlock(&pc->lock);
+	struct target_code *tc = code_of(s);
+	pthread_mutex_lock(&tc->lock);
+	int rc = apply_changes(tc, ps, NULL, 0, flags, id, err);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
-static int process_unscript(struct lp_code_space *s, uint64_t id, unsigned flags, struct lp_err *err)
+static int target_unscript(struct lp_code_space *s, uint64_t id, unsigned flags, struct lp_err *err)
 {
-	struct process_code *pc = code_of(s);
+	struct target_code *tc = code_of(s);
 	struct lp_apply_opts opts = opts_of(flags);
 	struct lp_result result;
-	pthread_mutex_lock(&pc->lock);
-	int rc = lp_revert(pc->target, &id, 1, &opts, &result, err);
+	pthread_mutex_lock(&tc->lock);
+	int rc = lp_revert(tc->target, &id, 1, &opts, &result, err);
 	if (rc == 0)
-		bury_dead(pc, &opts);
-	pthread_mutex_unlock(&pc->lock);
+		bury_dead(tc, &opts);
+	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
 
 /* ---- open, close ---- */
 
-static void process_close(struct lp_code_space *s)
+static void target_close(struct lp_code_space *s)
 {
-	struct process_code *pc = code_of(s);
-	while (pc->groups.nr)
-		remove_group(pc, pc->groups.items[0]);
-	lp_vec_free(&pc->groups);
-	lp_vec_free(&pc->commits);
-	lp_vec_free(&pc->chunks);
-	lp_target_close(pc->target);
-	pthread_mutex_destroy(&pc->lock);
-	lp_free(pc);
+	struct target_code *tc = code_of(s);
+	while (tc->groups.nr)
+		remove_group(tc, tc->groups.items[0]);
+	lp_vec_free(&tc->groups);
+	lp_vec_free(&tc->commits);
+	lp_vec_free(&tc->chunks);
+	lp_target_close(tc->target);
+	pthread_mutex_destroy(&tc->lock);
+	lp_free(tc);
 }
 
-static const struct lp_code_ops process_ops = {
-	.name = "process",
-	.read = process_read,
-	.commit = process_commit,
-	.undo = process_undo,
-	.exchange = process_exchange,
-	.room_make = process_room_make,
-	.room_fill = process_room_fill,
-	.room_drop = process_room_drop,
-	.divert_make = process_divert_make,
-	.divert_retarget = process_divert_retarget,
-	.divert_free = process_divert_free,
-	.resolve = process_resolve,
-	.in_object = process_in_object,
-	.function = process_function,
-	.script = process_script,
-	.unscript = process_unscript,
-	.close = process_close,
+static const struct lp_code_ops target_ops = {
+	.name = "target",
+	.read = target_read,
+	.commit = target_commit,
+	.undo = target_undo,
+	.exchange = target_exchange,
+	.room_make = target_room_make,
+	.room_fill = target_room_fill,
+	.room_drop = target_room_drop,
+	.divert_make = target_divert_make,
+	.divert_retarget = target_divert_retarget,
+	.divert_free = target_divert_free,
+	.resolve = target_resolve,
+	.in_object = target_in_object,
+	.function = target_function,
+	.script = target_script,
+	.unscript = target_unscript,
+	.close = target_close,
 };
+
+int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name)
+{
+	struct target_code *tc = lp_alloc(sizeof *tc);
+	tc->ops = target_ops;
+	tc->ops.name = name;
+	tc->space = (struct lp_code_space){.ops = &tc->ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}};
+	tc->target = t;
+	pthread_mutex_init(&tc->lock, NULL);
+	*out = &tc->space;
+	return 0;
+}
 
 int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err)
 {
-	*out = NULL;
 	struct lp_target *t;
 	int rc = lp_target_open_process(&t, pid, NULL, err);
-	if (rc < 0)
-		return rc;
-	struct process_code *pc = lp_alloc(sizeof *pc);
-	pc->space = (struct lp_code_space){.ops = &process_ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}};
-	pc->target = t;
-	pthread_mutex_init(&pc->lock, NULL);
-	*out = &pc->space;
-	return 0;
+	*out = NULL;
+	return rc < 0 ? rc : lp_code_open_target(out, t, "process");
 }

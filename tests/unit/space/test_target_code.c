@@ -488,5 +488,5 @@ int main(void)
 		cmocka_unit_test(any_thread_may_call),
 		cmocka_unit_test(a_target_that_is_gone_is_called_so),
 	};
-	return cmocka_run_group_tests_name("space process_code", tests, start, stop);
+	return cmocka_run_group_tests_name("space target_code", tests, start, stop);
 }
