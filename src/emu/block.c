@@ -2,20 +2,29 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/vec.h"
+#include "emu/branch.h"
 #include "emu/emu.h"
+#include "emu/features.h"
 
 enum { BUCKET_BITS = 16, NR_BUCKETS = 1 << BUCKET_BITS };
 
-/* One translation.  The uops behind `nr` instructions: one that goes on at the next pc, unless the last never gets there. */
+/* One translation.  In front of its instructions stands a landing pad's check if the page is guarded; behind them what
+ * goes on at the next pc, unless the last never gets there. */
 struct block {
 	struct lp_slot *slot;
 	struct lp_range range;
 	struct block *next; /* in its page's bucket, or among the dead */
-	size_t nr;
+	size_t nr_insns, nr_uops;
 	struct lp_uop uops[];
 };
+
+static size_t size_of(const struct block *block)
+{
+	return sizeof *block + block->nr_uops * sizeof block->uops[0];
+}
 
 struct lp_blocks {
 	struct lp_emu *emu;
@@ -103,23 +112,30 @@ static size_t fetch(uint64_t pc, uint64_t until, uint32_t words[LP_BLOCK_MAX])
 	return lp_mem_read(pc, words, nr * 4) ? 0 : nr;
 }
 
-static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words)
+static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words, bool guarded)
 {
-	struct lp_uop uops[LP_BLOCK_MAX + 1];
+	struct lp_uop uops[LP_BLOCK_MAX + 2];
 	struct block *block;
-	size_t nr = 0;
+	size_t nr = 0, nr_insns = 0;
 	bool ended = false;
 
-	while (nr < nr_words && !ended) {
-		ended = lp_lower(b, &uops[nr], words[nr], pc + nr * 4);
+	if (guarded)
+		uops[nr++] = (struct lp_uop){.run = lp_landing, .pc = pc, .imm = lp_landing_accepts(words[0])};
+	while (nr_insns < nr_words && !ended) {
+		ended = lp_lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4);
+		if (guarded)
+			lp_guard(&uops[nr]);
+		nr_insns++;
 		nr++;
 	}
+	pc += nr_insns * 4;
 	if (!ended)
-		uops[nr] = (struct lp_uop){.run = go_on, .pc = pc + nr * 4, .slot = lp_slot_of(b, pc + nr * 4)};
-	block = lp_alloc(sizeof *block + (nr + !ended) * sizeof uops[0]);
-	memcpy(block->uops, uops, (nr + !ended) * sizeof uops[0]);
-	block->nr = nr;
-	block->range = (struct lp_range){pc, pc + nr * 4};
+		uops[nr++] = (struct lp_uop){.run = go_on, .pc = pc, .slot = lp_slot_of(b, pc)};
+	block = lp_alloc(sizeof *block + nr * sizeof uops[0]);
+	memcpy(block->uops, uops, nr * sizeof uops[0]);
+	block->nr_insns = nr_insns;
+	block->nr_uops = nr;
+	block->range = (struct lp_range){pc - nr_insns * 4, pc};
 	return block;
 }
 
@@ -134,13 +150,13 @@ static const struct lp_uop *publish(struct lp_blocks *b, struct block *block, co
 	block->slot = make_slot(b, block->range.start);
 	entry = atomic_load_explicit(&block->slot->entry, memory_order_relaxed);
 	/* An invalidation between our read and this moment found nothing to invalidate. */
-	if (entry == &lp_slot_miss && lp_mem_read(block->range.start, now, block->nr * 4) == 0 &&
-	    memcmp(now, words, block->nr * 4) == 0) {
+	if (entry == &lp_slot_miss && lp_mem_read(block->range.start, now, block->nr_insns * 4) == 0 &&
+	    memcmp(now, words, block->nr_insns * 4) == 0) {
 		block->next = *page;
 		*page = block;
 		b->stats.built++;
-		b->stats.insns += block->nr;
-		b->stats.bytes += sizeof *block + (block->nr + 1) * sizeof block->uops[0];
+		b->stats.insns += block->nr_insns;
+		b->stats.bytes += size_of(block);
 		entry = block->uops;
 		atomic_store_explicit(&block->slot->entry, entry, memory_order_release);
 		block = NULL;
@@ -150,17 +166,16 @@ static const struct lp_uop *publish(struct lp_blocks *b, struct block *block, co
 	return entry;
 }
 
-/* Where pc may be fetched from: checks what the guest mapped there, and the landing pad of a guarded page. */
-static bool may_fetch(struct lp_blocks *b, struct lp_cpu *cpu, uint64_t *until)
+/* Whether the guest may execute at pc, and how far the answer holds. */
+static bool may_fetch(struct lp_blocks *b, struct lp_cpu *cpu, bool *guarded, uint64_t *until)
 {
-	bool bti;
 	int code;
 
 	if (cpu->pc & 3) {
 		fetch_fault(cpu, SIGBUS, BUS_ADRALN, cpu->pc);
 		return false;
 	}
-	code = lp_mem_fetch(b->emu, cpu->pc, &bti, until);
+	code = lp_mem_fetch(b->emu, cpu->pc, guarded, until);
 	if (code) {
 		fetch_fault(cpu, SIGSEGV, code, cpu->pc);
 		return false;
@@ -168,43 +183,57 @@ static bool may_fetch(struct lp_blocks *b, struct lp_cpu *cpu, uint64_t *until)
 	return true;
 }
 
-const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu)
+/* The translation at cpu->pc that was there or is there now; NULL: the fetch faulted. */
+static const struct lp_uop *entry_at(struct lp_blocks *b, struct lp_cpu *cpu)
 {
-	struct lp_jump *jump = &cpu->jumps[cpu->pc >> 2 & (LP_JUMP_CACHE - 1)];
-	uint32_t words[LP_BLOCK_MAX];
 	const struct lp_slot *slot = find_slot(b, cpu->pc);
-	const struct lp_uop *entry;
+	const struct lp_uop *entry = slot ? atomic_load_explicit(&slot->entry, memory_order_acquire) : &lp_slot_miss;
+	uint32_t words[LP_BLOCK_MAX];
 	uint64_t until;
+	bool guarded;
 	size_t nr;
 
-	if (slot) {
-		entry = atomic_load_explicit(&slot->entry, memory_order_acquire);
-		if (entry != &lp_slot_miss) {
-			*jump = (struct lp_jump){cpu->pc, slot};
-			return entry;
-		}
-	}
-	if (!may_fetch(b, cpu, &until))
+	if (entry != &lp_slot_miss)
+		return entry;
+	if (!may_fetch(b, cpu, &guarded, &until))
 		return NULL;
 	nr = fetch(cpu->pc, until, words);
 	if (nr == 0)
 		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, cpu->pc);
-	entry = publish(b, translate(b, cpu->pc, words, nr), words);
-	if (entry != &lp_slot_miss)
-		*jump = (struct lp_jump){cpu->pc, lp_slot_of(b, cpu->pc)};
+	return publish(b, translate(b, cpu->pc, words, nr, guarded), words);
+}
+
+const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu)
+{
+	const struct lp_uop *entry;
+
+	cpu->pc = lp_untagged(cpu->pc);
+	entry = entry_at(b, cpu);
+	if (!entry || entry == &lp_slot_miss)
+		return entry;
+	if (entry->run != lp_landing)
+		cpu->btype = LP_BTYPE_NONE;
+	cpu->jumps[cpu->pc >> 2 & (LP_JUMP_CACHE - 1)] = (struct lp_jump){cpu->pc, lp_slot_of(b, cpu->pc)};
 	return entry;
 }
 
 const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_uop uops[2])
 {
+	bool guarded;
 	uint64_t until;
 	uint32_t word;
 
-	if (!may_fetch(b, cpu, &until))
+	cpu->pc = lp_untagged(cpu->pc);
+	if (!may_fetch(b, cpu, &guarded, &until))
 		return NULL;
 	if (lp_mem_read(cpu->pc, &word, sizeof word))
 		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, cpu->pc);
+	if (guarded && cpu->btype && !(lp_landing_accepts(word) >> cpu->btype & 1))
+		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, cpu->pc);
+	cpu->btype = LP_BTYPE_NONE;
 	lp_lower(b, &uops[0], word, cpu->pc);
+	if (guarded)
+		lp_guard(&uops[0]);
 	uops[1] = (struct lp_uop){.run = go_on, .pc = cpu->pc + 4, .slot = lp_slot_of(b, cpu->pc + 4)};
 	return uops;
 }
@@ -251,13 +280,40 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range)
 	pthread_mutex_unlock(&b->lock);
 }
 
+/* The same bytes of the same file, mapped elsewhere: where programs that write code have it to be executed. */
+static void invalidate_aliases(struct lp_blocks *b, uint64_t line)
+{
+	struct lp_guest_area written, other;
+
+	if (!lp_mem_area(b->emu, line, &written) || !(written.flags & MAP_SHARED))
+		return;
+	for (uint64_t at = 0; lp_mem_next(b->emu, at, &other); at = other.range.end) {
+		uint64_t offset = line - written.range.start + written.offset;
+		if (!(other.flags & MAP_SHARED) || strcmp(other.name, written.name) != 0 || offset < other.offset ||
+		    offset - other.offset >= other.range.end - other.range.start)
+			continue;
+		uint64_t alias = other.range.start + (offset - other.offset);
+		lp_block_invalidate(b, (struct lp_range){alias, alias + LP_CACHE_LINE});
+	}
+}
+
+void lp_block_icache_line(struct lp_blocks *b, uint64_t addr)
+{
+	uint64_t line = addr & ~(uint64_t)(LP_CACHE_LINE - 1);
+
+	lp_block_invalidate(b, (struct lp_range){line, line + LP_CACHE_LINE});
+	invalidate_aliases(b, line);
+	if (b->emu->on.icache)
+		b->emu->on.icache(b->emu, line, b->emu->on.arg);
+}
+
 void lp_blocks_reclaim(struct lp_blocks *b)
 {
 	pthread_mutex_lock(&b->lock);
 	while (b->dead) {
 		struct block *block = b->dead;
 		b->dead = block->next;
-		b->stats.bytes -= sizeof *block + (block->nr + 1) * sizeof block->uops[0];
+		b->stats.bytes -= size_of(block);
 		lp_free(block);
 	}
 	pthread_mutex_unlock(&b->lock);

@@ -74,6 +74,9 @@ struct lp_jump {
 	const struct lp_slot *slot;
 };
 
+/* Numbers as in prctl(PR_PAC_RESET_KEYS). */
+enum lp_pauth_key { LP_PAUTH_IA, LP_PAUTH_IB, LP_PAUTH_DA, LP_PAUTH_DB, LP_PAUTH_GA, LP_NR_PAUTH_KEYS };
+
 struct lp_cpu {
 	uint64_t x[LP_NR_X]; /* x[LP_ZR] is 0 for ever; x[LP_SINK] takes what is written to zr */
 	uint64_t pc;	     /* exact whenever translated code is left, and at the begin of each block */
@@ -88,6 +91,7 @@ struct lp_cpu {
 	bool fp_exact;	     /* host arithmetic will not do (FPCR, or a host without FMA): fp_exact.h */
 	uint64_t tpidr;	     /* TPIDR_EL0 */
 	bool dit, ssbs;
+	uint64_t pauth[LP_NR_PAUTH_KEYS][2]; /* the keys that sign pointers (pauth.h) */
 
 	/* The exclusive monitor: what was read, to be compared when written.  size 0: open (nothing is monitored). */
 	struct {

@@ -68,12 +68,19 @@ static void caught(int signal, siginfo_t *info, void *context)
 	siglongjmp(landing, 1);
 }
 
-static void catch_faults(void)
+/* For each run: cmocka has handlers of its own. */
+static void catch_faults(struct sigaction before[2])
 {
 	struct sigaction action = {.sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, &before[0]);
+	sigaction(SIGBUS, &action, &before[1]);
+}
+
+static void leave_faults(const struct sigaction before[2])
+{
+	sigaction(SIGSEGV, &before[0], NULL);
+	sigaction(SIGBUS, &before[1], NULL);
 }
 
 /* ---- life ---- */
@@ -91,7 +98,6 @@ struct rig *rig_new(void)
 	r->emu.blocks = lp_alloc(sizeof *r->emu.blocks);
 	r->emu.blocks->rig = r;
 	r->cpu.emu = &r->emu;
-	catch_faults();
 	return r;
 }
 
@@ -130,16 +136,19 @@ static void lower(struct rig *r, const uint32_t *words, size_t nr)
 enum lp_leave rig_run_words(struct rig *r, const uint32_t *words, size_t nr)
 {
 	const struct lp_uop *volatile u = r->uops;
+	struct sigaction before[2];
 
 	assert_true(nr <= RIG_MAX);
 	lower(r, words, nr);
 	r->cpu.pc = RIG_PC;
 	r->cpu.fault = (struct lp_fault){0};
+	catch_faults(before);
 	running = r;
 	if (sigsetjmp(landing, 0) == 0)
 		while (u)
 			u = u->run(&r->cpu, u);
 	running = NULL;
+	leave_faults(before);
 	r->cpu.at = NULL;
 	return r->cpu.leave;
 }

@@ -1,0 +1,14 @@
+/*
+ * Pointer authentication.  The architecture leaves the algorithm to the CPU
+ * (ID_AA64ISAR1_EL1.API): ours is SipHash-1-3 of pointer and modifier.
+ */
+#ifndef LP_EMU_PAUTH_H
+#define LP_EMU_PAUTH_H
+
+#include "emu/cpu.h"
+
+/* New random keys: all at execve, those of the mask at prctl(PR_PAC_RESET_KEYS) (bit n is key n, as in PR_PAC_*KEY).
+ * A new thread has its parent's. */
+void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys);
+
+#endif
