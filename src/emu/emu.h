@@ -27,6 +27,7 @@ struct lp_emu_options {
 	const char *self;    /* how to execute this runner again; NULL = /proc/self/exe */
 	char *const *again;  /* options for children, NULL-terminated: execve of an AArch64 program passes them on */
 	bool strace, stats, trace;
+	bool core;	     /* a guest that is ended by a signal leaves core.PID in the current directory */
 	uint64_t stack_size; /* bytes; 0 = as the resource limit says */
 };
 
@@ -36,12 +37,14 @@ struct lp_emu {
 	struct lp_address_space *space;	    /* mem.c */
 	struct lp_loaded *loaded;	    /* loader.c: program, interpreter, entry, auxv */
 	struct lp_process_signals *signals; /* signals.c */
+	uint64_t sigreturn; /* guest address of the vDSO's `mov x8, #139; svc #0`, which handlers return to */
 
 	pthread_mutex_t threads_lock;
 	struct lp_guest_thread *threads;
 	struct lp_guest_thread *main;
 
 	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
+	_Atomic uint32_t stood; /* futex: counts threads that have come to stand still while somebody waits for that */
 	pthread_mutex_t stop_lock;
 
 	/* Called for events that layers above care about; any may be NULL.  In the thread that caused them. */

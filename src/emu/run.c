@@ -43,6 +43,7 @@ static void after(struct lp_guest_thread *t)
 {
 	struct lp_emu *emu = t->cpu.emu;
 
+	t->cpu.at = NULL; /* a host fault from here on is ours */
 	switch (t->cpu.leave) {
 	case LP_LEAVE_LOOKUP:
 		break;

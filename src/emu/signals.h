@@ -21,7 +21,7 @@ struct lp_emu;
 struct lp_cpu;
 struct lp_guest_thread;
 
-enum { LP_NSIG = 64 };
+enum { LP_NSIG = 64, LP_SIGRTMIN = 32 };
 
 /* Sets of signals are words as the kernel has them: bit n - 1 is signal n. */
 
@@ -42,6 +42,8 @@ enum lp_restart {
 	LP_RESTART_NOHAND, /* ERESTARTNOHAND, and ERESTART_RESTARTBLOCK: -EINTR when a handler runs */
 };
 
+struct lp_process_signals;
+
 /* A thread's part. */
 struct lp_thread_signals {
 	uint8_t restart; /* enum lp_restart of the call at pc; lp_syscall_handler() turns it into what the frame shall show */
@@ -55,13 +57,30 @@ struct lp_thread_signals {
 	} note[LP_NSIG];
 	uint64_t alt_sp, alt_size; /* sigaltstack; size 0: none */
 	uint32_t alt_flags;
+	uint64_t fault_address, fault_code; /* of the last synchronous fault, as frames show them */
+	struct lp_process_signals *process; /* emu->signals; a vfork child's own */
 };
 
-/* Once, before the first thread runs: host handlers for what ends or is handled; SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP always. */
+/* Once, before the first thread is made: host handlers for what ends or is handled; SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP always. */
 void lp_signals_init(struct lp_emu *emu);
-/* Each host thread that runs a guest thread: alternate stack for the host handlers, host mask. */
+/* Each host thread that runs a guest thread: from begin to end the host's mask is the guest's. */
 void lp_signals_thread_begin(struct lp_guest_thread *t);
 void lp_signals_thread_end(struct lp_guest_thread *t);
+/* A host thread that runs no guest code takes no signals.  Returns the mask that it had; lp_host_mask() sets one. */
+uint64_t lp_signals_keep_out(void);
+uint64_t lp_host_mask(uint64_t mask);
+/* Around execve(2): what the new program is to inherit (the guest's mask, what it ignores); failed: back again. */
+void lp_signals_exec_begin(struct lp_guest_thread *t);
+void lp_signals_exec_failed(struct lp_guest_thread *t);
+/* Around fork(2), with all signals kept out. */
+void lp_signals_fork_lock(struct lp_guest_thread *t);
+void lp_signals_fork_unlock(struct lp_guest_thread *t);
+/* In a new process: nothing is pending.  With its own table (lp_process_signals_copy) where it shares memory. */
+void lp_signals_forked(struct lp_guest_thread *t, bool clear_handlers);
+struct lp_process_signals *lp_process_signals_copy(struct lp_process_signals *p);
+void lp_process_signals_free(struct lp_process_signals *p);
+/* What the guest has for a signal. */
+void lp_signals_action(struct lp_guest_thread *t, int sig, struct lp_sigaction *out);
 
 /* With LP_POLL_SIGNAL set, at an instruction boundary: delivers what is pending and not blocked. */
 void lp_signals_deliver(struct lp_guest_thread *t);
@@ -84,11 +103,16 @@ void lp_signals_swap_end(struct lp_guest_thread *t, int64_t result);
 /* ---- blocking system calls ---- */
 
 /*
- * The host's system call `nr`.  Negative errno as the kernel returns it; -LP_ERESTART when a guest signal is pending
- * that is not blocked: the call was not made, or was interrupted before it did anything.  The caller lets go of
- * whatever it holds and has the call made again after delivery (pc back on the svc) or returns -EINTR, by SA_RESTART.
+ * The host's system call `nr`.  Negative errno as the kernel returns it, -EINTR included (then a handler of the guest
+ * is about to run, and SA_RESTART does not matter for this call); or, with pc to be put back on the svc:
+ *
+ *     -LP_ERESTARTNOINTR   not made, because a guest signal was already there: LP_RESTART_ALWAYS
+ *     -LP_ERESTART         interrupted before it did anything: LP_RESTART_SA
+ *
+ * lp_sys_rt_sigsuspend() and lp_sys_rt_sigtimedwait() also return -LP_ERESTARTNOHAND.  What lp_sys_rt_sigreturn()
+ * returns is x0, whatever it looks like.
  */
-enum { LP_ERESTART = 512 };
+enum { LP_ERESTART = 512, LP_ERESTARTNOINTR = 513, LP_ERESTARTNOHAND = 514 };
 int64_t lp_safe_syscall(struct lp_guest_thread *t, long nr, const uint64_t args[6]);
 /* sys.c: a handler with these sa_flags is about to run: before its frame is made, pc and x0 become what it interrupted (a
  * call that is made again afterwards, or one that returned -EINTR).  Nothing when no call was interrupted. */

@@ -33,7 +33,7 @@ struct lp_guest_thread {
 	bool ends;	     /* leaves lp_cpu_run() at the next occasion: exit(2), or the process ends */
 	int exit_status;     /* of exit(2) */
 	bool is_vfork_child; /* shares memory with a parent that waits: ends by _exit or execve */
-	void *vfork;	     /* thread.c */
+	void *room;	     /* thread.c: the host stack of one that was cloned, with this struct at its end */
 	struct lp_guest_thread *next; /* in emu->threads */
 };
 
@@ -54,7 +54,11 @@ void lp_threads_go(struct lp_emu *emu);
 struct lp_guest_thread *lp_guest_threads(struct lp_emu *emu);
 #define lp_threads_first lp_guest_threads
 
-/* ---- coming and going: system calls ---- */
+/* ---- coming and going ---- */
+
+/* The first thread: registers zero.  It is emu->main, and runs on the host thread that calls lp_guest_thread_run(). */
+struct lp_guest_thread *lp_guest_thread_new(struct lp_emu *emu);
+void lp_guest_thread_run(struct lp_guest_thread *t) __attribute__((noreturn));
 
 /* clone(2) with the arguments of clone3's struct, decoded: a thread, a fork, or a vfork.  tid or -errno. */
 struct lp_clone {
@@ -65,7 +69,7 @@ struct lp_clone {
 	uint64_t set_tid, set_tid_size, cgroup;
 };
 int64_t lp_thread_clone(struct lp_guest_thread *t, const struct lp_clone *c);
-/* exit(2): the last thread's is the process's. */
+/* exit(2): the thread ends when it comes back to lp_cpu_run().  The last thread's status is the process's. */
 void lp_thread_exit(struct lp_guest_thread *t, int status);
 /* exit_group(2), and the end by a signal: does not return. */
 void lp_process_exit(struct lp_emu *emu, int status) __attribute__((noreturn));

@@ -1,0 +1,408 @@
+/* How guest threads come and go. */
+#include "emu/thread.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/vec.h"
+#include "emu/fp.h"
+#include "emu/host_signals.h"
+#include "emu/thread_private.h"
+
+/* A cloned thread's memory: a page that faults, the host stack, and its struct at the end. */
+enum { GUARD = LP_PAGE, HOST_STACK = 256 << 10 };
+
+/* A pc that no instruction can have: entries of the jump cache that are not in use must not match. */
+enum { NO_PC = 1 };
+
+static _Thread_local struct lp_guest_thread *self;
+
+struct lp_guest_thread *lp_guest_self(void)
+{
+	return self;
+}
+
+void lp_guest_self_set(struct lp_guest_thread *t)
+{
+	self = t;
+}
+
+/* ---- memory ---- */
+
+/* Rooms whose threads have ended, or are about to: the kernel says when their stacks are no longer stood on. */
+struct ended {
+	struct ended *next;
+	int tid;
+};
+
+static struct ended *ended; /* with threads_lock held */
+
+static size_t room_size(void)
+{
+	return GUARD + HOST_STACK + lp_align_up(sizeof(struct lp_guest_thread), LP_PAGE);
+}
+
+static struct lp_guest_thread *thread_in(void *room)
+{
+	return (void *)((char *)room + GUARD + HOST_STACK);
+}
+
+static void *room_of_an_ended(struct lp_emu *emu)
+{
+	struct ended **link = &ended, *e;
+
+	pthread_mutex_lock(&emu->threads_lock);
+	while ((e = *link) && syscall(SYS_tgkill, getpid(), e->tid, 0) == 0)
+		link = &e->next;
+	if (e)
+		*link = e->next;
+	pthread_mutex_unlock(&emu->threads_lock);
+	return e ? (char *)e - GUARD : NULL;
+}
+
+static void *new_room(struct lp_emu *emu)
+{
+	char *room = room_of_an_ended(emu);
+
+	if (room)
+		return room;
+	room = mmap(NULL, room_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return NULL;
+	if (mprotect(room, GUARD, PROT_NONE)) {
+		munmap(room, room_size());
+		return NULL;
+	}
+	return room;
+}
+
+void *lp_guest_thread_stack(struct lp_guest_thread *t, size_t *size)
+{
+	*size = HOST_STACK;
+	return (char *)t->room + GUARD;
+}
+
+void lp_guest_thread_free(struct lp_guest_thread *t)
+{
+	if (t->room)
+		munmap(t->room, room_size());
+	else
+		lp_free(t);
+}
+
+/* The lowest bytes of the stack that the caller still stands on: it never comes so far down again. */
+static void leave_room(struct lp_guest_thread *t)
+{
+	struct ended *e = (void *)((char *)t->room + GUARD);
+
+	e->tid = t->tid;
+	pthread_mutex_lock(&t->cpu.emu->threads_lock);
+	e->next = ended;
+	ended = e;
+	pthread_mutex_unlock(&t->cpu.emu->threads_lock);
+}
+
+static void forget_jumps(struct lp_cpu *cpu)
+{
+	for (size_t i = 0; i < LP_JUMP_CACHE; i++)
+		cpu->jumps[i] = (struct lp_jump){.pc = NO_PC};
+}
+
+struct lp_guest_thread *lp_guest_thread_new(struct lp_emu *emu)
+{
+	struct lp_guest_thread *t = lp_alloc(sizeof *t);
+
+	forget_jumps(&t->cpu);
+	t->cpu.emu = emu;
+	t->cpu.thread = t;
+	t->cpu.z = 1;
+	t->tid = lp_host_tid();
+	t->signals.process = emu->signals;
+	t->signals.blocked = lp_signals_keep_out();
+	emu->main = t;
+	return t;
+}
+
+static void copy_registers(struct lp_cpu *to, const struct lp_cpu *from)
+{
+	memcpy(to->x, from->x, sizeof to->x);
+	memcpy(to->vr, from->vr, sizeof to->vr);
+	to->pc = from->pc;
+	lp_cpu_set_nzcv(to, lp_cpu_nzcv(from));
+	to->fpcr = from->fpcr;
+	to->fpsr = lp_fpsr_read(from);
+	to->tpidr = from->tpidr;
+	to->dit = from->dit;
+	to->ssbs = from->ssbs;
+}
+
+struct lp_guest_thread *lp_guest_thread_cloned(struct lp_guest_thread *parent, const struct lp_clone *c)
+{
+	void *room = new_room(parent->cpu.emu);
+	struct lp_guest_thread *t;
+
+	if (!room)
+		return NULL;
+	t = thread_in(room);
+	memset(t, 0, sizeof *t);
+	t->room = room;
+	forget_jumps(&t->cpu);
+	copy_registers(&t->cpu, &parent->cpu);
+	t->cpu.emu = parent->cpu.emu;
+	t->cpu.thread = t;
+	atomic_init(&t->cpu.poll, atomic_load(&parent->cpu.poll) & ~(uint32_t)(LP_POLL_SIGNAL | LP_POLL_PARK));
+	t->cpu.x[0] = 0;
+	if (c->stack)
+		t->cpu.x[LP_SP] = c->stack;
+	t->stack_top = t->cpu.x[LP_SP];
+	if (c->flags & CLONE_SETTLS)
+		t->cpu.tpidr = c->tls;
+	if (c->flags & CLONE_CHILD_CLEARTID)
+		t->clear_child_tid = c->child_tid;
+	t->signals.blocked = parent->signals.blocked;
+	t->signals.process = parent->signals.process;
+	t->signals.fault_address = parent->signals.fault_address;
+	t->signals.fault_code = parent->signals.fault_code;
+	return t;
+}
+
+/* ---- the list ---- */
+
+void lp_guest_thread_link(struct lp_guest_thread *t)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	pthread_mutex_lock(&emu->threads_lock);
+	t->next = emu->threads;
+	emu->threads = t;
+	/* A stop that has begun has not seen this one. */
+	if (atomic_load(&emu->stopping))
+		atomic_fetch_or(&t->cpu.poll, LP_POLL_PARK);
+	pthread_mutex_unlock(&emu->threads_lock);
+}
+
+bool lp_guest_thread_unlink(struct lp_guest_thread *t)
+{
+	struct lp_emu *emu = t->cpu.emu;
+	struct lp_guest_thread **link = &emu->threads;
+	bool last;
+
+	pthread_mutex_lock(&emu->threads_lock);
+	while (*link && *link != t)
+		link = &(*link)->next;
+	if (*link)
+		*link = t->next;
+	last = !emu->threads;
+	pthread_mutex_unlock(&emu->threads_lock);
+	return last;
+}
+
+void lp_guest_threads_forked(struct lp_guest_thread *t, bool by_libc)
+{
+	struct lp_emu *emu = t->cpu.emu;
+	struct lp_guest_thread *next;
+
+	for (struct lp_guest_thread *other = emu->threads; by_libc && other; other = next) {
+		next = other->next;
+		if (other != t && other->room)
+			munmap(other->room, room_size());
+	}
+	for (struct ended *e = ended, *after; by_libc && e; e = after) {
+		after = e->next;
+		munmap((char *)e - GUARD, room_size());
+	}
+	ended = NULL;
+	emu->threads = t;
+	emu->main = t;
+	t->next = NULL;
+}
+
+/* ---- running ---- */
+
+/* The kernel clears it and wakes who joins when the host thread has ended: after the robust list, as it must be. */
+static void hand_over_clear_tid(const struct lp_guest_thread *t)
+{
+	syscall(SYS_set_tid_address, t->clear_child_tid);
+}
+
+static void begin(struct lp_guest_thread *t)
+{
+	self = t;
+	lp_fp_begin(&t->cpu);
+	lp_signals_thread_begin(t);
+}
+
+/* True when other threads go on. */
+static bool end(struct lp_guest_thread *t)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	lp_signals_thread_end(t);
+	if (lp_guest_thread_unlink(t))
+		lp_process_exit(emu, t->exit_status);
+	/* A stopper that waits for this thread looks at the list again. */
+	lp_thread_enter_host(t);
+	hand_over_clear_tid(t);
+	self = NULL;
+	return true;
+}
+
+void lp_guest_thread_run(struct lp_guest_thread *t)
+{
+	t->stack_top = t->cpu.x[LP_SP];
+	lp_guest_thread_link(t);
+	begin(t);
+	lp_cpu_run(&t->cpu);
+	end(t);
+	for (;;)
+		syscall(SYS_exit, t->exit_status);
+}
+
+void lp_thread_exit(struct lp_guest_thread *t, int status)
+{
+	t->exit_status = status;
+	t->ends = true;
+}
+
+/* ---- clone(2) of a thread ---- */
+
+struct start {
+	struct lp_guest_thread *t;
+	struct lp_clone clone;
+	_Atomic uint32_t tid; /* futex: the parent waits for it */
+};
+
+/* What the new thread is not to share: a thread of the host shares it all. */
+static void unshare_rest(uint64_t flags)
+{
+	int rest = (int)(~flags & (CLONE_FS | CLONE_FILES | CLONE_SYSVSEM));
+
+	if (rest)
+		syscall(SYS_unshare, rest);
+}
+
+static void *run_thread(void *arg)
+{
+	struct start *start = arg;
+	struct lp_guest_thread *t = start->t;
+	const struct lp_clone *c = &start->clone;
+	uint32_t tid = (uint32_t)lp_host_tid();
+
+	t->tid = (int)tid;
+	t->host = pthread_self();
+	/* As the kernel does it, addresses that are not there are nobody's error. */
+	if (c->flags & CLONE_PARENT_SETTID)
+		lp_mem_put(c->parent_tid, &tid);
+	if (c->flags & CLONE_CHILD_SETTID)
+		lp_mem_put(c->child_tid, &tid);
+	unshare_rest(c->flags);
+	/* `start` is gone when the parent has seen this. */
+	atomic_store(&start->tid, tid);
+	syscall(SYS_futex, &start->tid, FUTEX_WAKE_PRIVATE, 1);
+	begin(t);
+	lp_cpu_run(&t->cpu);
+	end(t);
+	leave_room(t);
+	return NULL;
+}
+
+static int start_host_thread(struct start *start)
+{
+	pthread_attr_t attr;
+	pthread_t host;
+	size_t size;
+	void *stack = lp_guest_thread_stack(start->t, &size);
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstack(&attr, stack, size);
+	rc = pthread_create(&host, &attr, run_thread, start);
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
+static int64_t clone_thread(struct lp_guest_thread *parent, const struct lp_clone *c)
+{
+	struct start start = {.t = lp_guest_thread_cloned(parent, c), .clone = *c};
+	uint64_t mask;
+	uint32_t tid;
+	int rc;
+
+	if (!start.t)
+		return -EAGAIN;
+	/* The host thread begins with everything kept out. */
+	mask = lp_signals_keep_out();
+	lp_guest_thread_link(start.t);
+	rc = start_host_thread(&start);
+	if (rc) {
+		lp_guest_thread_unlink(start.t);
+		lp_guest_thread_free(start.t);
+	} else {
+		while ((tid = atomic_load(&start.tid)) == 0)
+			syscall(SYS_futex, &start.tid, FUTEX_WAIT_PRIVATE, 0, NULL);
+		rc = (int)tid;
+	}
+	lp_host_mask(mask);
+	return rc;
+}
+
+/* What clone(2) says goes together. */
+static bool is_consistent(const struct lp_clone *c)
+{
+	uint64_t f = c->flags;
+
+	if (f & CLONE_THREAD && !(f & CLONE_SIGHAND))
+		return false;
+	if (f & CLONE_SIGHAND && !(f & CLONE_VM))
+		return false;
+	if (f & CLONE_SIGHAND && f & LP_CLONE_CLEAR_SIGHAND)
+		return false;
+	if (f & CLONE_FS && f & (CLONE_NEWNS | CLONE_NEWUSER))
+		return false;
+	if (f & CLONE_THREAD && f & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_PIDFD))
+		return false;
+	return !(f & CLONE_PIDFD && f & CLONE_DETACHED);
+}
+
+int64_t lp_thread_clone(struct lp_guest_thread *t, const struct lp_clone *c)
+{
+	if (!is_consistent(c) || c->flags & LP_CLONE_INTO_CGROUP)
+		return -EINVAL;
+	if (c->set_tid_size)
+		return -EPERM;
+	if (!(c->flags & CLONE_THREAD))
+		return lp_process_clone(t, c);
+	if (c->flags & ~(uint64_t)(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+				   CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID |
+				   CLONE_DETACHED | CLONE_PARENT | CLONE_IO | CLONE_PTRACE | CLONE_UNTRACED | CSIGNAL))
+		return -EINVAL;
+	return clone_thread(t, c);
+}
+
+/* ---- the end of the process ---- */
+
+void lp_process_exit(struct lp_emu *emu, int status)
+{
+	struct lp_guest_thread *t = self;
+
+	if (!(t && t->is_vfork_child) && emu->on.exiting)
+		emu->on.exiting(emu, status, emu->on.arg);
+	for (;;)
+		syscall(SYS_exit_group, status);
+}
+
+void lp_process_kill(struct lp_guest_thread *t, int signal)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	if (!t->is_vfork_child && emu->on.exiting)
+		emu->on.exiting(emu, 128 + signal, emu->on.arg);
+	lp_host_die(signal);
+}
