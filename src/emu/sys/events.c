@@ -1,0 +1,105 @@
+/* Waiting for descriptors: struct epoll_event is packed on x86-64, and signal masks are the guest's. */
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "emu/sys.h"
+
+struct guest_event {
+	uint32_t events, pad;
+	uint64_t data;
+};
+_Static_assert(sizeof(struct guest_event) == 16, "as arm64 has it");
+
+CALL(epoll_ctl)
+{
+	struct guest_event g;
+	struct epoll_event e;
+
+	if ((int)a[1] == EPOLL_CTL_DEL)
+		return LP_HOST(SYS_epoll_ctl, a[0], a[1], a[2], 0);
+	if (lp_arg_get(a[3], &g))
+		return -EFAULT;
+	e.events = g.events;
+	e.data.u64 = g.data;
+	return LP_HOST(SYS_epoll_ctl, a[0], a[1], a[2], lp_arg_of(&e));
+}
+
+static int64_t put_events(uint64_t addr, const struct epoll_event *events, int64_t nr)
+{
+	for (int64_t i = 0; i < nr; i++) {
+		struct guest_event g = {.events = events[i].events, .data = events[i].data.u64};
+
+		if (lp_arg_put(addr + (uint64_t)i * sizeof g, &g))
+			return i ? i : -EFAULT;
+	}
+	return nr;
+}
+
+/* A call that waits with the mask at `set`, if any. */
+static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t args[6], uint64_t set, uint64_t size)
+{
+	int64_t rc;
+
+	if (!set)
+		return lp_host_wait(t, nr, args);
+	rc = lp_signals_swap_begin(t, set, size);
+	if (rc < 0)
+		return rc;
+	rc = lp_host_wait(t, nr, args);
+	lp_signals_swap_end(t, rc);
+	return rc;
+}
+
+/* Fewer events than there is room for are always lawful. */
+static int64_t wait_epoll(struct lp_guest_thread *t, long nr, const uint64_t a[6])
+{
+	enum { AT_ONCE = 256 };
+	struct epoll_event events[AT_ONCE];
+	int most = (int)a[2] > AT_ONCE ? AT_ONCE : (int)a[2];
+	uint64_t args[6] = {a[0], lp_arg_of(events), (uint64_t)(int64_t)most, a[3]};
+	int64_t rc = wait_masked(t, nr, args, a[4], a[5]);
+
+	return rc > 0 ? put_events(a[1], events, rc) : rc;
+}
+
+CALL(epoll_pwait)
+{
+	return wait_epoll(t, SYS_epoll_pwait, a);
+}
+
+CALL(epoll_pwait2)
+{
+	return wait_epoll(t, SYS_epoll_pwait2, a);
+}
+
+CALL(ppoll)
+{
+	uint64_t args[6] = {a[0], a[1], a[2]};
+
+	return wait_masked(t, SYS_ppoll, args, a[3], a[4]);
+}
+
+/* The last argument of some calls: a mask and its size. */
+struct masked {
+	uint64_t set, size;
+};
+
+CALL(pselect6)
+{
+	uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4]};
+	struct masked m = {0};
+
+	if (a[5] && lp_arg_get(a[5], &m))
+		return -EFAULT;
+	return wait_masked(t, SYS_pselect6, args, m.set, m.size);
+}
+
+CALL(io_pgetevents)
+{
+	uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4]};
+	struct masked m = {0};
+
+	if (a[5] && lp_arg_get(a[5], &m))
+		return -EFAULT;
+	return wait_masked(t, SYS_io_pgetevents, args, m.set, m.size);
+}

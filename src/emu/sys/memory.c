@@ -1,0 +1,105 @@
+/* Calls that change the address space. */
+#include <sys/mman.h>
+
+#include "emu/sys.h"
+
+CALL(brk)
+{
+	return (int64_t)lp_mem_brk(t->cpu.emu, a[0]);
+}
+
+CALL(mmap)
+{
+	return (int64_t)lp_mem_map(t->cpu.emu, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
+}
+
+CALL(munmap)
+{
+	return (int64_t)lp_mem_unmap(t->cpu.emu, a[0], a[1]);
+}
+
+CALL(mprotect)
+{
+	return (int64_t)lp_mem_protect(t->cpu.emu, a[0], a[1], (int)a[2]);
+}
+
+CALL(mremap)
+{
+	return (int64_t)lp_mem_remap(t->cpu.emu, a[0], a[1], a[2], (int)a[3], a[4]);
+}
+
+CALL(shmat)
+{
+	return (int64_t)lp_mem_shmat(t->cpu.emu, (int)a[0], a[1], (int)a[2]);
+}
+
+CALL(shmdt)
+{
+	return (int64_t)lp_mem_shmdt(t->cpu.emu, a[0]);
+}
+
+/* ---- what is done to mappings ---- */
+
+static bool is_guest(struct lp_emu *emu, uint64_t addr, uint64_t len)
+{
+	struct lp_guest_area area;
+	uint64_t end = lp_align_up(addr + len, LP_GUEST_PAGE);
+
+	if (end < addr)
+		return false;
+	while (addr < end && lp_mem_area(emu, addr, &area))
+		addr = area.range.end;
+	return addr >= end;
+}
+
+/* The rest of the address space is this program, which nobody's system calls shall change. */
+static int64_t if_guest(struct lp_guest_thread *t, long nr, const uint64_t a[6])
+{
+	return is_guest(t->cpu.emu, a[0], a[1]) ? lp_host_wait(t, nr, a) : -ENOMEM;
+}
+
+CALL(msync)
+{
+	return if_guest(t, SYS_msync, a);
+}
+
+CALL(mlock)
+{
+	return if_guest(t, SYS_mlock, a);
+}
+
+CALL(mlock2)
+{
+	return if_guest(t, SYS_mlock2, a);
+}
+
+CALL(munlock)
+{
+	return if_guest(t, SYS_munlock, a);
+}
+
+CALL(mincore)
+{
+	return if_guest(t, SYS_mincore, a);
+}
+
+CALL(madvise)
+{
+	return if_guest(t, SYS_madvise, a);
+}
+
+/* As Linux does it since 4.0: a mapping over the old one. */
+CALL(remap_file_pages)
+{
+	struct lp_guest_area area;
+	int64_t rc;
+
+	if (!lp_mem_area(t->cpu.emu, a[0], &area) || !(area.flags & MAP_SHARED) || a[2])
+		return -EINVAL;
+	if (!is_guest(t->cpu.emu, a[0], a[1]))
+		return -EINVAL;
+	rc = lp_host_slow(t, SYS_remap_file_pages, a);
+	if (!rc)
+		lp_block_invalidate(t->cpu.emu->blocks, (struct lp_range){a[0], a[0] + a[1]});
+	return rc;
+}
