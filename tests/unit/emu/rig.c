@@ -98,6 +98,7 @@ struct rig *rig_new(void)
 	r->emu.blocks = lp_alloc(sizeof *r->emu.blocks);
 	r->emu.blocks->rig = r;
 	r->cpu.emu = &r->emu;
+	r->cpu.jumps[0].pc = 1;
 	return r;
 }
 
@@ -124,6 +125,7 @@ static void lower(struct rig *r, const uint32_t *words, size_t nr)
 {
 	free_slots(r);
 	memset(r->cpu.jumps, 0, sizeof r->cpu.jumps);
+	r->cpu.jumps[0].pc = 1;
 	r->nr = nr;
 	for (size_t i = 0; i < nr; i++) {
 		lp_lower(r->emu.blocks, &r->uops[i], words[i], RIG_PC + i * 4);
