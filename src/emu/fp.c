@@ -6,8 +6,8 @@
 #define FPSR_BITS \
 	((uint32_t)LP_FPSR_QC | LP_FPSR_IDC | LP_FPSR_IXC | LP_FPSR_UFC | LP_FPSR_OFC | LP_FPSR_DZC | LP_FPSR_IOC)
 
-/* With one of these set, host arithmetic and the guest's are too far from each other. */
-#define FPCR_EXACT (LP_FPCR_DN | LP_FPCR_FZ | LP_FPCR_FZ16 | LP_FPCR_AHP)
+/* With this set, host arithmetic and the guest's are too far from each other.  Not DN: NaNs are never the host's. */
+#define FPCR_EXACT LP_FPCR_FZ
 
 enum {
 	MXCSR_IE = 1 << 0,

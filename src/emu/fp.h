@@ -16,7 +16,7 @@
 #ifndef LP_EMU_FP_H
 #define LP_EMU_FP_H
 
-#include "emu/cpu.h"
+#include "emu/uop.h"
 
 enum {
 	LP_FPSR_IOC = 1 << 0, /* invalid operation */
@@ -46,5 +46,8 @@ void lp_fpcr_write(struct lp_cpu *cpu, uint32_t value);
 /* MRS FPSR; also what a signal frame, a core file or a new thread's cpu->fpsr takes. */
 uint32_t lp_fpsr_read(const struct lp_cpu *cpu);
 void lp_fpsr_write(struct lp_cpu *cpu, uint32_t value);
+
+/* For lower.c: the function of the row for just this word, NULL when it has no specialised one. */
+lp_uop_fn *lp_fp_lower(enum lp_a64_op op, uint32_t word);
 
 #endif

@@ -1,5 +1,6 @@
 /* From an instruction to the function that executes it: the row's own, or a specialised one where that pays. */
 #include "emu/block.h"
+#include "emu/fp.h"
 #include "emu/integer.h"
 
 /* What lies behind is not reached from here. */
@@ -62,13 +63,20 @@ static enum lp_a64_op offered(enum lp_a64_op op, uint32_t word)
 	return (word & 0xfffff01f) == 0xd503201f ? A64_OP_HINT : A64_OP_UNALLOCATED;
 }
 
+static lp_uop_fn *function_of(enum lp_a64_op op, uint32_t word)
+{
+	lp_uop_fn *special = lp_fp_lower(op, word);
+
+	return special ? special : lp_sem[op];
+}
+
 bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc)
 {
 	enum lp_a64_op op = offered(lp_a64_decode(word), word);
 	uint64_t target;
 
 	*uop = (struct lp_uop){
-		.run = lp_sem[op],
+		.run = function_of(op, word),
 		.word = word,
 		.rd = word & 31,
 		.rn = word >> 5 & 31,

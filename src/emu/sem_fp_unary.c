@@ -1,0 +1,614 @@
+/* Advanced SIMD floating point: one operand (roundings, conversions, estimates, tests against zero), and across lanes. */
+#include "emu/sem_fp_vector.h"
+
+/* ---- in integers, one lane after the other ---- */
+
+static LP_RARE const struct lp_uop *each(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size,
+					 unsigned lanes, lp_fp_unary *op)
+{
+	const union lp_vreg *n = &cpu->vr[u->rn];
+	union lp_vreg r = {.q = 0};
+
+	for (unsigned i = 0; i < lanes; i++)
+		set_fp_lane(&r, size, i, op(cpu, size, fp_lane(n, size, i)));
+	cpu->vr[u->rd] = r;
+	NEXT;
+}
+
+#define VECTOR_H(row, op)                                               \
+	SEM(row##_v_h)                                                  \
+	{                                                               \
+		return each(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op); \
+	}
+#define VECTOR(row, op)                                                   \
+	SEM(row##_v)                                                      \
+	{                                                                 \
+		return each(cpu, u, fp_sz(u), fp_lanes(u, fp_sz(u)), op); \
+	}                                                                 \
+	VECTOR_H(row, op)
+#define SCALAR(row, op)                               \
+	SEM(row##_s)                                  \
+	{                                             \
+		return each(cpu, u, fp_sz(u), 1, op); \
+	}                                             \
+	SEM(row##_s_h)                                \
+	{                                             \
+		return each(cpu, u, LP_FP_H, 1, op);  \
+	}
+
+/* ---- estimates ---- */
+
+VECTOR(frecpe, lp_fp_recip_estimate)
+VECTOR(frsqrte, lp_fp_rsqrt_estimate)
+SCALAR(frecpe, lp_fp_recip_estimate)
+SCALAR(frsqrte, lp_fp_rsqrt_estimate)
+SCALAR(frecpx, lp_fp_recip_exponent)
+
+static uint64_t recip_unsigned(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
+{
+	return lp_fp_recip_unsigned((uint32_t)a);
+}
+
+static uint64_t rsqrt_unsigned(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
+{
+	return lp_fp_rsqrt_unsigned((uint32_t)a);
+}
+
+SEM(urecpe_v)
+{
+	return each(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), recip_unsigned);
+}
+
+SEM(ursqrte_v)
+{
+	return each(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), rsqrt_unsigned);
+}
+
+/* ---- to integers ---- */
+
+#define TO_INT(name, rounding, is_unsigned)                                                      \
+	static uint64_t name(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)               \
+	{                                                                                        \
+		return lp_fp_to_fixed(cpu, size, a, rounding, lp_fp_bits(size), is_unsigned, 0); \
+	}
+TO_INT(cvtns, LP_ROUND_NEAREST, false)
+TO_INT(cvtnu, LP_ROUND_NEAREST, true)
+TO_INT(cvtps, LP_ROUND_UP, false)
+TO_INT(cvtpu, LP_ROUND_UP, true)
+TO_INT(cvtms, LP_ROUND_DOWN, false)
+TO_INT(cvtmu, LP_ROUND_DOWN, true)
+TO_INT(cvtzs, LP_ROUND_ZERO, false)
+TO_INT(cvtzu, LP_ROUND_ZERO, true)
+TO_INT(cvtas, LP_ROUND_AWAY, false)
+TO_INT(cvtau, LP_ROUND_AWAY, true)
+
+VECTOR(fcvtns, cvtns)
+VECTOR(fcvtnu, cvtnu)
+VECTOR(fcvtps, cvtps)
+VECTOR(fcvtpu, cvtpu)
+VECTOR(fcvtms, cvtms)
+VECTOR(fcvtmu, cvtmu)
+VECTOR(fcvtas, cvtas)
+VECTOR(fcvtau, cvtau)
+VECTOR(fcvtzu, cvtzu)
+VECTOR_H(fcvtzs, cvtzs)
+SCALAR(fcvtns, cvtns)
+SCALAR(fcvtnu, cvtnu)
+SCALAR(fcvtps, cvtps)
+SCALAR(fcvtpu, cvtpu)
+SCALAR(fcvtms, cvtms)
+SCALAR(fcvtmu, cvtmu)
+SCALAR(fcvtas, cvtas)
+SCALAR(fcvtau, cvtau)
+SCALAR(fcvtzs, cvtzs)
+SCALAR(fcvtzu, cvtzu)
+
+/* ---- from integers ---- */
+
+static uint64_t from_signed(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
+{
+	unsigned shift = 64 - lp_fp_bits(size);
+
+	return lp_fp_from_fixed(cpu, size, (uint64_t)((int64_t)(a << shift) >> shift), false, 0);
+}
+
+static uint64_t from_unsigned(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
+{
+	return lp_fp_from_fixed(cpu, size, a, true, 0);
+}
+
+VECTOR_H(scvtf, from_signed)
+VECTOR(ucvtf, from_unsigned)
+SCALAR(scvtf, from_signed)
+SCALAR(ucvtf, from_unsigned)
+
+/* ---- with a fixed point ---- */
+
+/* By the first bit of immh that is set: 16, 32 or 64 bits; shifts to the right count down from twice the size. */
+static enum lp_fp_size fixed_size(const struct lp_uop *u)
+{
+	unsigned immh = lp_a64_field_immh(u->word);
+
+	return immh >= 8 ? LP_FP_D : immh >= 4 ? LP_FP_S : LP_FP_H;
+}
+
+static unsigned fixed_fbits(const struct lp_uop *u)
+{
+	return 2 * lp_fp_bits(fixed_size(u)) - (lp_a64_field_immh(u->word) << 3 | lp_a64_field_immb(u->word));
+}
+
+static const struct lp_uop *to_fixed(struct lp_cpu *cpu, const struct lp_uop *u, unsigned lanes, bool is_unsigned)
+{
+	enum lp_fp_size size = fixed_size(u);
+	const union lp_vreg *n = &cpu->vr[u->rn];
+	union lp_vreg r = {.q = 0};
+
+	for (unsigned i = 0; i < lanes; i++)
+		set_fp_lane(&r, size, i,
+			    lp_fp_to_fixed(cpu, size, fp_lane(n, size, i), LP_ROUND_ZERO, lp_fp_bits(size), is_unsigned,
+					   fixed_fbits(u)));
+	cpu->vr[u->rd] = r;
+	NEXT;
+}
+
+static const struct lp_uop *from_fixed(struct lp_cpu *cpu, const struct lp_uop *u, unsigned lanes, bool is_unsigned)
+{
+	enum lp_fp_size size = fixed_size(u);
+	const union lp_vreg *n = &cpu->vr[u->rn];
+	unsigned shift = 64 - lp_fp_bits(size);
+	union lp_vreg r = {.q = 0};
+
+	for (unsigned i = 0; i < lanes; i++) {
+		uint64_t value = fp_lane(n, size, i);
+
+		if (!is_unsigned)
+			value = (uint64_t)((int64_t)(value << shift) >> shift);
+		set_fp_lane(&r, size, i, lp_fp_from_fixed(cpu, size, value, is_unsigned, fixed_fbits(u)));
+	}
+	cpu->vr[u->rd] = r;
+	NEXT;
+}
+
+#define FIXED(row, convert, is_unsigned)                                         \
+	SEM(row##_v)                                                             \
+	{                                                                        \
+		return convert(cpu, u, fp_lanes(u, fixed_size(u)), is_unsigned); \
+	}                                                                        \
+	SEM(row##_s)                                                             \
+	{                                                                        \
+		return convert(cpu, u, 1, is_unsigned);                          \
+	}
+FIXED(fcvtzs_fix, to_fixed, false)
+FIXED(fcvtzu_fix, to_fixed, true)
+FIXED(scvtf_fix, from_fixed, false)
+FIXED(ucvtf_fix, from_fixed, true)
+
+/* ---- to integers that stay floating-point numbers ---- */
+
+#define ROUND_INT(name, rounding, exact)                                           \
+	static uint64_t name(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a) \
+	{                                                                          \
+		return lp_fp_round_int(cpu, size, a, rounding, exact);             \
+	}
+ROUND_INT(rintn, LP_ROUND_NEAREST, false)
+ROUND_INT(rintm, LP_ROUND_DOWN, false)
+ROUND_INT(rintp, LP_ROUND_UP, false)
+ROUND_INT(rintz, LP_ROUND_ZERO, false)
+ROUND_INT(rinta, LP_ROUND_AWAY, false)
+ROUND_INT(rintx, lp_fp_rounding(cpu), true)
+ROUND_INT(rinti, lp_fp_rounding(cpu), false)
+
+VECTOR_H(frintn, rintn)
+VECTOR_H(frintm, rintm)
+VECTOR_H(frintp, rintp)
+VECTOR_H(frintz, rintz)
+VECTOR(frinta, rinta)
+VECTOR_H(frintx, rintx)
+VECTOR_H(frinti, rinti)
+VECTOR_H(fsqrt, lp_fp_sqrt)
+
+/* ---- tests against zero ---- */
+
+static uint64_t test_zero(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, bool signals, unsigned holds)
+{
+	return holds >> lp_fp_compare(cpu, size, a, 0, signals) & 1 ? ~0ULL >> (64 - lp_fp_bits(size)) : 0;
+}
+
+#define TEST_ZERO(name, signals, holds)                                            \
+	static uint64_t name(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a) \
+	{                                                                          \
+		return test_zero(cpu, size, a, signals, holds);                    \
+	}
+TEST_ZERO(is_zero, false, 1U << LP_FP_EQUAL)
+TEST_ZERO(is_above, true, 1U << LP_FP_GREATER)
+TEST_ZERO(is_not_below, true, 1U << LP_FP_GREATER | 1U << LP_FP_EQUAL)
+TEST_ZERO(is_below, true, 1U << LP_FP_LESS)
+TEST_ZERO(is_not_above, true, 1U << LP_FP_LESS | 1U << LP_FP_EQUAL)
+
+VECTOR_H(fcmeq_zero, is_zero)
+VECTOR_H(fcmgt_zero, is_above)
+VECTOR_H(fcmge_zero, is_not_below)
+VECTOR_H(fcmlt_zero, is_below)
+VECTOR_H(fcmle_zero, is_not_above)
+SCALAR(fcmeq_zero, is_zero)
+SCALAR(fcmgt_zero, is_above)
+SCALAR(fcmge_zero, is_not_below)
+SCALAR(fcmlt_zero, is_below)
+SCALAR(fcmle_zero, is_not_above)
+
+/* ---- between precisions ---- */
+
+/* Into the lower half, the rest cleared; or (fcvtn2) into the upper half, the rest left. */
+static const struct lp_uop *narrow(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size to,
+				   enum lp_fp_rounding rounding)
+{
+	const union lp_vreg *n = &cpu->vr[u->rn];
+	enum lp_fp_size from = (enum lp_fp_size)(to + 1);
+	union lp_vreg r = {.q = 0};
+
+	for (unsigned i = 0; i < 8U >> from; i++)
+		set_fp_lane(&r, to, i, lp_fp_convert(cpu, to, from, fp_lane(n, from, i), rounding));
+	if (lp_a64_field_Q(u->word))
+		cpu->vr[u->rd].d[1] = r.d[0];
+	else
+		cpu->vr[u->rd] = r;
+	NEXT;
+}
+
+SEM(fcvtn_v)
+{
+	return narrow(cpu, u, lp_a64_field_sz(u->word) ? LP_FP_S : LP_FP_H, lp_fp_rounding(cpu));
+}
+
+SEM(fcvtxn_v)
+{
+	return narrow(cpu, u, LP_FP_S, LP_ROUND_ODD);
+}
+
+SEM(fcvtxn_s)
+{
+	SET_FP(cpu, u->rd, lp_fp_convert(cpu, LP_FP_S, LP_FP_D, FP(cpu, LP_FP_D, u->rn), LP_ROUND_ODD));
+	NEXT;
+}
+
+SEM(fcvtl_v)
+{
+	enum lp_fp_size from = lp_a64_field_sz(u->word) ? LP_FP_S : LP_FP_H, to = (enum lp_fp_size)(from + 1);
+	union lp_vreg n = {.d = {cpu->vr[u->rn].d[lp_a64_field_Q(u->word)]}}, r;
+
+	for (unsigned i = 0; i < 8U >> to; i++)
+		set_fp_lane(&r, to, i, lp_fp_convert(cpu, to, from, fp_lane(&n, from, i), lp_fp_rounding(cpu)));
+	cpu->vr[u->rd] = r;
+	NEXT;
+}
+
+/* ---- across lanes: halves first, so that the first NaN of the lowest pair survives ---- */
+
+static uint64_t reduce(struct lp_cpu *cpu, enum lp_fp_size size, const union lp_vreg *n, unsigned from, unsigned lanes,
+		       lp_fp_binary *op)
+{
+	uint64_t low, high;
+
+	if (lanes == 1)
+		return fp_lane(n, size, from);
+	low = reduce(cpu, size, n, from, lanes / 2, op);
+	high = reduce(cpu, size, n, from + lanes / 2, lanes / 2, op);
+	return op(cpu, size, low, high);
+}
+
+static const struct lp_uop *across(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size, unsigned lanes,
+				   lp_fp_binary *op)
+{
+	union lp_vreg n = cpu->vr[u->rn];
+
+	SET_FP(cpu, u->rd, reduce(cpu, size, &n, 0, lanes, op));
+	NEXT;
+}
+
+#define ACROSS(row, op)                                                   \
+	SEM(row##v)                                                       \
+	{                                                                 \
+		return across(cpu, u, LP_FP_S, 4, op);                    \
+	}                                                                 \
+	SEM(row##v_h)                                                     \
+	{                                                                 \
+		return across(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op); \
+	}                                                                 \
+	PAIR(row, op)
+#define PAIR(row, op)                                   \
+	SEM(row##p_s)                                   \
+	{                                               \
+		return across(cpu, u, fp_sz(u), 2, op); \
+	}                                               \
+	SEM(row##p_s_h)                                 \
+	{                                               \
+		return across(cpu, u, LP_FP_H, 2, op);  \
+	}
+ACROSS(fmaxnm, lp_fp_maxnum)
+ACROSS(fminnm, lp_fp_minnum)
+ACROSS(fmax, lp_fp_max)
+ACROSS(fmin, lp_fp_min)
+SEM(faddp_s_h)
+{
+	return across(cpu, u, LP_FP_H, 2, lp_fp_add);
+}
+
+SEM(faddp_s)
+{
+	if (LP_LIKELY(!cpu->fp_exact)) {
+		const union lp_vreg *n = &cpu->vr[u->rn];
+
+		if (lp_a64_field_sz(u->word)) {
+			double r = host_add_d(n->g[0], n->g[1]);
+
+			if (LP_LIKELY(!is_nan_d(r))) {
+				SET_FP(cpu, u->rd, bits_d(r));
+				NEXT;
+			}
+		} else {
+			float r = host_add_f(n->f[0], n->f[1]);
+
+			if (LP_LIKELY(!is_nan_f(r))) {
+				SET_FP(cpu, u->rd, bits_f(r));
+				NEXT;
+			}
+		}
+	}
+	return across(cpu, u, fp_sz(u), 2, lp_fp_add);
+}
+
+/* ---- the host's, unless a lane is doubtful ---- */
+
+#define TRY(shape, type, expression, doubtful, exact)          \
+	do {                                                   \
+		if (LP_LIKELY(!cpu->fp_exact)) {               \
+			type result = expression;              \
+                                                               \
+			if (LP_LIKELY(!doubtful(result))) {    \
+				store_##shape(cpu, u, result); \
+				TAIL(u + 1);                   \
+			}                                      \
+		}                                              \
+		return exact;                                  \
+	} while (0)
+#define V(shape) load_##shape(&cpu->vr[u->rn])
+
+#define UNARY(row, host, exact)                                                                         \
+	UOP_FN(row##_2s)                                                                                \
+	{                                                                                               \
+		TRY(2s, __m128, host_##host##_4s(V(2s)), has_nan_4s, each(cpu, u, LP_FP_S, 2, exact));  \
+	}                                                                                               \
+	UOP_FN(row##_4s)                                                                                \
+	{                                                                                               \
+		TRY(4s, __m128, host_##host##_4s(V(4s)), has_nan_4s, each(cpu, u, LP_FP_S, 4, exact));  \
+	}                                                                                               \
+	UOP_FN(row##_2d)                                                                                \
+	{                                                                                               \
+		TRY(2d, __m128d, host_##host##_2d(V(2d)), has_nan_2d, each(cpu, u, LP_FP_D, 2, exact)); \
+	}                                                                                               \
+	ROW_BY_SHAPE(row)
+
+UNARY(fsqrt_v, sqrt, lp_fp_sqrt)
+
+/* `how` is roundps's: 8 keeps the inexact flag away, 4 rounds as MXCSR says. */
+#define HOST_ROUND(name, how)                               \
+	HOST_UNARY(name##_4s, __m128, "roundps $" #how ",") \
+	HOST_UNARY(name##_2d, __m128d, "roundpd $" #how ",")
+HOST_ROUND(rintn, 8)
+HOST_ROUND(rintm, 9)
+HOST_ROUND(rintp, 10)
+HOST_ROUND(rintz, 11)
+HOST_ROUND(rintx, 4)
+HOST_ROUND(rinti, 12)
+
+UNARY(frintn_v, rintn, rintn)
+UNARY(frintm_v, rintm, rintm)
+UNARY(frintp_v, rintp, rintp)
+UNARY(frintz_v, rintz, rintz)
+UNARY(frintx_v, rintx, rintx)
+UNARY(frinti_v, rinti, rinti)
+
+/* ---- conversions of integers ---- */
+
+UOP_FN(scvtf_v_2s)
+{
+	__m128 r;
+
+	if (cpu->fp_exact)
+		return each(cpu, u, LP_FP_S, 2, from_signed);
+	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(2s)));
+	store_2s(cpu, u, r);
+	TAIL(u + 1);
+}
+
+UOP_FN(scvtf_v_4s)
+{
+	__m128 r;
+
+	if (cpu->fp_exact)
+		return each(cpu, u, LP_FP_S, 4, from_signed);
+	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(4s)));
+	store_4s(cpu, u, r);
+	TAIL(u + 1);
+}
+
+UOP_FN(scvtf_v_2d)
+{
+	double low, high;
+
+	if (cpu->fp_exact)
+		return each(cpu, u, LP_FP_D, 2, from_signed);
+	__asm__ volatile("pxor %0, %0\n\tcvtsi2sdq %2, %0\n\tpxor %1, %1\n\tcvtsi2sdq %3, %1"
+			 : "=&x"(low), "=&x"(high)
+			 : "r"(cpu->vr[u->rn].sd[0]), "r"(cpu->vr[u->rn].sd[1]));
+	store_2d(cpu, u, _mm_set_pd(high, low));
+	TAIL(u + 1);
+}
+
+ROW_BY_SHAPE(scvtf_v)
+
+/* A lane that does not fit becomes the least integer, with the flag that the guest wants too. */
+static inline bool has_least_integer(__m128i a)
+{
+	return _mm_movemask_epi8(_mm_cmpeq_epi32(a, _mm_set1_epi32(INT32_MIN)));
+}
+
+UOP_FN(fcvtzs_v_2s)
+{
+	__m128i r;
+
+	if (LP_LIKELY(!cpu->fp_exact)) {
+		__asm__ volatile("cvttps2dq %1, %0" : "=x"(r) : "x"(V(2s)));
+		if (LP_LIKELY(!has_least_integer(r))) {
+			store_2s(cpu, u, _mm_castsi128_ps(r));
+			TAIL(u + 1);
+		}
+	}
+	return each(cpu, u, LP_FP_S, 2, cvtzs);
+}
+
+UOP_FN(fcvtzs_v_4s)
+{
+	__m128i r;
+
+	if (LP_LIKELY(!cpu->fp_exact)) {
+		__asm__ volatile("cvttps2dq %1, %0" : "=x"(r) : "x"(V(4s)));
+		if (LP_LIKELY(!has_least_integer(r))) {
+			store_4s(cpu, u, _mm_castsi128_ps(r));
+			TAIL(u + 1);
+		}
+	}
+	return each(cpu, u, LP_FP_S, 4, cvtzs);
+}
+
+UOP_FN(fcvtzs_v_2d)
+{
+	int64_t low, high;
+
+	if (LP_LIKELY(!cpu->fp_exact)) {
+		__asm__ volatile("cvttsd2siq %2, %0\n\tcvttsd2siq %3, %1"
+				 : "=&r"(low), "=r"(high)
+				 : "x"(cpu->vr[u->rn].g[0]), "x"(cpu->vr[u->rn].g[1]));
+		if (LP_LIKELY(low != INT64_MIN && high != INT64_MIN)) {
+			cpu->vr[u->rd].sd[0] = low;
+			cpu->vr[u->rd].sd[1] = high;
+			TAIL(u + 1);
+		}
+	}
+	return each(cpu, u, LP_FP_D, 2, cvtzs);
+}
+
+ROW_BY_SHAPE(fcvtzs_v)
+
+/* ---- signs: no arithmetic, no flags ---- */
+
+static union lp_vreg signs(const struct lp_uop *u, enum lp_fp_size size)
+{
+	static const uint64_t every[] = {0x8000800080008000, 0x8000000080000000, 0x8000000000000000};
+
+	return (union lp_vreg){.d = {every[size], lp_a64_field_Q(u->word) ? every[size] : 0}};
+}
+
+static inline const struct lp_uop *set_signs(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size,
+					     bool absolute)
+{
+	union lp_vreg n = cpu->vr[u->rn], s = signs(u, size);
+
+	if (!lp_a64_field_Q(u->word))
+		n.d[1] = 0;
+	n.q = absolute ? n.q & ~s.q : n.q ^ s.q;
+	cpu->vr[u->rd] = n;
+	NEXT;
+}
+
+SEM(fabs_v)
+{
+	return set_signs(cpu, u, fp_sz(u), true);
+}
+
+SEM(fabs_v_h)
+{
+	return set_signs(cpu, u, LP_FP_H, true);
+}
+
+SEM(fneg_v)
+{
+	return set_signs(cpu, u, fp_sz(u), false);
+}
+
+SEM(fneg_v_h)
+{
+	return set_signs(cpu, u, LP_FP_H, false);
+}
+
+/* ---- tests against zero: the host answers with the same masks and flags ---- */
+
+HOST_BINARY(equal_4s, __m128, "cmpeqps")
+HOST_BINARY(equal_2d, __m128d, "cmpeqpd")
+HOST_BINARY(less_4s, __m128, "cmpltps")
+HOST_BINARY(less_2d, __m128d, "cmpltpd")
+HOST_BINARY(less_equal_4s, __m128, "cmpleps")
+HOST_BINARY(less_equal_2d, __m128d, "cmplepd")
+
+#define IN_ORDER(a, b) a, b
+#define SWAPPED(a, b) b, a
+#define APPLY(f, args) f(args)
+#define TEST(row, test, order, exact)                                                      \
+	UOP_FN(row##_2s)                                                                   \
+	{                                                                                  \
+		if (cpu->fp_exact)                                                         \
+			return each(cpu, u, LP_FP_S, 2, exact);                            \
+		store_2s(cpu, u, APPLY(host_##test##_4s, order(V(2s), _mm_setzero_ps()))); \
+		TAIL(u + 1);                                                               \
+	}                                                                                  \
+	UOP_FN(row##_4s)                                                                   \
+	{                                                                                  \
+		if (cpu->fp_exact)                                                         \
+			return each(cpu, u, LP_FP_S, 4, exact);                            \
+		store_4s(cpu, u, APPLY(host_##test##_4s, order(V(4s), _mm_setzero_ps()))); \
+		TAIL(u + 1);                                                               \
+	}                                                                                  \
+	UOP_FN(row##_2d)                                                                   \
+	{                                                                                  \
+		if (cpu->fp_exact)                                                         \
+			return each(cpu, u, LP_FP_D, 2, exact);                            \
+		store_2d(cpu, u, APPLY(host_##test##_2d, order(V(2d), _mm_setzero_pd()))); \
+		TAIL(u + 1);                                                               \
+	}                                                                                  \
+	ROW_BY_SHAPE(row)
+
+TEST(fcmeq_zero_v, equal, IN_ORDER, is_zero)
+TEST(fcmgt_zero_v, less, SWAPPED, is_above)
+TEST(fcmge_zero_v, less_equal, SWAPPED, is_not_below)
+TEST(fcmlt_zero_v, less, IN_ORDER, is_below)
+TEST(fcmle_zero_v, less_equal, IN_ORDER, is_not_above)
+
+/* ---- by shape, at once ---- */
+
+lp_uop_fn *lp_fp_unary_lower(enum lp_a64_op op, uint32_t word)
+{
+	unsigned shape = fp_shape(word);
+
+	switch (op) {
+#define CASE(OP, row)     \
+	case A64_OP_##OP: \
+		return row##_shapes[shape];
+		CASE(FSQRT_V, fsqrt_v)
+		CASE(FRINTN_V, frintn_v)
+		CASE(FRINTM_V, frintm_v)
+		CASE(FRINTP_V, frintp_v)
+		CASE(FRINTZ_V, frintz_v)
+		CASE(FRINTX_V, frintx_v)
+		CASE(FRINTI_V, frinti_v)
+		CASE(SCVTF_V, scvtf_v)
+		CASE(FCVTZS_V, fcvtzs_v)
+		CASE(FCMEQ_ZERO_V, fcmeq_zero_v)
+		CASE(FCMGT_ZERO_V, fcmgt_zero_v)
+		CASE(FCMGE_ZERO_V, fcmge_zero_v)
+		CASE(FCMLT_ZERO_V, fcmlt_zero_v)
+		CASE(FCMLE_ZERO_V, fcmle_zero_v)
+#undef CASE
+	default:
+		return NULL;
+	}
+}
