@@ -59,24 +59,23 @@ void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys)
 /*
  * ---- pointers (DDI 0487: AddPAC, Auth, Strip) ----
  *
- * Addresses of 48 bits.  Bit 55 says which half of the address space it is: in the lower one, the user's, the top byte
- * is ignored (Linux sets TCR_EL1.TBI0 and not TBI1) and the code is in bits 54 to 48; in the upper one it is in bits
- * 63 to 56 as well.
+ * Bit 55 says which half of the address space it is: addresses have 48 bits in both, and Linux has the processor ignore
+ * the top byte in the lower one (TBI0) alone.
  */
-
-static bool is_upper(uint64_t pointer)
-{
-	return pointer >> 55 & 1;
-}
 
 static uint64_t code_mask(uint64_t pointer)
 {
-	return UINT64_C(0x7f) << 48 | (is_upper(pointer) ? UINT64_C(0xff) << 56 : 0);
+	return (pointer >> 55 & 1 ? UINT64_C(0xff7f) : UINT64_C(0x7f)) << 48;
+}
+
+static unsigned top_bit(uint64_t pointer)
+{
+	return pointer >> 55 & 1 ? 63 : 55;
 }
 
 static uint64_t stripped(uint64_t pointer)
 {
-	return is_upper(pointer) ? pointer | code_mask(pointer) : pointer & ~code_mask(pointer);
+	return pointer >> 55 & 1 ? pointer | code_mask(pointer) : pointer & ~code_mask(pointer);
 }
 
 static uint64_t code_of(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
@@ -90,19 +89,20 @@ static uint64_t sign(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t p
 	uint64_t code = code_of(cpu, key, pointer, modifier);
 
 	if (pointer != stripped(pointer))
-		code ^= UINT64_C(1) << (is_upper(pointer) ? 62 : 54);
+		code ^= UINT64_C(1) << (top_bit(pointer) - 1);
 	return (pointer & ~code_mask(pointer)) | code;
 }
 
-/* One that is not good becomes one that faults when used: two bits of the code say which sort of key it was. */
+/* One that is not good becomes one that faults when used: the two bits below the top say which sort of key it was. */
 static uint64_t authenticate(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
 {
-	uint64_t original = stripped(pointer), is_b = key == LP_PAUTH_IB || key == LP_PAUTH_DB;
-	unsigned at = is_upper(pointer) ? 61 : 53;
+	uint64_t original = stripped(pointer);
+	unsigned error = top_bit(pointer) - 2;
+	bool is_b = key == LP_PAUTH_IB || key == LP_PAUTH_DB;
 
 	if ((pointer & code_mask(pointer)) == code_of(cpu, key, pointer, modifier))
 		return original;
-	return (original & ~(UINT64_C(3) << at)) | (1 + is_b) << at;
+	return (original & ~(UINT64_C(3) << error)) | (is_b ? UINT64_C(2) : UINT64_C(1)) << error;
 }
 
 /* ---- on any register ---- */
