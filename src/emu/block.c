@@ -2,14 +2,16 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/vec.h"
 #include "emu/branch.h"
 #include "emu/emu.h"
 #include "emu/features.h"
+#include "emu/mem.h"
+#include "emu/vdso.h"
 
 enum { BUCKET_BITS = 16, NR_BUCKETS = 1 << BUCKET_BITS };
+enum { MAX_ALIASES = 16 };
 
 /* One translation.  In front of its instructions stands a landing pad's check if the page is guarded; behind them what
  * goes on at the next pc, unless the last never gets there. */
@@ -32,6 +34,7 @@ struct lp_blocks {
 	_Atomic(struct lp_slot *) slots[NR_BUCKETS];
 	struct block *pages[NR_BUCKETS]; /* live blocks by page */
 	struct block *dead;
+	_Atomic uint64_t nr_invalidations;
 	struct lp_block_stats stats;
 };
 
@@ -112,6 +115,16 @@ static size_t fetch(uint64_t pc, uint64_t until, uint32_t words[LP_BLOCK_MAX])
 	return lp_mem_read(pc, words, nr * 4) ? 0 : nr;
 }
 
+static bool lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc, bool guarded)
+{
+	bool ends = lp_lower(b, uop, word, pc);
+
+	lp_vdso_lower(b->emu, uop);
+	if (guarded)
+		lp_guard(uop);
+	return ends;
+}
+
 static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words, bool guarded)
 {
 	struct lp_uop uops[LP_BLOCK_MAX + 2];
@@ -122,9 +135,7 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 	if (guarded)
 		uops[nr++] = (struct lp_uop){.run = lp_landing, .pc = pc, .imm = lp_landing_accepts(words[0])};
 	while (nr_insns < nr_words && !ended) {
-		ended = lp_lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4);
-		if (guarded)
-			lp_guard(&uops[nr]);
+		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded);
 		nr_insns++;
 		nr++;
 	}
@@ -139,19 +150,17 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 	return block;
 }
 
-/* Puts the block into its slot, unless the code has changed meanwhile (then it is not used) or another thread was first. */
-static const struct lp_uop *publish(struct lp_blocks *b, struct block *block, const uint32_t *words)
+/* Puts the block into its slot, unless another thread was first, or something was invalidated since `when`: code or its
+ * permission may have changed behind our look at it, and nobody found a block to take away. */
+static const struct lp_uop *publish(struct lp_blocks *b, struct block *block, uint64_t when)
 {
 	struct block **page = &b->pages[hash(block->range.start / LP_GUEST_PAGE)];
 	const struct lp_uop *entry;
-	uint32_t now[LP_BLOCK_MAX];
 
 	pthread_mutex_lock(&b->lock);
 	block->slot = make_slot(b, block->range.start);
 	entry = atomic_load_explicit(&block->slot->entry, memory_order_relaxed);
-	/* An invalidation between our read and this moment found nothing to invalidate. */
-	if (entry == &lp_slot_miss && lp_mem_read(block->range.start, now, block->nr_insns * 4) == 0 &&
-	    memcmp(now, words, block->nr_insns * 4) == 0) {
+	if (entry == &lp_slot_miss && atomic_load_explicit(&b->nr_invalidations, memory_order_relaxed) == when) {
 		block->next = *page;
 		*page = block;
 		b->stats.built++;
@@ -189,18 +198,19 @@ static const struct lp_uop *entry_at(struct lp_blocks *b, struct lp_cpu *cpu)
 	const struct lp_slot *slot = find_slot(b, cpu->pc);
 	const struct lp_uop *entry = slot ? atomic_load_explicit(&slot->entry, memory_order_acquire) : &lp_slot_miss;
 	uint32_t words[LP_BLOCK_MAX];
-	uint64_t until;
+	uint64_t until, when;
 	bool guarded;
 	size_t nr;
 
 	if (entry != &lp_slot_miss)
 		return entry;
+	when = atomic_load_explicit(&b->nr_invalidations, memory_order_acquire);
 	if (!may_fetch(b, cpu, &guarded, &until))
 		return NULL;
 	nr = fetch(cpu->pc, until, words);
 	if (nr == 0)
 		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, cpu->pc);
-	return publish(b, translate(b, cpu->pc, words, nr, guarded), words);
+	return publish(b, translate(b, cpu->pc, words, nr, guarded), when);
 }
 
 const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu)
@@ -231,9 +241,7 @@ const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, st
 	if (guarded && cpu->btype && !(lp_landing_accepts(word) >> cpu->btype & 1))
 		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, cpu->pc);
 	cpu->btype = LP_BTYPE_NONE;
-	lp_lower(b, &uops[0], word, cpu->pc);
-	if (guarded)
-		lp_guard(&uops[0]);
+	lower(b, &uops[0], word, cpu->pc, guarded);
 	uops[1] = (struct lp_uop){.run = go_on, .pc = cpu->pc + 4, .slot = lp_slot_of(b, cpu->pc + 4)};
 	return uops;
 }
@@ -270,6 +278,7 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range)
 	if (range.start >= range.end)
 		return;
 	pthread_mutex_lock(&b->lock);
+	atomic_fetch_add_explicit(&b->nr_invalidations, 1, memory_order_release);
 	if (last - page >= NR_BUCKETS) {
 		for (size_t i = 0; i < NR_BUCKETS; i++)
 			kill_in_bucket(b, i, range);
@@ -281,28 +290,23 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range)
 }
 
 /* The same bytes of the same file, mapped elsewhere: where programs that write code have it to be executed. */
-static void invalidate_aliases(struct lp_blocks *b, uint64_t line)
+static void invalidate_aliases(struct lp_blocks *b, struct lp_range line)
 {
-	struct lp_guest_area written, other;
+	struct lp_range aliases[MAX_ALIASES];
+	size_t nr = lp_mem_aliases(b->emu, line, aliases, MAX_ALIASES);
 
-	if (!lp_mem_area(b->emu, line, &written) || !(written.flags & MAP_SHARED))
-		return;
-	for (uint64_t at = 0; lp_mem_next(b->emu, at, &other); at = other.range.end) {
-		uint64_t offset = line - written.range.start + written.offset;
-		if (!(other.flags & MAP_SHARED) || strcmp(other.name, written.name) != 0 || offset < other.offset ||
-		    offset - other.offset >= other.range.end - other.range.start)
-			continue;
-		uint64_t alias = other.range.start + (offset - other.offset);
-		lp_block_invalidate(b, (struct lp_range){alias, alias + LP_CACHE_LINE});
-	}
+	for (size_t i = 0; i < nr && i < MAX_ALIASES; i++)
+		lp_block_invalidate(b, aliases[i]);
+	if (nr > MAX_ALIASES)
+		lp_block_invalidate(b, (struct lp_range){0, UINT64_MAX});
 }
 
 void lp_block_icache_line(struct lp_blocks *b, uint64_t addr)
 {
-	uint64_t line = addr & ~(uint64_t)(LP_CACHE_LINE - 1);
+	uint64_t line = lp_align_down(lp_untagged(addr), LP_CACHE_LINE);
 
 	lp_block_invalidate(b, (struct lp_range){line, line + LP_CACHE_LINE});
-	invalidate_aliases(b, line);
+	invalidate_aliases(b, (struct lp_range){line, line + LP_CACHE_LINE});
 	if (b->emu->on.icache)
 		b->emu->on.icache(b->emu, line, b->emu->on.arg);
 }

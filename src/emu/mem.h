@@ -27,13 +27,27 @@ struct lp_emu;
 
 enum { LP_GUEST_PAGE = 4096 };
 
+/* Bits of the guest's mprotect() that this host does not know (arch/arm64/include/uapi/asm/mman.h). */
+enum { LP_PROT_BTI = 0x10, LP_PROT_MTE = 0x20 };
+
 /* A guest mapping; prot in the guest's PROT_* bits, PROT_BTI included. */
 struct lp_guest_area {
 	struct lp_range range;
 	int prot, flags;
 	const char *name; /* path as the guest sees it, "[heap]", "[stack]", "[vdso]", ""; owned by the address space */
 	uint64_t offset;  /* in the file */
+	uint64_t dev, ino; /* of the file; 0, 0: none */
 };
+
+/* ---- life ---- */
+
+/* `sysroot`, without links in it, is taken off the names of files; NULL = none. */
+struct lp_address_space *lp_mem_new(const char *sysroot);
+/* Unmaps nothing. */
+void lp_mem_free(struct lp_address_space *space);
+/* Around a fork: the child finds the table whole, and the lock free after lp_mem_unlock(). */
+void lp_mem_lock(struct lp_emu *emu);
+void lp_mem_unlock(struct lp_emu *emu);
 
 /* ---- the guest's memory, touched from C: never faults ---- */
 
@@ -56,6 +70,12 @@ uint64_t lp_mem_protect(struct lp_emu *emu, uint64_t addr, uint64_t len, int pro
 uint64_t lp_mem_remap(struct lp_emu *emu, uint64_t addr, uint64_t old_len, uint64_t new_len, int flags,
 		      uint64_t new_addr);
 uint64_t lp_mem_brk(struct lp_emu *emu, uint64_t addr);
+/* Where the program's data ends: the heap begins there. */
+void lp_mem_set_brk(struct lp_emu *emu, uint64_t start);
+/* Stays mapped, and is the guest's no more: what lies below its stack. */
+void lp_mem_disown(struct lp_emu *emu, struct lp_range range);
+/* What the areas in the range are called from now on: "[stack]". */
+void lp_mem_name(struct lp_emu *emu, struct lp_range range, const char *name);
 /* The guest attaches and detaches System V shared memory. */
 uint64_t lp_mem_shmat(struct lp_emu *emu, int id, uint64_t addr, int flags);
 uint64_t lp_mem_shmdt(struct lp_emu *emu, uint64_t addr);
@@ -69,5 +89,11 @@ bool lp_mem_next(struct lp_emu *emu, uint64_t addr, struct lp_guest_area *out);
 /* What a fetch at pc finds: 0, or SEGV_MAPERR / SEGV_ACCERR.  *bti: the page is guarded (PROT_BTI).
  * *until: instructions up to here have the same answer; at most the end of pc's page. */
 int lp_mem_fetch(struct lp_emu *emu, uint64_t pc, bool *bti, uint64_t *until);
+/* Every page of it is the guest's.  What system calls do to whole mappings (madvise, mlock, msync, ...) is only done then:
+ * the rest of the address space is this program.  An empty range is. */
+bool lp_mem_is_guest(struct lp_emu *emu, uint64_t addr, uint64_t len);
+/* Where else the guest sees the bytes of `range`, which lies in one page: shared mappings of the same file, and private
+ * ones that may not have been written to.  Up to max ranges into out; returns how many there are. */
+size_t lp_mem_aliases(struct lp_emu *emu, struct lp_range range, struct lp_range *out, size_t max);
 
 #endif
