@@ -1,5 +1,6 @@
 /* From an instruction to the function that executes it: the row's own, or a specialised one where that pays. */
 #include "emu/block.h"
+#include "emu/choose.h"
 #include "emu/fp.h"
 #include "emu/integer.h"
 
@@ -63,11 +64,20 @@ static enum lp_a64_op offered(enum lp_a64_op op, uint32_t word)
 	return (word & 0xfffff01f) == 0xd503201f ? A64_OP_HINT : A64_OP_UNALLOCATED;
 }
 
-static lp_uop_fn *function_of(enum lp_a64_op op, uint32_t word)
+/* The chooser for this host; NULL: none. */
+static lp_choose_fn *chooser(enum lp_a64_op op)
 {
-	lp_uop_fn *special = lp_fp_lower(op, word);
+	bool is_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
 
-	return special ? special : lp_sem[op];
+	return is_v3 && lp_choosers_v3[op] ? lp_choosers_v3[op] : lp_choosers[op];
+}
+
+static lp_uop_fn *function_of(enum lp_a64_op op, struct lp_uop *u)
+{
+	lp_uop_fn *special = lp_fp_lower(op, u->word);
+	lp_choose_fn *choose = chooser(op);
+
+	return special ? special : choose ? choose(u) : lp_sem[op];
 }
 
 bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc)
@@ -76,7 +86,6 @@ bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t p
 	uint64_t target;
 
 	*uop = (struct lp_uop){
-		.run = function_of(op, word),
 		.word = word,
 		.rd = word & 31,
 		.rn = word >> 5 & 31,
@@ -84,6 +93,7 @@ bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t p
 		.ra = word >> 10 & 31,
 		.pc = pc,
 	};
+	uop->run = function_of(op, uop);
 	if (branch_target(op, word, pc, &target))
 		uop->slot = lp_slot_of(b, target);
 	return op == A64_OP_UNALLOCATED || ends(op);

@@ -59,28 +59,20 @@ void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys)
 /*
  * ---- pointers (DDI 0487: AddPAC, Auth, Strip) ----
  *
- * Bit 55 says which half of the address space it is: addresses have 48 bits in both, and Linux has the processor ignore
- * the top byte in the lower one (TBI0) alone.
+ * User space of 48 bits whose top byte is ignored: the code is in bits 54 to 48, bit 55 says which half it is.
  */
 
-static uint64_t code_mask(uint64_t pointer)
-{
-	return (pointer >> 55 & 1 ? UINT64_C(0xff7f) : UINT64_C(0x7f)) << 48;
-}
-
-static unsigned top_bit(uint64_t pointer)
-{
-	return pointer >> 55 & 1 ? 63 : 55;
-}
+enum { PAC_LSB = 48, PAC_MSB = 54 };
+#define PAC_MASK (UINT64_C(0x7f) << PAC_LSB)
 
 static uint64_t stripped(uint64_t pointer)
 {
-	return pointer >> 55 & 1 ? pointer | code_mask(pointer) : pointer & ~code_mask(pointer);
+	return pointer >> 55 & 1 ? pointer | PAC_MASK : pointer & ~PAC_MASK;
 }
 
 static uint64_t code_of(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
 {
-	return keyed_hash(cpu->pauth[key], stripped(pointer), modifier) & code_mask(pointer);
+	return keyed_hash(cpu->pauth[key], stripped(pointer), modifier) & PAC_MASK;
 }
 
 /* A pointer that had something in the code's place cannot become a good one. */
@@ -89,20 +81,19 @@ static uint64_t sign(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t p
 	uint64_t code = code_of(cpu, key, pointer, modifier);
 
 	if (pointer != stripped(pointer))
-		code ^= UINT64_C(1) << (top_bit(pointer) - 1);
-	return (pointer & ~code_mask(pointer)) | code;
+		code ^= UINT64_C(1) << PAC_MSB;
+	return (pointer & ~PAC_MASK) | code;
 }
 
-/* One that is not good becomes one that faults when used: the two bits below the top say which sort of key it was. */
+/* One that is not good becomes one that faults when used: bits 54 and 53 say which sort of key it was. */
 static uint64_t authenticate(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
 {
 	uint64_t original = stripped(pointer);
-	unsigned error = top_bit(pointer) - 2;
 	bool is_b = key == LP_PAUTH_IB || key == LP_PAUTH_DB;
 
-	if ((pointer & code_mask(pointer)) == code_of(cpu, key, pointer, modifier))
+	if ((pointer & PAC_MASK) == code_of(cpu, key, pointer, modifier))
 		return original;
-	return (original & ~(UINT64_C(3) << error)) | (is_b ? UINT64_C(2) : UINT64_C(1)) << error;
+	return (original & ~(UINT64_C(3) << 53)) | (is_b ? UINT64_C(2) : UINT64_C(1)) << 53;
 }
 
 /* ---- on any register ---- */

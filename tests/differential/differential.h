@@ -50,9 +50,6 @@ const char *diff_row_skipped(enum lp_a64_op op);
 /* Why the word is not compared: listed, or CONSTRAINED UNPREDICTABLE.  NULL: it is. */
 const char *diff_word_skipped(enum lp_a64_op op, uint32_t word);
 
-/* Our signal at that instruction is right whatever the reference says. */
-bool diff_signal_forgiven(uint32_t word, uint32_t signal);
-
 struct diff_company {
 	enum lp_a64_op row, other;
 	bool after, strip;

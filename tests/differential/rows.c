@@ -1,7 +1,6 @@
 /* What rows.def and the text forms of a64.def say of a word. */
 #include "differential.h"
 
-#include <signal.h>
 #include <string.h>
 #include <strings.h>
 
@@ -28,14 +27,6 @@ static const struct {
 	const char *why;
 } skipped_words[] = {
 #define SKIP_WORDS(row, mask, value, why) {A64_OP_##row, mask, value, why},
-#include "rows.def"
-};
-
-static const struct {
-	enum lp_a64_op row;
-	uint32_t signal;
-} forgiven[] = {
-#define FORGIVE(row, signal, why) {A64_OP_##row, signal},
 #include "rows.def"
 };
 
@@ -71,16 +62,6 @@ bool diff_feature_absent(unsigned feature)
 const char *diff_row_skipped(enum lp_a64_op op)
 {
 	return skipped_rows[op];
-}
-
-bool diff_signal_forgiven(uint32_t word, uint32_t signal)
-{
-	enum lp_a64_op op = lp_a64_decode(word);
-
-	for (size_t i = 0; i < LP_ARRAY_SIZE(forgiven); i++)
-		if (forgiven[i].row == op && forgiven[i].signal == signal)
-			return true;
-	return false;
 }
 
 const struct diff_company *diff_company(enum lp_a64_op op, unsigned i)

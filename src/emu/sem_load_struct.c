@@ -1,0 +1,184 @@
+/* Loads and stores of structures: LD1 to LD4, ST1 to ST4 (DDI 0487, C3.2.13). */
+#include "emu/simd.h"
+#include "emu/simd_memory.h"
+
+/* Registers follow each other; 31 is followed by 0. */
+#define REGISTER(k) ((u->rd + (k)) % 32u)
+
+/* Behind the access: by a register, or by what was accessed when that is 31. */
+static inline void advance(struct lp_cpu *cpu, const struct lp_uop *u, unsigned bytes)
+{
+	SET_XSP(cpu, u->rn, XSP(cpu, u->rn) + (u->rm == 31 ? bytes : X(cpu, u->rm)));
+}
+
+/* One VARIANT without and one with post-index for an access of `bytes`. */
+#define WITH_POST(name, bytes)                          \
+	VARIANT(name)                                   \
+	{                                               \
+		access_##name(cpu, u, XSP(cpu, u->rn)); \
+		TAIL(u + 1);                            \
+	}                                               \
+	VARIANT(post_##name)                            \
+	{                                               \
+		access_##name(cpu, u, XSP(cpu, u->rn)); \
+		advance(cpu, u, bytes);                 \
+		TAIL(u + 1);                            \
+	}
+#define ACCESS(name) static inline void access_##name(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t at)
+
+/* ---- whole registers, one after the other: what size their lanes have does not matter ---- */
+
+#define WHOLE_FNS(count, q, Z)                                                                     \
+	ACCESS(ld1_##count##_##q)                                                                  \
+	{                                                                                          \
+		__m128i value[count];                                                              \
+		for (unsigned k = 0; k < (count); k++)                                             \
+			value[k] = lp_load_##Z(cpu, u, at + k * ((q) ? 16 : 8));                   \
+		for (unsigned k = 0; k < (count); k++)                                             \
+			lp_set_q(cpu, REGISTER(k), value[k]);                                      \
+	}                                                                                          \
+	ACCESS(st1_##count##_##q)                                                                  \
+	{                                                                                          \
+		for (unsigned k = 0; k < (count); k++)                                             \
+			lp_store_##Z(cpu, u, at + k * ((q) ? 16 : 8), lp_get_q(cpu, REGISTER(k))); \
+	}                                                                                          \
+	WITH_POST(ld1_##count##_##q, (count) * ((q) ? 16 : 8));                                    \
+	WITH_POST(st1_##count##_##q, (count) * ((q) ? 16 : 8));
+#define WHOLE(name, count)                                                                      \
+	WHOLE_FNS(count, 0, d);                                                                 \
+	WHOLE_FNS(count, 1, q);                                                                 \
+	CHOOSER(ld1##name, lp_by_q(word) ? ld1_##count##_1 : ld1_##count##_0);                  \
+	CHOOSER(st1##name, lp_by_q(word) ? st1_##count##_1 : st1_##count##_0);                  \
+	CHOOSER(ld1##name##_post, lp_by_q(word) ? post_ld1_##count##_1 : post_ld1_##count##_0); \
+	CHOOSER(st1##name##_post, lp_by_q(word) ? post_st1_##count##_1 : post_st1_##count##_0);
+WHOLE(, 1);
+WHOLE(x2, 2);
+WHOLE(x3, 3);
+WHOLE(x4, 4);
+
+/* ---- structures of `count` elements, interleaved in memory ---- */
+
+static inline unsigned by_vsize_q(uint32_t word)
+{
+	return (word >> 10 & 3) << 1 | lp_by_q(word);
+}
+
+#define INTERLEAVED_FN(Z, q, half, count)                                             \
+	ACCESS(ld##count##_##Z##q)                                                    \
+	{                                                                             \
+		enum { LANES = ((q) ? 16 : 8) / sizeof(U_##Z), SIZE = (q) ? 16 : 8 }; \
+		U_##Z memory[(count)*LANES];                                          \
+		union lp_vreg value[count] = {0};                                     \
+		for (unsigned k = 0; k < (count); k++) {                              \
+			const __m128i part = lp_load_##half(cpu, u, at + k * SIZE);   \
+			memcpy(memory + k * LANES, &part, SIZE);                      \
+		}                                                                     \
+		for (unsigned i = 0; i < LANES; i++)                                  \
+			for (unsigned k = 0; k < (count); k++)                        \
+				value[k].FIELD_U_##Z[i] = memory[i * (count) + k];    \
+		for (unsigned k = 0; k < (count); k++)                                \
+			lp_set_v(cpu, REGISTER(k), value[k], 1);                      \
+	}                                                                             \
+	ACCESS(st##count##_##Z##q)                                                    \
+	{                                                                             \
+		enum { LANES = ((q) ? 16 : 8) / sizeof(U_##Z), SIZE = (q) ? 16 : 8 }; \
+		U_##Z memory[(count)*LANES];                                          \
+		union lp_vreg value[count];                                           \
+		for (unsigned k = 0; k < (count); k++)                                \
+			value[k] = lp_get_v(cpu, REGISTER(k), 1);                     \
+		for (unsigned i = 0; i < LANES; i++)                                  \
+			for (unsigned k = 0; k < (count); k++)                        \
+				memory[i * (count) + k] = value[k].FIELD_U_##Z[i];    \
+		for (unsigned k = 0; k < (count); k++) {                              \
+			__m128i part = _mm_setzero_si128();                           \
+			memcpy(&part, memory + k * LANES, SIZE);                      \
+			lp_store_##half(cpu, u, at + k * SIZE, part);                 \
+		}                                                                     \
+	}                                                                             \
+	WITH_POST(ld##count##_##Z##q, (count) * ((q) ? 16 : 8));                      \
+	WITH_POST(st##count##_##Z##q, (count) * ((q) ? 16 : 8));
+#define INTERLEAVED_FNS(Z, count) INTERLEAVED_FN(Z, 0, d, count) INTERLEAVED_FN(Z, 1, q, count)
+#define INTERLEAVED_ROW(row, prefix)                                                                      \
+	static lp_uop_fn *const row##_variants[8] = {prefix##_b0, prefix##_b1, prefix##_h0, prefix##_h1,  \
+						     prefix##_s0, prefix##_s1, NULL,	    prefix##_d1}; \
+	CHOOSER(row, row##_variants[by_vsize_q(word)]);
+#define INTERLEAVED(count)                                 \
+	EACH_bhs(INTERLEAVED_FNS, count);                  \
+	INTERLEAVED_FN(d, 1, q, count);                    \
+	INTERLEAVED_ROW(ld##count, ld##count);             \
+	INTERLEAVED_ROW(st##count, st##count);             \
+	INTERLEAVED_ROW(ld##count##_post, post_ld##count); \
+	INTERLEAVED_ROW(st##count##_post, post_st##count);
+INTERLEAVED(2);
+INTERLEAVED(3);
+INTERLEAVED(4);
+
+/* ---- one structure, to one lane of each register or to all of them ---- */
+
+/* Q, S and size, as far as the size of a lane leaves them. */
+static inline unsigned lane_of(uint32_t word, unsigned log_size)
+{
+	return ((word >> 30 & 1) << 3 | (word >> 10 & 7)) >> log_size;
+}
+
+#define ONE_FN(Z, count)                                                                                   \
+	ACCESS(ld##count##_##Z)                                                                            \
+	{                                                                                                  \
+		const unsigned lane = lane_of(u->word, LOG_##Z);                                           \
+		U_##Z value[count];                                                                        \
+		for (unsigned k = 0; k < (count); k++)                                                     \
+			value[k] = LOAD_##Z(cpu, u, at + k * sizeof value[0]);                             \
+		for (unsigned k = 0; k < (count); k++)                                                     \
+			cpu->vr[REGISTER(k)].FIELD_U_##Z[lane] = value[k];                                 \
+	}                                                                                                  \
+	ACCESS(st##count##_##Z)                                                                            \
+	{                                                                                                  \
+		const unsigned lane = lane_of(u->word, LOG_##Z);                                           \
+		for (unsigned k = 0; k < (count); k++)                                                     \
+			STORE_##Z(cpu, u, at + k * sizeof(U_##Z), cpu->vr[REGISTER(k)].FIELD_U_##Z[lane]); \
+	}                                                                                                  \
+	WITH_POST(ld##count##_##Z, (count) * sizeof(U_##Z));                                               \
+	WITH_POST(st##count##_##Z, (count) * sizeof(U_##Z));                                               \
+	CHOOSER(ld##count##_##Z, ld##count##_##Z);                                                         \
+	CHOOSER(st##count##_##Z, st##count##_##Z);                                                         \
+	CHOOSER(ld##count##_##Z##_post, post_ld##count##_##Z);                                             \
+	CHOOSER(st##count##_##Z##_post, post_st##count##_##Z);
+
+#define REPLICATED_FN(Z, q, count)                                             \
+	ACCESS(ld##count##r_##Z##q)                                            \
+	{                                                                      \
+		U_##Z value[count];                                            \
+		for (unsigned k = 0; k < (count); k++)                         \
+			value[k] = LOAD_##Z(cpu, u, at + k * sizeof value[0]); \
+		for (unsigned k = 0; k < (count); k++) {                       \
+			union lp_vreg all;                                     \
+			for (unsigned i = 0; i < 16 / sizeof value[0]; i++)    \
+				all.FIELD_U_##Z[i] = value[k];                 \
+			lp_set_v(cpu, REGISTER(k), all, q);                    \
+		}                                                              \
+	}                                                                      \
+	WITH_POST(ld##count##r_##Z##q, (count) * sizeof(U_##Z));
+#define REPLICATED_FNS(Z, count) REPLICATED_FN(Z, 0, count) REPLICATED_FN(Z, 1, count)
+#define REPLICATED_ENTRY(Z, prefix) prefix##_##Z##0, prefix##_##Z##1,
+#define REPLICATED_ROW(row, prefix)                                                        \
+	static lp_uop_fn *const row##_variants[8] = {EACH_bhsd(REPLICATED_ENTRY, prefix)}; \
+	CHOOSER(row, row##_variants[by_vsize_q(word)]);
+
+#define LOAD_b LOAD_u8
+#define LOAD_h LOAD_u16
+#define LOAD_s LOAD_u32
+#define LOAD_d LOAD_u64
+#define STORE_b STORE_u8
+#define STORE_h STORE_u16
+#define STORE_s STORE_u32
+#define STORE_d STORE_u64
+
+#define SINGLE(count)                               \
+	EACH_bhsd(ONE_FN, count);                   \
+	EACH_bhsd(REPLICATED_FNS, count);           \
+	REPLICATED_ROW(ld##count##r, ld##count##r); \
+	REPLICATED_ROW(ld##count##r_post, post_ld##count##r);
+SINGLE(1);
+SINGLE(2);
+SINGLE(3);
+SINGLE(4);
