@@ -57,7 +57,7 @@ static inline void set_fp_lane(union lp_vreg *r, enum lp_fp_size size, unsigned 
 	}
 }
 
-/* A scalar is lane 0; writing it clears the rest. */
+/* A scalar is lane 0; writing it clears the rest.  In one store, for what reads it as a whole would wait for two. */
 static inline uint64_t FP(const struct lp_cpu *cpu, enum lp_fp_size size, unsigned r)
 {
 	return fp_lane(&cpu->vr[r], size, 0);
@@ -65,7 +65,7 @@ static inline uint64_t FP(const struct lp_cpu *cpu, enum lp_fp_size size, unsign
 
 static inline void SET_FP(struct lp_cpu *cpu, unsigned r, uint64_t value)
 {
-	cpu->vr[r].q = value;
+	_mm_store_si128((__m128i *)&cpu->vr[r], _mm_cvtsi64_si128((int64_t)value));
 }
 
 /* Instruction fields: ftype of the scalar instructions, sz of the others. */
@@ -88,44 +88,46 @@ static inline unsigned fp_lanes(const struct lp_uop *u, enum lp_fp_size size)
 
 /* ---- host arithmetic ---- */
 
-static inline bool is_nan_d(double a)
+/* Scalars stand in host registers as they do in the guest's: with nothing above them, which host instructions keep. */
+static inline __m128d load_d(const struct lp_cpu *cpu, unsigned r)
 {
-	return __builtin_isunordered(a, a);
+	return _mm_load_sd(&cpu->vr[r].g[0]);
 }
 
-static inline bool is_nan_f(float a)
+static inline __m128 load_f(const struct lp_cpu *cpu, unsigned r)
 {
-	return __builtin_isunordered(a, a);
+	return _mm_load_ss(&cpu->vr[r].f[0]);
 }
 
-static inline uint64_t bits_d(double a)
+static inline void store_d(struct lp_cpu *cpu, unsigned r, __m128d value)
 {
-	union {
-		double g;
-		uint64_t d;
-	} u = {a};
-
-	return u.d;
+	_mm_store_pd(cpu->vr[r].g, value);
 }
 
-static inline uint32_t bits_f(float a)
+static inline void store_f(struct lp_cpu *cpu, unsigned r, __m128 value)
 {
-	union {
-		float f;
-		uint32_t s;
-	} u = {a};
-
-	return u.s;
+	_mm_store_ps(cpu->vr[r].f, value);
 }
 
-static inline bool is_least_normal_d(double a)
+static inline bool is_nan_d(__m128d a)
 {
-	return bits_d(a) << 1 == 1ULL << 53;
+	return __builtin_isunordered(_mm_cvtsd_f64(a), _mm_cvtsd_f64(a));
 }
 
-static inline bool is_least_normal_f(float a)
+static inline bool is_nan_f(__m128 a)
 {
-	return bits_f(a) << 1 == 1U << 24;
+	return __builtin_isunordered(_mm_cvtss_f32(a), _mm_cvtss_f32(a));
+}
+
+/* The host may call it tiny, or not, and the guest the other way round. */
+static inline bool is_doubt_d(__m128d a)
+{
+	return is_nan_d(a) || (uint64_t)_mm_cvtsi128_si64(_mm_castpd_si128(a)) << 1 == 1ULL << 53;
+}
+
+static inline bool is_doubt_f(__m128 a)
+{
+	return is_nan_f(a) || (uint32_t)_mm_cvtsi128_si32(_mm_castps_si128(a)) << 1 == 1U << 24;
 }
 
 #define HOST_UNARY(name, type, insn)                                 \
@@ -134,6 +136,15 @@ static inline bool is_least_normal_f(float a)
 		type r;                                              \
                                                                      \
 		__asm__ volatile(insn " %1, %0" : "=x"(r) : "x"(a)); \
+		return r;                                            \
+	}
+/* of a scalar: what is above it comes from the destination */
+#define HOST_SCALAR(name, type, insn)                                \
+	static inline type host_##name(type a)                       \
+	{                                                            \
+		type r = {0};                                        \
+                                                                     \
+		__asm__ volatile(insn " %1, %0" : "+x"(r) : "x"(a)); \
 		return r;                                            \
 	}
 #define HOST_BINARY(name, type, insn)                                \
@@ -150,8 +161,8 @@ static inline bool is_least_normal_f(float a)
 		return c;                                                        \
 	}
 #define HOST_ALL(KIND, name, insn)          \
-	KIND(name##_d, double, insn "sd")   \
-	KIND(name##_f, float, insn "ss")    \
+	KIND(name##_d, __m128d, insn "sd")  \
+	KIND(name##_f, __m128, insn "ss")   \
 	KIND(name##_2d, __m128d, insn "pd") \
 	KIND(name##_4s, __m128, insn "ps")
 
@@ -159,8 +170,8 @@ HOST_ALL(HOST_BINARY, add, "add")
 HOST_ALL(HOST_BINARY, sub, "sub")
 HOST_ALL(HOST_BINARY, mul, "mul")
 HOST_ALL(HOST_BINARY, div, "div")
-HOST_UNARY(sqrt_d, double, "sqrtsd")
-HOST_UNARY(sqrt_f, float, "sqrtss")
+HOST_SCALAR(sqrt_d, __m128d, "sqrtsd")
+HOST_SCALAR(sqrt_f, __m128, "sqrtss")
 HOST_UNARY(sqrt_2d, __m128d, "sqrtpd")
 HOST_UNARY(sqrt_4s, __m128, "sqrtps")
 HOST_ALL(HOST_TERNARY, madd, "vfmadd231")   /* c + a * b */

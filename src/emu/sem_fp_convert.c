@@ -154,33 +154,33 @@ SEM(ucvtf_fix)
 	return from_int(cpu, u, true, fbits_of(u));
 }
 
-static inline double from_int_d(int64_t value)
+static inline __m128d from_int_d(int64_t value)
 {
-	double r;
+	__m128d r = _mm_setzero_pd();
 
-	__asm__ volatile("pxor %0, %0\n\tcvtsi2sdq %1, %0" : "=&x"(r) : "r"(value));
+	__asm__ volatile("cvtsi2sdq %1, %0" : "+x"(r) : "r"(value));
 	return r;
 }
 
-static inline float from_int_f(int64_t value)
+static inline __m128 from_int_f(int64_t value)
 {
-	float r;
+	__m128 r = _mm_setzero_ps();
 
-	__asm__ volatile("pxor %0, %0\n\tcvtsi2ssq %1, %0" : "=&x"(r) : "r"(value));
+	__asm__ volatile("cvtsi2ssq %1, %0" : "+x"(r) : "r"(value));
 	return r;
 }
 
 /* The host has no unsigned ones of 64 bits. */
-#define FROM_INT(name, lane, type, is_unsigned, get)                             \
-	UOP_FN(name)                                                             \
-	{                                                                        \
-		int64_t value = (int64_t)(type)get(cpu, u->rn);                  \
-                                                                                 \
-		if (LP_LIKELY(!cpu->fp_exact && !(is_unsigned && value < 0))) {  \
-			SET_FP(cpu, u->rd, bits_##lane(from_int_##lane(value))); \
-			TAIL(u + 1);                                             \
-		}                                                                \
-		return from_int(cpu, u, is_unsigned, 0);                         \
+#define FROM_INT(name, lane, type, is_unsigned, get)                            \
+	UOP_FN(name)                                                            \
+	{                                                                       \
+		int64_t value = (int64_t)(type)get(cpu, u->rn);                 \
+                                                                                \
+		if (LP_LIKELY(!cpu->fp_exact && !(is_unsigned && value < 0))) { \
+			store_##lane(cpu, u->rd, from_int_##lane(value));       \
+			TAIL(u + 1);                                            \
+		}                                                               \
+		return from_int(cpu, u, is_unsigned, 0);                        \
 	}
 FROM_INT(scvtf_w_s, f, int32_t, false, W)
 FROM_INT(scvtf_w_d, d, int32_t, false, W)
@@ -215,32 +215,32 @@ static LP_RARE const struct lp_uop *round_int(struct lp_cpu *cpu, const struct l
 	NEXT;
 }
 
-#define ROUND(name, lane, bits, insn, how, exact)                                                               \
-	UOP_FN(name)                                                                                            \
-	{                                                                                                       \
-		__typeof__(cpu->vr[0].lane[0]) r;                                                               \
-                                                                                                                \
-		if (LP_LIKELY(!cpu->fp_exact)) {                                                                \
-			__asm__ volatile(insn " %2, %1, %0" : "=x"(r) : "x"(cpu->vr[u->rn].lane[0]), "i"(how)); \
-			if (LP_LIKELY(!__builtin_isunordered(r, r))) {                                          \
-				SET_FP(cpu, u->rd, bits(r));                                                    \
-				TAIL(u + 1);                                                                    \
-			}                                                                                       \
-		}                                                                                               \
-		return exact;                                                                                   \
+#define ROUND(name, lane, type, insn, how, exact)                                                                \
+	UOP_FN(name)                                                                                             \
+	{                                                                                                        \
+		type r = {0};                                                                                    \
+                                                                                                                 \
+		if (LP_LIKELY(!cpu->fp_exact)) {                                                                 \
+			__asm__ volatile(insn " %2, %1, %0" : "+x"(r) : "x"(load_##lane(cpu, u->rn)), "i"(how)); \
+			if (LP_LIKELY(!is_nan_##lane(r))) {                                                      \
+				store_##lane(cpu, u->rd, r);                                                     \
+				TAIL(u + 1);                                                                     \
+			}                                                                                        \
+		}                                                                                                \
+		return exact;                                                                                    \
 	}
 /* `how` is roundsd's: 8 keeps the inexact flag away, 4 rounds as MXCSR says. */
-#define FRINT(row, how, rounding, inexact)                                              \
-	ROUND(row##_s, f, bits_f, "roundss", how, round_int(cpu, u, rounding, inexact)) \
-	ROUND(row##_d, g, bits_d, "roundsd", how, round_int(cpu, u, rounding, inexact)) \
-	UOP_FN(row##_h)                                                                 \
-	{                                                                               \
-		return round_int(cpu, u, rounding, inexact);                            \
-	}                                                                               \
-	static lp_uop_fn *const row##_types[] = {row##_s, row##_d, NULL, row##_h};      \
-	SEM(row)                                                                        \
-	{                                                                               \
-		return row##_types[lp_a64_field_ftype(u->word)](cpu, u);                \
+#define FRINT(row, how, rounding, inexact)                                               \
+	ROUND(row##_s, f, __m128, "roundss", how, round_int(cpu, u, rounding, inexact))  \
+	ROUND(row##_d, d, __m128d, "roundsd", how, round_int(cpu, u, rounding, inexact)) \
+	UOP_FN(row##_h)                                                                  \
+	{                                                                                \
+		return round_int(cpu, u, rounding, inexact);                             \
+	}                                                                                \
+	static lp_uop_fn *const row##_types[] = {row##_s, row##_d, NULL, row##_h};       \
+	SEM(row)                                                                         \
+	{                                                                                \
+		return row##_types[lp_a64_field_ftype(u->word)](cpu, u);                 \
 	}
 FRINT(frintn, 8, LP_ROUND_NEAREST, false)
 FRINT(frintm, 9, LP_ROUND_DOWN, false)
@@ -266,12 +266,12 @@ static LP_RARE const struct lp_uop *convert(struct lp_cpu *cpu, const struct lp_
 
 SEM(fcvt_s)
 {
-	float r;
+	__m128 r = _mm_setzero_ps();
 
 	if (LP_LIKELY(!cpu->fp_exact && lp_a64_field_ftype(u->word) == 1)) {
-		__asm__ volatile("cvtsd2ss %1, %0" : "=x"(r) : "x"(cpu->vr[u->rn].g[0]));
-		if (LP_LIKELY(!is_nan_f(r) && !is_least_normal_f(r))) {
-			SET_FP(cpu, u->rd, bits_f(r));
+		__asm__ volatile("cvtsd2ss %1, %0" : "+x"(r) : "x"(load_d(cpu, u->rn)));
+		if (LP_LIKELY(!is_doubt_f(r))) {
+			store_f(cpu, u->rd, r);
 			TAIL(u + 1);
 		}
 	}
@@ -280,12 +280,12 @@ SEM(fcvt_s)
 
 SEM(fcvt_d)
 {
-	double r;
+	__m128d r = _mm_setzero_pd();
 
 	if (LP_LIKELY(!cpu->fp_exact && lp_a64_field_ftype(u->word) == 0)) {
-		__asm__ volatile("cvtss2sd %1, %0" : "=x"(r) : "x"(cpu->vr[u->rn].f[0]));
+		__asm__ volatile("cvtss2sd %1, %0" : "+x"(r) : "x"(load_f(cpu, u->rn)));
 		if (LP_LIKELY(!is_nan_d(r))) {
-			SET_FP(cpu, u->rd, bits_d(r));
+			store_d(cpu, u->rd, r);
 			TAIL(u + 1);
 		}
 	}

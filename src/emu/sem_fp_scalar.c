@@ -10,24 +10,20 @@
 	}
 
 /* The host's result, unless it is doubtful. */
-#define TRY(type, expression, doubtful, exact)                       \
-	do {                                                         \
-		if (LP_LIKELY(!cpu->fp_exact)) {                     \
-			type result = expression;                    \
-                                                                     \
-			if (LP_LIKELY(!doubtful(result))) {          \
-				SET_FP(cpu, u->rd, FP_BITS(result)); \
-				TAIL(u + 1);                         \
-			}                                            \
-		}                                                    \
-		return exact;                                        \
+#define TRY(lane, type, expression, doubt, exact)                      \
+	do {                                                           \
+		if (LP_LIKELY(!cpu->fp_exact)) {                       \
+			type result = expression;                      \
+                                                                       \
+			if (LP_LIKELY(!is_##doubt##_##lane(result))) { \
+				store_##lane(cpu, u->rd, result);      \
+				TAIL(u + 1);                           \
+			}                                              \
+		}                                                      \
+		return exact;                                          \
 	} while (0)
-#define FP_BITS(value) _Generic(value, float : bits_f, double : bits_d)(value)
-#define IS_NAN(value) __builtin_isunordered(value, value)
-#define IS_NAN_OR_TINY(value) \
-	(IS_NAN(value) || _Generic(value, float : is_least_normal_f, double : is_least_normal_d)(value))
-#define D(r) cpu->vr[r].g[0]
-#define S(r) cpu->vr[r].f[0]
+#define D(r) load_d(cpu, r)
+#define F(r) load_f(cpu, r)
 
 /* ---- one, two, three operands ---- */
 
@@ -52,34 +48,34 @@ static LP_RARE const struct lp_uop *exact3(struct lp_cpu *cpu, const struct lp_u
 	NEXT;
 }
 
-#define BINARY(row, host, doubtful, exact)                                                                  \
-	UOP_FN(row##_s)                                                                                     \
-	{                                                                                                   \
-		TRY(float, host_##host##_f(S(u->rn), S(u->rm)), doubtful, exact2(cpu, u, LP_FP_S, exact));  \
-	}                                                                                                   \
-	UOP_FN(row##_d)                                                                                     \
-	{                                                                                                   \
-		TRY(double, host_##host##_d(D(u->rn), D(u->rm)), doubtful, exact2(cpu, u, LP_FP_D, exact)); \
-	}                                                                                                   \
-	UOP_FN(row##_h)                                                                                     \
-	{                                                                                                   \
-		return exact2(cpu, u, LP_FP_H, exact);                                                      \
-	}                                                                                                   \
+#define BINARY(row, host, doubtful, exact)                                                                      \
+	UOP_FN(row##_s)                                                                                         \
+	{                                                                                                       \
+		TRY(f, __m128, host_##host##_f(F(u->rn), F(u->rm)), doubtful, exact2(cpu, u, LP_FP_S, exact));  \
+	}                                                                                                       \
+	UOP_FN(row##_d)                                                                                         \
+	{                                                                                                       \
+		TRY(d, __m128d, host_##host##_d(D(u->rn), D(u->rm)), doubtful, exact2(cpu, u, LP_FP_D, exact)); \
+	}                                                                                                       \
+	UOP_FN(row##_h)                                                                                         \
+	{                                                                                                       \
+		return exact2(cpu, u, LP_FP_H, exact);                                                          \
+	}                                                                                                       \
 	ROW_BY_TYPE(row)
 
-BINARY(fadd, add, IS_NAN, lp_fp_add)
-BINARY(fsub, sub, IS_NAN, lp_fp_sub)
-BINARY(fmul, mul, IS_NAN_OR_TINY, lp_fp_mul)
-BINARY(fdiv, div, IS_NAN_OR_TINY, lp_fp_div)
+BINARY(fadd, add, nan, lp_fp_add)
+BINARY(fsub, sub, nan, lp_fp_sub)
+BINARY(fmul, mul, doubt, lp_fp_mul)
+BINARY(fdiv, div, doubt, lp_fp_div)
 
-static float host_nmul_f(float a, float b)
+static inline __m128 host_nmul_f(__m128 a, __m128 b)
 {
-	return -host_mul_f(a, b);
+	return _mm_xor_ps(host_mul_f(a, b), _mm_set_ss(-0.0F));
 }
 
-static double host_nmul_d(double a, double b)
+static inline __m128d host_nmul_d(__m128d a, __m128d b)
 {
-	return -host_mul_d(a, b);
+	return _mm_xor_pd(host_mul_d(a, b), _mm_set_sd(-0.0));
 }
 
 /* The product's NaN is negated too. */
@@ -88,15 +84,15 @@ static uint64_t negated_mul(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a
 	return lp_fp_neg(size, lp_fp_mul(cpu, size, a, b));
 }
 
-BINARY(fnmul, nmul, IS_NAN_OR_TINY, negated_mul)
+BINARY(fnmul, nmul, doubt, negated_mul)
 
 UOP_FN(fsqrt_s)
 {
-	TRY(float, host_sqrt_f(S(u->rn)), IS_NAN, exact1(cpu, u, LP_FP_S, lp_fp_sqrt));
+	TRY(f, __m128, host_sqrt_f(F(u->rn)), nan, exact1(cpu, u, LP_FP_S, lp_fp_sqrt));
 }
 UOP_FN(fsqrt_d)
 {
-	TRY(double, host_sqrt_d(D(u->rn)), IS_NAN, exact1(cpu, u, LP_FP_D, lp_fp_sqrt));
+	TRY(d, __m128d, host_sqrt_d(D(u->rn)), nan, exact1(cpu, u, LP_FP_D, lp_fp_sqrt));
 }
 UOP_FN(fsqrt_h)
 {
@@ -120,21 +116,19 @@ static uint64_t nmsub(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend,
 	return lp_fp_muladd(cpu, size, lp_fp_neg(size, addend), a, b);
 }
 
-#define TERNARY(row, host, exact)                                                          \
-	UOP_FN(row##_s)                                                                    \
-	{                                                                                  \
-		TRY(float, host_##host##_f(S(u->ra), S(u->rn), S(u->rm)), IS_NAN_OR_TINY,  \
-		    exact3(cpu, u, LP_FP_S, exact));                                       \
-	}                                                                                  \
-	UOP_FN(row##_d)                                                                    \
-	{                                                                                  \
-		TRY(double, host_##host##_d(D(u->ra), D(u->rn), D(u->rm)), IS_NAN_OR_TINY, \
-		    exact3(cpu, u, LP_FP_D, exact));                                       \
-	}                                                                                  \
-	UOP_FN(row##_h)                                                                    \
-	{                                                                                  \
-		return exact3(cpu, u, LP_FP_H, exact);                                     \
-	}                                                                                  \
+#define TERNARY(row, host, exact)                                                                                      \
+	UOP_FN(row##_s)                                                                                                \
+	{                                                                                                              \
+		TRY(f, __m128, host_##host##_f(F(u->ra), F(u->rn), F(u->rm)), doubt, exact3(cpu, u, LP_FP_S, exact));  \
+	}                                                                                                              \
+	UOP_FN(row##_d)                                                                                                \
+	{                                                                                                              \
+		TRY(d, __m128d, host_##host##_d(D(u->ra), D(u->rn), D(u->rm)), doubt, exact3(cpu, u, LP_FP_D, exact)); \
+	}                                                                                                              \
+	UOP_FN(row##_h)                                                                                                \
+	{                                                                                                              \
+		return exact3(cpu, u, LP_FP_H, exact);                                                                 \
+	}                                                                                                              \
 	ROW_BY_TYPE(row)
 
 TERNARY(fmadd, madd, lp_fp_muladd)
@@ -145,25 +139,25 @@ TERNARY(fnmsub, nmsub, nmsub)
 /* ---- greatest and least ---- */
 
 /* Equal ones may be zeros of two signs, and unordered ones are NaNs: the host cannot tell. */
-#define CHOICE(row, lane, insn, size, exact, first, second)                                     \
-	UOP_FN(row)                                                                             \
-	{                                                                                       \
-		bool same, less;                                                                \
-                                                                                                \
-		if (LP_LIKELY(!cpu->fp_exact)) {                                                \
-			__asm__ volatile(insn " %3, %2"                                         \
-					 : "=@ccz"(same), "=@ccb"(less)                         \
-					 : "x"(lane(u->rn)), "x"(lane(u->rm)));                 \
-			if (LP_LIKELY(!same)) {                                                 \
-				SET_FP(cpu, u->rd, FP(cpu, size, less ? u->second : u->first)); \
-				TAIL(u + 1);                                                    \
-			}                                                                       \
-		}                                                                               \
-		return exact2(cpu, u, size, exact);                                             \
+#define CHOICE(row, lane, insn, size, exact, first, second)                                              \
+	UOP_FN(row)                                                                                      \
+	{                                                                                                \
+		bool same, less;                                                                         \
+                                                                                                         \
+		if (LP_LIKELY(!cpu->fp_exact)) {                                                         \
+			__asm__ volatile(insn " %3, %2"                                                  \
+					 : "=@ccz"(same), "=@ccb"(less)                                  \
+					 : "x"(load_##lane(cpu, u->rn)), "x"(load_##lane(cpu, u->rm)));  \
+			if (LP_LIKELY(!same)) {                                                          \
+				store_##lane(cpu, u->rd, load_##lane(cpu, less ? u->second : u->first)); \
+				TAIL(u + 1);                                                             \
+			}                                                                                \
+		}                                                                                        \
+		return exact2(cpu, u, size, exact);                                                      \
 	}
 #define CHOICES(row, exact, first, second)                           \
-	CHOICE(row##_s, S, "ucomiss", LP_FP_S, exact, first, second) \
-	CHOICE(row##_d, D, "ucomisd", LP_FP_D, exact, first, second) \
+	CHOICE(row##_s, f, "ucomiss", LP_FP_S, exact, first, second) \
+	CHOICE(row##_d, d, "ucomisd", LP_FP_D, exact, first, second) \
 	UOP_FN(row##_h)                                              \
 	{                                                            \
 		return exact2(cpu, u, LP_FP_H, exact);               \
@@ -177,7 +171,8 @@ CHOICES(fminnm, lp_fp_minnum, rm, rn)
 
 /* ---- comparison ---- */
 
-static LP_RARE void compare_exact(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b, bool signals)
+static LP_RARE const struct lp_uop *compare_exact(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size,
+						  bool with_zero, bool signals)
 {
 	static const uint32_t flags[] = {
 		[LP_FP_LESS] = 8U << 28,
@@ -185,17 +180,25 @@ static LP_RARE void compare_exact(struct lp_cpu *cpu, enum lp_fp_size size, uint
 		[LP_FP_GREATER] = 2U << 28,
 		[LP_FP_UNORDERED] = 3U << 28,
 	};
+	uint64_t a = FP(cpu, size, u->rn), b = with_zero ? 0 : FP(cpu, size, u->rm);
 
 	lp_cpu_set_nzcv(cpu, flags[lp_fp_compare(cpu, size, a, b, signals)]);
+	NEXT;
 }
 
 /* As ucomis and comis say it: zero, parity and carry are all set when unordered. */
 static inline void set_order(struct lp_cpu *cpu, bool zero, bool parity, bool carry)
 {
-	cpu->n = -(int64_t)(carry && !parity);
-	cpu->z = !zero || parity;
-	cpu->c = !carry || parity;
 	cpu->v = parity;
+	if (LP_LIKELY(!parity)) {
+		cpu->n = -(int64_t)carry;
+		cpu->z = !zero;
+		cpu->c = !carry;
+	} else {
+		cpu->n = 0;
+		cpu->z = 1;
+		cpu->c = 1;
+	}
 }
 
 #define COMPARE(insn, a, b)                                                                                         \
@@ -206,103 +209,141 @@ static inline void set_order(struct lp_cpu *cpu, bool zero, bool parity, bool ca
 		set_order(cpu, zero, parity, carry);                                                                \
 	} while (0)
 
-static inline void compare_s(struct lp_cpu *cpu, unsigned a, uint32_t b, bool signals)
-{
-	float fb = (union lp_vreg){.s = {b}}.f[0];
-
-	if (cpu->fp_exact)
-		compare_exact(cpu, LP_FP_S, cpu->vr[a].s[0], b, signals);
-	else if (signals)
-		COMPARE("comiss", S(a), fb);
-	else
-		COMPARE("ucomiss", S(a), fb);
-}
-
-static inline void compare_d(struct lp_cpu *cpu, unsigned a, uint64_t b, bool signals)
-{
-	double gb = (union lp_vreg){.d = {b}}.g[0];
-
-	if (cpu->fp_exact)
-		compare_exact(cpu, LP_FP_D, cpu->vr[a].d[0], b, signals);
-	else if (signals)
-		COMPARE("comisd", D(a), gb);
-	else
-		COMPARE("ucomisd", D(a), gb);
-}
-
-static inline void compare_h(struct lp_cpu *cpu, unsigned a, uint16_t b, bool signals)
-{
-	compare_exact(cpu, LP_FP_H, cpu->vr[a].h[0], b, signals);
-}
-
-#define COMPARISON(row, second, signals, when, otherwise)          \
-	UOP_FN(row##_s)                                            \
-	{                                                          \
-		if (when)                                          \
-			compare_s(cpu, u->rn, second(s), signals); \
-		else                                               \
-			otherwise;                                 \
-		TAIL(u + 1);                                       \
-	}                                                          \
-	UOP_FN(row##_d)                                            \
-	{                                                          \
-		if (when)                                          \
-			compare_d(cpu, u->rn, second(d), signals); \
-		else                                               \
-			otherwise;                                 \
-		TAIL(u + 1);                                       \
-	}                                                          \
-	UOP_FN(row##_h)                                            \
-	{                                                          \
-		if (when)                                          \
-			compare_h(cpu, u->rn, second(h), signals); \
-		else                                               \
-			otherwise;                                 \
-		TAIL(u + 1);                                       \
-	}                                                          \
+#define COMPARISON_AS(name, lane, insn, size, second, signals)                   \
+	UOP_FN(name)                                                             \
+	{                                                                        \
+		if (LP_LIKELY(!cpu->fp_exact)) {                                 \
+			COMPARE(insn, load_##lane(cpu, u->rn), second##_##lane); \
+			TAIL(u + 1);                                             \
+		}                                                                \
+		return compare_exact(cpu, u, size, second##_IS_ZERO, signals);   \
+	}
+#define COMPARISON(row, insn, second, signals)                                    \
+	COMPARISON_AS(row##_s, f, insn "s", LP_FP_S, second, signals)             \
+	COMPARISON_AS(row##_d, d, insn "d", LP_FP_D, second, signals)             \
+	UOP_FN(row##_h)                                                           \
+	{                                                                         \
+		return compare_exact(cpu, u, LP_FP_H, second##_IS_ZERO, signals); \
+	}                                                                         \
 	ROW_BY_TYPE(row)
-#define REGISTER(lane) cpu->vr[u->rm].lane[0]
-#define ZERO(lane) 0
-#define HOLDS lp_cpu_condition(cpu, lp_a64_field_cond(u->word))
-#define FLAGS lp_cpu_set_nzcv(cpu, lp_a64_field_nzcv(u->word) << 28)
+#define REGISTER_f load_f(cpu, u->rm)
+#define REGISTER_d load_d(cpu, u->rm)
+#define REGISTER_IS_ZERO false
+#define ZERO_f _mm_setzero_ps()
+#define ZERO_d _mm_setzero_pd()
+#define ZERO_IS_ZERO true
 
-COMPARISON(fcmp, REGISTER, false, true, (void)0)
-COMPARISON(fcmpe, REGISTER, true, true, (void)0)
-COMPARISON(fcmp_zero, ZERO, false, true, (void)0)
-COMPARISON(fcmpe_zero, ZERO, true, true, (void)0)
-COMPARISON(fccmp, REGISTER, false, HOLDS, FLAGS)
-COMPARISON(fccmpe, REGISTER, true, HOLDS, FLAGS)
+COMPARISON(fcmp, "ucomis", REGISTER, false)
+COMPARISON(fcmpe, "comis", REGISTER, true)
+COMPARISON(fcmp_zero, "ucomis", ZERO, false)
+COMPARISON(fcmpe_zero, "comis", ZERO, true)
+
+/* fccmp: compares, or sets the flags to what it says. */
+static inline const struct lp_uop *conditionally(struct lp_cpu *cpu, const struct lp_uop *u, unsigned cond,
+						 lp_uop_fn *compare)
+{
+	if (lp_cpu_condition(cpu, cond))
+		return compare(cpu, u);
+	lp_cpu_set_nzcv(cpu, lp_a64_field_nzcv(u->word) << 28);
+	TAIL(u + 1);
+}
+
+SEM(fccmp)
+{
+	return conditionally(cpu, u, lp_a64_field_cond(u->word), fcmp_types[lp_a64_field_ftype(u->word)]);
+}
+
+SEM(fccmpe)
+{
+	return conditionally(cpu, u, lp_a64_field_cond(u->word), fcmpe_types[lp_a64_field_ftype(u->word)]);
+}
+
+/* Conditions are evaluated by a branch for each of them, unless they are known. */
+#define EACH_CONDITION(_, row, type) FIRST_CONDITIONS(_, row, type) LAST_CONDITIONS(_, row, type)
+#define FIRST_CONDITIONS(_, row, type) \
+	_(row, type, 0)                \
+	_(row, type, 1)                \
+	_(row, type, 2)                \
+	_(row, type, 3)                \
+	_(row, type, 4)                \
+	_(row, type, 5)                \
+	_(row, type, 6)
+#define LAST_CONDITIONS(_, row, type) \
+	_(row, type, 7)               \
+	_(row, type, 8)               \
+	_(row, type, 9)               \
+	_(row, type, 10)              \
+	_(row, type, 11)              \
+	_(row, type, 12)              \
+	_(row, type, 13)
+#define CONDITIONAL_COMPARISON(row, type, cond)                   \
+	UOP_FN(row##_##type##_##cond)                             \
+	{                                                         \
+		return conditionally(cpu, u, cond, row##_##type); \
+	}
+#define NAME(row, type, cond) row##_##type##_##cond,
+#define BY_CONDITION(define, row, type)   \
+	EACH_CONDITION(define, row, type) \
+	static lp_uop_fn *const row##_##type##_conditions[16] = {EACH_CONDITION(NAME, row, type)};
+
+BY_CONDITION(CONDITIONAL_COMPARISON, fcmp, s)
+BY_CONDITION(CONDITIONAL_COMPARISON, fcmp, d)
+BY_CONDITION(CONDITIONAL_COMPARISON, fcmpe, s)
+BY_CONDITION(CONDITIONAL_COMPARISON, fcmpe, d)
 
 /* ---- moves: no arithmetic, no flags ---- */
 
-#define MOVE(row, value)                               \
-	UOP_FN(row##_s)                                \
-	{                                              \
-		SET_FP(cpu, u->rd, value(LP_FP_S, s)); \
-		TAIL(u + 1);                           \
-	}                                              \
-	UOP_FN(row##_d)                                \
-	{                                              \
-		SET_FP(cpu, u->rd, value(LP_FP_D, d)); \
-		TAIL(u + 1);                           \
-	}                                              \
-	UOP_FN(row##_h)                                \
-	{                                              \
-		SET_FP(cpu, u->rd, value(LP_FP_H, h)); \
-		TAIL(u + 1);                           \
-	}                                              \
+#define MOVE(row, value_f, value_d, value_h)  \
+	UOP_FN(row##_s)                       \
+	{                                     \
+		store_f(cpu, u->rd, value_f); \
+		TAIL(u + 1);                  \
+	}                                     \
+	UOP_FN(row##_d)                       \
+	{                                     \
+		store_d(cpu, u->rd, value_d); \
+		TAIL(u + 1);                  \
+	}                                     \
+	UOP_FN(row##_h)                       \
+	{                                     \
+		SET_FP(cpu, u->rd, value_h);  \
+		TAIL(u + 1);                  \
+	}                                     \
 	ROW_BY_TYPE(row)
-#define SAME(size, lane) cpu->vr[u->rn].lane[0]
-#define ABSOLUTE(size, lane) lp_fp_abs(size, cpu->vr[u->rn].lane[0])
-#define NEGATED(size, lane) lp_fp_neg(size, cpu->vr[u->rn].lane[0])
-#define SELECTED(size, lane) cpu->vr[HOLDS ? u->rn : u->rm].lane[0]
-#define EXPANDED(size, lane) lp_fp_expand(size, lp_a64_field_imm8(u->word))
 
-MOVE(fmov_reg, SAME)
-MOVE(fabs, ABSOLUTE)
-MOVE(fneg, NEGATED)
-MOVE(fcsel, SELECTED)
-MOVE(fmov_imm, EXPANDED)
+MOVE(fmov_reg, load_f(cpu, u->rn), load_d(cpu, u->rn), cpu->vr[u->rn].h[0])
+MOVE(fabs, _mm_andnot_ps(_mm_set_ss(-0.0F), load_f(cpu, u->rn)), _mm_andnot_pd(_mm_set_sd(-0.0), load_d(cpu, u->rn)),
+     lp_fp_abs(LP_FP_H, cpu->vr[u->rn].h[0]))
+MOVE(fneg, _mm_xor_ps(_mm_set_ss(-0.0F), load_f(cpu, u->rn)), _mm_xor_pd(_mm_set_sd(-0.0), load_d(cpu, u->rn)),
+     lp_fp_neg(LP_FP_H, cpu->vr[u->rn].h[0]))
+
+SEM(fmov_imm)
+{
+	SET_FP(cpu, u->rd, lp_fp_expand(fp_type(u), lp_a64_field_imm8(u->word)));
+	NEXT;
+}
+
+SEM(fcsel)
+{
+	unsigned from = lp_cpu_condition(cpu, lp_a64_field_cond(u->word)) ? u->rn : u->rm;
+
+	SET_FP(cpu, u->rd, FP(cpu, fp_type(u), from));
+	TAIL(u + 1);
+}
+
+#define SELECTION(lane, cond)                                                                    \
+	store_##lane(cpu, u->rd, load_##lane(cpu, lp_cpu_condition(cpu, cond) ? u->rn : u->rm)); \
+	TAIL(u + 1);
+#define SELECTION_s(cond) SELECTION(f, cond)
+#define SELECTION_d(cond) SELECTION(d, cond)
+#define CONDITIONAL_SELECTION(row, type, cond) \
+	UOP_FN(row##_##type##_##cond)          \
+	{                                      \
+		SELECTION_##type(cond)         \
+	}
+
+BY_CONDITION(CONDITIONAL_SELECTION, fcsel, s)
+BY_CONDITION(CONDITIONAL_SELECTION, fcsel, d)
 
 SEM(fmov_w_s)
 {
@@ -364,7 +405,25 @@ SEM(fmov_top_x)
 	TAIL(u + 1);
 }
 
-/* ---- by type, at once ---- */
+/* ---- by type and condition, at once ---- */
+
+static lp_uop_fn *by_condition(enum lp_a64_op op, uint32_t word)
+{
+	unsigned type = lp_a64_field_ftype(word), cond = lp_a64_field_cond(word);
+
+	if (type > 1)
+		return NULL;
+	switch (op) {
+	case A64_OP_FCCMP:
+		return type ? fcmp_d_conditions[cond] : fcmp_s_conditions[cond];
+	case A64_OP_FCCMPE:
+		return type ? fcmpe_d_conditions[cond] : fcmpe_s_conditions[cond];
+	case A64_OP_FCSEL:
+		return type ? fcsel_d_conditions[cond] : fcsel_s_conditions[cond];
+	default:
+		return NULL;
+	}
+}
 
 lp_uop_fn *lp_fp_scalar_lower(enum lp_a64_op op, uint32_t word)
 {
@@ -392,15 +451,11 @@ lp_uop_fn *lp_fp_scalar_lower(enum lp_a64_op op, uint32_t word)
 		CASE(FCMPE, fcmpe)
 		CASE(FCMP_ZERO, fcmp_zero)
 		CASE(FCMPE_ZERO, fcmpe_zero)
-		CASE(FCCMP, fccmp)
-		CASE(FCCMPE, fccmpe)
 		CASE(FMOV_REG, fmov_reg)
 		CASE(FABS, fabs)
 		CASE(FNEG, fneg)
-		CASE(FCSEL, fcsel)
-		CASE(FMOV_IMM, fmov_imm)
 #undef CASE
 	default:
-		return NULL;
+		return by_condition(op, word);
 	}
 }

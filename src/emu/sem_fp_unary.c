@@ -335,22 +335,22 @@ SEM(faddp_s_h)
 
 SEM(faddp_s)
 {
-	if (LP_LIKELY(!cpu->fp_exact)) {
-		const union lp_vreg *n = &cpu->vr[u->rn];
+	const union lp_vreg *n = &cpu->vr[u->rn];
 
+	if (LP_LIKELY(!cpu->fp_exact)) {
 		if (lp_a64_field_sz(u->word)) {
-			double r = host_add_d(n->g[0], n->g[1]);
+			__m128d r = host_add_d(_mm_load_sd(&n->g[0]), _mm_load_sd(&n->g[1]));
 
 			if (LP_LIKELY(!is_nan_d(r))) {
-				SET_FP(cpu, u->rd, bits_d(r));
-				NEXT;
+				store_d(cpu, u->rd, r);
+				TAIL(u + 1);
 			}
 		} else {
-			float r = host_add_f(n->f[0], n->f[1]);
+			__m128 r = host_add_f(_mm_load_ss(&n->f[0]), _mm_load_ss(&n->f[1]));
 
 			if (LP_LIKELY(!is_nan_f(r))) {
-				SET_FP(cpu, u->rd, bits_f(r));
-				NEXT;
+				store_f(cpu, u->rd, r);
+				TAIL(u + 1);
 			}
 		}
 	}
