@@ -4,13 +4,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/vec.h"
+
+#define CLOCK_MS 100 /* many ticks; it may have been set back */
 
 /* One file that was patched: its name, and the number of its oldest backup. */
 struct backup {
@@ -127,6 +131,22 @@ static bool was_absent(const struct backup *b, const struct lp_buf *empty)
 	return b->empty && !is_noted(empty, b->file);
 }
 
+/*
+ * make takes for made what is as old as its source, and the times of files come from a clock that goes in ticks: until it is past
+ * this instant, a file that is touched may get the time of one that was made of the patched source.
+ */
+static void wait_for_clock(void)
+{
+	struct timespec begin, now = {0};
+	clock_gettime(CLOCK_REALTIME, &begin);
+	for (int ms = 0; ms < CLOCK_MS &&
+			 (now.tv_sec < begin.tv_sec || (now.tv_sec == begin.tv_sec && now.tv_nsec <= begin.tv_nsec));
+	     ms++) {
+		poll(NULL, 0, 1);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	}
+}
+
 static int put_back(const struct backup *b, const struct lp_buf *empty, struct lp_err *err)
 {
 	if (was_absent(b, empty)) {
@@ -146,6 +166,8 @@ int backups_restore(const char *dir, const struct lp_buf *empty, size_t *count, 
 	backup_vec all = {0};
 	int rc = walk(dir, visit_backup, &all, err);
 	*count = 0;
+	if (all.nr)
+		wait_for_clock();
 	for (size_t i = 0; i < all.nr; i++) {
 		struct lp_err *first =
 			rc ? NULL : err; /* go on with the others; the first failure is the one that is told */

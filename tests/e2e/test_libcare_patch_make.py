@@ -279,3 +279,15 @@ def test_two_runs_in_one_tree_do_not_mix():
     assert "another libcare-patch-make is at work" in make(directory, "-i", "1", "fix.patch", expect=1)
     held.end(signal.SIGTERM, everybody=True)
     assert untouched(directory)
+
+
+def test_what_was_made_of_a_patched_source_is_older_than_the_source_that_is_put_back():
+    """Also when that happens at once, for make takes for made what is as old as its source."""
+    directory = lib.scratch_directory()
+    (directory / "text").write_text("original\n")
+    (directory / "Makefile").write_text("out: text\n\tcp text out\n\t! grep -q patched text\ninstall: out\n")
+    (directory / "fix.patch").write_text("--- a/text\n+++ b/text\n@@ -1 +1 @@\n-original\n+patched\n")
+    for _ in range(5):
+        make(directory, "-i", "1", "fix.patch", expect=1)
+        assert (directory / "text").read_text() == "original\n" and (directory / "out").read_text() == "patched\n"
+        assert (directory / "text").stat().st_mtime_ns > (directory / "out").stat().st_mtime_ns
