@@ -13,12 +13,17 @@
 
 #include "base/fdio.h"
 #include "base/vec.h"
+#include "build/group.h"
 #include "build/remove.h"
 
 #define GROUPS_MAX 4096 /* compilers at a time; those beyond end by themselves soon enough */
 #define TICK_MS 50
 #define REMOVE_TICKS 10
-#define GRACE_TICKS ((LP_GUARDIAN_MAX_MS / TICK_MS - REMOVE_TICKS) / 2) /* before SIGKILL, and after it */
+#define PARENT_TICKS 10
+#define FREEZE_TICKS (LP_GROUPS_FREEZE_MS / TICK_MS)
+#define GRACE_TICKS 60 /* before SIGKILL, and after it */
+_Static_assert((PARENT_TICKS + FREEZE_TICKS + 2 * GRACE_TICKS + REMOVE_TICKS) * TICK_MS <= LP_GUARDIAN_MAX_MS,
+	       "promised");
 
 struct groups {
 	pid_t items[GROUPS_MAX];
@@ -48,9 +53,19 @@ static size_t send_all(const struct groups *g, int signal)
 	return nr;
 }
 
-static void end_all(const struct groups *g)
+/* When the last of us goes, the kernel sends SIGCONT to a stopped group of ours, which none shall hear now. */
+static void wait_for_parent(pid_t parent)
 {
-	send_all(g, SIGTERM);
+	for (int ticks = 0; getppid() == parent && ticks < PARENT_TICKS; ticks++)
+		poll(NULL, 0, TICK_MS);
+}
+
+static void end_all(const struct groups *g, pid_t parent)
+{
+	if (!g->nr)
+		return;
+	wait_for_parent(parent);
+	lp_groups_terminate(g->items, g->nr);
 	for (int ticks = 0; send_all(g, ticks < GRACE_TICKS ? 0 : SIGKILL) && ticks < 2 * GRACE_TICKS; ticks++)
 		poll(NULL, 0, TICK_MS);
 }
@@ -120,7 +135,7 @@ static void stand_apart(void)
 	lp_close(null);
 }
 
-_Noreturn static void guard(int fd)
+_Noreturn static void guard(int fd, pid_t parent)
 {
 	static struct groups g;
 	pid_t told;
@@ -131,7 +146,7 @@ _Noreturn static void guard(int fd)
 	while ((n = read(fd, &told, sizeof told)) == (ssize_t)sizeof told || (n < 0 && errno == EINTR))
 		if (n > 0)
 			note(&g, told);
-	end_all(&g);
+	end_all(&g, parent);
 	remove_temporary(temporary);
 	_exit(0);
 }
@@ -144,10 +159,11 @@ void lp_guardian_begin(struct lp_guardian *g)
 	*g = (struct lp_guardian){.fd = -1};
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return;
+	pid_t parent = getpid();
 	g->pid = fork();
 	if (g->pid == 0) {
 		lp_close(ends[1]);
-		guard(ends[0]);
+		guard(ends[0], parent);
 	}
 	if (g->pid > 0)
 		setpgid(g->pid, g->pid); /* he does it as well, but whoever kills our group may come before he runs */

@@ -21,7 +21,7 @@
 
 #include <sys/types.h>
 
-#define LP_GUARDIAN_MAX_MS 6500 /* after us, what he was told of is gone, and he with it */
+#define LP_GUARDIAN_MAX_MS 8000 /* after us, what he was told of is gone, and he with it */
 
 struct lp_guardian {
 	pid_t pid;

@@ -1,9 +1,11 @@
 #include "build/patch_make.h"
+#include "build/group.h"
 #include "build/guardian.h"
 #include "build/kpatch_strip.h"
 #include "build/patch_backup.h"
 #include "build/patch_objects.h"
 #include "build/remove.h"
+#include "build/run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +76,14 @@ static void arg(struct child *c, const char *word)
 		c->argv[c->nr++] = word;
 }
 
+static void tell_to_end(pid_t pid, bool group)
+{
+	if (group)
+		lp_groups_terminate(&pid, 1);
+	else
+		kill(pid, SIGTERM);
+}
+
 static int wait_for(struct make *m, pid_t pid, bool group)
 {
 	int status;
@@ -82,10 +92,19 @@ static int wait_for(struct make *m, pid_t pid, bool group)
 		if (errno != EINTR)
 			return lp_fail_sys(m->err, errno, "cannot wait for a child");
 		if (stopped(m) && !told) /* the signal may have been for us alone */
-			kill(group ? -pid : pid, SIGTERM);
+			tell_to_end(pid, group);
 		told = true;
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* make and what it runs keep their TMPDIR; the compilers among them are given ours by libcare-cc. */
+static void child_environment(lp_env_vec *env, const struct make *m, const struct child *c)
+{
+	lp_env_copy(env, environ);
+	if (!c->group && m->guardian.temporary)
+		lp_env_set(env, "TMPDIR", m->guardian.temporary);
+	lp_env_end(env);
 }
 
 /* Exit status, or negative. */
@@ -93,6 +112,7 @@ static int run(struct make *m, const struct child *c)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
+	lp_env_vec env = {0};
 	pid_t pid;
 	posix_spawn_file_actions_init(&actions);
 	if (c->input)
@@ -106,7 +126,9 @@ static int run(struct make *m, const struct child *c)
 	posix_spawnattr_init(&attributes);
 	if (c->group)
 		posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-	int error = posix_spawnp(&pid, c->argv[0], &actions, &attributes, (char *const *)c->argv, environ);
+	child_environment(&env, m, c);
+	int error = posix_spawnp(&pid, c->argv[0], &actions, &attributes, (char *const *)c->argv, env.items);
+	lp_env_free(&env);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
 	if (error)
