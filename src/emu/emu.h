@@ -29,6 +29,7 @@ struct lp_emu_options {
 	bool strace, stats, trace;
 	bool core;	     /* a guest that is ended by a signal leaves core.PID in the current directory */
 	uint64_t stack_size; /* bytes; 0 = as the resource limit says */
+	int program_fd;	     /* the program is open as this, and closed when it is loaded; 0: it is not */
 };
 
 struct lp_emu {

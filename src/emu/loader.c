@@ -10,12 +10,14 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
 #include "emu/emu.h"
+#include "emu/exec.h"
 #include "emu/features.h"
 #include "emu/mem.h"
 #include "emu/path.h"
@@ -40,6 +42,8 @@ enum {
 #ifndef AT_MINSIGSTKSZ /* newer than the headers of Debian 12 */
 #define AT_MINSIGSTKSZ 51
 #endif
+
+typedef LP_VEC(char *) argv_vec;
 
 /* ---- numbers ---- */
 
@@ -423,19 +427,62 @@ static int load(struct lp_emu *emu, int fd, const char *name, const struct lp_pr
 	return rc;
 }
 
+/* The command line of the program itself: of a script, its interpreter's. */
+static void make_argv(const struct lp_exec_file *f, char *const *argv, argv_vec *out)
+{
+	for (size_t i = 0; i < f->before.nr; i++)
+		lp_vec_push(out, f->before.items[i]);
+	if (f->before.nr == 0)
+		lp_vec_push(out, *argv ? *argv : (char *)"");
+	for (size_t i = 1; argv[0] && argv[i]; i++)
+		lp_vec_push(out, argv[i]);
+	lp_vec_push(out, NULL);
+}
+
+static int load_file(struct lp_emu *emu, const struct lp_exec_file *f, const char *name, char *const *argv,
+		     char *const *envp, struct lp_err *err)
+{
+	argv_vec words = {0};
+	struct lp_program p;
+	int rc = lp_program_read(&p, f->fd, name, err);
+
+	if (rc)
+		return rc;
+	make_argv(f, argv, &words);
+	rc = load(emu, f->fd, name, &p, words.items, envp, err);
+	lp_vec_free(&words);
+	lp_program_free(&p);
+	return rc;
+}
+
+/* What other processes see as its name. */
+static void set_comm(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	prctl(PR_SET_NAME, slash ? slash + 1 : name);
+}
+
 int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err)
 {
-	int fd = open_for_guest(emu, program), rc;
-	struct lp_program p;
+	int given = emu->options.program_fd, rc;
+	struct lp_exec_file f;
+	char host[PATH_MAX];
 
-	if (fd < 0)
-		return lp_fail_sys(err, errno, "cannot open %s", program);
-	rc = lp_program_read(&p, fd, program, err);
-	if (rc == 0) {
-		rc = load(emu, fd, program, &p, argv, envp, err);
-		lp_program_free(&p);
-	}
-	close(fd);
+	lp_path_host(emu, program, 0, host);
+	rc = given ? lp_exec_follow(emu, given, "", program, false, &f)
+		   : lp_exec_follow(emu, AT_FDCWD, host, program, false, &f);
+	if (rc == -EACCES && access(host, R_OK) == 0)
+		rc = lp_fail(err, EACCES, "%s: neither a program nor a script", program);
+	else if (rc)
+		rc = lp_fail_sys(err, -rc, "cannot execute %s", program);
+	if (rc == 0)
+		rc = load_file(emu, &f, program, argv, envp, err);
+	if (rc == 0)
+		set_comm(program);
+	lp_exec_file_close(&f);
+	if (given)
+		close(given);
 	return rc;
 }
 

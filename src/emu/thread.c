@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "emu/fp.h"
 #include "emu/host_signals.h"
+#include "emu/exec.h"
 #include "emu/thread_private.h"
 
 /* A cloned thread's memory: a page that faults, the host stack, and its struct at the end. */
@@ -90,6 +91,7 @@ void *lp_guest_thread_stack(struct lp_guest_thread *t, size_t *size)
 
 void lp_guest_thread_free(struct lp_guest_thread *t)
 {
+	lp_exec_forget(t);
 	if (t->room)
 		munmap(t->room, room_size());
 	else

@@ -34,6 +34,7 @@ struct lp_guest_thread {
 	int exit_status;     /* of exit(2) */
 	bool is_vfork_child; /* shares memory with a parent that waits: ends by _exit or execve */
 	void *room;	     /* thread.c: the host stack of one that was cloned, with this struct at its end */
+	void *exec;	     /* exec.c: of an execve that is being made */
 	struct lp_guest_thread *next; /* in emu->threads */
 };
 

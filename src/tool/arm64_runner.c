@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ typedef LP_VEC(char *) string_vec;
 struct wish {
 	bool is_given[NR_OPTIONS];
 	const char *sysroot, *argv0;
+	int program_fd;
 	string_vec env;	  /* the program's; ends with NULL once parsed */
 	string_vec again; /* options for children; the same */
 	char **program;	  /* and its arguments; NULL: none */
@@ -94,6 +96,17 @@ static int take_env(struct wish *w, char *setting, struct lp_err *err)
 	return 0;
 }
 
+static int take_fd(struct wish *w, const char *text, struct lp_err *err)
+{
+	char *end;
+	unsigned long fd = strtoul(text, &end, 10);
+
+	if (*end || end == text || fd == 0 || fd > INT_MAX)
+		return lp_fail(err, LP_EUSAGE, "--exec-fd %s: no descriptor", text);
+	w->program_fd = (int)fd;
+	return 0;
+}
+
 static int take(struct wish *w, enum option_id id, char *value, struct lp_err *err)
 {
 	w->is_given[id] = true;
@@ -109,6 +122,8 @@ static int take(struct wish *w, enum option_id id, char *value, struct lp_err *e
 	case OPTION_ARGV0:
 		w->argv0 = value;
 		return 0;
+	case OPTION_EXEC_FD:
+		return take_fd(w, value, err);
 	default:
 		return 0;
 	}
@@ -186,6 +201,7 @@ static int run(struct wish *w, struct lp_err *err)
 	const struct lp_emu_options options = {
 		.sysroot = w->sysroot,
 		.argv0 = w->argv0,
+		.program_fd = w->program_fd,
 		.again = w->again.items,
 		.strace = w->is_given[OPTION_STRACE],
 		.stats = w->is_given[OPTION_STATS],
