@@ -1,25 +1,101 @@
 /* The line that a guest leaves behind which ends by a fault. */
 #include "emu/crash.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fdio.h"
+#include "elf/elf.h"
 #include "emu/emu.h"
 
-enum { MAX_CALLERS = 32 };
+enum { MAX_CALLERS = 32, MAPS_LIMIT = 16 << 20 };
 
-static void add_place(struct lp_buf *line, struct lp_emu *emu, uint64_t pc)
+/* ---- names ---- */
+
+/* One line of /proc/self/maps; *path is what follows the inode, "" when there is nothing. */
+static bool parse_mapping(char *line, struct lp_range *range, uint64_t *offset, char **path)
 {
-	struct lp_guest_area area;
+	char *end;
 
-	lp_buf_printf(line, LP_ADDR, pc);
-	if (lp_mem_area(emu, pc, &area) && area.name && *area.name)
-		lp_buf_printf(line, " (%s+" LP_ADDR ")", area.name, pc - area.range.start + area.offset);
+	range->start = strtoull(line, &end, 16);
+	if (*end != '-')
+		return false;
+	range->end = strtoull(end + 1, &end, 16);
+	end = *end ? strchr(end + 1, ' ') : NULL; /* behind the permissions */
+	if (!end)
+		return false;
+	*offset = strtoull(end, &end, 16);
+	*path = end + strcspn(end, "/[\n");
+	(*path)[strcspn(*path, "\n")] = 0;
+	return true;
 }
 
+/* The file that the host has at pc, whatever the guest calls it.  NULL: none. */
+static char *file_at(char *maps, uint64_t pc, uint64_t *offset)
+{
+	struct lp_range range;
+	char *path, *next;
+
+	for (char *line = maps; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			next++;
+		if (parse_mapping(line, &range, offset, &path) && lp_range_has(range, pc)) {
+			*offset += pc - range.start;
+			return *path == '/' ? path : NULL;
+		}
+	}
+	return NULL;
+}
+
+static bool address_of_offset(const struct lp_elf *e, uint64_t offset, uint64_t *addr)
+{
+	for (size_t i = 0; i < lp_elf_phdr_count(e); i++) {
+		const Elf64_Phdr *p = lp_elf_phdr(e, i);
+		if (p->p_type != PT_LOAD || offset < p->p_offset || offset - p->p_offset >= p->p_filesz)
+			continue;
+		*addr = p->p_vaddr + (offset - p->p_offset);
+		return true;
+	}
+	return false;
+}
+
+static bool add_symbol(struct lp_buf *line, struct lp_elf *e, uint64_t offset)
+{
+	struct lp_elf_sym sym;
+	uint64_t addr;
+
+	if (!address_of_offset(e, offset, &addr) || !lp_elf_symbol_at(e, addr, &sym))
+		return false;
+	lp_buf_printf(line, " %s+0x%" PRIx64, sym.name, addr - sym.value);
+	return true;
+}
+
+/* "0x400123 main+0x10 (prog)" */
+static void add_place(struct lp_buf *line, const char *maps, uint64_t pc)
+{
+	char *copy = lp_strdup(maps);
+	uint64_t offset;
+	const char *path = file_at(copy, pc, &offset), *base;
+	struct lp_elf *e = NULL;
+
+	lp_buf_printf(line, LP_ADDR, pc);
+	if (path) {
+		base = strrchr(path, '/') + 1;
+		if (lp_elf_open(&e, path, NULL) || !add_symbol(line, e, offset))
+			lp_buf_printf(line, " +0x%" PRIx64, offset);
+		lp_buf_printf(line, " (%s)", base);
+		lp_elf_close(e);
+	}
+	lp_free(copy);
+}
+
+/* ---- who called whom ---- */
+
 /* Frame records: x29 points at the caller's x29 and x30, each further up. */
-static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu)
+static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu, const char *maps)
 {
 	uint64_t record[2], at = cpu->x[29], before = 0;
 
@@ -27,7 +103,7 @@ static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu)
 		if (!record[1])
 			return;
 		lp_buf_str(line, " < ");
-		add_place(line, cpu->emu, record[1]);
+		add_place(line, maps, record[1]);
 		before = at;
 		at = record[0];
 	}
@@ -35,18 +111,16 @@ static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu)
 
 void lp_crash_report(struct lp_guest_thread *t, const siginfo_t *info)
 {
-	struct lp_buf line = {0};
+	struct lp_buf line = {0}, maps = {0};
 
+	lp_read_file("/proc/self/maps", &maps, MAPS_LIMIT, NULL);
 	lp_buf_printf(&line, "arm64_runner: guest ended by SIG%s, address " LP_ADDR ", at ",
 		      sigabbrev_np(info->si_signo), (uint64_t)info->si_addr);
-	add_place(&line, t->cpu.emu, t->cpu.pc);
-	add_callers(&line, &t->cpu);
+	add_place(&line, lp_buf_cstr(&maps), t->cpu.pc);
+	add_callers(&line, &t->cpu, lp_buf_cstr(&maps));
 	lp_buf_str(&line, "\n");
 	if (write(STDERR_FILENO, line.data, line.len) < 0)
 		line.len = 0; /* nobody to tell */
 	lp_buf_free(&line);
-}
-
-void lp_crash_core(struct lp_guest_thread *t, const siginfo_t *info)
-{
+	lp_buf_free(&maps);
 }

@@ -6,11 +6,13 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "emu/access_address.h"
 #include "emu/emu.h"
 #include "emu/fault.h"
 #include "emu/fp.h"
 #include "emu/host_signals.h"
 #include "emu/process_signals.h"
+#include "emu/uop.h"
 
 /* ESR_EL1 of a data abort from a lower exception level (DDI 0487 D17.2.37). */
 enum {
@@ -38,7 +40,7 @@ static uint64_t syndrome(const struct lp_fault *fault, bool write)
 
 /* The guest's view of what the host says.  An address that no x86-64 mapping can have comes without the address
  * (SI_KERNEL), and through the stack segment even as SIGBUS. */
-static struct lp_fault guest_fault(int sig, const siginfo_t *info, const ucontext_t *context)
+static struct lp_fault guest_fault(const struct lp_cpu *cpu, int sig, const siginfo_t *info, const ucontext_t *context)
 {
 	const greg_t *regs = context->uc_mcontext.gregs;
 	bool write = regs[REG_TRAPNO] == TRAP_PAGE_FAULT && regs[REG_ERR] & PAGE_FAULT_WRITE;
@@ -47,6 +49,7 @@ static struct lp_fault guest_fault(int sig, const siginfo_t *info, const ucontex
 	if (info->si_code == SI_KERNEL) {
 		fault.signal = SIGSEGV;
 		fault.code = SEGV_MAPERR;
+		lp_access_address(cpu, cpu->at->pc, cpu->at->word, &fault.addr, &write);
 	}
 	fault.esr = syndrome(&fault, write);
 	return fault;
@@ -91,7 +94,7 @@ void lp_fault_caught(int sig, siginfo_t *info, void *data)
 		own_fault(sig, info, context);
 		return;
 	}
-	fault = guest_fault(sig, info, context);
+	fault = guest_fault(&t->cpu, sig, info, context);
 	lp_fp_land(&t->cpu, context->uc_mcontext.fpregs->mxcsr);
 	lp_fault_land(&t->cpu, &fault);
 }

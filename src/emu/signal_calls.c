@@ -181,19 +181,12 @@ int64_t lp_sys_rt_sigsuspend(struct lp_guest_thread *t, uint64_t set_at, uint64_
 
 	if (rc)
 		return rc;
-	/* What came before this call is delivered before it, with the mask of then. */
-	if (atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL)
-		return -LP_ERESTARTNOINTR;
 	swap_in(t, set);
 	host = on_host(set);
 	lp_thread_enter_host(t);
 	result = lp_safe_syscall(t, SYS_rt_sigsuspend, (const uint64_t[6]){(uint64_t)&host, SET_SIZE});
 	lp_thread_leave_host(t);
-	if (result == -LP_ERESTARTNOINTR && !(atomic_load(&t->signals.pending) & LP_SIGNALS_OF_FAULTS)) {
-		swap_out(t);
-		return result;
-	}
-	return -LP_ERESTARTNOHAND;
+	return lp_signals_swap_end(t, result == -EINTR ? -LP_ERESTARTNOHAND : result);
 }
 
 /* One that the guest waits for and that came in as a note (a fault signal that was sent, and is blocked). */
@@ -243,32 +236,39 @@ int64_t lp_sys_rt_sigtimedwait(struct lp_guest_thread *t, uint64_t set_at, uint6
 	return info_at && lp_mem_put(info_at, &info) ? -EFAULT : sig;
 }
 
-int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_t size)
+/* A fault signal that was sent while it was blocked, and that the call's own mask lets in. */
+static bool lets_in_a_note(const struct lp_thread_signals *s)
+{
+	return atomic_load(&s->pending) & LP_SIGNALS_OF_FAULTS & ~s->blocked & s->before_suspend;
+}
+
+int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_t size, uint64_t *host_set)
 {
 	uint64_t set;
 	int rc = get_set(guest_set, size, &set);
 
 	if (rc)
 		return rc;
-	if (atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL)
-		return -LP_ERESTARTNOINTR;
 	swap_in(t, set);
-	/* What this lets in sets LP_POLL_SIGNAL, and lp_safe_syscall() sees it. */
-	lp_host_mask(on_host(set));
+	*host_set = on_host(set);
 	return 0;
 }
 
-void lp_signals_swap_end(struct lp_guest_thread *t, int64_t result)
+int64_t lp_signals_swap_end(struct lp_guest_thread *t, int64_t result)
 {
-	if (!t->signals.has_before_suspend)
-		return;
-	/* With a handler to run its frame brings the mask back; else, and where the call has its result, it is back now. */
-	if ((result == -EINTR || is_restart(result)) && atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL)
-		return;
+	struct lp_thread_signals *s = &t->signals;
+
+	/* What was there before the call is delivered with the mask of before; then the call is made. */
+	if (result == -LP_ERESTARTNOINTR && !lets_in_a_note(s)) {
+		swap_out(t);
+		return result;
+	}
+	/* With a handler to run its frame brings the mask back. */
+	if (is_restart(result))
+		return -LP_ERESTARTNOHAND;
+	if (result == -EINTR && atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL)
+		return result;
 	swap_out(t);
-	/* Notes that are blocked again are returned to the kernel by the delivery. */
-	if (atomic_load(&t->signals.pending))
-		atomic_fetch_or(&t->cpu.poll, LP_POLL_SIGNAL);
-	else
-		lp_host_mask(on_host(t->signals.blocked));
+	wake_notes(t);
+	return result;
 }

@@ -95,10 +95,11 @@ int64_t lp_sys_rt_sigsuspend(struct lp_guest_thread *t, uint64_t set, uint64_t s
 int64_t lp_sys_rt_sigpending(struct lp_guest_thread *t, uint64_t set, uint64_t size);
 int64_t lp_sys_rt_sigtimedwait(struct lp_guest_thread *t, uint64_t set, uint64_t info, uint64_t timeout, uint64_t size);
 int64_t lp_sys_sigaltstack(struct lp_guest_thread *t, uint64_t ss, uint64_t old);
-/* Calls that swap the mask while they wait (ppoll, pselect6, epoll_pwait): begin before, end after the call with its
- * result; a handler that runs in between finds the old mask restored behind it, as Linux does. */
-int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_t size);
-void lp_signals_swap_end(struct lp_guest_thread *t, int64_t result);
+/* Calls that swap the mask while they wait (ppoll, pselect6, epoll_pwait): begin before the call, which is given
+ * *host_set (8 bytes) as its mask; end after it with its result, and returns what the guest shall see.  A handler that
+ * runs in between finds the old mask restored behind it, as Linux does. */
+int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_t size, uint64_t *host_set);
+int64_t lp_signals_swap_end(struct lp_guest_thread *t, int64_t result);
 
 /* ---- blocking system calls ---- */
 

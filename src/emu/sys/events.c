@@ -35,19 +35,18 @@ static int64_t put_events(uint64_t addr, const struct epoll_event *events, int64
 	return nr;
 }
 
-/* A call that waits with the mask at `set`, if any. */
-static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t args[6], uint64_t set, uint64_t size)
+/* A call that waits with the mask at `set`, if any; *mask is where the host's call is told to find one. */
+static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t args[6], uint64_t set, uint64_t size,
+			   uint64_t *mask)
 {
 	int64_t rc;
 
 	if (!set)
 		return lp_host_wait(t, nr, args);
-	rc = lp_signals_swap_begin(t, set, size);
+	rc = lp_signals_swap_begin(t, set, size, mask);
 	if (rc < 0)
 		return rc;
-	rc = lp_host_wait(t, nr, args);
-	lp_signals_swap_end(t, rc);
-	return rc;
+	return lp_signals_swap_end(t, lp_host_wait(t, nr, args));
 }
 
 /* Fewer events than there is room for are always lawful. */
@@ -56,8 +55,9 @@ static int64_t wait_epoll(struct lp_guest_thread *t, long nr, const uint64_t a[6
 	enum { AT_ONCE = 256 };
 	struct epoll_event events[AT_ONCE];
 	int most = (int)a[2] > AT_ONCE ? AT_ONCE : (int)a[2];
-	uint64_t args[6] = {a[0], lp_arg_of(events), (uint64_t)(int64_t)most, a[3]};
-	int64_t rc = wait_masked(t, nr, args, a[4], a[5]);
+	uint64_t mask, args[6] = {a[0], lp_arg_of(events),	     (uint64_t)(int64_t)most,
+				  a[3], a[4] ? lp_arg_of(&mask) : 0, sizeof mask};
+	int64_t rc = wait_masked(t, nr, args, a[4], a[5], &mask);
 
 	return rc > 0 ? put_events(a[1], events, rc) : rc;
 }
@@ -74,9 +74,9 @@ CALL(epoll_pwait2)
 
 CALL(ppoll)
 {
-	uint64_t args[6] = {a[0], a[1], a[2]};
+	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3] ? lp_arg_of(&mask) : 0, sizeof mask};
 
-	return wait_masked(t, SYS_ppoll, args, a[3], a[4]);
+	return wait_masked(t, SYS_ppoll, args, a[3], a[4], &mask);
 }
 
 /* The last argument of some calls: a mask and its size. */
@@ -86,20 +86,22 @@ struct masked {
 
 CALL(pselect6)
 {
-	uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4]};
-	struct masked m = {0};
+	struct masked m = {0}, host = {.size = sizeof(uint64_t)};
+	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
 
 	if (a[5] && lp_arg_get(a[5], &m))
 		return -EFAULT;
-	return wait_masked(t, SYS_pselect6, args, m.set, m.size);
+	host.set = m.set ? lp_arg_of(&mask) : 0;
+	return wait_masked(t, SYS_pselect6, args, m.set, m.size, &mask);
 }
 
 CALL(io_pgetevents)
 {
-	uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4]};
-	struct masked m = {0};
+	struct masked m = {0}, host = {.size = sizeof(uint64_t)};
+	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
 
 	if (a[5] && lp_arg_get(a[5], &m))
 		return -EFAULT;
-	return wait_masked(t, SYS_io_pgetevents, args, m.set, m.size);
+	host.set = m.set ? lp_arg_of(&mask) : 0;
+	return wait_masked(t, SYS_io_pgetevents, args, m.set, m.size, &mask);
 }
