@@ -7,6 +7,7 @@
 #include "emu/branch.h"
 #include "emu/emu.h"
 #include "emu/features.h"
+#include "emu/hot.h"
 #include "emu/mem.h"
 #include "emu/vdso.h"
 
@@ -97,7 +98,7 @@ struct lp_slot *lp_slot_of(struct lp_blocks *b, uint64_t pc)
 /* Behind the last instruction of a block that was cut: on to the next. */
 static const struct lp_uop *go_on(struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return lp_goto_slot(cpu, u->slot);
+	GO(u->slot);
 }
 
 static const struct lp_uop *fetch_fault(struct lp_cpu *cpu, int signal, int code, uint64_t addr)
@@ -139,6 +140,8 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 		nr_insns++;
 		nr++;
 	}
+	for (size_t i = guarded; i + 1 < nr; i++)
+		lp_hot_pair(&uops[i]);
 	pc += nr_insns * 4;
 	if (!ended)
 		uops[nr++] = (struct lp_uop){.run = go_on, .pc = pc, .slot = lp_slot_of(b, pc)};

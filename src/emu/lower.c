@@ -2,6 +2,7 @@
 #include "emu/block.h"
 #include "emu/choose.h"
 #include "emu/fp.h"
+#include "emu/hot.h"
 #include "emu/integer.h"
 
 /* What lies behind is not reached from here. */
@@ -80,6 +81,21 @@ static lp_uop_fn *function_of(enum lp_a64_op op, struct lp_uop *u)
 	return special ? special : choose ? choose(u) : lp_sem[op];
 }
 
+void lp_hot(struct lp_uop *u, enum lp_a64_op op)
+{
+	static const struct lp_hot *const tables[] = {lp_hot_integer, lp_hot_compare, lp_hot_branch, lp_hot_memory};
+
+	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+		const struct lp_hot *hot = &tables[i][op];
+		if (!hot->prepare)
+			continue;
+		int index = hot->prepare(u);
+		if (index != LP_HOT_NONE)
+			u->run = hot->run[index];
+		return;
+	}
+}
+
 bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc)
 {
 	enum lp_a64_op op = offered(lp_a64_decode(word), word);
@@ -96,5 +112,6 @@ bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t p
 	uop->run = function_of(op, uop);
 	if (branch_target(op, word, pc, &target))
 		uop->slot = lp_slot_of(b, target);
+	lp_hot(uop, op);
 	return op == A64_OP_UNALLOCATED || ends(op);
 }

@@ -64,7 +64,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 
 	cpu->landing = &landing;
 	if (!cpu->jumps[0].slot)
-		cpu->jumps[0].pc = 1; /* no pc: an empty entry is none for a call of NULL */
+		cpu->jumps[0].pc = 4; /* which belongs elsewhere: an empty entry is none for a call of NULL */
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
 	if (sigsetjmp(landing, 0))
 		after(t);

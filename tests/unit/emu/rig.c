@@ -10,7 +10,11 @@
 #include <cmocka.h>
 
 #include "base/vec.h"
+#include "emu/hot.h"
 #include "isa/isa.h"
+
+/* Around the data: farther than an offset in an instruction reaches. */
+enum { MOAT = 1 << 17 };
 
 /* The real one belongs to block.c; this one leads back to the rig. */
 struct lp_blocks {
@@ -22,16 +26,23 @@ static _Thread_local sigjmp_buf landing;
 
 /* ---- in place of block.c ---- */
 
-static const struct lp_uop *stop(struct lp_cpu *cpu, const struct lp_uop *u)
+static const struct lp_uop *leave(struct lp_cpu *cpu, uint64_t frame)
 {
 	cpu->leave = LP_LEAVE_LOOKUP;
+	if (running)
+		running->depth = frame;
 	return NULL;
+}
+
+static const struct lp_uop *stop(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	return leave(cpu, (uint64_t)__builtin_frame_address(0));
 }
 
 static const struct lp_uop *fall_out(struct lp_cpu *cpu, const struct lp_uop *u)
 {
 	cpu->pc = u->pc;
-	return stop(cpu, u);
+	return leave(cpu, (uint64_t)__builtin_frame_address(0));
 }
 
 static const struct lp_uop elsewhere = {.run = stop};
@@ -88,17 +99,17 @@ static void leave_faults(const struct sigaction before[2])
 struct rig *rig_new(void)
 {
 	struct rig *r = aligned_alloc(64, (sizeof *r + 63) / 64 * 64);
-	uint8_t *room = mmap(NULL, 3 * RIG_DATA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *room = mmap(NULL, RIG_DATA_SIZE + 2 * MOAT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_non_null(r);
 	assert_ptr_not_equal(room, MAP_FAILED);
 	memset(r, 0, sizeof *r);
-	r->data = room + RIG_DATA_SIZE;
+	r->data = room + MOAT;
 	assert_int_equal(mprotect(r->data, RIG_DATA_SIZE, PROT_READ | PROT_WRITE), 0);
 	r->emu.blocks = lp_alloc(sizeof *r->emu.blocks);
 	r->emu.blocks->rig = r;
 	r->cpu.emu = &r->emu;
-	r->cpu.jumps[0].pc = 1;
+	r->cpu.jumps[0].pc = 4;
 	return r;
 }
 
@@ -114,24 +125,39 @@ static void free_slots(struct rig *r)
 void rig_free(struct rig *r)
 {
 	free_slots(r);
-	munmap(r->data - RIG_DATA_SIZE, 3 * RIG_DATA_SIZE);
+	munmap(r->data - MOAT, RIG_DATA_SIZE + 2 * MOAT);
 	lp_free(r->emu.blocks);
 	free(r);
 }
 
 /* ---- running ---- */
 
+/* As lp_lower() leaves rows that have no specialised function. */
+static void make_plain(struct lp_uop *u)
+{
+	enum lp_a64_op op = lp_a64_decode(u->word);
+
+	u->rd = u->word & 31;
+	u->rn = u->word >> 5 & 31;
+	u->rm = u->word >> 16 & 31;
+	u->ra = u->word >> 10 & 31;
+	if (lp_cpu_offers(lp_a64_row(op)->feature))
+		u->run = lp_sem[op];
+}
+
 static void lower(struct rig *r, const uint32_t *words, size_t nr)
 {
 	free_slots(r);
 	memset(r->cpu.jumps, 0, sizeof r->cpu.jumps);
-	r->cpu.jumps[0].pc = 1;
+	r->cpu.jumps[0].pc = 4;
 	r->nr = nr;
 	for (size_t i = 0; i < nr; i++) {
 		lp_lower(r->emu.blocks, &r->uops[i], words[i], RIG_PC + i * 4);
-		if (r->plain && lp_cpu_offers(lp_a64_row(lp_a64_decode(words[i]))->feature))
-			r->uops[i].run = lp_sem[lp_a64_decode(words[i])];
+		if (r->plain)
+			make_plain(&r->uops[i]);
 	}
+	for (size_t i = 0; i + 1 < nr && !r->plain; i++)
+		lp_hot_pair(&r->uops[i]);
 	r->uops[nr] = (struct lp_uop){.run = fall_out, .pc = RIG_PC + nr * 4};
 }
 

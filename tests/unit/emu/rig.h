@@ -25,6 +25,7 @@ struct rig {
 	uint8_t *data;	      /* RIG_DATA_SIZE bytes, page-aligned */
 	bool plain;	      /* the rows' own functions, never the specialised ones */
 	uint64_t icache_line; /* the last that `ic ivau` named; 0: none */
+	uint64_t depth; /* of the stack, where the code was left: the same for all functions that go on by jumps */
 	struct lp_emu emu;
 	struct lp_uop uops[RIG_MAX + 1];
 	size_t nr;
