@@ -234,14 +234,20 @@ static void scan_areas(struct lp_guest_target *g)
 			add_image(g, &a);
 }
 
+static uint64_t auxv(const struct lp_emu *emu, uint64_t type)
+{
+	for (size_t i = 0; i < emu->loaded->nr_auxv; i++)
+		if (emu->loaded->auxv[i][0] == type)
+			return emu->loaded->auxv[i][1];
+	return 0;
+}
+
 int lp_guest_images(struct lp_guest_target *g, const struct lp_image **images, size_t *nr, struct lp_err *err)
 {
-	uint64_t phdr = 0, phnum = 0;
+	uint64_t phdr = auxv(g->emu, AT_PHDR), phnum = auxv(g->emu, AT_PHNUM);
 	struct lp_guest_area a;
 
 	if (!g->images_known) {
-		lp_loaded_auxv(g->emu, AT_PHDR, &phdr);
-		lp_loaded_auxv(g->emu, AT_PHNUM, &phnum);
 		if (head_of(g, phdr, &a))
 			add_image(g, &a);
 		walk_link_map(g, find_r_debug(phdr, phnum < PHDRS_MAX ? phnum : PHDRS_MAX));
