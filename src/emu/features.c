@@ -52,7 +52,7 @@ uint64_t lp_hwcap2(void)
 
 const char *lp_feature_name(size_t index)
 {
-	return index < NR_FEATURES ? features[index].name : NULL;
+	return index < NR_FEATURES ? features[index].name : NULL; /* of word 0 they are last and NULL */
 }
 
 static uint64_t id_value(enum id_register id)

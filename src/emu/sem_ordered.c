@@ -58,6 +58,9 @@ static void release(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t addr, u
 ORDERED(ldar, acquire)
 ORDERED(ldapr, acquire)
 ORDERED(stlr, release)
+/* Limited to regions (LOR), of which EL1 has defined none: ordered as the others. */
+ORDERED(ldlar, acquire)
+ORDERED(stllr, release)
 
 /* With an offset (LRCPC2). */
 #define ORDERED_AT(row, size, touch)                                                         \

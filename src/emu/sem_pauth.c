@@ -59,20 +59,29 @@ void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys)
 /*
  * ---- pointers (DDI 0487: AddPAC, Auth, Strip) ----
  *
- * User space of 48 bits whose top byte is ignored: the code is in bits 54 to 48, bit 55 says which half it is.
+ * Addresses of 48 bits.  Bit 55 says which half of the address space it is: in the lower one, the user's, the top byte
+ * is ignored (Linux sets TCR_EL1.TBI0 and not TBI1) and the code is in bits 54 to 48; in the upper one it is in bits
+ * 63 to 56 as well.
  */
 
-enum { PAC_LSB = 48, PAC_MSB = 54 };
-#define PAC_MASK (UINT64_C(0x7f) << PAC_LSB)
+static bool is_upper(uint64_t pointer)
+{
+	return pointer >> 55 & 1;
+}
+
+static uint64_t code_mask(uint64_t pointer)
+{
+	return UINT64_C(0x7f) << 48 | (is_upper(pointer) ? UINT64_C(0xff) << 56 : 0);
+}
 
 static uint64_t stripped(uint64_t pointer)
 {
-	return pointer >> 55 & 1 ? pointer | PAC_MASK : pointer & ~PAC_MASK;
+	return is_upper(pointer) ? pointer | code_mask(pointer) : pointer & ~code_mask(pointer);
 }
 
 static uint64_t code_of(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
 {
-	return keyed_hash(cpu->pauth[key], stripped(pointer), modifier) & PAC_MASK;
+	return keyed_hash(cpu->pauth[key], stripped(pointer), modifier) & code_mask(pointer);
 }
 
 /* A pointer that had something in the code's place cannot become a good one. */
@@ -81,19 +90,19 @@ static uint64_t sign(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t p
 	uint64_t code = code_of(cpu, key, pointer, modifier);
 
 	if (pointer != stripped(pointer))
-		code ^= UINT64_C(1) << PAC_MSB;
-	return (pointer & ~PAC_MASK) | code;
+		code ^= UINT64_C(1) << (is_upper(pointer) ? 62 : 54);
+	return (pointer & ~code_mask(pointer)) | code;
 }
 
-/* One that is not good becomes one that faults when used: bits 54 and 53 say which sort of key it was. */
+/* One that is not good becomes one that faults when used: two bits of the code say which sort of key it was. */
 static uint64_t authenticate(const struct lp_cpu *cpu, enum lp_pauth_key key, uint64_t pointer, uint64_t modifier)
 {
-	uint64_t original = stripped(pointer);
-	bool is_b = key == LP_PAUTH_IB || key == LP_PAUTH_DB;
+	uint64_t original = stripped(pointer), is_b = key == LP_PAUTH_IB || key == LP_PAUTH_DB;
+	unsigned at = is_upper(pointer) ? 61 : 53;
 
-	if ((pointer & PAC_MASK) == code_of(cpu, key, pointer, modifier))
+	if ((pointer & code_mask(pointer)) == code_of(cpu, key, pointer, modifier))
 		return original;
-	return (original & ~(UINT64_C(3) << 53)) | (is_b ? UINT64_C(2) : UINT64_C(1)) << 53;
+	return (original & ~(UINT64_C(3) << at)) | (1 + is_b) << at;
 }
 
 /* ---- on any register ---- */

@@ -92,7 +92,7 @@ static void what_is_not_offered_is_undefined_or_a_hint(void **state)
 
 	assert_false(lp_cpu_offers(A64_FEATURE_MTE));
 	assert_true(lp_cpu_offers(A64_FEATURE_LSE));
-	assert_int_equal(rig_run(r, "stllr x0, [x1]"), LP_LEAVE_FAULT);
+	assert_int_equal(rig_run(r, "stg x1, [x1]"), LP_LEAVE_FAULT);
 	assert_int_equal(r->cpu.fault.signal, SIGILL);
 	assert_int_equal(rig_run(r, "esb; psb csync; tsb csync; hint #127"), LP_LEAVE_LOOKUP);
 }
