@@ -113,6 +113,7 @@ static void load_state(struct lp_cpu *cpu, const struct diff_state *s)
 	cpu->pc = s->pc + 4;
 	cpu->tpidr = s->x[30];
 	cpu->btype = 0;
+	cpu->dit = cpu->ssbs = false;
 	cpu->exclusive.size = 0;
 	memcpy(cpu->vr, s->v, sizeof s->v);
 	lp_cpu_set_nzcv(cpu, (uint32_t)s->nzcv);

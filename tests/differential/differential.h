@@ -50,6 +50,11 @@ const char *diff_row_skipped(enum lp_a64_op op);
 /* Why the word is not compared: listed, or CONSTRAINED UNPREDICTABLE.  NULL: it is. */
 const char *diff_word_skipped(enum lp_a64_op op, uint32_t word);
 
+/* Bits of FPCR that must be 0 for the row to be compared. */
+uint32_t diff_row_without(enum lp_a64_op op);
+/* Our signal at that instruction is right whatever the reference says. */
+bool diff_signal_forgiven(uint32_t word, uint32_t signal);
+
 struct diff_company {
 	enum lp_a64_op row, other;
 	bool after, strip;
@@ -127,7 +132,8 @@ struct diff_stream {
 	uint32_t words[DIFF_MAX_INSNS], data[DIFF_NR_DATA];
 	unsigned nr;
 	bool memory;
-	bool is_sigill; /* at words[0], because of what we lack; nothing to compare with */
+	uint32_t without; /* bits of FPCR */
+	bool is_sigill;	  /* at words[0], because of what we lack; nothing to compare with */
 	enum diff_kind kind;
 	struct {
 		uint8_t how, aligned;

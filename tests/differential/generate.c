@@ -208,6 +208,7 @@ static void put(struct making *m, enum lp_a64_op op, uint32_t word)
 	struct diff_address a;
 
 	m->s->words[m->s->nr++] = word;
+	m->s->without |= diff_row_without(op);
 	m->written |= diff_registers_of(op, word);
 	if (diff_address_of(op, word, &a) && a.is_base_written)
 		m->written |= UINT32_C(1) << (word >> 5 & 31);
@@ -498,6 +499,7 @@ void diff_state_make(const struct diff_plan *plan, uint64_t number, unsigned sta
 	fill_vectors(&r, kind, out);
 	fill_general(&r, kind, out);
 	fill_modes(&r, out);
+	out->fpcr &= ~(uint64_t)stream->without;
 	honour_claims(&r, stream, out);
 }
 

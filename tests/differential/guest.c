@@ -8,11 +8,13 @@
  */
 #include "case.h"
 
+#include <asm/hwcap.h>
 #include <asm/sigcontext.h>
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <asm/ucontext.h>
 #include <asm/unistd.h>
+#include <linux/auxvec.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
@@ -233,6 +235,27 @@ static void run_case(const struct diff_input *in, struct diff_result *result, co
 		take_writes(result, page);
 }
 
+/* What a stream may change and the state does not hold. */
+static void reset_pstate(uint64_t hwcap)
+{
+	if (hwcap & HWCAP_DIT)
+		__asm__ volatile(".inst 0xd51b42bf"); /* msr dit, xzr */
+	if (hwcap & HWCAP_SSBS)
+		__asm__ volatile(".inst 0xd51b42df"); /* msr ssbs, xzr */
+}
+
+static uint64_t hwcap_of(const uint64_t *stack)
+{
+	const uint64_t *p = stack + 1 + stack[0] + 1;
+
+	while (*p++)
+		;
+	for (; *p; p += 2)
+		if (p[0] == AT_HWCAP)
+			return p[1];
+	return 0;
+}
+
 static uint64_t number(const char *text)
 {
 	uint64_t value = 0;
@@ -247,6 +270,7 @@ _Noreturn void guest_main(const uint64_t *stack)
 	if (stack[0] < 3)
 		finish(1);
 
+	uint64_t hwcap = hwcap_of(stack);
 	const struct diff_cases *cases;
 	const struct diff_input *in = map_cases(stack[2], &cases);
 	struct diff_progress *progress = map_results(stack[3], cases->nr_inputs);
@@ -255,6 +279,7 @@ _Noreturn void guest_main(const uint64_t *stack)
 	map_page(cases->page);
 	catch_signals();
 	for (uint64_t i = stack[0] > 3 ? number((const char *)stack[4]) : 0; i < cases->nr_inputs; i++) {
+		reset_pstate(hwcap);
 		run_case(&in[i], &results[i], cases->page);
 		*(volatile uint64_t *)&progress->next = i + 1;
 	}

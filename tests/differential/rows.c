@@ -1,6 +1,7 @@
 /* What rows.def and the text forms of a64.def say of a word. */
 #include "differential.h"
 
+#include <signal.h>
 #include <string.h>
 #include <strings.h>
 
@@ -27,6 +28,22 @@ static const struct {
 	const char *why;
 } skipped_words[] = {
 #define SKIP_WORDS(row, mask, value, why) {A64_OP_##row, mask, value, why},
+#include "rows.def"
+};
+
+static const struct {
+	enum lp_a64_op row;
+	uint32_t fpcr;
+} withouts[] = {
+#define WITHOUT(row, fpcr, why) {A64_OP_##row, fpcr},
+#include "rows.def"
+};
+
+static const struct {
+	enum lp_a64_op row;
+	uint32_t signal;
+} forgiven[] = {
+#define FORGIVE(row, signal, why) {A64_OP_##row, signal},
 #include "rows.def"
 };
 
@@ -62,6 +79,24 @@ bool diff_feature_absent(unsigned feature)
 const char *diff_row_skipped(enum lp_a64_op op)
 {
 	return skipped_rows[op];
+}
+
+uint32_t diff_row_without(enum lp_a64_op op)
+{
+	for (size_t i = 0; i < LP_ARRAY_SIZE(withouts); i++)
+		if (withouts[i].row == op)
+			return withouts[i].fpcr;
+	return 0;
+}
+
+bool diff_signal_forgiven(uint32_t word, uint32_t signal)
+{
+	enum lp_a64_op op = lp_a64_decode(word);
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(forgiven); i++)
+		if (forgiven[i].row == op && forgiven[i].signal == signal)
+			return true;
+	return false;
 }
 
 const struct diff_company *diff_company(enum lp_a64_op op, unsigned i)
