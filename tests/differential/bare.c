@@ -19,6 +19,7 @@
 #include "base/vec.h"
 #include "emu/emu.h"
 #include "emu/fp.h"
+#include "emu/pauth.h"
 
 #define END UINT32_C(0xd51bd05e) /* msr tpidr_el0, x30: behind the stream */
 
@@ -245,6 +246,7 @@ int main(int argc, char **argv)
 	memcpy((void *)DIFF_PAGE, cases->page, DIFF_PAGE_SIZE);
 	catch_faults();
 	lp_fp_begin(&cpu);
+	lp_pauth_reset(&cpu, ~0U);
 	for (uint64_t i = argc > 4 ? strtoull(argv[4], NULL, 10) : 0; i < cases->nr_inputs; i++) {
 		run_case(&emu, &cpu, &in[i], &results[i], cases->page);
 		*(volatile uint64_t *)&progress->next = i + 1;

@@ -76,6 +76,8 @@ struct diff_difference diff_compare(const uint32_t *slot, const struct diff_outc
 		return d;
 	if (ours->end != DIFF_RAN)
 		return (struct diff_difference){DIFF_IN_END, 0, 0};
+	if (a->signo && a->signo != b->signo && diff_signal_forgiven(slot[a->state.pc % DIFF_SLOT / 4], a->signo))
+		return d;
 	d.x = x_differences(&a->state, &b->state);
 	d.v = v_differences(&a->state, &b->state);
 	if (a->signo != b->signo || (a->signo && (a->addr != b->addr || (a->code != b->code && a->code != code_of(b)))))

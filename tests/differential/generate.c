@@ -12,7 +12,10 @@
 /* Tries at a word that a row takes, and that suits the stream. */
 #define MAX_TRIES 500
 
-enum { CLAIM_NONE, CLAIM_BASE, CLAIM_INDEX, CLAIM_TARGET, CLAIM_POINTER };
+#define FPCR_BITS 0x07c80000 /* AHP, DN, FZ, RMode, FZ16 */
+#define FPSR_BITS 0x0800009f /* QC, IDC, IXC to IOC */
+
+enum { CLAIM_NONE, CLAIM_BASE, CLAIM_INDEX, CLAIM_TARGET, CLAIM_POINTER, CLAIM_MODES };
 
 enum { ANYWHERE, ALIGNED, NO_FAULT };
 
@@ -185,6 +188,18 @@ static bool claim_pointer(struct making *m, enum lp_a64_op op, uint32_t word)
 	return true;
 }
 
+/* MSR FPCR, FPSR: which of the bits without a function here read as written is the CPU's own affair. */
+static bool claim_modes(struct making *m, unsigned reg, bool is_fpsr)
+{
+	if (reg == 31)
+		return true;
+	if (!can_claim(m, reg))
+		return false;
+	m->s->claims[reg].how = CLAIM_MODES;
+	m->s->claims[reg].option = is_fpsr;
+	return true;
+}
+
 /* What the instruction's addresses are made of; false: other registers, please. */
 static bool claim(struct making *m, enum lp_a64_op op, uint32_t word, unsigned at, unsigned nr)
 {
@@ -198,6 +213,8 @@ static bool claim(struct making *m, enum lp_a64_op op, uint32_t word, unsigned a
 			return true;
 		return claim_address(m, with_field(word, 5, 5, word & 31), &(struct diff_address){0});
 	}
+	if ((word & 0xffffffc0) == 0xd51b4400)
+		return claim_modes(m, word & 31, word >> 5 & 1);
 	if (diff_address_of(op, word, &a))
 		return claim_address(m, word, &a);
 	return lp_a64_row(op)->feature != A64_FEATURE_PAUTH || claim_pointer(m, op, word);
@@ -261,6 +278,9 @@ static bool put_pair(struct making *m, enum lp_a64_op op, const struct diff_comp
 	uint32_t other = other_of(m, c, word);
 
 	if (!lp_a64_is(c->other, other) || diff_word_skipped(c->other, other))
+		return false;
+	/* What is loaded is not the address any more. */
+	if (c->to[1] == 30 && ((other & 31) == (other >> 5 & 31) || (other >> 10 & 31) == (other >> 5 & 31)))
 		return false;
 	if (!claim(m, op, word, m->s->nr + c->after, nr))
 		return false;
@@ -419,9 +439,8 @@ static void fill_general(struct diff_random *r, enum diff_kind kind, struct diff
 static void fill_modes(struct diff_random *r, struct diff_state *s)
 {
 	s->nzcv = diff_random(r) & 0xf0000000;
-	/* AHP, DN, FZ, RMode, FZ16; of FPSR: QC, IDC, IXC to IOC. */
-	s->fpcr = diff_chance(r, 2) ? 0 : diff_random(r) & 0x07c80000;
-	s->fpsr = diff_chance(r, 2) ? 0 : diff_random(r) & 0x0800009f;
+	s->fpcr = diff_chance(r, 2) ? 0 : diff_random(r) & FPCR_BITS;
+	s->fpsr = diff_chance(r, 2) ? 0 : diff_random(r) & FPSR_BITS;
 }
 
 static uint64_t extended(uint64_t value, unsigned option)
@@ -463,6 +482,8 @@ static void honour_claims(struct diff_random *r, const struct diff_stream *strea
 			s->x[i] = DIFF_CODE + (uint64_t)stream->claims[i].offset;
 		if (stream->claims[i].how == CLAIM_POINTER)
 			s->x[i] = user_address(r);
+		if (stream->claims[i].how == CLAIM_MODES)
+			s->x[i] = diff_random(r) & (stream->claims[i].option ? FPSR_BITS : FPCR_BITS);
 		if (stream->claims[i].how != CLAIM_INDEX)
 			continue;
 		s->x[i] = (uint64_t)diff_below(r, 17) - 8;

@@ -241,7 +241,8 @@ static void report(struct session *s, struct failing *f, unsigned number, FILE *
 	struct row_statistics *row = &s->rows[f->stream.target];
 
 	if (!diff_shrink(&f->c, f->stream.is_sigill, both, page, out)) {
-		printf("%s: differs once and not again (keys, addresses)\n", name);
+		printf("%s: differs once and not again (keys, addresses, clocks):\n", name);
+		diff_print_code(stdout, "    ", f->stream.words, f->stream.nr, 0);
 		s->nr_unstable += row->differences;
 		return;
 	}
