@@ -10,7 +10,6 @@
 
 #include "base/fdio.h"
 #include "emu/path.h"
-#include "emu/proc.h"
 
 enum { WORDS_MAX = 1 << 21, NUMBER = 16 };
 
@@ -37,19 +36,6 @@ static void name_of(struct attempt *a, int dirfd)
 		snprintf(a->name, sizeof a->name, "/dev/fd/%d/%s", dirfd, a->path.guest);
 }
 
-/* The guest's own /proc/self/exe is its program, not the runner. */
-static void follow_exe(struct lp_guest_thread *t, struct lp_path *p)
-{
-	char target[PATH_MAX];
-	int64_t len = lp_proc_readlink(t, p, target, sizeof target - 1);
-
-	if (len < 0)
-		return;
-	target[len] = 0;
-	p->dirfd = AT_FDCWD;
-	lp_path_host(t->cpu.emu, target, 0, p->text);
-}
-
 static int find(struct lp_guest_thread *t, struct attempt *a, int dirfd, uint64_t path, int flags)
 {
 	unsigned how = flags & AT_SYMLINK_NOFOLLOW ? LP_PATH_NOFOLLOW : 0;
@@ -66,7 +52,6 @@ static int find(struct lp_guest_thread *t, struct attempt *a, int dirfd, uint64_
 	name_of(a, dirfd);
 	if (how && !fstatat(a->path.dirfd, a->path.text, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode))
 		return -ELOOP;
-	follow_exe(t, &a->path);
 	return lp_exec_follow(t->cpu.emu, a->path.dirfd, a->path.text, a->name, true, &a->file);
 }
 

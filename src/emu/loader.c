@@ -402,24 +402,26 @@ static int load_program(struct lp_emu *emu, int fd, const char *name, const stru
 	m.guard = p->has_bti && !p->interpreter ? LP_PROT_BTI : 0;
 	rc = map_file(&m, false, &l->program);
 	if (rc == 0)
-		lp_mem_set_brk(emu, lp_align_up(m.bias + p->end, PAGE) + random_pages(BRK_RANDOM));
+		l->heap = lp_align_up(m.bias + p->end, PAGE) + random_pages(BRK_RANDOM);
+	lp_mem_set_brk(emu, l->heap);
 	if (rc == 0 && p->interpreter)
 		rc = load_interpreter(emu, name, p->interpreter, l, err);
 	return rc;
 }
 
+/* Highest first, as the kernel goes down from the top: stack, vDSO, libraries. */
 static int load(struct lp_emu *emu, int fd, const char *name, const struct lp_program *p, char *const *argv,
 		char *const *envp, struct lp_err *err)
 {
 	struct lp_loaded *l = emu->loaded = lp_alloc(sizeof *l);
-	int rc = load_program(emu, fd, name, p, l, err);
+	int rc = map_stack(emu, p->has_exec_stack, l, err);
 
-	if (rc == 0)
-		rc = map_stack(emu, p->has_exec_stack, l, err);
 	if (rc == 0) {
 		rc = lp_vdso_map(emu, &l->vdso, &emu->sigreturn);
 		rc = rc ? lp_fail_sys(err, -rc, "cannot map the vDSO") : 0;
 	}
+	if (rc == 0)
+		rc = load_program(emu, fd, name, p, l, err);
 	if (rc == 0)
 		rc = build_stack(emu, p, argv, envp, name, l, err);
 	if (rc == 0)

@@ -27,6 +27,7 @@ enum { LP_AUXV_MAX = 32 };
 struct lp_loaded {
 	struct lp_loaded_file program, interpreter;
 	uint64_t vdso; /* address of its ELF header */
+	uint64_t heap; /* where brk(2) begins */
 	struct lp_range stack;
 	uint64_t sp;		       /* at entry: argc is there */
 	struct lp_range args, envs;    /* the strings */

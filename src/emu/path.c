@@ -13,6 +13,7 @@
 
 #include "base/vec.h"
 #include "emu/path.h"
+#include "emu/proc.h"
 #include "emu/sys.h"
 
 enum { LINKS_MAX = 40 };
@@ -269,5 +270,7 @@ int lp_path_get(struct lp_guest_thread *t, int dirfd, uint64_t addr, unsigned ho
 		if (emu->options.sysroot && len)
 			translate_relative(emu, how, out);
 	}
+	if (!(how & LP_PATH_NOFOLLOW))
+		lp_proc_follow_exe(t, out);
 	return 0;
 }

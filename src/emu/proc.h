@@ -7,10 +7,16 @@
 
 #include "emu/path.h"
 
+/* In the linker's eyes: proc/ has a function of this name. */
+#define lp_proc_open lp_guest_proc_open
+
 /* A descriptor of the file as the guest shall see it, or -errno; -ENOSYS: it is none of those, open it as it is.
  * flags are the host's O_*. */
 int64_t lp_proc_open(struct lp_guest_thread *t, const struct lp_path *p, int flags);
 /* The target of such a symbolic link without NUL, its length; -ENOSYS: none of those. */
 int64_t lp_proc_readlink(struct lp_guest_thread *t, const struct lp_path *p, char *out, size_t size);
+
+/* A path that ends in the guest's own exe is the program's; for calls that follow the link. */
+void lp_proc_follow_exe(struct lp_guest_thread *t, struct lp_path *p);
 
 #endif
