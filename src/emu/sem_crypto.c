@@ -5,7 +5,7 @@
  * Each is here as the manual has it; where the host's CPU has an instruction for
  * it, the chooser takes that.
  */
-#include <wmmintrin.h>
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include "emu/simd.h"
@@ -95,20 +95,6 @@ VARIANT(aesimc_any)
 
 #define HOST_AES __attribute__((target("aes,sse4.1")))
 
-HOST_AES VARIANT(aese_host)
-{
-	const __m128i state = _mm_xor_si128(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn));
-
-	lp_set_q(cpu, u->rd, _mm_aesenclast_si128(state, _mm_setzero_si128()));
-	TAIL(u + 1);
-}
-HOST_AES VARIANT(aesd_host)
-{
-	const __m128i state = _mm_xor_si128(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn));
-
-	lp_set_q(cpu, u->rd, _mm_aesdeclast_si128(state, _mm_setzero_si128()));
-	TAIL(u + 1);
-}
 /* The host mixes columns only in a whole round: what that does before is undone first. */
 HOST_AES VARIANT(aesmc_host)
 {
@@ -122,11 +108,42 @@ HOST_AES VARIANT(aesimc_host)
 	lp_set_q(cpu, u->rd, _mm_aesimc_si128(lp_get_q(cpu, u->rn)));
 	TAIL(u + 1);
 }
-#define BY_HOST_AES(row) CHOOSER(row, __builtin_cpu_supports("aes") ? row##_host : row##_any)
-BY_HOST_AES(aese);
-BY_HOST_AES(aesd);
-BY_HOST_AES(aesmc);
-BY_HOST_AES(aesimc);
+
+/* The next instruction mixes the columns of what this one writes, in place: together they are the host's round.  There
+ * is a next uop: neither of them ends a block. */
+static inline bool is_followed_by(const struct lp_uop *u, lp_uop_fn *mix)
+{
+	return u[1].run == mix && u[1].rd == u->rd && u[1].rn == u->rd;
+}
+HOST_AES VARIANT(aese_host)
+{
+	const __m128i state = _mm_xor_si128(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn)), zero = _mm_setzero_si128();
+
+	if (is_followed_by(u, aesmc_host)) {
+		lp_set_q(cpu, u->rd, _mm_aesenc_si128(state, zero));
+		TAIL(u + 2);
+	}
+	lp_set_q(cpu, u->rd, _mm_aesenclast_si128(state, zero));
+	TAIL(u + 1);
+}
+HOST_AES VARIANT(aesd_host)
+{
+	const __m128i state = _mm_xor_si128(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn)), zero = _mm_setzero_si128();
+
+	if (is_followed_by(u, aesimc_host)) {
+		lp_set_q(cpu, u->rd, _mm_aesdec_si128(state, zero));
+		TAIL(u + 2);
+	}
+	lp_set_q(cpu, u->rd, _mm_aesdeclast_si128(state, zero));
+	TAIL(u + 1);
+}
+#define BY_HOST(row, feature)                                                        \
+	CHOOSER_ONLY(row, __builtin_cpu_supports(feature) ? row##_host : row##_any); \
+	PLAIN(row, row##_any)
+BY_HOST(aese, "aes");
+BY_HOST(aesd, "aes");
+BY_HOST(aesmc, "aes");
+BY_HOST(aesimc, "aes");
 
 /* ---- products of polynomials over {0, 1} of 64 bits ---- */
 
@@ -156,7 +173,29 @@ HOST_PMULL VARIANT(pmull_64_host_1)
 	lp_set_q(cpu, u->rd, _mm_clmulepi64_si128(lp_get_q(cpu, u->rn), lp_get_q(cpu, u->rm), 0x11));
 	TAIL(u + 1);
 }
-CHOOSER(pmull_64, !__builtin_cpu_supports("pclmul") ? pmull_64_any : lp_by_q(word) ? pmull_64_host_1 : pmull_64_host_0);
+CHOOSER_ONLY(pmull_64, !__builtin_cpu_supports("pclmul") ? pmull_64_any
+		       : lp_by_q(word)			 ? pmull_64_host_1
+							 : pmull_64_host_0);
+PLAIN(pmull_64, pmull_64_any);
+
+/* ---- SHA: what the host has ---- */
+
+#define HOST_SHA __attribute__((target("sha,sse4.1")))
+
+/* __builtin_cpu_supports() does not know it in all compilers. */
+static bool host_has_sha(void)
+{
+	static _Atomic int known; /* 1 yes, 2 no */
+	unsigned a, b = 0, c, d;
+
+	if (!known)
+		known = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA && __builtin_cpu_supports("sse4.1") ? 1
+														   : 2;
+	return known == 1;
+}
+#define BY_HOST_SHA(row)                                            \
+	CHOOSER_ONLY(row, host_has_sha() ? row##_host : row##_any); \
+	PLAIN(row, row##_any)
 
 /* ---- SHA-1 ---- */
 
@@ -181,29 +220,43 @@ static uint32_t parity32(uint32_t x, uint32_t y, uint32_t z)
 	return x ^ y ^ z;
 }
 
-/* Four rounds: rd is a, b, c, d; the lowest lane of rn e; rm the words of the schedule with the constant added. */
-#define SHA1_ROUNDS(row, function)                                                 \
-	VARIANT(row##_any)                                                         \
-	{                                                                          \
-		union lp_vreg x = lp_get_v(cpu, u->rd, 1);                         \
-		const union lp_vreg w = lp_get_v(cpu, u->rm, 1);                   \
-		uint32_t y = cpu->vr[u->rn].s[0];                                  \
-		for (unsigned e = 0; e < 4; e++) {                                 \
-			const uint32_t t = function(x.s[1], x.s[2], x.s[3]);       \
-			const uint32_t first = y + rotl32(x.s[0], 5) + t + w.s[e]; \
-			y = x.s[3];                                                \
-			x.s[3] = x.s[2];                                           \
-			x.s[2] = rotl32(x.s[1], 30);                               \
-			x.s[1] = x.s[0];                                           \
-			x.s[0] = first;                                            \
-		}                                                                  \
-		lp_set_v(cpu, u->rd, x, 1);                                        \
-		TAIL(u + 1);                                                       \
-	}                                                                          \
-	CHOOSER(row, row##_any);
-SHA1_ROUNDS(sha1c, choose32);
-SHA1_ROUNDS(sha1m, majority32);
-SHA1_ROUNDS(sha1p, parity32);
+/* Four rounds: rd is a, b, c, d; the lowest lane of rn e; rm the words of the schedule with the constant added.  The host
+ * has a, and the first word, on top, and adds the constant itself; it wants the function's number in its code. */
+static inline __m128i reversed_lanes(__m128i v)
+{
+	return _mm_shuffle_epi32(v, 0x1b);
+}
+#define SHA1_ROUNDS(row, function, number, constant)                                                              \
+	VARIANT(row##_any)                                                                                        \
+	{                                                                                                         \
+		union lp_vreg x = lp_get_v(cpu, u->rd, 1);                                                        \
+		const union lp_vreg w = lp_get_v(cpu, u->rm, 1);                                                  \
+		uint32_t y = cpu->vr[u->rn].s[0];                                                                 \
+		for (unsigned e = 0; e < 4; e++) {                                                                \
+			const uint32_t t = function(x.s[1], x.s[2], x.s[3]);                                      \
+			const uint32_t first = y + rotl32(x.s[0], 5) + t + w.s[e];                                \
+			y = x.s[3];                                                                               \
+			x.s[3] = x.s[2];                                                                          \
+			x.s[2] = rotl32(x.s[1], 30);                                                              \
+			x.s[1] = x.s[0];                                                                          \
+			x.s[0] = first;                                                                           \
+		}                                                                                                 \
+		lp_set_v(cpu, u->rd, x, 1);                                                                       \
+		TAIL(u + 1);                                                                                      \
+	}                                                                                                         \
+	HOST_SHA VARIANT(row##_host)                                                                              \
+	{                                                                                                         \
+		const __m128i w = _mm_sub_epi32(lp_get_q(cpu, u->rm), _mm_set1_epi32((int)(constant)));           \
+		const __m128i e = _mm_cvtsi32_si128((int)cpu->vr[u->rn].s[0]);                                    \
+		const __m128i abcd = reversed_lanes(lp_get_q(cpu, u->rd));                                        \
+		lp_set_q(cpu, u->rd,                                                                              \
+			 reversed_lanes(_mm_sha1rnds4_epu32(abcd, reversed_lanes(_mm_add_epi32(w, e)), number))); \
+		TAIL(u + 1);                                                                                      \
+	}                                                                                                         \
+	BY_HOST_SHA(row)
+SHA1_ROUNDS(sha1c, choose32, 0, 0x5a827999);
+SHA1_ROUNDS(sha1p, parity32, 1, 0x6ed9eba1);
+SHA1_ROUNDS(sha1m, majority32, 2, 0x8f1bbcdc);
 
 VARIANT(sha1h_any)
 {
@@ -294,10 +347,56 @@ VARIANT(sha256su1_any)
 	lp_set_v(cpu, u->rd, r, 1);
 	TAIL(u + 1);
 }
-CHOOSER(sha256h, sha256h_any);
-CHOOSER(sha256h2, sha256h2_any);
-CHOOSER(sha256su0, sha256su0_any);
-CHOOSER(sha256su1, sha256su1_any);
+
+/* The host's registers are, from the top, a b e f and c d g h; two rounds at a time make the former from both. */
+static inline __m128i halves(__m128i high, __m128i low, bool upper)
+{
+	const __m128 h = _mm_castsi128_ps(high), l = _mm_castsi128_ps(low);
+
+	return _mm_castps_si128(upper ? _mm_shuffle_ps(l, h, _MM_SHUFFLE(2, 3, 2, 3))
+				      : _mm_shuffle_ps(l, h, _MM_SHUFFLE(0, 1, 0, 1)));
+}
+struct sha256_pair {
+	__m128i abef, cdgh;
+};
+HOST_SHA static inline struct sha256_pair sha256_host(__m128i x, __m128i y, __m128i w)
+{
+	const __m128i abef = halves(x, y, false), cdgh = halves(x, y, true);
+	const __m128i after_two = _mm_sha256rnds2_epu32(cdgh, abef, w);
+
+	return (struct sha256_pair){_mm_sha256rnds2_epu32(abef, after_two, _mm_shuffle_epi32(w, 0x0e)), after_two};
+}
+HOST_SHA VARIANT(sha256h_host)
+{
+	const struct sha256_pair r = sha256_host(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn), lp_get_q(cpu, u->rm));
+
+	lp_set_q(cpu, u->rd, halves(r.cdgh, r.abef, true));
+	TAIL(u + 1);
+}
+HOST_SHA VARIANT(sha256h2_host)
+{
+	const struct sha256_pair r = sha256_host(lp_get_q(cpu, u->rn), lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rm));
+
+	lp_set_q(cpu, u->rd, halves(r.cdgh, r.abef, false));
+	TAIL(u + 1);
+}
+HOST_SHA VARIANT(sha256su0_host)
+{
+	lp_set_q(cpu, u->rd, _mm_sha256msg1_epu32(lp_get_q(cpu, u->rd), lp_get_q(cpu, u->rn)));
+	TAIL(u + 1);
+}
+HOST_SHA VARIANT(sha256su1_host)
+{
+	const __m128i n = lp_get_q(cpu, u->rn), m = lp_get_q(cpu, u->rm);
+	const __m128i sum = _mm_add_epi32(lp_get_q(cpu, u->rd), _mm_alignr_epi8(m, n, 4));
+
+	lp_set_q(cpu, u->rd, _mm_sha256msg2_epu32(sum, m));
+	TAIL(u + 1);
+}
+BY_HOST_SHA(sha256h);
+BY_HOST_SHA(sha256h2);
+BY_HOST_SHA(sha256su0);
+BY_HOST_SHA(sha256su1);
 
 /* ---- SHA-512 ---- */
 

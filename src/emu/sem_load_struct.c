@@ -129,7 +129,7 @@ static inline unsigned lane_of(uint32_t word, unsigned log_size)
 		for (unsigned k = 0; k < (count); k++)                                                     \
 			value[k] = LOAD_##Z(cpu, u, at + k * sizeof value[0]);                             \
 		for (unsigned k = 0; k < (count); k++)                                                     \
-			cpu->vr[REGISTER(k)].FIELD_U_##Z[lane] = value[k];                                 \
+			lp_set_lane_##Z(cpu, REGISTER(k), lane, value[k]);                                 \
 	}                                                                                                  \
 	ACCESS(st##count##_##Z)                                                                            \
 	{                                                                                                  \

@@ -86,6 +86,24 @@ static inline void lp_set_half(struct lp_cpu *cpu, unsigned r, union lp_vreg v, 
 	lp_set_q(cpu, r, upper ? _mm_unpacklo_epi64(lp_get_q(cpu, r), half) : _mm_move_epi64(half));
 }
 
+/* A lane of `1 << log` bytes of ones; read from 16 - i lanes' bytes on, it is lane i. */
+static const uint8_t lp_lane_masks[4][32] __attribute__((aligned(32), unused)) = {
+	{[16] = 255},
+	{[16] = 255, 255},
+	{[16] = 255, 255, 255, 255},
+	{[16] = 255, 255, 255, 255, 255, 255, 255, 255},
+};
+#define LP_SET_LANE(Z, type, log, set1)                                                                              \
+	static inline void lp_set_lane_##Z(struct lp_cpu *cpu, unsigned r, unsigned lane, type value)                \
+	{                                                                                                            \
+		const __m128i mask = _mm_loadu_si128((const __m128i *)(lp_lane_masks[log] + 16 - (lane << (log))));  \
+		lp_set_q(cpu, r, _mm_or_si128(_mm_and_si128(mask, set1), _mm_andnot_si128(mask, lp_get_q(cpu, r)))); \
+	}
+LP_SET_LANE(b, uint8_t, 0, _mm_set1_epi8((char)value))
+LP_SET_LANE(h, uint16_t, 1, _mm_set1_epi16((short)value))
+LP_SET_LANE(s, uint32_t, 2, _mm_set1_epi32((int)value))
+LP_SET_LANE(d, uint64_t, 3, _mm_set1_epi64x((int64_t)value))
+
 static inline void lp_set_qc(struct lp_cpu *cpu, bool saturated)
 {
 	if (__builtin_expect(saturated, 0))
@@ -209,27 +227,27 @@ static inline unsigned lp_by_imm5_q(uint32_t word)
 
 #define VARIANT(name) static const struct lp_uop *name(struct lp_cpu *cpu, const struct lp_uop *u)
 
-/* The chooser of a row, and its function where none was asked; `chosen` is an lp_uop_fn * that looks at `word`. */
+/* SEM(row), in the one compilation that has the rows' own functions: what `plain` (a lp_uop_fn *) does. */
 #ifdef LP_EMU_V3
-#define CHOOSER(row, chosen)                             \
-	lp_uop_fn *LP_CHOOSE(row)(struct lp_uop * u)     \
-	{                                                \
-		LP_UNUSED const uint32_t word = u->word; \
-		return chosen;                           \
-	}
+#define PLAIN(row, plain)
 #else
-#define CHOOSER(row, chosen)                             \
-	lp_uop_fn *LP_CHOOSE(row)(struct lp_uop * u)     \
-	{                                                \
-		LP_UNUSED const uint32_t word = u->word; \
-		return chosen;                           \
-	}                                                \
+#define PLAIN(row, plain)                                \
 	SEM(row)                                         \
 	{                                                \
 		LP_UNUSED const uint32_t word = u->word; \
-		return (chosen)(cpu, u);                 \
+		return (plain)(cpu, u);                  \
 	}
 #endif
+#define CHOOSER_ONLY(row, chosen)                        \
+	lp_uop_fn *LP_CHOOSE(row)(struct lp_uop * u)     \
+	{                                                \
+		LP_UNUSED const uint32_t word = u->word; \
+		return chosen;                           \
+	}
+/* The chooser of a row, and its function: `chosen` is a lp_uop_fn * that looks at `word`. */
+#define CHOOSER(row, chosen)      \
+	CHOOSER_ONLY(row, chosen) \
+	PLAIN(row, chosen)
 
 /* Variants row_Z0 and row_Z1 for lanes of size Z in registers of 64 and 128 bits. */
 #define LP_AT(index, value) [index] = value,

@@ -29,6 +29,7 @@ static uint64_t slot_at;
 static struct lp_slot targets[DIFF_SLOT_WORDS + 1];
 static sigjmp_buf landing;
 static struct lp_cpu *running;
+static bool is_plain; /* BARE_PLAIN: the rows' own functions, never those that lower.c chooses */
 
 /* ---- in place of block.c ---- */
 
@@ -141,8 +142,12 @@ static void lower(struct lp_emu *emu, uint64_t slot)
 	if (slot == slot_at)
 		return;
 	slot_at = slot;
-	for (nr_uops = 1; words[nr_uops] != END; nr_uops++)
+	for (nr_uops = 1; words[nr_uops] != END; nr_uops++) {
+		enum lp_a64_op op = lp_a64_decode(words[nr_uops]);
 		lp_lower(emu->blocks, &uops[nr_uops], words[nr_uops], slot + nr_uops * UINT64_C(4));
+		if (is_plain && lp_cpu_offers(lp_a64_row(op)->feature))
+			uops[nr_uops].run = lp_sem[op];
+	}
 	uops[nr_uops] = (struct lp_uop){.run = fall_out, .pc = slot + nr_uops * UINT64_C(4)};
 }
 
@@ -229,7 +234,7 @@ int main(int argc, char **argv)
 
 	if (argc < 4)
 		return 1;
-
+	is_plain = getenv("BARE_PLAIN") != NULL;
 	int fd = opened(argv[2], O_RDONLY);
 	const struct diff_cases *cases = map(0, DIFF_CASES_SIZE, PROT_READ, MAP_PRIVATE, fd, 0);
 	uint64_t code_size = padded(cases->nr_slots * (uint64_t)DIFF_SLOT);

@@ -82,13 +82,13 @@ LANE(not_positive, l->a <= 0 ? -1 : 0)
 LANE(negative, l->a < 0 ? -1 : 0)
 LANE(maximum, l->a > l->b ? l->a : l->b)
 LANE(minimum, l->a < l->b ? l->a : l->b)
-LANE(product, l->a *l->b)
+LANE(product, l->a * l->b)
 LANE(product_added, l->d + l->a * l->b)
 LANE(product_subtracted, l->d - l->a * l->b)
 LANE(doubled_high, floor_shift(2 * l->a * l->b, l->bits))
 LANE(doubled_high_rounded, floor_shift(2 * l->a * l->b + power(l->bits - 1), l->bits))
-LANE(doubled_high_added, floor_shift(l->d * power(l->bits) + 2 * l->a * l->b + power(l->bits - 1), l->bits))
-LANE(doubled_high_subtracted, floor_shift(l->d * power(l->bits) - 2 * l->a * l->b + power(l->bits - 1), l->bits))
+LANE(doubled_high_added, floor_shift(l->d *power(l->bits) + 2 * l->a * l->b + power(l->bits - 1), l->bits))
+LANE(doubled_high_subtracted, floor_shift(l->d *power(l->bits) - 2 * l->a * l->b + power(l->bits - 1), l->bits))
 LANE(same, l->a)
 LANE(pair_added_to_d, l->d + l->a + l->b)
 LANE(high_half_of_sum, floor_shift(l->a + l->b, l->bits))
@@ -391,8 +391,8 @@ static struct expected expect(const struct lp_cpu *cpu, const struct spec *s, co
 	case WIDE:
 		l.bits *= 2;
 		for (int i = 0; i < half; i++) {
-			l.a = s->shape == WIDE ? lane_of(n, i, 2 * bytes, s->is_signed) :
-						 lane_of(n, from + i, bytes, s->is_signed);
+			l.a = s->shape == WIDE ? lane_of(n, i, 2 * bytes, s->is_signed)
+					       : lane_of(n, from + i, bytes, s->is_signed);
 			l.b = second(cpu, s, word, element, from + i, bytes);
 			l.d = lane_of(d, i, 2 * bytes, s->is_signed);
 			finish(&e, s, &l, i, s->fn(&l));
