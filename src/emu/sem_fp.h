@@ -8,8 +8,9 @@
  * compiler must neither fold nor move nor invent arithmetic that leaves flags.
  *
  * Arm calls a result tiny before it is rounded, the host after: they differ where
- * the result is the least normal number, and only for what is inexact there
- * (products, quotients, narrowed numbers; never sums).
+ * the result is the least normal number, and only for what is closer to it from
+ * below than half of its last bit: products and narrowed numbers.  Sums are exact
+ * there; quotients of numbers of as many bits do not come as close.
  */
 #ifndef LP_EMU_SEM_FP_H
 #define LP_EMU_SEM_FP_H

@@ -66,7 +66,7 @@ static LP_RARE const struct lp_uop *exact3(struct lp_cpu *cpu, const struct lp_u
 BINARY(fadd, add, nan, lp_fp_add)
 BINARY(fsub, sub, nan, lp_fp_sub)
 BINARY(fmul, mul, doubt, lp_fp_mul)
-BINARY(fdiv, div, doubt, lp_fp_div)
+BINARY(fdiv, div, nan, lp_fp_div)
 
 static inline __m128 host_nmul_f(__m128 a, __m128 b)
 {

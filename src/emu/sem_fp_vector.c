@@ -204,7 +204,7 @@ static inline __m128 load_divisor_2s(const union lp_vreg *r)
 BINARY(fadd_v, add, nan, load_2s, lp_fp_add)
 BINARY(fsub_v, sub, nan, load_2s, lp_fp_sub)
 BINARY(fmul_v, mul, doubt, load_2s, lp_fp_mul)
-BINARY(fdiv_v, div, doubt, load_divisor_2s, lp_fp_div)
+BINARY(fdiv_v, div, nan, load_divisor_2s, lp_fp_div)
 
 static inline __m128 host_abd_4s(__m128 a, __m128 b)
 {
