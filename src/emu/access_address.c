@@ -1,6 +1,7 @@
 /* From a load or store to its address, by the encoding classes of DDI 0487 C4.1.88 (loads and stores). */
 #include "emu/access_address.h"
 
+#include "emu/pauth.h"
 #include "emu/uop.h"
 
 static uint32_t bits(uint32_t word, unsigned lsb, unsigned width)
@@ -91,6 +92,13 @@ static uint64_t offset(const struct lp_cpu *cpu, uint32_t word, bool *write)
 	}
 }
 
+static uint64_t base(const struct lp_cpu *cpu, uint32_t word)
+{
+	uint64_t n = XSP(cpu, bits(word, 5, 5));
+
+	return (word & 0xff200400) == 0xf8200400 ? lp_pauth_base(cpu, bits(word, 23, 1), n) : n; /* LDRAA, LDRAB */
+}
+
 bool lp_access_address(const struct lp_cpu *cpu, uint64_t pc, uint32_t word, uint64_t *addr, bool *write)
 {
 	*write = false;
@@ -105,6 +113,6 @@ bool lp_access_address(const struct lp_cpu *cpu, uint64_t pc, uint32_t word, uin
 		*addr = pc + (uint64_t)(signed_bits(word, 5, 19) * 4);
 		return true;
 	}
-	*addr = lp_untagged(XSP(cpu, bits(word, 5, 5)) + offset(cpu, word, write));
+	*addr = lp_untagged(base(cpu, word) + offset(cpu, word, write));
 	return true;
 }

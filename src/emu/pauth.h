@@ -11,4 +11,7 @@
  * A new thread has its parent's. */
 void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys);
 
+/* What LDRAA (is_b: LDRAB) takes for its base: the address, or one that faults when the pointer was not signed so. */
+uint64_t lp_pauth_base(const struct lp_cpu *cpu, bool is_b, uint64_t pointer);
+
 #endif

@@ -105,6 +105,11 @@ static uint64_t authenticate(const struct lp_cpu *cpu, enum lp_pauth_key key, ui
 	return (original & ~(UINT64_C(3) << at)) | (1 + is_b) << at;
 }
 
+uint64_t lp_pauth_base(const struct lp_cpu *cpu, bool is_b, uint64_t pointer)
+{
+	return authenticate(cpu, is_b ? LP_PAUTH_DB : LP_PAUTH_DA, pointer, 0);
+}
+
 /* ---- on any register ---- */
 
 #define CHANGE(row, rd, value)           \

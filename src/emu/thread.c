@@ -14,6 +14,7 @@
 #include "emu/fp.h"
 #include "emu/host_signals.h"
 #include "emu/exec.h"
+#include "emu/pauth.h"
 #include "emu/thread_private.h"
 
 /* A cloned thread's memory: a page that faults, the host stack, and its struct at the end. */
@@ -124,6 +125,7 @@ struct lp_guest_thread *lp_guest_thread_new(struct lp_emu *emu)
 	t->cpu.emu = emu;
 	t->cpu.thread = t;
 	t->cpu.z = 1;
+	lp_pauth_reset(&t->cpu, ~0U);
 	t->tid = lp_host_tid();
 	t->signals.process = emu->signals;
 	t->signals.blocked = lp_signals_keep_out();
@@ -142,6 +144,7 @@ static void copy_registers(struct lp_cpu *to, const struct lp_cpu *from)
 	to->tpidr = from->tpidr;
 	to->dit = from->dit;
 	to->ssbs = from->ssbs;
+	memcpy(to->pauth, from->pauth, sizeof to->pauth);
 }
 
 struct lp_guest_thread *lp_guest_thread_cloned(struct lp_guest_thread *parent, const struct lp_clone *c)

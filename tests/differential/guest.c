@@ -8,13 +8,13 @@
  */
 #include "case.h"
 
-#include <asm/hwcap.h>
+#include <stdbool.h>
+
 #include <asm/sigcontext.h>
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <asm/ucontext.h>
 #include <asm/unistd.h>
-#include <linux/auxvec.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
@@ -25,6 +25,8 @@ struct diff_state guest_out __attribute__((aligned(16)));
 
 void guest_enter(const struct diff_state *in);
 void guest_leave(void);
+void guest_clear_dit(void);
+void guest_clear_ssbs(void);
 _Noreturn void guest_main(const uint64_t *stack);
 
 static struct diff_result signalled; /* signo, code and addr of the one that ended the stream */
@@ -235,25 +237,29 @@ static void run_case(const struct diff_input *in, struct diff_result *result, co
 		take_writes(result, page);
 }
 
-/* What a stream may change and the state does not hold. */
-static void reset_pstate(uint64_t hwcap)
+/* What a stream may change and the state does not hold: a CPU that has it has a cleared one before each case. */
+static bool can_run(void (*code)(void))
 {
-	if (hwcap & HWCAP_DIT)
-		__asm__ volatile(".inst 0xd51b42bf"); /* msr dit, xzr */
-	if (hwcap & HWCAP_SSBS)
-		__asm__ volatile(".inst 0xd51b42df"); /* msr ssbs, xzr */
+	static struct diff_state state;
+
+	state.pc = (uint64_t)code;
+	signalled.signo = 0;
+	guest_enter(&state);
+	return !signalled.signo;
 }
 
-static uint64_t hwcap_of(const uint64_t *stack)
+static void reset_pstate(void)
 {
-	const uint64_t *p = stack + 1 + stack[0] + 1;
+	static int has_dit = -1, has_ssbs = -1;
 
-	while (*p++)
-		;
-	for (; *p; p += 2)
-		if (p[0] == AT_HWCAP)
-			return p[1];
-	return 0;
+	if (has_dit < 0) {
+		has_dit = can_run(guest_clear_dit);
+		has_ssbs = can_run(guest_clear_ssbs);
+	}
+	if (has_dit)
+		__asm__ volatile(".inst 0xd51b42bf"); /* msr dit, xzr */
+	if (has_ssbs)
+		__asm__ volatile(".inst 0xd51b42df"); /* msr ssbs, xzr */
 }
 
 static uint64_t number(const char *text)
@@ -270,7 +276,6 @@ _Noreturn void guest_main(const uint64_t *stack)
 	if (stack[0] < 3)
 		finish(1);
 
-	uint64_t hwcap = hwcap_of(stack);
 	const struct diff_cases *cases;
 	const struct diff_input *in = map_cases(stack[2], &cases);
 	struct diff_progress *progress = map_results(stack[3], cases->nr_inputs);
@@ -279,7 +284,7 @@ _Noreturn void guest_main(const uint64_t *stack)
 	map_page(cases->page);
 	catch_signals();
 	for (uint64_t i = stack[0] > 3 ? number((const char *)stack[4]) : 0; i < cases->nr_inputs; i++) {
-		reset_pstate(hwcap);
+		reset_pstate();
 		run_case(&in[i], &results[i], cases->page);
 		*(volatile uint64_t *)&progress->next = i + 1;
 	}

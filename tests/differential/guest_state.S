@@ -72,6 +72,14 @@ guest_leave:
 	ldp	x29, x30, [sp], #96
 	ret
 
+	.global guest_clear_dit, guest_clear_ssbs
+guest_clear_dit:
+	.inst	0xd51b42bf	// msr dit, xzr
+	b	guest_exit
+guest_clear_ssbs:
+	.inst	0xd51b42df	// msr ssbs, xzr
+	b	guest_exit
+
 	// At DIFF_EXIT; x30 is in TPIDR_EL0.
 	.section .diff_exit, "ax"
 	.global guest_exit

@@ -9,6 +9,7 @@
 
 #include "base/vec.h"
 #include "emu/exec.h"
+#include "emu/pauth.h"
 #include "emu/sys.h"
 
 /* ---- coming and going ---- */
@@ -156,11 +157,23 @@ static bool is_prctl_refused(int option)
 	return false;
 }
 
+static int64_t reset_keys(struct lp_cpu *cpu, const uint64_t a[6])
+{
+	const uint64_t all = PR_PAC_APIAKEY | PR_PAC_APIBKEY | PR_PAC_APDAKEY | PR_PAC_APDBKEY | PR_PAC_APGAKEY;
+
+	if (a[1] & ~all || a[2] || a[3] || a[4])
+		return -EINVAL;
+	lp_pauth_reset(cpu, (unsigned)(a[1] ? a[1] : all));
+	return 0;
+}
+
 CALL(prctl)
 {
 	int option = (int)a[0];
 
-	if (option == PR_PAC_RESET_KEYS || option == PR_PAC_SET_ENABLED_KEYS || option == PR_PAC_GET_ENABLED_KEYS)
+	if (option == PR_PAC_RESET_KEYS)
+		return reset_keys(&t->cpu, a);
+	if (option == PR_PAC_SET_ENABLED_KEYS || option == PR_PAC_GET_ENABLED_KEYS)
 		return -EINVAL;
 	return is_prctl_refused(option) ? -EINVAL : lp_host(SYS_prctl, a);
 }
