@@ -99,7 +99,7 @@ static bool enter_link(struct walk *w, const char *target)
 {
 	bool is_absolute = target[0] == '/';
 
-	if (++w->links > LINKS_MAX || !join(w->rest, target, w->rest[0] ? "/" : "", w->rest))
+	if (++w->links > LINKS_MAX || !join(w->rest, target, "", w->rest))
 		return false;
 	if (is_absolute)
 		w->at[w->root_len] = 0;
