@@ -29,24 +29,19 @@ const struct lp_call_row *lp_call_row(uint32_t number)
 
 /* ---- arguments ---- */
 
-static bool is_tagged(uint64_t addr)
-{
-	return addr >> 56;
-}
-
 int lp_arg_read(uint64_t addr, void *data, size_t len)
 {
-	return is_tagged(addr) ? -EFAULT : lp_mem_read(addr, data, len);
+	return lp_arg_is_tagged(addr) ? -EFAULT : lp_mem_read(addr, data, len);
 }
 
 int lp_arg_write(uint64_t addr, const void *data, size_t len)
 {
-	return is_tagged(addr) ? -EFAULT : lp_mem_write(addr, data, len);
+	return lp_arg_is_tagged(addr) ? -EFAULT : lp_mem_write(addr, data, len);
 }
 
 ssize_t lp_arg_string(uint64_t addr, char *out, size_t size)
 {
-	return is_tagged(addr) ? -EFAULT : lp_mem_string(addr, out, size);
+	return lp_arg_is_tagged(addr) ? -EFAULT : lp_mem_string(addr, out, size);
 }
 
 /* ---- the host ---- */

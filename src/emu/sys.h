@@ -76,6 +76,10 @@ int64_t lp_host_slow(struct lp_guest_thread *t, long nr, const uint64_t a[6]);
 
 /* Linux takes no tagged pointers unless a program asks for it (Documentation/arm64/tagged-address-abi.rst), which is
  * not offered: -EFAULT. */
+static inline bool lp_arg_is_tagged(uint64_t addr)
+{
+	return addr >> 56;
+}
 int lp_arg_read(uint64_t addr, void *data, size_t len);
 int lp_arg_write(uint64_t addr, const void *data, size_t len);
 ssize_t lp_arg_string(uint64_t addr, char *out, size_t size);

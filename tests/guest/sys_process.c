@@ -23,7 +23,7 @@ static void on_signal(int sig)
 	caught++;
 }
 
-static void catch(int flags)
+static void catch (int flags)
 {
 	struct sigaction act = {.sa_handler = on_signal, .sa_flags = flags};
 
@@ -64,21 +64,21 @@ static void restarts(void)
 	char c;
 	int fd, status;
 
-	catch(SA_RESTART);
+	catch (SA_RESTART);
 	fd = late_pipe();
 	after_ms(50);
 	SAY(read(fd, &c, 1));
 	printf("caught %d\n", (int)caught);
 	close(fd);
 	SAY_OK(wait4(-1, &status, 0, NULL));
-	catch(0);
+	catch (0);
 	fd = late_pipe();
 	after_ms(50);
 	SAY(read(fd, &c, 1));
 	printf("caught %d\n", (int)caught);
 	close(fd);
 	SAY_OK(waitid(P_ALL, 0, NULL, WEXITED));
-	catch(SA_RESTART);
+	catch (SA_RESTART);
 	after_ms(30);
 	SAY(nanosleep(&wait, &left));
 	printf("caught %d, left %d\n", (int)caught, left.tv_sec == 9);

@@ -43,7 +43,7 @@ static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t ar
 
 	if (!set)
 		return lp_host_wait(t, nr, args);
-	rc = lp_signals_swap_begin(t, set, size, mask);
+	rc = lp_arg_is_tagged(set) ? -EFAULT : lp_signals_swap_begin(t, set, size, mask);
 	if (rc < 0)
 		return rc;
 	return lp_signals_swap_end(t, lp_host_wait(t, nr, args));

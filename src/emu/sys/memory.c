@@ -40,22 +40,10 @@ CALL(shmdt)
 
 /* ---- what is done to mappings ---- */
 
-static bool is_guest(struct lp_emu *emu, uint64_t addr, uint64_t len)
-{
-	struct lp_guest_area area;
-	uint64_t end = lp_align_up(addr + len, LP_GUEST_PAGE);
-
-	if (end < addr)
-		return false;
-	while (addr < end && lp_mem_area(emu, addr, &area))
-		addr = area.range.end;
-	return addr >= end;
-}
-
 /* The rest of the address space is this program, which nobody's system calls shall change. */
 static int64_t if_guest(struct lp_guest_thread *t, long nr, const uint64_t a[6])
 {
-	return is_guest(t->cpu.emu, a[0], a[1]) ? lp_host_wait(t, nr, a) : -ENOMEM;
+	return lp_mem_is_guest(t->cpu.emu, a[0], a[1]) ? lp_host_wait(t, nr, a) : -ENOMEM;
 }
 
 CALL(msync)
@@ -96,7 +84,7 @@ CALL(remap_file_pages)
 
 	if (!lp_mem_area(t->cpu.emu, a[0], &area) || !(area.flags & MAP_SHARED) || a[2])
 		return -EINVAL;
-	if (!is_guest(t->cpu.emu, a[0], a[1]))
+	if (!lp_mem_is_guest(t->cpu.emu, a[0], a[1]))
 		return -EINVAL;
 	rc = lp_host_slow(t, SYS_remap_file_pages, a);
 	if (!rc)

@@ -75,12 +75,12 @@ CALL(clone3)
 
 CALL(execve)
 {
-	return lp_exec(t, AT_FDCWD, a[0], a[1], a[2], 0);
+	return lp_arg_is_tagged(a[0]) ? -EFAULT : lp_exec(t, AT_FDCWD, a[0], a[1], a[2], 0);
 }
 
 CALL(execveat)
 {
-	return lp_exec(t, (int)a[0], a[1], a[2], a[3], (int)a[4]);
+	return lp_arg_is_tagged(a[1]) ? -EFAULT : lp_exec(t, (int)a[0], a[1], a[2], a[3], (int)a[4]);
 }
 
 CALL(exit)
