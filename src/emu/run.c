@@ -63,8 +63,6 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	sigjmp_buf landing;
 
 	cpu->landing = &landing;
-	if (!cpu->jumps[0].slot)
-		cpu->jumps[0].pc = 4; /* which belongs elsewhere: an empty entry is none for a call of NULL */
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
 	if (sigsetjmp(landing, 0))
 		after(t);

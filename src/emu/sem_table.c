@@ -1,14 +1,13 @@
 /* The function of each row of a64.def. */
 #include "emu/uop.h"
 
-/* Until a row has one in a sem_*.c, it is what it is on a CPU without it. */
-#define A64_ROW(row)                                                                                        \
-	__attribute__((weak)) const struct lp_uop *lp_sem_##row(struct lp_cpu *cpu, const struct lp_uop *u) \
-	{                                                                                                   \
-		return lp_undefined(cpu, u);                                                                \
+#define UNDEFINED(row)                       \
+	SEM(row)                             \
+	{                                    \
+		return lp_undefined(cpu, u); \
 	}
-#include "isa/a64_rows.inc"
-#undef A64_ROW
+#include "emu/undefined.def"
+#undef UNDEFINED
 
 static const struct lp_uop *unallocated(struct lp_cpu *cpu, const struct lp_uop *u)
 {

@@ -20,9 +20,6 @@
 /* A cloned thread's memory: a page that faults, the host stack, and its struct at the end. */
 enum { GUARD = LP_PAGE, HOST_STACK = 256 << 10 };
 
-/* A pc that no instruction can have: entries of the jump cache that are not in use must not match. */
-enum { NO_PC = 1 };
-
 static _Thread_local struct lp_guest_thread *self;
 
 struct lp_guest_thread *lp_guest_self(void)
@@ -111,10 +108,11 @@ static void leave_room(struct lp_guest_thread *t)
 	pthread_mutex_unlock(&t->cpu.emu->threads_lock);
 }
 
+/* An empty entry has a pc that is looked for elsewhere. */
 static void forget_jumps(struct lp_cpu *cpu)
 {
-	for (size_t i = 0; i < LP_JUMP_CACHE; i++)
-		cpu->jumps[i] = (struct lp_jump){.pc = NO_PC};
+	memset(cpu->jumps, 0, sizeof cpu->jumps);
+	cpu->jumps[0].pc = 4;
 }
 
 struct lp_guest_thread *lp_guest_thread_new(struct lp_emu *emu)

@@ -122,6 +122,7 @@ static void load_state(struct lp_cpu *cpu, const struct diff_state *s)
 	lp_fpcr_write(cpu, (uint32_t)s->fpcr);
 	lp_fpsr_write(cpu, (uint32_t)s->fpsr);
 	memset(cpu->jumps, 0, sizeof cpu->jumps);
+	cpu->jumps[0].pc = 4; /* looked for elsewhere */
 }
 
 static void store_state(const struct lp_cpu *cpu, struct diff_state *s)
