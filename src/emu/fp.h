@@ -47,7 +47,8 @@ void lp_fpcr_write(struct lp_cpu *cpu, uint32_t value);
 uint32_t lp_fpsr_read(const struct lp_cpu *cpu);
 void lp_fpsr_write(struct lp_cpu *cpu, uint32_t value);
 
-/* For lower.c: the function of the row for just this word, NULL when it has no specialised one. */
-lp_uop_fn *lp_fp_lower(enum lp_a64_op op, uint32_t word);
+/* For lower.c: the function of the row for just this word, and u->imm as that one wants it; NULL, and nothing
+ * changed, when there is none. */
+lp_uop_fn *lp_fp_lower(enum lp_a64_op op, struct lp_uop *u);
 
 #endif

@@ -58,6 +58,13 @@ enum lp_fp_order { LP_FP_LESS, LP_FP_EQUAL, LP_FP_GREATER, LP_FP_UNORDERED };
 /* Quiet NaNs are invalid too when `signals`. */
 enum lp_fp_order lp_fp_compare(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b, bool signals);
 
+/* ---- fp_lane.c: what instructions do with lanes; comparisons give all ones or zero, integers are as wide ---- */
+lp_fp_ternary lp_fp_mulsub; /* addend - a * b: the factor is negated, its NaN too */
+lp_fp_binary lp_fp_abd, lp_fp_cmeq, lp_fp_cmgt, lp_fp_cmge, lp_fp_acgt, lp_fp_acge;
+lp_fp_unary lp_fp_cmeq_zero, lp_fp_cmgt_zero, lp_fp_cmge_zero, lp_fp_cmlt_zero, lp_fp_cmle_zero;
+lp_fp_unary lp_fp_cvtns, lp_fp_cvtnu, lp_fp_cvtps, lp_fp_cvtpu, lp_fp_cvtms, lp_fp_cvtmu, lp_fp_cvtzs, lp_fp_cvtzu,
+	lp_fp_cvtas, lp_fp_cvtau, lp_fp_scvtf, lp_fp_ucvtf;
+
 /* ---- fp_estimate.c: reciprocals, and the steps that make them better ---- */
 lp_fp_unary lp_fp_recip_estimate, lp_fp_rsqrt_estimate, lp_fp_recip_exponent;
 lp_fp_binary lp_fp_recip_step, lp_fp_rsqrt_step; /* the instruction's operands: negated in here */

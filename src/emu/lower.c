@@ -75,7 +75,7 @@ static lp_choose_fn *chooser(enum lp_a64_op op)
 
 static lp_uop_fn *function_of(enum lp_a64_op op, struct lp_uop *u)
 {
-	lp_uop_fn *special = lp_fp_lower(op, u->word);
+	lp_uop_fn *special = lp_fp_lower(op, u);
 	lp_choose_fn *choose = chooser(op);
 
 	return special ? special : choose ? choose(u) : lp_sem[op];

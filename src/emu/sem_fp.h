@@ -27,8 +27,9 @@
 #define UOP_FN(name) static const struct lp_uop *name(struct lp_cpu *cpu, const struct lp_uop *u)
 
 /* lp_fp_lower(), by file */
-typedef lp_uop_fn *lp_fp_lower_fn(enum lp_a64_op op, uint32_t word);
-lp_fp_lower_fn lp_fp_scalar_lower, lp_fp_convert_lower, lp_fp_vector_lower, lp_fp_element_lower, lp_fp_unary_lower;
+typedef lp_uop_fn *lp_fp_lower_fn(enum lp_a64_op op, struct lp_uop *u);
+lp_fp_lower_fn lp_fp_scalar_lower, lp_fp_convert_lower, lp_fp_vector_lower, lp_fp_element_lower, lp_fp_unary_lower,
+	lp_fp_lane_lower;
 
 /* ---- registers ---- */
 

@@ -299,8 +299,9 @@ SEM(fcvt_h)
 
 /* ---- by type, at once ---- */
 
-lp_uop_fn *lp_fp_convert_lower(enum lp_a64_op op, uint32_t word)
+lp_uop_fn *lp_fp_convert_lower(enum lp_a64_op op, struct lp_uop *u)
 {
+	uint32_t word = u->word;
 	unsigned type = lp_a64_field_ftype(word);
 
 	switch (op) {

@@ -1,4 +1,6 @@
 /* Advanced SIMD floating point by element, and on complex numbers. */
+#include <stddef.h>
+
 #include "emu/sem_fp_vector.h"
 
 /* ---- the element ---- */
@@ -40,11 +42,6 @@ static union lp_vreg repeated(const struct lp_cpu *cpu, const struct lp_uop *u, 
 	return r;
 }
 
-static uint64_t mulsub(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend, uint64_t a, uint64_t b)
-{
-	return lp_fp_muladd(cpu, size, addend, lp_fp_neg(size, a), b);
-}
-
 static LP_RARE const struct lp_uop *exact2(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size,
 					   unsigned lanes, lp_fp_binary *op)
 {
@@ -57,96 +54,114 @@ static LP_RARE const struct lp_uop *exact3(struct lp_cpu *cpu, const struct lp_u
 	return lp_fp_lanes3(cpu, u, size, lanes, repeated(cpu, u, size), op);
 }
 
-#define ELEMENT_EXACT(row, exact, op)                                    \
-	SEM(row##_elem_v_h)                                              \
-	{                                                                \
-		return exact(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op); \
-	}                                                                \
-	SEM(row##_elem_s)                                                \
-	{                                                                \
-		return exact(cpu, u, fp_sz(u), 1, op);                   \
-	}                                                                \
-	SEM(row##_elem_s_h)                                              \
-	{                                                                \
-		return exact(cpu, u, LP_FP_H, 1, op);                    \
+#define ELEMENT_EXACT(row, exact, op)                                      \
+	SEM(row##_elem_v)                                                  \
+	{                                                                  \
+		return exact(cpu, u, fp_sz(u), fp_lanes(u, fp_sz(u)), op); \
+	}                                                                  \
+	SEM(row##_elem_v_h)                                                \
+	{                                                                  \
+		return exact(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op);   \
+	}                                                                  \
+	SEM(row##_elem_s)                                                  \
+	{                                                                  \
+		return exact(cpu, u, fp_sz(u), 1, op);                     \
+	}                                                                  \
+	SEM(row##_elem_s_h)                                                \
+	{                                                                  \
+		return exact(cpu, u, LP_FP_H, 1, op);                      \
 	}
 ELEMENT_EXACT(fmla, exact3, lp_fp_muladd)
-ELEMENT_EXACT(fmls, exact3, mulsub)
+ELEMENT_EXACT(fmls, exact3, lp_fp_mulsub)
 ELEMENT_EXACT(fmul, exact2, lp_fp_mul)
 ELEMENT_EXACT(fmulx, exact2, lp_fp_mulx)
 
-SEM(fmulx_elem_v)
+/* ---- the host's, unless a lane is doubtful; u->imm: where the element is, from the cpu on ---- */
+
+static inline const void *element(const struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return exact2(cpu, u, fp_sz(u), fp_lanes(u, fp_sz(u)), lp_fp_mulx);
+	return (const uint8_t *)cpu + u->imm;
+}
+
+static inline __m128 element_f(const struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	return _mm_load_ss(element(cpu, u));
+}
+
+static inline __m128d element_d(const struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	return _mm_load_sd(element(cpu, u));
 }
 
 static inline __m128 element_4s(const struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return _mm_set1_ps(cpu->vr[u->rm].f[element_index(u, LP_FP_S)]);
+	return _mm_load1_ps(element(cpu, u));
 }
 
 static inline __m128d element_2d(const struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return _mm_set1_pd(cpu->vr[u->rm].g[element_index(u, LP_FP_D)]);
+	return _mm_load1_pd(element(cpu, u));
 }
 
 /* The other half of the operands is zeros: an element that is infinite would make NaNs of them, so it is kept away. */
 static inline __m128 element_2s(const struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return _mm_castsi128_ps(_mm_move_epi64(_mm_castps_si128(element_4s(cpu, u))));
+	__m128 r = _mm_load_ss(element(cpu, u));
+
+	return _mm_shuffle_ps(r, r, 0x50);
 }
 
-#define TRY(shape, type, expression, doubtful, exact)          \
-	do {                                                   \
-		if (LP_LIKELY(!cpu->fp_exact)) {               \
-			type result = expression;              \
-                                                               \
-			if (LP_LIKELY(!doubtful(result))) {    \
-				store_##shape(cpu, u, result); \
-				TAIL(u + 1);                   \
-			}                                      \
-		}                                              \
-		return exact;                                  \
-	} while (0)
-#define V(shape, r) load_##shape(&cpu->vr[r])
+#define GET_f(r) load_f(cpu, r)
+#define GET_d(r) load_d(cpu, r)
+#define GET_2s(r) load_2s(&cpu->vr[r])
+#define GET_4s(r) load_4s(&cpu->vr[r])
+#define GET_2d(r) load_2d(&cpu->vr[r])
+#define PUT_f(value) store_f(cpu, u->rd, value)
+#define PUT_d(value) store_d(cpu, u->rd, value)
+#define PUT_2s(value) store_2s(cpu, u, value)
+#define PUT_4s(value) store_4s(cpu, u, value)
+#define PUT_2d(value) store_2d(cpu, u, value)
 
-#define ELEMENT3(row, host, op)                                                                                  \
-	UOP_FN(row##_2s)                                                                                         \
-	{                                                                                                        \
-		TRY(2s, __m128, host_##host##_4s(V(2s, u->rd), V(2s, u->rn), element_2s(cpu, u)), has_doubt_4s,  \
-		    exact3(cpu, u, LP_FP_S, 2, op));                                                             \
-	}                                                                                                        \
-	UOP_FN(row##_4s)                                                                                         \
-	{                                                                                                        \
-		TRY(4s, __m128, host_##host##_4s(V(4s, u->rd), V(4s, u->rn), element_4s(cpu, u)), has_doubt_4s,  \
-		    exact3(cpu, u, LP_FP_S, 4, op));                                                             \
-	}                                                                                                        \
-	UOP_FN(row##_2d)                                                                                         \
-	{                                                                                                        \
-		TRY(2d, __m128d, host_##host##_2d(V(2d, u->rd), V(2d, u->rn), element_2d(cpu, u)), has_doubt_2d, \
-		    exact3(cpu, u, LP_FP_D, 2, op));                                                             \
-	}                                                                                                        \
-	ROW_BY_SHAPE(row)
+#define BY_ELEMENT(row, shape, type, expression, doubtful, exact) \
+	UOP_FN(row##_##shape)                                     \
+	{                                                         \
+		if (LP_LIKELY(!cpu->fp_exact)) {                  \
+			type result = expression;                 \
+                                                                  \
+			if (LP_LIKELY(!doubtful(result))) {       \
+				PUT_##shape(result);              \
+				TAIL(u + 1);                      \
+			}                                         \
+		}                                                 \
+		return exact;                                     \
+	}
+#define SUM(row, shape, type, host, doubtful, size, lanes, op)                                                        \
+	BY_ELEMENT(row, shape, type, host(GET_##shape(u->rd), GET_##shape(u->rn), element_##shape(cpu, u)), doubtful, \
+		   exact3(cpu, u, size, lanes, op))
+#define SUMS(row, host, op)                                                   \
+	SUM(row, f, __m128, host_##host##_f, is_doubt_f, LP_FP_S, 1, op)      \
+	SUM(row, d, __m128d, host_##host##_d, is_doubt_d, LP_FP_D, 1, op)     \
+	SUM(row, 2s, __m128, host_##host##_4s, has_doubt_4s, LP_FP_S, 2, op)  \
+	SUM(row, 4s, __m128, host_##host##_4s, has_doubt_4s, LP_FP_S, 4, op)  \
+	SUM(row, 2d, __m128d, host_##host##_2d, has_doubt_2d, LP_FP_D, 2, op) \
+	BY_SHAPE(row)
+#define PRODUCT(row, shape, type, host, doubtful, size, lanes, op)                                \
+	BY_ELEMENT(row, shape, type, host(GET_##shape(u->rn), element_##shape(cpu, u)), doubtful, \
+		   exact2(cpu, u, size, lanes, op))
+#define PRODUCTS(row, host, op)                                                   \
+	PRODUCT(row, f, __m128, host_##host##_f, is_doubt_f, LP_FP_S, 1, op)      \
+	PRODUCT(row, d, __m128d, host_##host##_d, is_doubt_d, LP_FP_D, 1, op)     \
+	PRODUCT(row, 2s, __m128, host_##host##_4s, has_doubt_4s, LP_FP_S, 2, op)  \
+	PRODUCT(row, 4s, __m128, host_##host##_4s, has_doubt_4s, LP_FP_S, 4, op)  \
+	PRODUCT(row, 2d, __m128d, host_##host##_2d, has_doubt_2d, LP_FP_D, 2, op) \
+	BY_SHAPE(row)
+/* Q and sz, then the scalar ones by sz. */
+#define BY_SHAPE(row) \
+	static lp_uop_fn *const row##_shapes[] = {row##_2s, row##_4s, row##_2d, row##_2d, row##_f, row##_d};
 
-ELEMENT3(fmla_elem_v, madd, lp_fp_muladd)
-ELEMENT3(fmls_elem_v, msub, mulsub)
-
-UOP_FN(fmul_elem_v_2s)
-{
-	TRY(2s, __m128, host_mul_4s(V(2s, u->rn), element_2s(cpu, u)), has_doubt_4s,
-	    exact2(cpu, u, LP_FP_S, 2, lp_fp_mul));
-}
-UOP_FN(fmul_elem_v_4s)
-{
-	TRY(4s, __m128, host_mul_4s(V(4s, u->rn), element_4s(cpu, u)), has_doubt_4s,
-	    exact2(cpu, u, LP_FP_S, 4, lp_fp_mul));
-}
-UOP_FN(fmul_elem_v_2d)
-{
-	TRY(2d, __m128d, host_mul_2d(V(2d, u->rn), element_2d(cpu, u)), has_doubt_2d,
-	    exact2(cpu, u, LP_FP_D, 2, lp_fp_mul));
-}
-ROW_BY_SHAPE(fmul_elem_v)
+SUMS(fmla, madd, lp_fp_muladd)
+SUMS(fmls, msub, lp_fp_mulsub)
+PRODUCTS(fmul, mul, lp_fp_mul)
 
 /* ---- complex numbers: real parts in even lanes, imaginary ones in odd lanes ---- */
 
@@ -226,16 +241,32 @@ SEM(fcadd_v)
 
 /* ---- by shape, at once ---- */
 
-lp_uop_fn *lp_fp_element_lower(enum lp_a64_op op, uint32_t word)
+static lp_uop_fn *const *shapes_of(enum lp_a64_op op)
 {
 	switch (op) {
 	case A64_OP_FMLA_ELEM_V:
-		return fmla_elem_v_shapes[fp_shape(word)];
+	case A64_OP_FMLA_ELEM_S:
+		return fmla_shapes;
 	case A64_OP_FMLS_ELEM_V:
-		return fmls_elem_v_shapes[fp_shape(word)];
+	case A64_OP_FMLS_ELEM_S:
+		return fmls_shapes;
 	case A64_OP_FMUL_ELEM_V:
-		return fmul_elem_v_shapes[fp_shape(word)];
+	case A64_OP_FMUL_ELEM_S:
+		return fmul_shapes;
 	default:
 		return NULL;
 	}
+}
+
+lp_uop_fn *lp_fp_element_lower(enum lp_a64_op op, struct lp_uop *u)
+{
+	lp_uop_fn *const *shapes = shapes_of(op);
+	enum lp_fp_size size = fp_sz(u);
+	bool is_scalar = op == A64_OP_FMLA_ELEM_S || op == A64_OP_FMLS_ELEM_S || op == A64_OP_FMUL_ELEM_S;
+
+	if (!shapes)
+		return NULL;
+	u->imm = offsetof(struct lp_cpu, vr) + u->rm * sizeof(union lp_vreg) +
+		 element_index(u, size) * (size_t)lp_fp_bits(size) / 8;
+	return shapes[is_scalar ? 4 + lp_a64_field_sz(u->word) : fp_shape(u->word)];
 }

@@ -101,11 +101,6 @@ UOP_FN(fsqrt_h)
 ROW_BY_TYPE(fsqrt)
 
 /* What is negated is the operand: its NaN too. */
-static uint64_t msub(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend, uint64_t a, uint64_t b)
-{
-	return lp_fp_muladd(cpu, size, addend, lp_fp_neg(size, a), b);
-}
-
 static uint64_t nmadd(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend, uint64_t a, uint64_t b)
 {
 	return lp_fp_muladd(cpu, size, lp_fp_neg(size, addend), lp_fp_neg(size, a), b);
@@ -132,7 +127,7 @@ static uint64_t nmsub(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend,
 	ROW_BY_TYPE(row)
 
 TERNARY(fmadd, madd, lp_fp_muladd)
-TERNARY(fmsub, msub, msub)
+TERNARY(fmsub, msub, lp_fp_mulsub)
 TERNARY(fnmadd, nmadd, nmadd)
 TERNARY(fnmsub, nmsub, nmsub)
 
@@ -323,6 +318,13 @@ SEM(fmov_imm)
 	NEXT;
 }
 
+/* u->imm: expanded */
+UOP_FN(fmov_expanded)
+{
+	SET_FP(cpu, u->rd, u->imm);
+	TAIL(u + 1);
+}
+
 SEM(fcsel)
 {
 	unsigned from = lp_cpu_condition(cpu, lp_a64_field_cond(u->word)) ? u->rn : u->rm;
@@ -425,8 +427,9 @@ static lp_uop_fn *by_condition(enum lp_a64_op op, uint32_t word)
 	}
 }
 
-lp_uop_fn *lp_fp_scalar_lower(enum lp_a64_op op, uint32_t word)
+lp_uop_fn *lp_fp_scalar_lower(enum lp_a64_op op, struct lp_uop *u)
 {
+	uint32_t word = u->word;
 	unsigned type = lp_a64_field_ftype(word);
 
 	switch (op) {
@@ -455,6 +458,9 @@ lp_uop_fn *lp_fp_scalar_lower(enum lp_a64_op op, uint32_t word)
 		CASE(FABS, fabs)
 		CASE(FNEG, fneg)
 #undef CASE
+	case A64_OP_FMOV_IMM:
+		u->imm = lp_fp_expand(fp_type(u), lp_a64_field_imm8(word));
+		return fmov_expanded;
 	default:
 		return by_condition(op, word);
 	}

@@ -3,8 +3,8 @@
 
 /* ---- in integers, one lane after the other ---- */
 
-static LP_RARE const struct lp_uop *each(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size,
-					 unsigned lanes, lp_fp_unary *op)
+const struct lp_uop *lp_fp_lanes1(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size, unsigned lanes,
+				  lp_fp_unary *op)
 {
 	const union lp_vreg *n = &cpu->vr[u->rn];
 	union lp_vreg r = {.q = 0};
@@ -15,25 +15,25 @@ static LP_RARE const struct lp_uop *each(struct lp_cpu *cpu, const struct lp_uop
 	NEXT;
 }
 
-#define VECTOR_H(row, op)                                               \
-	SEM(row##_v_h)                                                  \
-	{                                                               \
-		return each(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op); \
+#define VECTOR_H(row, op)                                                       \
+	SEM(row##_v_h)                                                          \
+	{                                                                       \
+		return lp_fp_lanes1(cpu, u, LP_FP_H, fp_lanes(u, LP_FP_H), op); \
 	}
-#define VECTOR(row, op)                                                   \
-	SEM(row##_v)                                                      \
-	{                                                                 \
-		return each(cpu, u, fp_sz(u), fp_lanes(u, fp_sz(u)), op); \
-	}                                                                 \
+#define VECTOR(row, op)                                                           \
+	SEM(row##_v)                                                              \
+	{                                                                         \
+		return lp_fp_lanes1(cpu, u, fp_sz(u), fp_lanes(u, fp_sz(u)), op); \
+	}                                                                         \
 	VECTOR_H(row, op)
-#define SCALAR(row, op)                               \
-	SEM(row##_s)                                  \
-	{                                             \
-		return each(cpu, u, fp_sz(u), 1, op); \
-	}                                             \
-	SEM(row##_s_h)                                \
-	{                                             \
-		return each(cpu, u, LP_FP_H, 1, op);  \
+#define SCALAR(row, op)                                       \
+	SEM(row##_s)                                          \
+	{                                                     \
+		return lp_fp_lanes1(cpu, u, fp_sz(u), 1, op); \
+	}                                                     \
+	SEM(row##_s_h)                                        \
+	{                                                     \
+		return lp_fp_lanes1(cpu, u, LP_FP_H, 1, op);  \
 	}
 
 /* ---- estimates ---- */
@@ -56,71 +56,39 @@ static uint64_t rsqrt_unsigned(struct lp_cpu *cpu, enum lp_fp_size size, uint64_
 
 SEM(urecpe_v)
 {
-	return each(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), recip_unsigned);
+	return lp_fp_lanes1(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), recip_unsigned);
 }
 
 SEM(ursqrte_v)
 {
-	return each(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), rsqrt_unsigned);
+	return lp_fp_lanes1(cpu, u, LP_FP_S, fp_lanes(u, LP_FP_S), rsqrt_unsigned);
 }
 
 /* ---- to integers ---- */
 
-#define TO_INT(name, rounding, is_unsigned)                                                      \
-	static uint64_t name(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)               \
-	{                                                                                        \
-		return lp_fp_to_fixed(cpu, size, a, rounding, lp_fp_bits(size), is_unsigned, 0); \
-	}
-TO_INT(cvtns, LP_ROUND_NEAREST, false)
-TO_INT(cvtnu, LP_ROUND_NEAREST, true)
-TO_INT(cvtps, LP_ROUND_UP, false)
-TO_INT(cvtpu, LP_ROUND_UP, true)
-TO_INT(cvtms, LP_ROUND_DOWN, false)
-TO_INT(cvtmu, LP_ROUND_DOWN, true)
-TO_INT(cvtzs, LP_ROUND_ZERO, false)
-TO_INT(cvtzu, LP_ROUND_ZERO, true)
-TO_INT(cvtas, LP_ROUND_AWAY, false)
-TO_INT(cvtau, LP_ROUND_AWAY, true)
-
-VECTOR(fcvtns, cvtns)
-VECTOR(fcvtnu, cvtnu)
-VECTOR(fcvtps, cvtps)
-VECTOR(fcvtpu, cvtpu)
-VECTOR(fcvtms, cvtms)
-VECTOR(fcvtmu, cvtmu)
-VECTOR(fcvtas, cvtas)
-VECTOR(fcvtau, cvtau)
-VECTOR(fcvtzu, cvtzu)
-VECTOR_H(fcvtzs, cvtzs)
-SCALAR(fcvtns, cvtns)
-SCALAR(fcvtnu, cvtnu)
-SCALAR(fcvtps, cvtps)
-SCALAR(fcvtpu, cvtpu)
-SCALAR(fcvtms, cvtms)
-SCALAR(fcvtmu, cvtmu)
-SCALAR(fcvtas, cvtas)
-SCALAR(fcvtau, cvtau)
-SCALAR(fcvtzs, cvtzs)
-SCALAR(fcvtzu, cvtzu)
+VECTOR(fcvtns, lp_fp_cvtns)
+VECTOR(fcvtnu, lp_fp_cvtnu)
+VECTOR(fcvtps, lp_fp_cvtps)
+VECTOR(fcvtpu, lp_fp_cvtpu)
+VECTOR(fcvtms, lp_fp_cvtms)
+VECTOR(fcvtmu, lp_fp_cvtmu)
+VECTOR(fcvtas, lp_fp_cvtas)
+VECTOR(fcvtau, lp_fp_cvtau)
+VECTOR(fcvtzu, lp_fp_cvtzu)
+VECTOR_H(fcvtzs, lp_fp_cvtzs)
+SCALAR(fcvtns, lp_fp_cvtns)
+SCALAR(fcvtnu, lp_fp_cvtnu)
+SCALAR(fcvtps, lp_fp_cvtps)
+SCALAR(fcvtpu, lp_fp_cvtpu)
+SCALAR(fcvtms, lp_fp_cvtms)
+SCALAR(fcvtmu, lp_fp_cvtmu)
+SCALAR(fcvtas, lp_fp_cvtas)
+SCALAR(fcvtau, lp_fp_cvtau)
 
 /* ---- from integers ---- */
 
-static uint64_t from_signed(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
-{
-	unsigned shift = 64 - lp_fp_bits(size);
-
-	return lp_fp_from_fixed(cpu, size, (uint64_t)((int64_t)(a << shift) >> shift), false, 0);
-}
-
-static uint64_t from_unsigned(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a)
-{
-	return lp_fp_from_fixed(cpu, size, a, true, 0);
-}
-
-VECTOR_H(scvtf, from_signed)
-VECTOR(ucvtf, from_unsigned)
-SCALAR(scvtf, from_signed)
-SCALAR(ucvtf, from_unsigned)
+VECTOR_H(scvtf, lp_fp_scvtf)
+VECTOR(ucvtf, lp_fp_ucvtf)
 
 /* ---- with a fixed point ---- */
 
@@ -209,32 +177,11 @@ VECTOR_H(fsqrt, lp_fp_sqrt)
 
 /* ---- tests against zero ---- */
 
-static uint64_t test_zero(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, bool signals, unsigned holds)
-{
-	return holds >> lp_fp_compare(cpu, size, a, 0, signals) & 1 ? ~0ULL >> (64 - lp_fp_bits(size)) : 0;
-}
-
-#define TEST_ZERO(name, signals, holds)                                            \
-	static uint64_t name(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a) \
-	{                                                                          \
-		return test_zero(cpu, size, a, signals, holds);                    \
-	}
-TEST_ZERO(is_zero, false, 1U << LP_FP_EQUAL)
-TEST_ZERO(is_above, true, 1U << LP_FP_GREATER)
-TEST_ZERO(is_not_below, true, 1U << LP_FP_GREATER | 1U << LP_FP_EQUAL)
-TEST_ZERO(is_below, true, 1U << LP_FP_LESS)
-TEST_ZERO(is_not_above, true, 1U << LP_FP_LESS | 1U << LP_FP_EQUAL)
-
-VECTOR_H(fcmeq_zero, is_zero)
-VECTOR_H(fcmgt_zero, is_above)
-VECTOR_H(fcmge_zero, is_not_below)
-VECTOR_H(fcmlt_zero, is_below)
-VECTOR_H(fcmle_zero, is_not_above)
-SCALAR(fcmeq_zero, is_zero)
-SCALAR(fcmgt_zero, is_above)
-SCALAR(fcmge_zero, is_not_below)
-SCALAR(fcmlt_zero, is_below)
-SCALAR(fcmle_zero, is_not_above)
+VECTOR_H(fcmeq_zero, lp_fp_cmeq_zero)
+VECTOR_H(fcmgt_zero, lp_fp_cmgt_zero)
+VECTOR_H(fcmge_zero, lp_fp_cmge_zero)
+VECTOR_H(fcmlt_zero, lp_fp_cmlt_zero)
+VECTOR_H(fcmle_zero, lp_fp_cmle_zero)
 
 /* ---- between precisions ---- */
 
@@ -373,19 +320,19 @@ SEM(faddp_s)
 	} while (0)
 #define V(shape) load_##shape(&cpu->vr[u->rn])
 
-#define UNARY(row, host, exact)                                                                         \
-	UOP_FN(row##_2s)                                                                                \
-	{                                                                                               \
-		TRY(2s, __m128, host_##host##_4s(V(2s)), has_nan_4s, each(cpu, u, LP_FP_S, 2, exact));  \
-	}                                                                                               \
-	UOP_FN(row##_4s)                                                                                \
-	{                                                                                               \
-		TRY(4s, __m128, host_##host##_4s(V(4s)), has_nan_4s, each(cpu, u, LP_FP_S, 4, exact));  \
-	}                                                                                               \
-	UOP_FN(row##_2d)                                                                                \
-	{                                                                                               \
-		TRY(2d, __m128d, host_##host##_2d(V(2d)), has_nan_2d, each(cpu, u, LP_FP_D, 2, exact)); \
-	}                                                                                               \
+#define UNARY(row, host, exact)                                                                                 \
+	UOP_FN(row##_2s)                                                                                        \
+	{                                                                                                       \
+		TRY(2s, __m128, host_##host##_4s(V(2s)), has_nan_4s, lp_fp_lanes1(cpu, u, LP_FP_S, 2, exact));  \
+	}                                                                                                       \
+	UOP_FN(row##_4s)                                                                                        \
+	{                                                                                                       \
+		TRY(4s, __m128, host_##host##_4s(V(4s)), has_nan_4s, lp_fp_lanes1(cpu, u, LP_FP_S, 4, exact));  \
+	}                                                                                                       \
+	UOP_FN(row##_2d)                                                                                        \
+	{                                                                                                       \
+		TRY(2d, __m128d, host_##host##_2d(V(2d)), has_nan_2d, lp_fp_lanes1(cpu, u, LP_FP_D, 2, exact)); \
+	}                                                                                                       \
 	ROW_BY_SHAPE(row)
 
 UNARY(fsqrt_v, sqrt, lp_fp_sqrt)
@@ -415,7 +362,7 @@ UOP_FN(scvtf_v_2s)
 	__m128 r;
 
 	if (cpu->fp_exact)
-		return each(cpu, u, LP_FP_S, 2, from_signed);
+		return lp_fp_lanes1(cpu, u, LP_FP_S, 2, lp_fp_scvtf);
 	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(2s)));
 	store_2s(cpu, u, r);
 	TAIL(u + 1);
@@ -426,7 +373,7 @@ UOP_FN(scvtf_v_4s)
 	__m128 r;
 
 	if (cpu->fp_exact)
-		return each(cpu, u, LP_FP_S, 4, from_signed);
+		return lp_fp_lanes1(cpu, u, LP_FP_S, 4, lp_fp_scvtf);
 	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(4s)));
 	store_4s(cpu, u, r);
 	TAIL(u + 1);
@@ -437,7 +384,7 @@ UOP_FN(scvtf_v_2d)
 	double low, high;
 
 	if (cpu->fp_exact)
-		return each(cpu, u, LP_FP_D, 2, from_signed);
+		return lp_fp_lanes1(cpu, u, LP_FP_D, 2, lp_fp_scvtf);
 	__asm__ volatile("pxor %0, %0\n\tcvtsi2sdq %2, %0\n\tpxor %1, %1\n\tcvtsi2sdq %3, %1"
 			 : "=&x"(low), "=&x"(high)
 			 : "r"(cpu->vr[u->rn].sd[0]), "r"(cpu->vr[u->rn].sd[1]));
@@ -464,7 +411,7 @@ UOP_FN(fcvtzs_v_2s)
 			TAIL(u + 1);
 		}
 	}
-	return each(cpu, u, LP_FP_S, 2, cvtzs);
+	return lp_fp_lanes1(cpu, u, LP_FP_S, 2, lp_fp_cvtzs);
 }
 
 UOP_FN(fcvtzs_v_4s)
@@ -478,7 +425,7 @@ UOP_FN(fcvtzs_v_4s)
 			TAIL(u + 1);
 		}
 	}
-	return each(cpu, u, LP_FP_S, 4, cvtzs);
+	return lp_fp_lanes1(cpu, u, LP_FP_S, 4, lp_fp_cvtzs);
 }
 
 UOP_FN(fcvtzs_v_2d)
@@ -495,7 +442,7 @@ UOP_FN(fcvtzs_v_2d)
 			TAIL(u + 1);
 		}
 	}
-	return each(cpu, u, LP_FP_D, 2, cvtzs);
+	return lp_fp_lanes1(cpu, u, LP_FP_D, 2, lp_fp_cvtzs);
 }
 
 ROW_BY_SHAPE(fcvtzs_v)
@@ -543,13 +490,6 @@ SEM(fneg_v_h)
 
 /* ---- tests against zero: the host answers with the same masks and flags ---- */
 
-HOST_BINARY(equal_4s, __m128, "cmpeqps")
-HOST_BINARY(equal_2d, __m128d, "cmpeqpd")
-HOST_BINARY(less_4s, __m128, "cmpltps")
-HOST_BINARY(less_2d, __m128d, "cmpltpd")
-HOST_BINARY(less_equal_4s, __m128, "cmpleps")
-HOST_BINARY(less_equal_2d, __m128d, "cmplepd")
-
 #define IN_ORDER(a, b) a, b
 #define SWAPPED(a, b) b, a
 #define APPLY(f, args) f(args)
@@ -557,36 +497,37 @@ HOST_BINARY(less_equal_2d, __m128d, "cmplepd")
 	UOP_FN(row##_2s)                                                                   \
 	{                                                                                  \
 		if (cpu->fp_exact)                                                         \
-			return each(cpu, u, LP_FP_S, 2, exact);                            \
+			return lp_fp_lanes1(cpu, u, LP_FP_S, 2, exact);                    \
 		store_2s(cpu, u, APPLY(host_##test##_4s, order(V(2s), _mm_setzero_ps()))); \
 		TAIL(u + 1);                                                               \
 	}                                                                                  \
 	UOP_FN(row##_4s)                                                                   \
 	{                                                                                  \
 		if (cpu->fp_exact)                                                         \
-			return each(cpu, u, LP_FP_S, 4, exact);                            \
+			return lp_fp_lanes1(cpu, u, LP_FP_S, 4, exact);                    \
 		store_4s(cpu, u, APPLY(host_##test##_4s, order(V(4s), _mm_setzero_ps()))); \
 		TAIL(u + 1);                                                               \
 	}                                                                                  \
 	UOP_FN(row##_2d)                                                                   \
 	{                                                                                  \
 		if (cpu->fp_exact)                                                         \
-			return each(cpu, u, LP_FP_D, 2, exact);                            \
+			return lp_fp_lanes1(cpu, u, LP_FP_D, 2, exact);                    \
 		store_2d(cpu, u, APPLY(host_##test##_2d, order(V(2d), _mm_setzero_pd()))); \
 		TAIL(u + 1);                                                               \
 	}                                                                                  \
 	ROW_BY_SHAPE(row)
 
-TEST(fcmeq_zero_v, equal, IN_ORDER, is_zero)
-TEST(fcmgt_zero_v, less, SWAPPED, is_above)
-TEST(fcmge_zero_v, less_equal, SWAPPED, is_not_below)
-TEST(fcmlt_zero_v, less, IN_ORDER, is_below)
-TEST(fcmle_zero_v, less_equal, IN_ORDER, is_not_above)
+TEST(fcmeq_zero_v, equal, IN_ORDER, lp_fp_cmeq_zero)
+TEST(fcmgt_zero_v, less, SWAPPED, lp_fp_cmgt_zero)
+TEST(fcmge_zero_v, less_equal, SWAPPED, lp_fp_cmge_zero)
+TEST(fcmlt_zero_v, less, IN_ORDER, lp_fp_cmlt_zero)
+TEST(fcmle_zero_v, less_equal, IN_ORDER, lp_fp_cmle_zero)
 
 /* ---- by shape, at once ---- */
 
-lp_uop_fn *lp_fp_unary_lower(enum lp_a64_op op, uint32_t word)
+lp_uop_fn *lp_fp_unary_lower(enum lp_a64_op op, struct lp_uop *u)
 {
+	uint32_t word = u->word;
 	unsigned shape = fp_shape(word);
 
 	switch (op) {

@@ -54,48 +54,6 @@ static const struct lp_uop *exact3(struct lp_cpu *cpu, const struct lp_uop *u, e
 	return lp_fp_lanes3(cpu, u, size, fp_lanes(u, size), cpu->vr[u->rm], op);
 }
 
-static uint64_t abd(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	return lp_fp_abs(size, lp_fp_sub(cpu, size, a, b));
-}
-
-static uint64_t all_if(enum lp_fp_size size, bool holds)
-{
-	return holds ? ~0ULL >> (64 - lp_fp_bits(size)) : 0;
-}
-
-static uint64_t cmeq(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	return all_if(size, lp_fp_compare(cpu, size, a, b, false) == LP_FP_EQUAL);
-}
-
-static uint64_t cmgt(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	return all_if(size, lp_fp_compare(cpu, size, a, b, true) == LP_FP_GREATER);
-}
-
-static uint64_t cmge(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	enum lp_fp_order order = lp_fp_compare(cpu, size, a, b, true);
-
-	return all_if(size, order == LP_FP_GREATER || order == LP_FP_EQUAL);
-}
-
-static uint64_t acgt(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	return cmgt(cpu, size, lp_fp_abs(size, a), lp_fp_abs(size, b));
-}
-
-static uint64_t acge(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t a, uint64_t b)
-{
-	return cmge(cpu, size, lp_fp_abs(size, a), lp_fp_abs(size, b));
-}
-
-static uint64_t mulsub(struct lp_cpu *cpu, enum lp_fp_size size, uint64_t addend, uint64_t a, uint64_t b)
-{
-	return lp_fp_muladd(cpu, size, addend, lp_fp_neg(size, a), b);
-}
-
 /* ---- always in integers ---- */
 
 #define VECTOR_EXACT(row, exact, op)                \
@@ -130,36 +88,30 @@ VECTOR_H(fmaxnm, exact2, lp_fp_maxnum)
 VECTOR_H(fmla, exact3, lp_fp_muladd)
 VECTOR_H(fadd, exact2, lp_fp_add)
 VECTOR_H(fmulx, exact2, lp_fp_mulx)
-VECTOR_H(fcmeq, exact2, cmeq)
+VECTOR_H(fcmeq, exact2, lp_fp_cmeq)
 VECTOR_H(fmax, exact2, lp_fp_max)
 VECTOR_H(frecps, exact2, lp_fp_recip_step)
 VECTOR_H(fminnm, exact2, lp_fp_minnum)
-VECTOR_H(fmls, exact3, mulsub)
+VECTOR_H(fmls, exact3, lp_fp_mulsub)
 VECTOR_H(fsub, exact2, lp_fp_sub)
 VECTOR_H(fmin, exact2, lp_fp_min)
 VECTOR_H(frsqrts, exact2, lp_fp_rsqrt_step)
 VECTOR_H(fmaxnmp, pairs, lp_fp_maxnum)
 VECTOR_H(faddp, pairs, lp_fp_add)
 VECTOR_H(fmul, exact2, lp_fp_mul)
-VECTOR_H(fcmge, exact2, cmge)
-VECTOR_H(facge, exact2, acge)
+VECTOR_H(fcmge, exact2, lp_fp_cmge)
+VECTOR_H(facge, exact2, lp_fp_acge)
 VECTOR_H(fmaxp, pairs, lp_fp_max)
 VECTOR_H(fdiv, exact2, lp_fp_div)
 VECTOR_H(fminnmp, pairs, lp_fp_minnum)
-VECTOR_H(fabd, exact2, abd)
-VECTOR_H(fcmgt, exact2, cmgt)
-VECTOR_H(facgt, exact2, acgt)
+VECTOR_H(fabd, exact2, lp_fp_abd)
+VECTOR_H(fcmgt, exact2, lp_fp_cmgt)
+VECTOR_H(facgt, exact2, lp_fp_acgt)
 VECTOR_H(fminp, pairs, lp_fp_min)
 
 SCALAR(fmulx, lp_fp_mulx)
-SCALAR(fcmeq, cmeq)
 SCALAR(frecps, lp_fp_recip_step)
 SCALAR(frsqrts, lp_fp_rsqrt_step)
-SCALAR(fcmge, cmge)
-SCALAR(facge, acge)
-SCALAR(fabd, abd)
-SCALAR(fcmgt, cmgt)
-SCALAR(facgt, acgt)
 
 /* ---- the host's, unless a lane is doubtful ---- */
 
@@ -208,15 +160,15 @@ BINARY(fdiv_v, div, nan, load_divisor_2s, lp_fp_div)
 
 static inline __m128 host_abd_4s(__m128 a, __m128 b)
 {
-	return _mm_andnot_ps(_mm_set1_ps(-0.0F), host_sub_4s(a, b));
+	return abs_4s(host_sub_4s(a, b));
 }
 
 static inline __m128d host_abd_2d(__m128d a, __m128d b)
 {
-	return _mm_andnot_pd(_mm_set1_pd(-0.0), host_sub_2d(a, b));
+	return abs_2d(host_sub_2d(a, b));
 }
 
-BINARY(fabd_v, abd, nan, load_2s, abd)
+BINARY(fabd_v, abd, nan, load_2s, lp_fp_abd)
 
 #define TERNARY(row, host, exact)                                                                          \
 	UOP_FN(row##_2s)                                                                                   \
@@ -237,7 +189,7 @@ BINARY(fabd_v, abd, nan, load_2s, abd)
 	ROW_BY_SHAPE(row)
 
 TERNARY(fmla_v, madd, lp_fp_muladd)
-TERNARY(fmls_v, msub, mulsub)
+TERNARY(fmls_v, msub, lp_fp_mulsub)
 
 /* ---- comparisons: the host answers with the same masks and flags ---- */
 
@@ -271,13 +223,6 @@ TERNARY(fmls_v, msub, mulsub)
 	}                                                                            \
 	ROW_BY_SHAPE(row)
 
-HOST_BINARY(equal_4s, __m128, "cmpeqps")
-HOST_BINARY(equal_2d, __m128d, "cmpeqpd")
-HOST_BINARY(less_4s, __m128, "cmpltps")
-HOST_BINARY(less_2d, __m128d, "cmpltpd")
-HOST_BINARY(less_equal_4s, __m128, "cmpleps")
-HOST_BINARY(less_equal_2d, __m128d, "cmplepd")
-
 static inline __m128 same_4s(__m128 a)
 {
 	return a;
@@ -288,23 +233,13 @@ static inline __m128d same_2d(__m128d a)
 	return a;
 }
 
-static inline __m128 abs_4s(__m128 a)
-{
-	return _mm_andnot_ps(_mm_set1_ps(-0.0F), a);
-}
-
-static inline __m128d abs_2d(__m128d a)
-{
-	return _mm_andnot_pd(_mm_set1_pd(-0.0), a);
-}
-
 #define IN_ORDER(a, b) a
 #define SWAPPED(a, b) b
-COMPARISON(fcmeq_v, equal, same, IN_ORDER, cmeq)
-COMPARISON(fcmgt_v, less, same, SWAPPED, cmgt)
-COMPARISON(fcmge_v, less_equal, same, SWAPPED, cmge)
-COMPARISON(facgt_v, less, abs, SWAPPED, acgt)
-COMPARISON(facge_v, less_equal, abs, SWAPPED, acge)
+COMPARISON(fcmeq_v, equal, same, IN_ORDER, lp_fp_cmeq)
+COMPARISON(fcmgt_v, less, same, SWAPPED, lp_fp_cmgt)
+COMPARISON(fcmge_v, less_equal, same, SWAPPED, lp_fp_cmge)
+COMPARISON(facgt_v, less, abs, SWAPPED, lp_fp_acgt)
+COMPARISON(facge_v, less_equal, abs, SWAPPED, lp_fp_acge)
 
 /* ---- greatest and least ---- */
 
@@ -377,8 +312,9 @@ ROW_BY_SHAPE(faddp_v)
 
 /* ---- by shape, at once ---- */
 
-lp_uop_fn *lp_fp_vector_lower(enum lp_a64_op op, uint32_t word)
+lp_uop_fn *lp_fp_vector_lower(enum lp_a64_op op, struct lp_uop *u)
 {
+	uint32_t word = u->word;
 	unsigned shape = fp_shape(word);
 
 	switch (op) {

@@ -11,6 +11,10 @@ const struct lp_uop *lp_fp_lanes2(struct lp_cpu *cpu, const struct lp_uop *u, en
 const struct lp_uop *lp_fp_lanes3(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size, unsigned lanes,
 				  union lp_vreg m, lp_fp_ternary *op) LP_RARE;
 
+/* vr[rd] = op(vr[rn]) */
+const struct lp_uop *lp_fp_lanes1(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size size, unsigned lanes,
+				  lp_fp_unary *op) LP_RARE;
+
 /* Half of a host register; the rest is zeros, which add, subtract and multiply without a flag. */
 static inline __m128 load_4s(const union lp_vreg *r)
 {
@@ -66,6 +70,23 @@ static inline bool has_doubt_2d(__m128d a)
 	__m128i least = _mm_cmpeq_epi32(_mm_slli_epi32(_mm_castpd_si128(a), 1), _mm_set1_epi64x((1LL << 53) | 1));
 
 	return _mm_movemask_pd(_mm_or_pd(_mm_castsi128_pd(least), _mm_cmpunord_pd(a, a)));
+}
+
+HOST_BINARY(equal_4s, __m128, "cmpeqps")
+HOST_BINARY(equal_2d, __m128d, "cmpeqpd")
+HOST_BINARY(less_4s, __m128, "cmpltps")
+HOST_BINARY(less_2d, __m128d, "cmpltpd")
+HOST_BINARY(less_equal_4s, __m128, "cmpleps")
+HOST_BINARY(less_equal_2d, __m128d, "cmplepd")
+
+static inline __m128 abs_4s(__m128 a)
+{
+	return _mm_andnot_ps(_mm_set1_ps(-0.0F), a);
+}
+
+static inline __m128d abs_2d(__m128d a)
+{
+	return _mm_andnot_pd(_mm_set1_pd(-0.0), a);
 }
 
 /* By Q and sz: row_2s, row_4s, row_2d. */
