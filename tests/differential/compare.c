@@ -42,6 +42,23 @@ static bool addresses_agree(const struct diff_result *ours, const struct diff_re
 	return ours->addr == theirs->addr || (!theirs->addr && ours->addr >> 47);
 }
 
+/* SCTLR_EL1.SA0, which Linux sets: a base of sp must be a multiple of 16.  qemu does not look. */
+static bool is_sp_misaligned(uint32_t word, const struct diff_result *ours)
+{
+	return ours->signo == SIGBUS && ours->code == BUS_ADRALN && (word >> 5 & 31) == 31 && ours->state.sp & 15 &&
+	       ours->addr == ours->state.sp;
+}
+
+/* Where our signal counts and theirs does not. */
+static bool is_forgiven(const uint32_t *slot, const struct diff_result *ours, const struct diff_result *theirs)
+{
+	uint32_t word = slot[ours->state.pc % DIFF_SLOT / 4];
+
+	if (!ours->signo || (ours->signo == theirs->signo && ours->state.pc == theirs->state.pc))
+		return false;
+	return diff_signal_forgiven(word, ours->signo) || is_sp_misaligned(word, ours);
+}
+
 static uint32_t code_of(const struct diff_result *r)
 {
 	return r->signo == SIGILL ? SIGILL_CODE : r->code;
@@ -82,7 +99,7 @@ struct diff_difference diff_compare(const uint32_t *slot, const struct diff_outc
 		return d;
 	if (ours->end != DIFF_RAN)
 		return (struct diff_difference){DIFF_IN_END, 0, 0};
-	if (a->signo && a->signo != b->signo && diff_signal_forgiven(slot[a->state.pc % DIFF_SLOT / 4], a->signo))
+	if (is_forgiven(slot, a, b))
 		return d;
 	d.x = x_differences(&a->state, &b->state);
 	d.v = v_differences(&a->state, &b->state);
