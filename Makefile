@@ -97,7 +97,7 @@ format: ## rewrite the C files in the house style
 
 cross: ## compile everything for aarch64 (build/cross), run the pure unit tests under qemu
 	@scripts/setup build cross
-	@scripts/arm64-sysroot build/arm64-sysroot build/arm64.ini
+	@scripts/arm64-sysroot --cross-file=build/arm64.ini build/arm64-sysroot
 	@$(MAKE) --no-print-directory MODE=cross build
 	@scripts/test --emulated build/cross
 
