@@ -69,9 +69,11 @@ static int refuse_machine(const struct reading *r, const Elf64_Ehdr *e)
 
 static int check_header(const struct reading *r, const Elf64_Ehdr *e)
 {
-	if (lp_program_kind(e, sizeof *e) == LP_PROGRAM_HOST)
+	enum lp_program_kind kind = lp_program_kind(e, r->size < sizeof *e ? r->size : sizeof *e);
+
+	if (kind == LP_PROGRAM_HOST)
 		return refuse_machine(r, e);
-	if (lp_program_kind(e, sizeof *e) != LP_PROGRAM_GUEST)
+	if (kind != LP_PROGRAM_GUEST)
 		return refuse(r, "%s: not a program (no ELF file)", r->name);
 	if (e->e_type == ET_REL)
 		return refuse(r, "%s: an object file; link it first", r->name);
@@ -168,7 +170,7 @@ static bool properties_have_bti(const uint8_t *at, size_t len)
 	while (len >= 8) {
 		uint32_t type = lp_get32(at), size = lp_get32(at + 4);
 		uint64_t step = 8 + lp_align_up(size, 8);
-		if (type == FEATURE_1_AND && size >= 4 && len >= 12)
+		if (type == FEATURE_1_AND && size == 4 && len >= 12)
 			return lp_get32(at + 8) & 1;
 		if (step > len)
 			break;
