@@ -64,6 +64,9 @@ struct diff_company {
 /* The i-th company of a row; NULL: it has no more. */
 const struct diff_company *diff_company(enum lp_a64_op op, unsigned i);
 
+/* One of those that are to stand behind op, by a random number; A64_OP_UNALLOCATED: there is none. */
+enum lp_a64_op diff_follower(enum lp_a64_op op, uint32_t number);
+
 struct diff_address {
 	bool is_base_written;
 	bool is_indexed; /* by the register at bit 16: option, shift */

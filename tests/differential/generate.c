@@ -25,6 +25,7 @@ struct making {
 	struct diff_stream *s;
 	uint32_t written; /* registers that no longer hold what they held at first, perhaps */
 	uint32_t pool;	  /* registers that this stream likes */
+	unsigned room;	  /* how many instructions there may be, for now */
 	uint32_t zva;
 };
 
@@ -316,6 +317,15 @@ static bool put_row(struct making *m, enum lp_a64_op op, unsigned nr)
 	return false;
 }
 
+/* What emulators do together with `op`, behind it; or nothing. */
+static void put_follower(struct making *m, enum lp_a64_op op, unsigned nr)
+{
+	enum lp_a64_op next = diff_follower(op, (uint32_t)diff_random(&m->r) >> 8);
+
+	if (next != A64_OP_UNALLOCATED && m->s->nr < m->room && !diff_chance(&m->r, 3))
+		put_row(m, next, nr);
+}
+
 /* Something beside the row: any other, as long as it needs no company of its own. */
 static void put_filler(struct making *m, unsigned nr)
 {
@@ -326,7 +336,8 @@ static void put_filler(struct making *m, unsigned nr)
 	while (diff_row_skipped(op) || diff_company(op, 0) || diff_feature_absent(lp_a64_row(op)->feature) ||
 	       op == A64_OP_UDF || op == A64_OP_SYS || op == A64_OP_SYSL || op == A64_OP_MRS || op == A64_OP_MSR_REG ||
 	       (lp_a64_row(op)->match & 0xff000000) == 0xd4000000);
-	put_row(m, op, nr);
+	if (put_row(m, op, nr))
+		put_follower(m, op, nr);
 }
 
 static bool put_unallocated(struct making *m)
@@ -371,13 +382,16 @@ bool diff_stream_make(const struct diff_plan *plan, uint64_t number, enum lp_a64
 	unsigned fillers = plan->alone || diff_chance(&m.r, 2) ? 0 : diff_below(&m.r, DIFF_MAX_INSNS - nr + 1);
 	unsigned before = diff_below(&m.r, fillers + 1);
 
-	for (unsigned i = 0; i < before; i++)
+	m.room = before;
+	for (unsigned i = 0; i < before && s->nr < before; i++)
 		put_filler(&m, nr + fillers);
 	unsigned first = s->nr;
 	if (!put_row(&m, target, nr + fillers))
 		return false;
 	s->kind = diff_kind_of(target, s->words[first]);
-	for (unsigned i = before; i < fillers; i++)
+	m.room = nr + fillers;
+	put_follower(&m, target, nr + fillers);
+	for (unsigned i = 0; i < fillers && s->nr < nr + fillers; i++)
 		put_filler(&m, nr + fillers);
 	while (s->nr < nr + fillers) /* branches may aim there */
 		s->words[s->nr++] = UINT32_C(0xd503201f);

@@ -55,6 +55,13 @@ static const struct diff_company companies[] = {
 #include "rows.def"
 };
 
+static const struct {
+	enum lp_a64_op first, second;
+} follows[] = {
+#define FOLLOW(first, second) {A64_OP_##first, A64_OP_##second},
+#include "rows.def"
+};
+
 enum { R = 1, W = 2 };
 
 static const struct {
@@ -105,6 +112,20 @@ const struct diff_company *diff_company(enum lp_a64_op op, unsigned i)
 		if (companies[k].row == op && !i--)
 			return &companies[k];
 	return NULL;
+}
+
+enum lp_a64_op diff_follower(enum lp_a64_op op, uint32_t number)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(follows); i++)
+		nr += follows[i].first == op;
+	if (!nr)
+		return A64_OP_UNALLOCATED;
+	number %= nr;
+	for (size_t i = 0;; i++)
+		if (follows[i].first == op && !number--)
+			return follows[i].second;
 }
 
 enum lp_a64_op diff_op_named(const char *name, size_t len)
