@@ -14,28 +14,47 @@
 #include "emu/process_signals.h"
 #include "emu/uop.h"
 
-/* ESR_EL1 of a data abort from a lower exception level (DDI 0487 D17.2.37). */
+/* ESR_EL1 of aborts from a lower exception level (DDI 0487 D17.2.37). */
+#define ESR_CLASS(class) ((uint64_t)(class) << 26 | UINT64_C(1) << 25)
 enum {
-	ESR_DATA_ABORT = 0x24 << 26,
-	ESR_IL = 1 << 25,
+	EC_INSTRUCTION_ABORT = 0x20,
+	EC_PC_ALIGNMENT = 0x22,
+	EC_DATA_ABORT = 0x24,
 	ESR_WNR = 1 << 6,
 	ESR_TRANSLATION_0 = 0x04,
 	ESR_TRANSLATION_3 = 0x07,
 	ESR_PERMISSION_3 = 0x0f,
 	ESR_EXTERNAL = 0x10,
+	ESR_ALIGNMENT = 0x21,
 };
 
 enum { PAGE_FAULT_WRITE = 2, TRAP_PAGE_FAULT = 14 };
 
-static uint64_t syndrome(const struct lp_fault *fault, bool write)
+static uint64_t status_code(const struct lp_fault *fault)
 {
-	uint64_t esr = UINT64_C(0) + (uint32_t)ESR_DATA_ABORT + ESR_IL + (write ? ESR_WNR : 0);
-
 	if (fault->signal == SIGBUS)
-		return esr | ESR_EXTERNAL;
+		return fault->code == BUS_ADRALN ? ESR_ALIGNMENT : ESR_EXTERNAL;
 	if (fault->code == SEGV_ACCERR)
-		return esr | ESR_PERMISSION_3;
-	return esr | (fault->addr >> 48 ? ESR_TRANSLATION_0 : ESR_TRANSLATION_3);
+		return ESR_PERMISSION_3;
+	return fault->addr >> 48 ? ESR_TRANSLATION_0 : ESR_TRANSLATION_3;
+}
+
+uint64_t lp_fault_syndrome(const struct lp_cpu *cpu)
+{
+	const struct lp_fault *fault = &cpu->fault;
+	uint64_t addr;
+	uint32_t word;
+	bool write;
+
+	if (fault->signal != SIGSEGV && fault->signal != SIGBUS)
+		return 0;
+	if (cpu->pc & 3)
+		return ESR_CLASS(EC_PC_ALIGNMENT);
+	if (fault->addr == cpu->pc)
+		return ESR_CLASS(EC_INSTRUCTION_ABORT) | status_code(fault);
+	if (lp_mem_get(cpu->pc, &word) || !lp_access_address(cpu, cpu->pc, word, &addr, &write))
+		return 0;
+	return ESR_CLASS(EC_DATA_ABORT) | status_code(fault) | (write ? ESR_WNR : 0);
 }
 
 /* The guest's view of what the host says.  An address that no x86-64 mapping can have comes without the address
@@ -51,7 +70,7 @@ static struct lp_fault guest_fault(const struct lp_cpu *cpu, int sig, const sigi
 		fault.code = SEGV_MAPERR;
 		lp_access_address(cpu, cpu->at->pc, cpu->at->word, &fault.addr, &write);
 	}
-	fault.esr = syndrome(&fault, write);
+	fault.esr = ESR_CLASS(EC_DATA_ABORT) | status_code(&fault) | (write ? ESR_WNR : 0);
 	return fault;
 }
 

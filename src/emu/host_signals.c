@@ -1,6 +1,7 @@
 #include "emu/host_signals.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <unistd.h>
 #include <sys/syscall.h>
 
@@ -46,6 +47,26 @@ uint64_t lp_host_mask(uint64_t mask)
 uint64_t lp_signals_keep_out(void)
 {
 	return lp_host_mask(~LP_SIGNALS_OF_FAULTS);
+}
+
+static void *end_at_once(void *arg)
+{
+	return arg;
+}
+
+void lp_host_let_libc_begin(void)
+{
+	uint64_t mask = lp_signals_keep_out();
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	/* No thread has a guard of this size: glibc prepares itself for threads and then says so. */
+	pthread_attr_setguardsize(&attr, SIZE_MAX);
+	if (pthread_create(&thread, &attr, end_at_once, NULL) == 0)
+		pthread_join(thread, NULL);
+	pthread_attr_destroy(&attr);
+	lp_host_mask(mask);
 }
 
 int lp_host_tid(void)

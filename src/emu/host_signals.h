@@ -41,6 +41,9 @@ void lp_host_send_again(int sig, const siginfo_t *info, bool to_this_thread);
 /* Ends the process by it, whatever its disposition is. */
 void lp_host_die(int sig) __attribute__((noreturn));
 
+/* The C library takes signal 33 when it makes its first thread.  After this it has done so, and does not again. */
+void lp_host_let_libc_begin(void);
+
 /* The calling thread's kernel number. */
 int lp_host_tid(void);
 

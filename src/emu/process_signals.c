@@ -96,6 +96,7 @@ void lp_signals_init(struct lp_emu *emu)
 	struct lp_process_signals *p = lp_alloc(sizeof *p);
 	struct lp_host_action inherited;
 
+	lp_host_let_libc_begin();
 	pthread_mutex_init(&p->lock, NULL);
 	p->catch_core = emu->options.core;
 	for (int sig = 1; sig <= LP_NSIG; sig++) {
@@ -103,7 +104,7 @@ void lp_signals_init(struct lp_emu *emu)
 			p->action[sig - 1].handler = LP_GUEST_SIG_IGN;
 		if (LP_SIGNAL_BIT(sig) & LP_SIGNALS_OF_FAULTS)
 			lp_host_catch(sig, lp_fault_caught, SA_NODEFER, 0);
-		else
+		else if (p->catch_core || is_a_handler(inherited.handler)) /* the C library's, of 33 */
 			tell_host(p, sig);
 	}
 	emu->signals = p;

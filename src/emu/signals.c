@@ -7,6 +7,7 @@
 
 #include "emu/crash.h"
 #include "emu/emu.h"
+#include "emu/fault_signals.h"
 #include "emu/frame.h"
 #include "emu/host_signals.h"
 #include "emu/process_signals.h"
@@ -182,6 +183,18 @@ static void forced_segv(struct lp_guest_thread *t, int sig)
 	force(t, &info);
 }
 
+/* What this frame, and those of signals that come later, say of the last fault; as in arch/arm64/kernel/traps.c a breakpoint
+ * leaves it alone, and an undefined instruction clears it. */
+static void remember(struct lp_thread_signals *s, const struct lp_cpu *cpu)
+{
+	const struct lp_fault *fault = &cpu->fault;
+
+	if (fault->signal == SIGTRAP)
+		return;
+	s->fault_code = fault->esr ? fault->esr : lp_fault_syndrome(cpu);
+	s->fault_address = fault->signal == SIGILL || cpu->pc & 3 ? 0 : fault->addr;
+}
+
 void lp_signals_fault(struct lp_guest_thread *t)
 {
 	struct lp_thread_signals *s = &t->signals;
@@ -193,9 +206,7 @@ void lp_signals_fault(struct lp_guest_thread *t)
 	/* The host told the runner's own memory from a hole; to the guest both are holes. */
 	if (fault->signal == SIGSEGV && fault->code == SEGV_ACCERR && !lp_mem_area(t->cpu.emu, fault->addr, &area))
 		info.si_code = SEGV_MAPERR;
-	s->fault_address = fault->addr;
-	if (fault->esr)
-		s->fault_code = fault->esr;
+	remember(s, &t->cpu);
 	force(t, &info);
 	/* With a note pending everything is kept out until its delivery. */
 	if (s->blocked != before && !(atomic_load(&s->pending) & ~s->blocked))

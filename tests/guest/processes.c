@@ -1,0 +1,188 @@
+/* Processes that a guest makes: fork, vfork, posix_spawn, clone3. */
+#include "guest.h"
+#include <linux/sched.h>
+#include <poll.h>
+
+static volatile int shared = 1;
+
+static void forks(void)
+{
+	int status, fds[2];
+	char text[6] = {0};
+
+	if (pipe(fds))
+		return;
+	pid_t child = fork();
+	if (child == 0) {
+		shared = 2;
+		if (write(fds[1], "hello", 5) != 5)
+			_exit(1);
+		_exit(getppid() != 0 ? 11 : 12);
+	}
+	waitpid(child, &status, 0);
+	if (read(fds[0], text, 5) != 5)
+		return;
+	printf("%x %s %d\n", status, text, shared);
+}
+
+static void vforks(void)
+{
+	int status;
+	pid_t child = vfork();
+
+	if (child == 0) {
+		shared = 7;
+		_exit(13);
+	}
+	printf("shared %d pid %d", shared, child > 0);
+	printf(" wait %d", waitpid(child, &status, 0) == child);
+	printf(" %x\n", status);
+}
+
+static void tell(int sig, siginfo_t *info, void *context)
+{
+	printf("handled\n");
+}
+
+/* A vfork child has a table of signals of its own. */
+static void vfork_signals(void)
+{
+	struct sigaction act;
+	sigset_t set = set_of(SIGUSR1, 0), now;
+	int status;
+
+	handle(SIGUSR1, tell, 0);
+	handle(SIGUSR2, tell, 0);
+	pid_t child = vfork();
+	if (child == 0) {
+		signal(SIGUSR1, SIG_DFL);
+		signal(SIGUSR2, SIG_IGN);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		raise(SIGUSR1);
+		_exit(1);
+	}
+	waitpid(child, &status, 0);
+	sigaction(SIGUSR2, NULL, &act);
+	sigprocmask(SIG_BLOCK, NULL, &now);
+	printf("child %x, ours %d %d\n", status, act.sa_sigaction == tell, sigismember(&now, SIGUSR1));
+	raise(SIGUSR1);
+}
+
+static void spawns(void)
+{
+	extern char **environ;
+	char *const argv[] = {"/nonexistent/program", NULL};
+	pid_t child;
+
+	for (int i = 0; i < 20; i++) {
+		int rc = posix_spawn(&child, argv[0], NULL, NULL, argv, environ);
+		if (rc != ENOENT)
+			printf("spawn: %d\n", rc);
+	}
+	printf("wait %d %d\n", waitpid(-1, NULL, 0), errno);
+	printf("system %x\n", system("exit 3"));
+	FILE *f = popen("echo out of a pipe", "r");
+	char line[64] = "";
+	if (f && fgets(line, sizeof line, f))
+		printf("%s", line);
+	printf("%d\n", f ? pclose(f) : -1);
+}
+
+static void *spawn_in_thread(void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		if (system("exit 0"))
+			printf("system failed\n");
+	return NULL;
+}
+
+static void spawns_in_threads(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, spawn_in_thread, NULL);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	printf("done\n");
+}
+
+static long clone3(struct clone_args *args)
+{
+	return syscall(SYS_clone3, args, sizeof *args);
+}
+
+static void clones(void)
+{
+	int pidfd = -1, status;
+	struct clone_args args = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = (uint64_t)&pidfd};
+	struct pollfd p = {.events = POLLIN};
+	long child = clone3(&args);
+
+	if (child == 0)
+		_exit(21);
+	p.fd = pidfd;
+	printf("pidfd %d, ready %d", pidfd >= 0, poll(&p, 1, 10000));
+	waitpid((pid_t)child, &status, 0);
+	printf(" %x\n", status);
+	static int tid_parent, tid_child;
+	args = (struct clone_args){.flags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CLEAR_SIGHAND,
+				   .parent_tid = (uint64_t)&tid_parent,
+				   .child_tid = (uint64_t)&tid_child,
+				   .exit_signal = SIGCHLD};
+	handle(SIGUSR1, tell, 0);
+	child = clone3(&args);
+	if (child == 0) {
+		struct sigaction act;
+		sigaction(SIGUSR1, NULL, &act);
+		_exit(tid_child == getpid() && act.sa_handler == SIG_DFL ? 22 : 1);
+	}
+	waitpid((pid_t)child, &status, 0);
+	printf("%d %d %x\n", tid_parent == child, tid_child, status);
+	args = (struct clone_args){.flags = CLONE_SIGHAND, .exit_signal = SIGCHLD};
+	printf("%ld %d\n", clone3(&args), errno);
+}
+
+static void ends(void)
+{
+	int status;
+
+	for (int sig = 0; sig < 16; sig++) {
+		if (sig == SIGKILL || sig == 0) {
+			pid_t child = vfork();
+			if (child == 0) {
+				if (sig)
+					kill(getpid(), sig);
+				_exit(33);
+			}
+			waitpid(child, &status, 0);
+			printf("%d: %x\n", sig, status & 0xff7f);
+		}
+	}
+}
+
+static void job_control(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		setpgid(0, 0);
+		for (;;)
+			pause();
+	}
+	for (int i = 0; i < 3; i++) {
+		kill(child, i == 1 ? SIGTSTP : SIGSTOP);
+		waitpid(child, &status, WUNTRACED);
+		printf("stopped %x", status);
+		kill(child, SIGCONT);
+		waitpid(child, &status, WCONTINUED);
+		printf(" continued %x\n", status);
+	}
+	kill(child, SIGTERM);
+	waitpid(child, &status, 0);
+	printf("%x\n", status);
+}
+
+MAIN(PART(forks), PART(vforks), PART(vfork_signals), PART(spawns), PART(spawns_in_threads), PART(clones), PART(ends),
+     PART(job_control))
