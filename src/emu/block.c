@@ -12,6 +12,7 @@
 #include "emu/vdso.h"
 
 enum { BUCKET_BITS = 16, NR_BUCKETS = 1 << BUCKET_BITS };
+enum { DEAD_LIMIT = 8 << 20 }; /* bytes */
 enum { MAX_ALIASES = 16 };
 
 /* One translation.  In front of its instructions stands a landing pad's check if the page is guarded; behind them what
@@ -35,6 +36,7 @@ struct lp_blocks {
 	_Atomic(struct lp_slot *) slots[NR_BUCKETS];
 	struct block *pages[NR_BUCKETS]; /* live blocks by page */
 	struct block *dead;
+	_Atomic uint64_t dead_bytes;
 	_Atomic uint64_t nr_invalidations;
 	struct lp_block_stats stats;
 };
@@ -270,6 +272,7 @@ static void kill_in_bucket(struct lp_blocks *b, size_t bucket, struct lp_range r
 		atomic_store_explicit(&block->slot->entry, &lp_slot_miss, memory_order_release);
 		block->next = b->dead;
 		b->dead = block;
+		atomic_fetch_add_explicit(&b->dead_bytes, size_of(block), memory_order_relaxed);
 		b->stats.invalidated++;
 	}
 }
@@ -314,6 +317,11 @@ void lp_block_icache_line(struct lp_blocks *b, uint64_t addr)
 		b->emu->on.icache(b->emu, line, b->emu->on.arg);
 }
 
+bool lp_blocks_are_littered(const struct lp_blocks *b)
+{
+	return atomic_load_explicit(&b->dead_bytes, memory_order_relaxed) > DEAD_LIMIT;
+}
+
 void lp_blocks_reclaim(struct lp_blocks *b)
 {
 	pthread_mutex_lock(&b->lock);
@@ -323,6 +331,7 @@ void lp_blocks_reclaim(struct lp_blocks *b)
 		b->stats.bytes -= size_of(block);
 		lp_free(block);
 	}
+	atomic_store_explicit(&b->dead_bytes, 0, memory_order_relaxed);
 	pthread_mutex_unlock(&b->lock);
 }
 

@@ -44,6 +44,8 @@ void lp_block_icache_line(struct lp_blocks *b, uint64_t addr);
 
 /* All threads stand still at a branch: dead blocks can be freed. */
 void lp_blocks_reclaim(struct lp_blocks *b);
+/* Dead blocks have become so many that it pays to stop all threads for them. */
+bool lp_blocks_are_littered(const struct lp_blocks *b);
 void lp_blocks_stats(struct lp_blocks *b, struct lp_block_stats *out);
 /* A forked child has one thread; locks that others held are free again.  Call lp_blocks_lock() before the fork. */
 void lp_blocks_lock(struct lp_blocks *b);

@@ -57,6 +57,14 @@ static void after(struct lp_guest_thread *t)
 	}
 }
 
+/* Where nobody is in a block, those can be freed that nobody enters any more. */
+static void clear_away(struct lp_emu *emu)
+{
+	lp_threads_stop(emu, 0);
+	lp_blocks_reclaim(emu->blocks);
+	lp_threads_go(emu);
+}
+
 void lp_cpu_run(struct lp_cpu *cpu)
 {
 	struct lp_guest_thread *t = cpu->thread;
@@ -73,6 +81,8 @@ void lp_cpu_run(struct lp_cpu *cpu)
 			if (t->ends)
 				break;
 		}
+		if (lp_blocks_are_littered(cpu->emu->blocks))
+			clear_away(cpu->emu);
 		cpu->leave = LP_LEAVE_LOOKUP;
 		if (atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
 			step(cpu);

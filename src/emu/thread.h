@@ -11,6 +11,7 @@
  *
  * Between lp_threads_stop() and lp_threads_go() the caller may read and write
  * every cpu and every byte of the guest.  Stops do not nest; a second caller waits.
+ * A thread whose system call returns meanwhile reads RUNNING for the instant in which it finds that it may not.
  */
 #ifndef LP_EMU_THREAD_H
 #define LP_EMU_THREAD_H

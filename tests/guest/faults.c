@@ -39,16 +39,20 @@ static void caught_esr(int sig, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-#define TRY(what, ...)                    \
-	do {                              \
-		printf("%s: ", what);     \
-		if (!sigsetjmp(back, 1)) { \
-			__VA_ARGS__;      \
+#define TRY(what, ...)                        \
+	do {                                  \
+		printf("%s: ", what);         \
+		if (!sigsetjmp(back, 1)) {    \
+			__VA_ARGS__;          \
 			printf("no fault\n"); \
-		}                         \
+		}                             \
 	} while (0)
 
-#define ASM(text, addr) TRY(text, __asm__ volatile("mov x9, %0\n" text "\n" : : "r"(addr) : "x9", "x0", "x1", "x2", "x3", "v0", "v1", "v2", "v3", "memory", "cc"))
+#define ASM(text, addr)                                     \
+	TRY(text, __asm__ volatile("mov x9, %0\n" text "\n" \
+				   :                        \
+				   : "r"(addr)              \
+				   : "x9", "x0", "x1", "x2", "x3", "v0", "v1", "v2", "v3", "memory", "cc"))
 
 static void catch_all(void (*handler)(int, siginfo_t *, void *))
 {
@@ -298,5 +302,5 @@ static void crash(void)
 	outer();
 }
 
-MAIN(PART(loads), PART(stores), PART(tagged), PART(write_esr), PART(others), PART(branches), PART(calls), PART(stack_overflow),
-     PART(ends), PART(crash))
+MAIN(PART(loads), PART(stores), PART(tagged), PART(write_esr), PART(others), PART(branches), PART(calls),
+     PART(stack_overflow), PART(ends), PART(crash))

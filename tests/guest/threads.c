@@ -401,5 +401,5 @@ static void clone_errors(void)
 }
 
 MAIN(PART(many), PART(come_and_go), PART(ping_pong), PART(cancel), PART(set_user), PART(robust), PART(own_variables),
-     PART(which_thread), PART(main_goes), PART(all_return), PART(exit_while_others_block), PART(fork_in_threads), PART(storm),
-     PART(clone_errors))
+     PART(which_thread), PART(main_goes), PART(all_return), PART(exit_while_others_block), PART(fork_in_threads),
+     PART(storm), PART(clone_errors))

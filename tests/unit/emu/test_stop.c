@@ -1,0 +1,243 @@
+/*
+ * All guest threads are made to stand still while they compute and wait, again and again.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <elf.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "emu/emu.h"
+#include "isa/isa.h"
+
+enum { NR_THREADS = 6, ROUNDS = 400, STRIDE = 64, PATIENCE_MS = 60000 };
+
+/* Clones NR_THREADS - 1 threads; each counts in a word of its own (x22), and sleeps for a moment (x23) now and then. */
+static const char guest[] = "start: mov x0, #0xf00\n" /* CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND */
+			    "movk x0, #5, lsl #16\n"  /* CLONE_THREAD | CLONE_SYSVSEM */
+			    "mov x1, #0\n"
+			    "mov x8, #220\n" /* clone */
+			    "svc #0\n"
+			    "cbz x0, work\n"
+			    "add x22, x22, #64\n"
+			    "sub x19, x19, #1\n"
+			    "cbnz x19, start\n"
+			    "work: ldr x1, [x22]\n"
+			    "add x1, x1, #1\n"
+			    "str x1, [x22]\n"
+			    "and x2, x1, #0xfff\n"
+			    "cbnz x2, work\n"
+			    "mov x0, x23\n"
+			    "mov x1, #0\n"
+			    "mov x8, #101\n" /* nanosleep */
+			    "svc #0\n"
+			    "b work\n";
+
+enum { WORK = 9 * 4, COUNT = WORK + 4, STORED = WORK + 12, CODE_MAX = 256 };
+
+struct world {
+	struct lp_emu *emu;
+	struct lp_range code;
+	uint64_t data;
+	void (*control)(struct world *w);
+};
+
+static void check(bool right, const char *what)
+{
+	if (right)
+		return;
+	fprintf(stderr, "%s\n", what);
+	_exit(1);
+}
+
+static void write_code(struct world *w)
+{
+	struct lp_err err = {0};
+	uint8_t bytes[CODE_MAX];
+	size_t len;
+
+	check(!lp_isa_of(EM_AARCH64)->assemble(guest, w->code.start, NULL, bytes, sizeof bytes, &len, &err), err.text);
+	check(lp_mem_write(w->code.start, bytes, len) == 0, "no memory for code");
+	w->code.end = w->code.start + len;
+}
+
+static void *run_control(void *arg)
+{
+	struct world *w = arg;
+
+	lp_signals_keep_out();
+	w->control(w);
+	_exit(0);
+}
+
+static void run_world(struct world *w)
+{
+	static const uint64_t moment[2] = {0, 20000};
+	struct lp_emu_options options = {0};
+	struct lp_err err = {0};
+	struct lp_cpu *cpu;
+	pthread_t thread;
+
+	w->emu = lp_emu_new(&options, &err);
+	check(w->emu != NULL, err.text);
+	w->code.start =
+		lp_mem_map(w->emu, 0, LP_GUEST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	w->data = lp_mem_map(w->emu, 0, LP_GUEST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	write_code(w);
+	lp_mem_write(w->data + LP_GUEST_PAGE - sizeof moment, moment, sizeof moment);
+	lp_mem_protect(w->emu, w->code.start, LP_GUEST_PAGE, PROT_READ | PROT_EXEC);
+	cpu = &w->emu->main->cpu;
+	cpu->pc = w->code.start;
+	cpu->x[19] = NR_THREADS - 1;
+	cpu->x[22] = w->data;
+	cpu->x[23] = w->data + LP_GUEST_PAGE - sizeof moment;
+	check(pthread_create(&thread, NULL, run_control, w) == 0, "no thread");
+	lp_guest_thread_run(w->emu->main);
+}
+
+static uint64_t sum(struct world *w)
+{
+	uint64_t all = 0, one;
+
+	for (int i = 0; i < NR_THREADS; i++) {
+		lp_mem_get(w->data + (uint64_t)i * STRIDE, &one);
+		all += one;
+	}
+	return all;
+}
+
+static unsigned threads_that_stand(struct world *w)
+{
+	unsigned nr = 0;
+
+	for (struct lp_guest_thread *t = lp_guest_threads(w->emu); t; t = t->next, nr++)
+		check(lp_range_has(w->code, t->cpu.pc), "a thread is outside of the code");
+	return nr;
+}
+
+static void look_while_stopped(struct world *w)
+{
+	uint64_t before = sum(w);
+
+	threads_that_stand(w);
+	for (int i = 0; i < 20; i++)
+		sched_yield();
+	check(sum(w) == before, "somebody counted in a world that is stopped");
+}
+
+static void stop_again_and_again(struct world *w)
+{
+	uint64_t begin = sum(w);
+	unsigned nr = 0;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "the world does not stop");
+		look_while_stopped(w);
+		if (i % 3 == 0)
+			lp_block_invalidate(w->emu->blocks, w->code);
+		if (i % 9 == 0)
+			lp_blocks_reclaim(w->emu->blocks);
+		nr = threads_that_stand(w);
+		lp_threads_go(w->emu);
+		if (i % 5 == 0)
+			sched_yield();
+	}
+	while (nr < NR_THREADS || sum(w) == begin) {
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "the world does not stop");
+		nr = threads_that_stand(w);
+		lp_threads_go(w->emu);
+		sched_yield();
+	}
+}
+
+static void *stop_too(void *arg)
+{
+	lp_signals_keep_out();
+	stop_again_and_again(arg);
+	return NULL;
+}
+
+static void two_stop(struct world *w)
+{
+	pthread_t other;
+
+	check(pthread_create(&other, NULL, stop_too, w) == 0, "no thread");
+	stop_again_and_again(w);
+	pthread_join(other, NULL);
+}
+
+/* Instructions change while nobody executes them: from then on every thread counts by four. */
+static void change_code(struct world *w)
+{
+	uint32_t add_4 = 0x91001021; /* add x1, x1, #4 */
+	uint64_t one;
+
+	stop_again_and_again(w);
+	check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "the world does not stop");
+	for (int i = 0; i < NR_THREADS; i++) {
+		one = 0;
+		lp_mem_put(w->data + (uint64_t)i * STRIDE, &one);
+	}
+	for (struct lp_guest_thread *t = lp_guest_threads(w->emu); t; t = t->next)
+		if (lp_range_has((struct lp_range){w->code.start + WORK, w->code.start + STORED}, t->cpu.pc))
+			t->cpu.pc = w->code.start + WORK;
+	check(lp_mem_poke(w->emu, w->code.start + COUNT, &add_4, sizeof add_4) == 0, "no poke");
+	lp_block_invalidate(w->emu->blocks, w->code);
+	lp_blocks_reclaim(w->emu->blocks);
+	lp_threads_go(w->emu);
+	stop_again_and_again(w);
+	lp_threads_stop(w->emu, PATIENCE_MS);
+	for (int i = 0; i < NR_THREADS; i++) {
+		lp_mem_get(w->data + (uint64_t)i * STRIDE, &one);
+		check(one % 4 == 0, "old code was executed after the change");
+	}
+}
+
+/* The threads and the control thread end with the process that they are in. */
+static void in_a_world(void (*control)(struct world *w))
+{
+	struct world w = {.control = control};
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0)
+		run_world(&w);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void every_thread_stands_still_between_stop_and_go(void **state)
+{
+	in_a_world(stop_again_and_again);
+}
+
+static void two_who_stop_the_world_take_turns(void **state)
+{
+	in_a_world(two_stop);
+}
+
+static void code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was(void **state)
+{
+	in_a_world(change_code);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_thread_stands_still_between_stop_and_go),
+		cmocka_unit_test(two_who_stop_the_world_take_turns),
+		cmocka_unit_test(code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
