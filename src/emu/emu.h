@@ -66,6 +66,8 @@ struct lp_emu {
 };
 
 struct lp_emu *lp_emu_new(const struct lp_emu_options *options, struct lp_err *err);
+/* Where --strace writes, instead of standard error: a file of the runner, which takes it.  0 or -errno. */
+int lp_strace_to(int fd);
 int lp_emu_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err);
 void lp_emu_run(struct lp_emu *emu) __attribute__((noreturn));
 void lp_emu_free(struct lp_emu *emu); /* of one that never ran */

@@ -1,4 +1,5 @@
 /* From the host's handler to the guest's: signals are noted as they come, and delivered at an instruction boundary. */
+#include "emu/strace.h"
 #include "emu/signals.h"
 
 #include <errno.h>
@@ -120,6 +121,8 @@ static void deliver_one(struct lp_guest_thread *t, const siginfo_t *info)
 	lp_process_signals_take(t->signals.process, sig, &act);
 	if (act.handler == LP_GUEST_SIG_IGN)
 		return;
+	if (t->cpu.emu->options.strace)
+		lp_strace_signal(t, info);
 	if (act.handler != LP_GUEST_SIG_DFL) {
 		call_handler(t, info, &act);
 		return;
@@ -163,6 +166,8 @@ static void force(struct lp_guest_thread *t, const siginfo_t *info)
 	int sig = info->si_signo;
 	struct lp_sigaction act;
 
+	if (t->cpu.emu->options.strace)
+		lp_strace_signal(t, info);
 	lp_process_signals_take(s->process, sig, &act);
 	if (act.handler == LP_GUEST_SIG_DFL || act.handler == LP_GUEST_SIG_IGN || s->blocked & LP_SIGNAL_BIT(sig)) {
 		lp_crash_report(t, info);

@@ -8,9 +8,14 @@ enum { RESULT_COLUMN = 40 };
 
 static int trace_fd = STDERR_FILENO;
 
-void lp_strace_to(int fd)
+int lp_strace_to(int fd)
 {
-	trace_fd = fd;
+	int kept = lp_fd_keep(fd);
+
+	if (kept < 0)
+		return kept;
+	trace_fd = kept;
+	return 0;
 }
 
 static void show(const struct lp_shown *s, const char *word, size_t len, uint64_t value)
@@ -23,18 +28,28 @@ static void show(const struct lp_shown *s, const char *word, size_t len, uint64_
 		lp_buf_printf(s->out, "0x%" PRIx64, value);
 }
 
+static void cut(struct lp_buf *b, size_t len)
+{
+	b->len = len;
+	if (b->data)
+		b->data[len] = 0;
+}
+
 /* The word of the result, or NULL. */
 static const char *show_arguments(struct lp_shown *s, const char *words)
 {
 	s->i = 0;
 	for (const char *p = words; *p; p += strspn(p, " ")) {
-		size_t len = strcspn(p, " ");
+		size_t len = strcspn(p, " "), before = s->out->len, after;
 
 		if (*p == '>')
 			return p + 1;
 		if (s->i)
 			lp_buf_str(s->out, ", ");
+		after = s->out->len;
 		show(s, p, len, s->a[s->i]);
+		if (s->out->len == after)
+			cut(s->out, before); /* an argument that this call does not look at */
 		s->i++;
 		p += len;
 	}
@@ -84,17 +99,22 @@ static void show_line(struct lp_guest_thread *t, const struct lp_call_row *row, 
 	lp_buf_str(s->out, "\n");
 }
 
+static void write_out(struct lp_buf *line)
+{
+	ssize_t written = write(trace_fd, line->data, line->len);
+
+	(void)written; /* a trace that nobody reads any more stops nobody */
+	lp_buf_free(line);
+}
+
 static void put_line(struct lp_guest_thread *t, const struct lp_call_row *row, const uint64_t a[6], bool is_over,
 		     int64_t result)
 {
 	struct lp_buf line = {0};
 	struct lp_shown s = {.out = &line, .a = a, .result = result, .is_over = is_over};
-	ssize_t written;
 
 	show_line(t, row, &s);
-	written = write(trace_fd, line.data, line.len);
-	(void)written; /* a trace that nobody reads any more stops nobody */
-	lp_buf_free(&line);
+	write_out(&line);
 }
 
 /* Calls that do not come back when they succeed. */
@@ -108,6 +128,12 @@ void lp_strace_enter(struct lp_guest_thread *t, const struct lp_call_row *row, c
 {
 	if (is_last(row))
 		put_line(t, row, a, false, 0);
+	if (row->run == lp_call_exit || row->run == lp_call_exit_group) {
+		struct lp_buf line = {0};
+
+		lp_buf_printf(&line, "%d +++ exited with %d +++\n", t->tid, (int)a[0] & 0xff);
+		write_out(&line);
+	}
 }
 
 void lp_strace_leave(struct lp_guest_thread *t, const struct lp_call_row *row, const uint64_t a[6], int64_t result)
@@ -116,4 +142,26 @@ void lp_strace_leave(struct lp_guest_thread *t, const struct lp_call_row *row, c
 
 	if (!is_shown)
 		put_line(t, row, a, true, result);
+}
+
+void lp_strace_signal(struct lp_guest_thread *t, const siginfo_t *info)
+{
+	struct lp_buf line = {0};
+
+	lp_buf_printf(&line, "%d --- ", t->tid);
+	lp_show_signal(&line, info->si_signo);
+	lp_buf_str(&line, " ");
+	lp_show_siginfo_of(&line, info);
+	lp_buf_str(&line, " ---\n");
+	write_out(&line);
+}
+
+void lp_strace_killed(struct lp_guest_thread *t, int signal)
+{
+	struct lp_buf line = {0};
+
+	lp_buf_printf(&line, "%d +++ killed by ", t->tid);
+	lp_show_signal(&line, signal);
+	lp_buf_str(&line, " +++\n");
+	write_out(&line);
 }

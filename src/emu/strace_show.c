@@ -149,7 +149,7 @@ SHOW(size)
 
 SHOW(hex)
 {
-	lp_buf_printf(s->out, "0x%" PRIx64, value);
+	lp_buf_printf(s->out, value ? "0x%" PRIx64 : "%" PRIx64, value);
 }
 
 SHOW(ptr)
@@ -186,13 +186,19 @@ SHOW(oflags)
 	}
 }
 
+/* Of calls that open nothing. */
+SHOW(fd_oflags)
+{
+	lp_show_set(s->out, "open_more", lp_open_flags_host(value));
+}
+
 /* Only there when the flags before it create something. */
 SHOW(open_mode)
 {
 	uint64_t flags = lp_open_flags_host(s->a[s->i - 1]);
 
-	lp_buf_printf(s->out, flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? "0%o" : "%o",
-		      (unsigned)value & 07777);
+	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+		lp_buf_printf(s->out, "0%o", (unsigned)value & 07777);
 }
 
 /* ---- numbers of which parts have names ---- */
@@ -334,6 +340,14 @@ SHOW(fcntl_arg)
 		break;
 	case F_SETFL:
 		show_oflags(s, value);
+		break;
+	case F_GETFD:
+	case F_GETFL:
+	case F_GETOWN:
+	case F_GETSIG:
+	case F_GETLEASE:
+	case F_GETPIPE_SZ:
+	case F_GET_SEALS:
 		break;
 	default:
 		lp_buf_printf(s->out, "%" PRId64, (int64_t)value);

@@ -36,6 +36,7 @@ void lp_show_address(struct lp_buf *out, uint64_t addr); /* NULL, or a number */
 void lp_show_data(struct lp_buf *out, uint64_t addr, uint64_t len);
 void lp_show_string(struct lp_buf *out, uint64_t addr, size_t most);
 void lp_show_signal(struct lp_buf *out, int signal);
+void lp_show_siginfo_of(struct lp_buf *out, const siginfo_t *info);
 bool lp_show_has_written(const struct lp_shown *s); /* the call has, where its arguments are results */
 
 /* A string as C would have it, at most `most` bytes; "..." behind it when there is more than that. */

@@ -383,14 +383,50 @@ SHOW(stack)
 }
 SHOW_OUT(stack_out, lp_show_stack)
 
+/* The codes of faults, by signal. */
+static const char *fault_set(int signal)
+{
+	switch (signal) {
+	case SIGSEGV:
+		return "segv_codes";
+	case SIGBUS:
+		return "bus_codes";
+	case SIGILL:
+		return "ill_codes";
+	case SIGFPE:
+		return "fpe_codes";
+	case SIGTRAP:
+		return "trap_codes";
+	case SIGCHLD:
+		return "child_codes";
+	default:
+		return "signal_codes";
+	}
+}
+
+void lp_show_siginfo_of(struct lp_buf *out, const siginfo_t *info)
+{
+	const char *set = info->si_code > 0 && info->si_code < SI_KERNEL ? fault_set(info->si_signo) : "signal_codes";
+
+	lp_buf_str(out, "{si_signo=");
+	lp_show_signal(out, info->si_signo);
+	lp_buf_str(out, ", si_code=");
+	lp_show_set(out, set, (uint32_t)info->si_code);
+	if (info->si_code > 0 && info->si_code < SI_KERNEL && info->si_signo != SIGCHLD)
+		lp_buf_printf(out, ", si_addr=0x%" PRIx64, lp_arg_of(info->si_addr));
+	else if (info->si_code <= 0 || info->si_signo == SIGCHLD)
+		lp_buf_printf(out, ", si_pid=%d, si_uid=%u", info->si_pid, info->si_uid);
+	if (info->si_signo == SIGCHLD)
+		lp_buf_printf(out, ", si_status=%d", info->si_status);
+	lp_buf_str(out, "}");
+}
+
 SHOW(siginfo)
 {
 	siginfo_t info;
 
 	READ_OR_ADDRESS(&info);
-	lp_buf_str(s->out, "{si_signo=");
-	lp_show_signal(s->out, info.si_signo);
-	lp_buf_printf(s->out, ", si_code=%d, si_pid=%d, si_uid=%u}", info.si_code, info.si_pid, info.si_uid);
+	lp_show_siginfo_of(s->out, &info);
 }
 SHOW_OUT(siginfo_out, lp_show_siginfo)
 

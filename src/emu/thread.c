@@ -1,4 +1,5 @@
 /* How guest threads come and go. */
+#include "emu/strace.h"
 #include "emu/thread.h"
 
 #include <errno.h>
@@ -405,6 +406,8 @@ void lp_process_kill(struct lp_guest_thread *t, int signal)
 {
 	struct lp_emu *emu = t->cpu.emu;
 
+	if (emu->options.strace)
+		lp_strace_killed(t, signal);
 	if (!t->is_vfork_child && emu->on.exiting)
 		emu->on.exiting(emu, 128 + signal, emu->on.arg);
 	lp_host_die(signal);

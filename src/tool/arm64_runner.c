@@ -2,6 +2,7 @@
  * arm64_runner [OPTIONS] PROGRAM [ARGS...]: runs an AArch64 Linux program.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ typedef LP_VEC(char *) string_vec;
 /* What the command line says. */
 struct wish {
 	bool is_given[NR_OPTIONS];
-	const char *sysroot, *argv0;
+	const char *sysroot, *argv0, *strace_file;
 	int program_fd;
 	string_vec env;	  /* the program's; ends with NULL once parsed */
 	string_vec again; /* options for children; the same */
@@ -107,6 +108,17 @@ static int take_fd(struct wish *w, const char *text, struct lp_err *err)
 	return 0;
 }
 
+/* For children, which may be elsewhere; the file exists from then on.  NULL with errno. */
+static char *realpath_of_new(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return NULL;
+	close(fd);
+	return realpath(path, NULL);
+}
+
 static int take(struct wish *w, enum option_id id, char *value, struct lp_err *err)
 {
 	w->is_given[id] = true;
@@ -122,6 +134,9 @@ static int take(struct wish *w, enum option_id id, char *value, struct lp_err *e
 	case OPTION_ARGV0:
 		w->argv0 = value;
 		return 0;
+	case OPTION_STRACE_FILE:
+		w->strace_file = realpath_of_new(value);
+		return w->strace_file ? 0 : lp_fail_sys(err, errno, "--strace-file %s", value);
 	case OPTION_EXEC_FD:
 		return take_fd(w, value, err);
 	default:
@@ -137,6 +152,8 @@ static void inherit(struct wish *w)
 		lp_vec_push(&w->again, lp_sprintf("--%s", rows[i].word));
 		if (i == OPTION_SYSROOT)
 			lp_vec_push(&w->again, lp_strdup(w->sysroot));
+		if (i == OPTION_STRACE_FILE)
+			lp_vec_push(&w->again, lp_strdup(w->strace_file));
 	}
 	lp_vec_push(&w->again, NULL);
 }
@@ -194,6 +211,19 @@ static void tell_stats(struct lp_emu *emu, int status, void *arg)
 		s.built, s.insns, s.invalidated, s.bytes / 1024, s.slots);
 }
 
+/* Standard error as it is now: the program may close its own, or send it elsewhere. */
+static int open_trace(const struct wish *w, struct lp_err *err)
+{
+	int fd = w->strace_file ? open(w->strace_file, O_WRONLY | O_APPEND | O_CLOEXEC) : dup(STDERR_FILENO);
+	int rc = fd < 0 ? -errno : lp_strace_to(fd);
+
+	if (rc && fd >= 0)
+		close(fd);
+	return rc ? lp_fail_sys(err, -rc, "no trace can be written to %s",
+				w->strace_file ? w->strace_file : "standard error")
+		  : 0;
+}
+
 /* ---- all of it ---- */
 
 static int run(struct wish *w, struct lp_err *err)
@@ -203,7 +233,7 @@ static int run(struct wish *w, struct lp_err *err)
 		.argv0 = w->argv0,
 		.program_fd = w->program_fd,
 		.again = w->again.items,
-		.strace = w->is_given[OPTION_STRACE],
+		.strace = w->is_given[OPTION_STRACE] || w->strace_file,
 		.stats = w->is_given[OPTION_STATS],
 		.trace = w->is_given[OPTION_TRACE],
 	};
@@ -213,6 +243,8 @@ static int run(struct wish *w, struct lp_err *err)
 
 	if (!emu)
 		return err->code;
+	if (options.strace && (rc = open_trace(w, err)))
+		return rc;
 	if (options.stats)
 		emu->on.exiting = tell_stats;
 	if (w->argv0)
