@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "emu/emu.h"
+#include "emu/fp.h"
 
 /* Shared: a vfork child, which is another process, waits in the same memory. */
 static int futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *until)
@@ -36,6 +37,7 @@ static void stand(struct lp_guest_thread *t, enum lp_thread_state state)
 {
 	struct lp_emu *emu = t->cpu.emu;
 
+	t->cpu.fpsr = lp_fpsr_read(&t->cpu); /* what is in MXCSR nobody else can see */
 	atomic_store(&t->state, state);
 	if (!atomic_load(&emu->stopping))
 		return;
@@ -54,9 +56,10 @@ static void resume(struct lp_guest_thread *t)
 		atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_PARK);
 		atomic_store(&t->state, LP_THREAD_RUNNING);
 		if (!atomic_load(&emu->stopping))
-			return;
+			break;
 		stand(t, LP_THREAD_PARKED);
 	}
+	lp_fp_begin(&t->cpu); /* FPCR and FPSR may have been written */
 }
 
 void lp_thread_enter_host(struct lp_guest_thread *t)
