@@ -181,4 +181,41 @@ HOST_ALL(HOST_TERNARY, msub, "vfnmadd231")  /* c - a * b */
 HOST_ALL(HOST_TERNARY, nmadd, "vfnmsub231") /* -c - a * b */
 HOST_ALL(HOST_TERNARY, nmsub, "vfmsub231")  /* a * b - c */
 
+/* ---- rounding to integers ---- */
+
+/* Nearest, halves away from zero, of less than 2^23 (2^52): all but the truncation is exact.  `how` as roundsd has it. */
+#define HOST_ROUND_AWAY(name, type, suffix, truncate, host_sub, host_add)                      \
+	static inline type name(type a)                                                        \
+	{                                                                                      \
+		const type sign = _mm_set1_##suffix(-0.0), half = _mm_set1_##suffix(0.5);      \
+		type whole, rest, step;                                                        \
+                                                                                               \
+		__asm__ volatile(truncate : "=x"(whole) : "x"(a));                             \
+		rest = _mm_andnot_##suffix(sign, host_sub(a, whole));                          \
+		step = _mm_and_##suffix(_mm_cmple_##suffix(half, rest), _mm_set1_##suffix(1)); \
+		return host_add(whole, _mm_or_##suffix(step, _mm_and_##suffix(sign, a)));      \
+	}
+/* without the inexact flag, and with it */
+HOST_ROUND_AWAY(host_rinta_4s, __m128, ps, "roundps $11, %1, %0", host_sub_4s, host_add_4s)
+HOST_ROUND_AWAY(host_rinta_2d, __m128d, pd, "roundpd $11, %1, %0", host_sub_2d, host_add_2d)
+HOST_ROUND_AWAY(host_nearest_away_4s, __m128, ps, "roundps $3, %1, %0", host_sub_4s, host_add_4s)
+HOST_ROUND_AWAY(host_nearest_away_2d, __m128d, pd, "roundpd $3, %1, %0", host_sub_2d, host_add_2d)
+
+/* No lane is 2^limit or more, infinite or a NaN. */
+static inline bool is_below_4s(__m128 a, int limit)
+{
+	__m128i magnitude = _mm_srli_epi32(_mm_slli_epi32(_mm_castps_si128(a), 1), 1);
+
+	return !_mm_movemask_epi8(_mm_cmpgt_epi32(magnitude, _mm_set1_epi32(((127 + limit) << 23) - 1)));
+}
+
+/* By the upper words, which suffice. */
+static inline bool is_below_2d(__m128d a, int limit)
+{
+	__m128i magnitude = _mm_srli_epi32(_mm_slli_epi32(_mm_castpd_si128(a), 1), 1);
+	__m128i above = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(((1023 + limit) << 20) - 1));
+
+	return !_mm_movemask_pd(_mm_castsi128_pd(above));
+}
+
 #endif

@@ -18,8 +18,8 @@ static inline unsigned fbits_of(const struct lp_uop *u)
 
 /* ---- to integers ---- */
 
-static const struct lp_uop *to_int(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_rounding rounding,
-				   bool is_unsigned, unsigned fbits)
+static LP_RARE const struct lp_uop *to_int(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_rounding rounding,
+					   bool is_unsigned, unsigned fbits)
 {
 	enum lp_fp_size size = fp_type(u);
 
@@ -27,21 +27,6 @@ static const struct lp_uop *to_int(struct lp_cpu *cpu, const struct lp_uop *u, e
 		lp_fp_to_fixed(cpu, size, FP(cpu, size, u->rn), rounding, is_64(u) ? 64 : 32, is_unsigned, fbits));
 	NEXT;
 }
-
-#define TO_INT(row, rounding, is_unsigned)                       \
-	SEM(row)                                                 \
-	{                                                        \
-		return to_int(cpu, u, rounding, is_unsigned, 0); \
-	}
-
-TO_INT(fcvtns, LP_ROUND_NEAREST, false)
-TO_INT(fcvtnu, LP_ROUND_NEAREST, true)
-TO_INT(fcvtps, LP_ROUND_UP, false)
-TO_INT(fcvtpu, LP_ROUND_UP, true)
-TO_INT(fcvtms, LP_ROUND_DOWN, false)
-TO_INT(fcvtmu, LP_ROUND_DOWN, true)
-TO_INT(fcvtas, LP_ROUND_AWAY, false)
-TO_INT(fcvtau, LP_ROUND_AWAY, true)
 
 SEM(fcvtzs_fix)
 {
@@ -52,6 +37,20 @@ SEM(fcvtzu_fix)
 {
 	return to_int(cpu, u, LP_ROUND_ZERO, true, fbits_of(u));
 }
+
+/* by sf and ftype */
+static inline unsigned int_shape(uint32_t word)
+{
+	return lp_a64_field_sf(word) * 4 + lp_a64_field_ftype(word);
+}
+
+#define ROW_BY_SHAPE(row)                                                               \
+	static lp_uop_fn *const row##_shapes[] = {row##_w_s, row##_w_d, NULL, row##_h,  \
+						  row##_x_s, row##_x_d, NULL, row##_h}; \
+	SEM(row)                                                                        \
+	{                                                                               \
+		return row##_shapes[int_shape(u->word)](cpu, u);                        \
+	}
 
 static LP_RARE const struct lp_uop *toward_zero(struct lp_cpu *cpu, const struct lp_uop *u, bool is_unsigned)
 {
@@ -106,21 +105,54 @@ UOP_FN(fcvtzu_h)
 	return toward_zero(cpu, u, true);
 }
 
-/* by sf and ftype */
-static inline unsigned int_shape(uint32_t word)
-{
-	return lp_a64_field_sf(word) * 4 + lp_a64_field_ftype(word);
-}
-
-#define ROW_BY_SHAPE(row)                                                               \
-	static lp_uop_fn *const row##_shapes[] = {row##_w_s, row##_w_d, NULL, row##_h,  \
-						  row##_x_s, row##_x_d, NULL, row##_h}; \
-	SEM(row)                                                                        \
-	{                                                                               \
-		return row##_shapes[int_shape(u->word)](cpu, u);                        \
-	}
 ROW_BY_SHAPE(fcvtzs)
 ROW_BY_SHAPE(fcvtzu)
+
+/* Rounded on the host first, where the result fits for sure; then there is nothing left to be truncated. */
+#define ROUNDED(name, lane, vector, type, round, insn, modifier, limit, holds, rounding, is_unsigned)          \
+	UOP_FN(name)                                                                                           \
+	{                                                                                                      \
+		type value;                                                                                    \
+		__typeof__(load_##lane(cpu, 0)) a = load_##lane(cpu, u->rn);                                   \
+                                                                                                               \
+		if (LP_LIKELY(!cpu->fp_exact && is_below_##vector(a, limit) && (holds))) {                     \
+			__asm__ volatile(insn " %1, %" modifier "0" : "=r"(value) : "x"(round##_##vector(a))); \
+			SET_X(cpu, u->rd, value);                                                              \
+			TAIL(u + 1);                                                                           \
+		}                                                                                              \
+		return to_int(cpu, u, rounding, is_unsigned, 0);                                               \
+	}
+#define ROUNDED_ROW(row, round, holds_f, holds_d, rounding, is_unsigned)                                           \
+	ROUNDED(row##_w_s, f, 4s, uint32_t, round, "cvttss2si", "k", 30, holds_f, rounding, is_unsigned)           \
+	ROUNDED(row##_w_d, d, 2d, uint32_t, round, "cvttsd2si", "k", 30, holds_d, rounding, is_unsigned)           \
+	ROUNDED(row##_x_s, f, 4s, uint64_t, round, "cvttss2si", "q", AWAY_LIMIT_f, holds_f, rounding, is_unsigned) \
+	ROUNDED(row##_x_d, d, 2d, uint64_t, round, "cvttsd2si", "q", AWAY_LIMIT_d, holds_d, rounding, is_unsigned) \
+	UOP_FN(row##_h)                                                                                            \
+	{                                                                                                          \
+		return to_int(cpu, u, rounding, is_unsigned, 0);                                                   \
+	}                                                                                                          \
+	ROW_BY_SHAPE(row)
+/* Above, all numbers are integers. */
+#define AWAY_LIMIT_f 23
+#define AWAY_LIMIT_d 52
+#define POSITIVE_f !(cpu->vr[u->rn].s[0] >> 31)
+#define POSITIVE_d !(cpu->vr[u->rn].d[0] >> 63)
+
+#define HOST_ROUND(name, how)                               \
+	HOST_UNARY(name##_4s, __m128, "roundps $" #how ",") \
+	HOST_UNARY(name##_2d, __m128d, "roundpd $" #how ",")
+HOST_ROUND(nearest, 0)
+HOST_ROUND(down, 1)
+HOST_ROUND(up, 2)
+
+ROUNDED_ROW(fcvtns, host_nearest, true, true, LP_ROUND_NEAREST, false)
+ROUNDED_ROW(fcvtps, host_up, true, true, LP_ROUND_UP, false)
+ROUNDED_ROW(fcvtms, host_down, true, true, LP_ROUND_DOWN, false)
+ROUNDED_ROW(fcvtas, host_nearest_away, true, true, LP_ROUND_AWAY, false)
+ROUNDED_ROW(fcvtnu, host_nearest, POSITIVE_f, POSITIVE_d, LP_ROUND_NEAREST, true)
+ROUNDED_ROW(fcvtpu, host_up, POSITIVE_f, POSITIVE_d, LP_ROUND_UP, true)
+ROUNDED_ROW(fcvtmu, host_down, POSITIVE_f, POSITIVE_d, LP_ROUND_DOWN, true)
+ROUNDED_ROW(fcvtau, host_nearest_away, POSITIVE_f, POSITIVE_d, LP_ROUND_AWAY, true)
 
 SEM(fjcvtzs)
 {
@@ -249,9 +281,27 @@ FRINT(frintz, 11, LP_ROUND_ZERO, false)
 FRINT(frintx, 4, lp_fp_rounding(cpu), true)
 FRINT(frinti, 12, lp_fp_rounding(cpu), false)
 
-SEM(frinta)
+#define ROUND_AWAY(name, lane, vector, limit)                                   \
+	UOP_FN(name)                                                            \
+	{                                                                       \
+		__typeof__(load_##lane(cpu, 0)) a = load_##lane(cpu, u->rn);    \
+                                                                                \
+		if (LP_LIKELY(!cpu->fp_exact && is_below_##vector(a, limit))) { \
+			store_##lane(cpu, u->rd, host_rinta_##vector(a));       \
+			TAIL(u + 1);                                            \
+		}                                                               \
+		return round_int(cpu, u, LP_ROUND_AWAY, false);                 \
+	}
+ROUND_AWAY(frinta_s, f, 4s, AWAY_LIMIT_f)
+ROUND_AWAY(frinta_d, d, 2d, AWAY_LIMIT_d)
+UOP_FN(frinta_h)
 {
 	return round_int(cpu, u, LP_ROUND_AWAY, false);
+}
+static lp_uop_fn *const frinta_types[] = {frinta_s, frinta_d, NULL, frinta_h};
+SEM(frinta)
+{
+	return frinta_types[lp_a64_field_ftype(u->word)](cpu, u);
 }
 
 /* ---- between precisions ---- */
@@ -305,14 +355,24 @@ lp_uop_fn *lp_fp_convert_lower(enum lp_a64_op op, struct lp_uop *u)
 	unsigned type = lp_a64_field_ftype(word);
 
 	switch (op) {
-	case A64_OP_FCVTZS:
-		return fcvtzs_shapes[int_shape(word)];
-	case A64_OP_FCVTZU:
-		return fcvtzu_shapes[int_shape(word)];
-	case A64_OP_SCVTF:
-		return scvtf_shapes[int_shape(word)];
-	case A64_OP_UCVTF:
-		return ucvtf_shapes[int_shape(word)];
+#define CASE(OP, row)     \
+	case A64_OP_##OP: \
+		return row##_shapes[int_shape(word)];
+		CASE(FCVTZS, fcvtzs)
+		CASE(FCVTZU, fcvtzu)
+		CASE(FCVTNS, fcvtns)
+		CASE(FCVTNU, fcvtnu)
+		CASE(FCVTPS, fcvtps)
+		CASE(FCVTPU, fcvtpu)
+		CASE(FCVTMS, fcvtms)
+		CASE(FCVTMU, fcvtmu)
+		CASE(FCVTAS, fcvtas)
+		CASE(FCVTAU, fcvtau)
+		CASE(SCVTF, scvtf)
+		CASE(UCVTF, ucvtf)
+#undef CASE
+	case A64_OP_FRINTA:
+		return frinta_types[type];
 	case A64_OP_FRINTN:
 		return frintn_types[type];
 	case A64_OP_FRINTM:

@@ -74,7 +74,7 @@ VECTOR(fcvtms, lp_fp_cvtms)
 VECTOR(fcvtmu, lp_fp_cvtmu)
 VECTOR(fcvtas, lp_fp_cvtas)
 VECTOR(fcvtau, lp_fp_cvtau)
-VECTOR(fcvtzu, lp_fp_cvtzu)
+VECTOR_H(fcvtzu, lp_fp_cvtzu)
 VECTOR_H(fcvtzs, lp_fp_cvtzs)
 SCALAR(fcvtns, lp_fp_cvtns)
 SCALAR(fcvtnu, lp_fp_cvtnu)
@@ -88,7 +88,7 @@ SCALAR(fcvtau, lp_fp_cvtau)
 /* ---- from integers ---- */
 
 VECTOR_H(scvtf, lp_fp_scvtf)
-VECTOR(ucvtf, lp_fp_ucvtf)
+VECTOR_H(ucvtf, lp_fp_ucvtf)
 
 /* ---- with a fixed point ---- */
 
@@ -170,7 +170,7 @@ VECTOR_H(frintn, rintn)
 VECTOR_H(frintm, rintm)
 VECTOR_H(frintp, rintp)
 VECTOR_H(frintz, rintz)
-VECTOR(frinta, rinta)
+VECTOR_H(frinta, rinta)
 VECTOR_H(frintx, rintx)
 VECTOR_H(frinti, rinti)
 VECTOR_H(fsqrt, lp_fp_sqrt)
@@ -186,8 +186,8 @@ VECTOR_H(fcmle_zero, lp_fp_cmle_zero)
 /* ---- between precisions ---- */
 
 /* Into the lower half, the rest cleared; or (fcvtn2) into the upper half, the rest left. */
-static const struct lp_uop *narrow(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size to,
-				   enum lp_fp_rounding rounding)
+static LP_RARE const struct lp_uop *narrow(struct lp_cpu *cpu, const struct lp_uop *u, enum lp_fp_size to,
+					   enum lp_fp_rounding rounding)
 {
 	const union lp_vreg *n = &cpu->vr[u->rn];
 	enum lp_fp_size from = (enum lp_fp_size)(to + 1);
@@ -204,6 +204,18 @@ static const struct lp_uop *narrow(struct lp_cpu *cpu, const struct lp_uop *u, e
 
 SEM(fcvtn_v)
 {
+	__m128 r;
+
+	if (LP_LIKELY(!cpu->fp_exact && lp_a64_field_sz(u->word))) {
+		__asm__ volatile("cvtpd2ps %1, %0" : "=x"(r) : "x"(load_2d(&cpu->vr[u->rn])));
+		if (LP_LIKELY(!has_doubt_4s(r))) {
+			if (lp_a64_field_Q(u->word))
+				_mm_storeh_pi((__m64 *)&cpu->vr[u->rd].d[1], _mm_movelh_ps(r, r));
+			else
+				store_4s(cpu, u, r);
+			TAIL(u + 1);
+		}
+	}
 	return narrow(cpu, u, lp_a64_field_sz(u->word) ? LP_FP_S : LP_FP_H, lp_fp_rounding(cpu));
 }
 
@@ -218,7 +230,7 @@ SEM(fcvtxn_s)
 	NEXT;
 }
 
-SEM(fcvtl_v)
+static LP_RARE const struct lp_uop *widen(struct lp_cpu *cpu, const struct lp_uop *u)
 {
 	enum lp_fp_size from = lp_a64_field_sz(u->word) ? LP_FP_S : LP_FP_H, to = (enum lp_fp_size)(from + 1);
 	union lp_vreg n = {.d = {cpu->vr[u->rn].d[lp_a64_field_Q(u->word)]}}, r;
@@ -227,6 +239,22 @@ SEM(fcvtl_v)
 		set_fp_lane(&r, to, i, lp_fp_convert(cpu, to, from, fp_lane(&n, from, i), lp_fp_rounding(cpu)));
 	cpu->vr[u->rd] = r;
 	NEXT;
+}
+
+SEM(fcvtl_v)
+{
+	__m128d r;
+
+	if (LP_LIKELY(!cpu->fp_exact && lp_a64_field_sz(u->word))) {
+		__m128i n = _mm_loadl_epi64((const __m128i *)&cpu->vr[u->rn].d[lp_a64_field_Q(u->word)]);
+
+		__asm__ volatile("cvtps2pd %1, %0" : "=x"(r) : "x"(n));
+		if (LP_LIKELY(!has_nan_2d(r))) {
+			store_2d(cpu, u, r);
+			TAIL(u + 1);
+		}
+	}
+	return widen(cpu, u);
 }
 
 /* ---- across lanes: halves first, so that the first NaN of the lowest pair survives ---- */
@@ -355,97 +383,152 @@ UNARY(frintz_v, rintz, rintz)
 UNARY(frintx_v, rintx, rintx)
 UNARY(frinti_v, rinti, rinti)
 
+#define ROUND_AWAY(shape, vector, type, size, lanes, limit)                     \
+	UOP_FN(frinta_v_##shape)                                                \
+	{                                                                       \
+		type a = V(shape);                                              \
+                                                                                \
+		if (LP_LIKELY(!cpu->fp_exact && is_below_##vector(a, limit))) { \
+			store_##shape(cpu, u, host_rinta_##vector(a));          \
+			TAIL(u + 1);                                            \
+		}                                                               \
+		return lp_fp_lanes1(cpu, u, size, lanes, rinta);                \
+	}
+/* Above, all numbers are integers. */
+ROUND_AWAY(2s, 4s, __m128, LP_FP_S, 2, 23)
+ROUND_AWAY(4s, 4s, __m128, LP_FP_S, 4, 23)
+ROUND_AWAY(2d, 2d, __m128d, LP_FP_D, 2, 52)
+ROW_BY_SHAPE(frinta_v)
+
 /* ---- conversions of integers ---- */
 
-UOP_FN(scvtf_v_2s)
+/* The host has no unsigned ones: none may be above the largest signed one. */
+static inline bool has_sign_4s(__m128 a)
+{
+	return _mm_movemask_ps(a);
+}
+
+static inline bool has_sign_2d(__m128d a)
+{
+	return _mm_movemask_pd(a);
+}
+
+static inline bool never_4s(__m128 a)
+{
+	return false;
+}
+
+static inline bool never_2d(__m128d a)
+{
+	return false;
+}
+
+static inline __m128 from_int_4s(__m128 a)
 {
 	__m128 r;
 
-	if (cpu->fp_exact)
-		return lp_fp_lanes1(cpu, u, LP_FP_S, 2, lp_fp_scvtf);
-	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(2s)));
-	store_2s(cpu, u, r);
-	TAIL(u + 1);
+	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(a));
+	return r;
 }
 
-UOP_FN(scvtf_v_4s)
+static inline __m128d from_int_2d(__m128d a)
 {
-	__m128 r;
+	__m128i n = _mm_castpd_si128(a);
+	__m128d low = _mm_setzero_pd(), high = _mm_setzero_pd();
 
-	if (cpu->fp_exact)
-		return lp_fp_lanes1(cpu, u, LP_FP_S, 4, lp_fp_scvtf);
-	__asm__ volatile("cvtdq2ps %1, %0" : "=x"(r) : "x"(V(4s)));
-	store_4s(cpu, u, r);
-	TAIL(u + 1);
+	__asm__ volatile("cvtsi2sdq %1, %0" : "+x"(low) : "r"(_mm_cvtsi128_si64(n)));
+	__asm__ volatile("cvtsi2sdq %1, %0" : "+x"(high) : "r"(_mm_cvtsi128_si64(_mm_unpackhi_epi64(n, n))));
+	return _mm_unpacklo_pd(low, high);
 }
 
-UOP_FN(scvtf_v_2d)
-{
-	double low, high;
-
-	if (cpu->fp_exact)
-		return lp_fp_lanes1(cpu, u, LP_FP_D, 2, lp_fp_scvtf);
-	__asm__ volatile("pxor %0, %0\n\tcvtsi2sdq %2, %0\n\tpxor %1, %1\n\tcvtsi2sdq %3, %1"
-			 : "=&x"(low), "=&x"(high)
-			 : "r"(cpu->vr[u->rn].sd[0]), "r"(cpu->vr[u->rn].sd[1]));
-	store_2d(cpu, u, _mm_set_pd(high, low));
-	TAIL(u + 1);
-}
-
-ROW_BY_SHAPE(scvtf_v)
+#define FROM_INT1(name, shape, vector, type, size, lanes, refused, op)     \
+	UOP_FN(name##_##shape)                                             \
+	{                                                                  \
+		type a = V(shape);                                         \
+                                                                           \
+		if (LP_LIKELY(!cpu->fp_exact && !refused##_##vector(a))) { \
+			store_##shape(cpu, u, from_int_##vector(a));       \
+			TAIL(u + 1);                                       \
+		}                                                          \
+		return lp_fp_lanes1(cpu, u, size, lanes, op);              \
+	}
+#define FROM_INT(row, refused, op)                               \
+	FROM_INT1(row, 2s, 4s, __m128, LP_FP_S, 2, refused, op)  \
+	FROM_INT1(row, 4s, 4s, __m128, LP_FP_S, 4, refused, op)  \
+	FROM_INT1(row, 2d, 2d, __m128d, LP_FP_D, 2, refused, op) \
+	ROW_BY_SHAPE(row)
+FROM_INT(scvtf_v, never, lp_fp_scvtf)
+FROM_INT(ucvtf_v, has_sign, lp_fp_ucvtf)
 
 /* A lane that does not fit becomes the least integer, with the flag that the guest wants too. */
-static inline bool has_least_integer(__m128i a)
+static inline bool has_least_4s(__m128 a)
 {
-	return _mm_movemask_epi8(_mm_cmpeq_epi32(a, _mm_set1_epi32(INT32_MIN)));
+	return _mm_movemask_epi8(_mm_cmpeq_epi32(_mm_castps_si128(a), _mm_set1_epi32(INT32_MIN)));
 }
 
-UOP_FN(fcvtzs_v_2s)
+/* Or one next to it: by the upper words. */
+static inline bool has_least_2d(__m128d a)
 {
-	__m128i r;
+	__m128i least = _mm_cmpeq_epi32(_mm_castpd_si128(a), _mm_set1_epi32(INT32_MIN));
 
-	if (LP_LIKELY(!cpu->fp_exact)) {
-		__asm__ volatile("cvttps2dq %1, %0" : "=x"(r) : "x"(V(2s)));
-		if (LP_LIKELY(!has_least_integer(r))) {
-			store_2s(cpu, u, _mm_castsi128_ps(r));
-			TAIL(u + 1);
-		}
-	}
-	return lp_fp_lanes1(cpu, u, LP_FP_S, 2, lp_fp_cvtzs);
+	return _mm_movemask_pd(_mm_castsi128_pd(least));
 }
 
-UOP_FN(fcvtzs_v_4s)
+static inline __m128 to_int_4s(__m128 a)
 {
-	__m128i r;
+	__m128 r;
 
-	if (LP_LIKELY(!cpu->fp_exact)) {
-		__asm__ volatile("cvttps2dq %1, %0" : "=x"(r) : "x"(V(4s)));
-		if (LP_LIKELY(!has_least_integer(r))) {
-			store_4s(cpu, u, _mm_castsi128_ps(r));
-			TAIL(u + 1);
-		}
-	}
-	return lp_fp_lanes1(cpu, u, LP_FP_S, 4, lp_fp_cvtzs);
+	__asm__ volatile("cvttps2dq %1, %0" : "=x"(r) : "x"(a));
+	return r;
 }
 
-UOP_FN(fcvtzs_v_2d)
+static inline __m128d to_int_2d(__m128d a)
 {
 	int64_t low, high;
 
-	if (LP_LIKELY(!cpu->fp_exact)) {
-		__asm__ volatile("cvttsd2siq %2, %0\n\tcvttsd2siq %3, %1"
-				 : "=&r"(low), "=r"(high)
-				 : "x"(cpu->vr[u->rn].g[0]), "x"(cpu->vr[u->rn].g[1]));
-		if (LP_LIKELY(low != INT64_MIN && high != INT64_MIN)) {
-			cpu->vr[u->rd].sd[0] = low;
-			cpu->vr[u->rd].sd[1] = high;
-			TAIL(u + 1);
-		}
-	}
-	return lp_fp_lanes1(cpu, u, LP_FP_D, 2, lp_fp_cvtzs);
+	__asm__ volatile("cvttsd2siq %1, %0" : "=r"(low) : "x"(a));
+	__asm__ volatile("cvttsd2siq %1, %0" : "=r"(high) : "x"(_mm_unpackhi_pd(a, a)));
+	return _mm_castsi128_pd(_mm_set_epi64x(high, low));
 }
 
-ROW_BY_SHAPE(fcvtzs_v)
+/* What is not negative, and below 2^31 (2^63). */
+static inline bool is_unsigned_4s(__m128 a)
+{
+	return !has_sign_4s(a) && is_below_4s(a, 31);
+}
+
+static inline bool is_unsigned_2d(__m128d a)
+{
+	return !has_sign_2d(a) && is_below_2d(a, 63);
+}
+
+static inline bool always_4s(__m128 a)
+{
+	return true;
+}
+
+static inline bool always_2d(__m128d a)
+{
+	return true;
+}
+
+#define TO_INT1(name, shape, vector, type, size, lanes, accepted, op)            \
+	UOP_FN(name##_##shape)                                                   \
+	{                                                                        \
+		type a = V(shape);                                               \
+                                                                                 \
+		if (LP_LIKELY(!cpu->fp_exact && accepted##_##vector(a)))         \
+			TRY(shape, type, to_int_##vector(a), has_least_##vector, \
+			    lp_fp_lanes1(cpu, u, size, lanes, op));              \
+		return lp_fp_lanes1(cpu, u, size, lanes, op);                    \
+	}
+#define TO_INT(row, accepted, op)                               \
+	TO_INT1(row, 2s, 4s, __m128, LP_FP_S, 2, accepted, op)  \
+	TO_INT1(row, 4s, 4s, __m128, LP_FP_S, 4, accepted, op)  \
+	TO_INT1(row, 2d, 2d, __m128d, LP_FP_D, 2, accepted, op) \
+	ROW_BY_SHAPE(row)
+TO_INT(fcvtzs_v, always, lp_fp_cvtzs)
+TO_INT(fcvtzu_v, is_unsigned, lp_fp_cvtzu)
 
 /* ---- signs: no arithmetic, no flags ---- */
 
@@ -541,7 +624,10 @@ lp_uop_fn *lp_fp_unary_lower(enum lp_a64_op op, struct lp_uop *u)
 		CASE(FRINTZ_V, frintz_v)
 		CASE(FRINTX_V, frintx_v)
 		CASE(FRINTI_V, frinti_v)
+		CASE(FRINTA_V, frinta_v)
 		CASE(SCVTF_V, scvtf_v)
+		CASE(UCVTF_V, ucvtf_v)
+		CASE(FCVTZU_V, fcvtzu_v)
 		CASE(FCVTZS_V, fcvtzs_v)
 		CASE(FCMEQ_ZERO_V, fcmeq_zero_v)
 		CASE(FCMGT_ZERO_V, fcmgt_zero_v)

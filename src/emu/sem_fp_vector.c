@@ -76,9 +76,6 @@ static const struct lp_uop *exact3(struct lp_cpu *cpu, const struct lp_uop *u, e
 		return lp_fp_lanes2(cpu, u, LP_FP_H, 1, cpu->vr[u->rm], op);  \
 	}
 
-VECTOR_EXACT(fmulx, exact2, lp_fp_mulx)
-VECTOR_EXACT(frecps, exact2, lp_fp_recip_step)
-VECTOR_EXACT(frsqrts, exact2, lp_fp_rsqrt_step)
 VECTOR_EXACT(fmaxnmp, pairs, lp_fp_maxnum)
 VECTOR_EXACT(fminnmp, pairs, lp_fp_minnum)
 VECTOR_EXACT(fmaxp, pairs, lp_fp_max)
@@ -129,8 +126,8 @@ SCALAR(frsqrts, lp_fp_rsqrt_step)
 	} while (0)
 #define V(shape, r) load_##shape(&cpu->vr[r])
 
-/* A quotient's other half must not be zero by zero. */
-static inline __m128 load_divisor_2s(const union lp_vreg *r)
+/* For what zeros are not neutral to: a quotient's other half must not be zero by zero. */
+static inline __m128 load_2s_and_ones(const union lp_vreg *r)
 {
 	return _mm_loadl_pi(_mm_set1_ps(1), (const __m64 *)r);
 }
@@ -156,7 +153,7 @@ static inline __m128 load_divisor_2s(const union lp_vreg *r)
 BINARY(fadd_v, add, nan, load_2s, lp_fp_add)
 BINARY(fsub_v, sub, nan, load_2s, lp_fp_sub)
 BINARY(fmul_v, mul, doubt, load_2s, lp_fp_mul)
-BINARY(fdiv_v, div, nan, load_divisor_2s, lp_fp_div)
+BINARY(fdiv_v, div, nan, load_2s_and_ones, lp_fp_div)
 
 static inline __m128 host_abd_4s(__m128 a, __m128 b)
 {
@@ -190,6 +187,67 @@ BINARY(fabd_v, abd, nan, load_2s, lp_fp_abd)
 
 TERNARY(fmla_v, madd, lp_fp_muladd)
 TERNARY(fmls_v, msub, lp_fp_mulsub)
+
+/* ---- Newton steps, and fmulx ---- */
+
+/* All magnitudes between 2^-95 and 2^97 (2^-511 and 2^513), by the upper words: no zero, nothing infinite, no NaN; and
+ * halves and products stay away from what is tiny or too large. */
+static inline bool is_moderate_4s(__m128 a)
+{
+	__m128i magnitude = _mm_srli_epi32(_mm_slli_epi32(_mm_castps_si128(a), 1), 1);
+	__m128i out = _mm_or_si128(_mm_cmpgt_epi32(_mm_set1_epi32(0x10000000), magnitude),
+				   _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x6fffffff)));
+
+	return !_mm_movemask_epi8(out);
+}
+
+static inline bool is_moderate_2d(__m128d a)
+{
+	__m128i magnitude = _mm_srli_epi32(_mm_slli_epi32(_mm_castpd_si128(a), 1), 1);
+	__m128i out = _mm_or_si128(_mm_cmpgt_epi32(_mm_set1_epi32(0x20000000), magnitude),
+				   _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x5fffffff)));
+
+	return !_mm_movemask_pd(_mm_castsi128_pd(out));
+}
+
+static inline __m128 step_recip_4s(__m128 a, __m128 b)
+{
+	return host_msub_4s(_mm_set1_ps(2), a, b);
+}
+
+static inline __m128d step_recip_2d(__m128d a, __m128d b)
+{
+	return host_msub_2d(_mm_set1_pd(2), a, b);
+}
+
+/* (3 - a * b) / 2 */
+static inline __m128 step_rsqrt_4s(__m128 a, __m128 b)
+{
+	return host_msub_4s(_mm_set1_ps(1.5F), host_mul_4s(a, _mm_set1_ps(0.5F)), b);
+}
+
+static inline __m128d step_rsqrt_2d(__m128d a, __m128d b)
+{
+	return host_msub_2d(_mm_set1_pd(1.5), host_mul_2d(a, _mm_set1_pd(0.5)), b);
+}
+
+#define MODERATE1(row, shape, vector, type, load, host, size, op)                                              \
+	UOP_FN(row##_##shape)                                                                                  \
+	{                                                                                                      \
+		type n = load(&cpu->vr[u->rn]), m = load(&cpu->vr[u->rm]);                                     \
+                                                                                                               \
+		if (LP_LIKELY(is_moderate_##vector(n) && is_moderate_##vector(m)))                             \
+			TRY(shape, type, host##_##vector(n, m), has_doubt_##vector, exact2(cpu, u, size, op)); \
+		return exact2(cpu, u, size, op);                                                               \
+	}
+#define MODERATE(row, host, op)                                             \
+	MODERATE1(row, 2s, 4s, __m128, load_2s_and_ones, host, LP_FP_S, op) \
+	MODERATE1(row, 4s, 4s, __m128, load_4s, host, LP_FP_S, op)          \
+	MODERATE1(row, 2d, 2d, __m128d, load_2d, host, LP_FP_D, op)         \
+	ROW_BY_SHAPE(row)
+MODERATE(frecps_v, step_recip, lp_fp_recip_step)
+MODERATE(frsqrts_v, step_rsqrt, lp_fp_rsqrt_step)
+MODERATE(fmulx_v, host_mul, lp_fp_mulx)
 
 /* ---- comparisons: the host answers with the same masks and flags ---- */
 
@@ -328,6 +386,9 @@ lp_uop_fn *lp_fp_vector_lower(enum lp_a64_op op, struct lp_uop *u)
 		CASE(FABD_V, fabd_v)
 		CASE(FMLA_V, fmla_v)
 		CASE(FMLS_V, fmls_v)
+		CASE(FRECPS_V, frecps_v)
+		CASE(FRSQRTS_V, frsqrts_v)
+		CASE(FMULX_V, fmulx_v)
 		CASE(FCMEQ_V, fcmeq_v)
 		CASE(FCMGT_V, fcmgt_v)
 		CASE(FCMGE_V, fcmge_v)
