@@ -62,43 +62,82 @@ static bool address_of_offset(const struct lp_elf *e, uint64_t offset, uint64_t 
 	return false;
 }
 
-static bool add_symbol(struct lp_buf *line, struct lp_elf *e, uint64_t offset)
+/* What is known of a pc: the file, and the function's name and beginning (its offset in the file where there is no name). */
+struct place {
+	char *file, *symbol; /* NULL: not known */
+	uint64_t offset;     /* within the function, else within the file */
+	uint64_t function;   /* address of its beginning; 0: not known */
+};
+
+static void find_symbol(struct place *p, const char *path, uint64_t pc)
 {
+	struct lp_elf *e = NULL;
 	struct lp_elf_sym sym;
 	uint64_t addr;
 
-	if (!address_of_offset(e, offset, &addr) || !lp_elf_symbol_at(e, addr, &sym))
-		return false;
-	lp_buf_printf(line, " %s+0x%" PRIx64, sym.name, addr - sym.value);
-	return true;
+	if (lp_elf_open(&e, path, NULL) == 0 && address_of_offset(e, p->offset, &addr) &&
+	    lp_elf_symbol_at(e, addr, &sym)) {
+		p->symbol = lp_strdup(sym.name);
+		p->offset = addr - sym.value;
+		p->function = pc - p->offset;
+	}
+	lp_elf_close(e);
+}
+
+static struct place find_place(const char *maps, uint64_t pc)
+{
+	char *copy = lp_strdup(maps);
+	struct place p = {0};
+	const char *path = file_at(copy, pc, &p.offset);
+
+	if (path) {
+		p.file = lp_strdup(strrchr(path, '/') + 1);
+		find_symbol(&p, path, pc);
+	}
+	lp_free(copy);
+	return p;
+}
+
+static void free_place(struct place *p)
+{
+	lp_free(p->file);
+	lp_free(p->symbol);
 }
 
 /* "0x400123 main+0x10 (prog)" */
 static void add_place(struct lp_buf *line, const char *maps, uint64_t pc)
 {
-	char *copy = lp_strdup(maps);
-	uint64_t offset;
-	const char *path = file_at(copy, pc, &offset), *base;
-	struct lp_elf *e = NULL;
+	struct place p = find_place(maps, pc);
 
 	lp_buf_printf(line, LP_ADDR, pc);
-	if (path) {
-		base = strrchr(path, '/') + 1;
-		if (lp_elf_open(&e, path, NULL) || !add_symbol(line, e, offset))
-			lp_buf_printf(line, " +0x%" PRIx64, offset);
-		lp_buf_printf(line, " (%s)", base);
-		lp_elf_close(e);
-	}
-	lp_free(copy);
+	if (p.file)
+		lp_buf_printf(line, " %s+0x%" PRIx64 " (%s)", p.symbol ? p.symbol : "", p.offset, p.file);
+	free_place(&p);
 }
 
 /* ---- who called whom ---- */
 
+/* A function that calls no other has no frame record, and its caller is in x30; in one that has called, x30 leads to
+ * itself. */
+static bool is_called_from_link(const struct lp_cpu *cpu, const char *maps, uint64_t first_record)
+{
+	struct place here = find_place(maps, cpu->pc), link = find_place(maps, cpu->x[30]);
+	bool is = link.function && link.function != here.function && cpu->x[30] != first_record;
+
+	free_place(&here);
+	free_place(&link);
+	return is;
+}
+
 /* Frame records: x29 points at the caller's x29 and x30, each further up. */
 static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu, const char *maps)
 {
-	uint64_t record[2], at = cpu->x[29], before = 0;
+	uint64_t record[2] = {0}, at = cpu->x[29], before = 0;
 
+	if (lp_mem_get(at, &record) || is_called_from_link(cpu, maps, record[1])) {
+		lp_buf_str(line, " < ");
+		add_place(line, maps, cpu->x[30]);
+	}
 	for (int i = 0; i < MAX_CALLERS && at > before && at % 8 == 0 && lp_mem_get(at, &record) == 0; i++) {
 		if (!record[1])
 			return;

@@ -236,6 +236,7 @@ static int run(struct wish *w, struct lp_err *err)
 		.strace = w->is_given[OPTION_STRACE] || w->strace_file,
 		.stats = w->is_given[OPTION_STATS],
 		.trace = w->is_given[OPTION_TRACE],
+		.core = w->is_given[OPTION_CORE],
 	};
 	struct lp_emu *emu = lp_emu_new(&options, err);
 	const char *program = w->program[0];

@@ -43,6 +43,13 @@ static void handle(int sig, void (*handler)(int, siginfo_t *, void *), int flags
 		printf("sigaction %d: %s\n", sig, strerror(errno));
 }
 
+static inline void tell_errno(const char *what, long result)
+{
+	int error = errno;
+
+	printf("%s %ld errno %d\n", what, result, result < 0 ? error : 0);
+}
+
 static inline sigset_t set_of(int a, int b)
 {
 	sigset_t set;

@@ -79,7 +79,7 @@ static void spawns(void)
 		if (rc != ENOENT)
 			printf("spawn: %d\n", rc);
 	}
-	printf("wait %d %d\n", waitpid(-1, NULL, 0), errno);
+	tell_errno("wait", waitpid(-1, NULL, 0));
 	printf("system %x\n", system("exit 3"));
 	FILE *f = popen("echo out of a pipe", "r");
 	char line[64] = "";
@@ -140,7 +140,7 @@ static void clones(void)
 	waitpid((pid_t)child, &status, 0);
 	printf("%d %d %x\n", tid_parent == child, tid_child, status);
 	args = (struct clone_args){.flags = CLONE_SIGHAND, .exit_signal = SIGCHLD};
-	printf("%ld %d\n", clone3(&args), errno);
+	tell_errno("clone3", clone3(&args));
 }
 
 static void ends(void)
@@ -184,5 +184,23 @@ static void job_control(void)
 	printf("%x\n", status);
 }
 
+/* For tests that send something from outside. */
+static void waits(void)
+{
+	printf("waiting\n");
+	for (;;)
+		pause();
+}
+
+static void ignores(void)
+{
+	struct sigaction act;
+
+	sigaction(SIGTERM, NULL, &act);
+	printf("TERM is ignored %d\n", act.sa_handler == SIG_IGN);
+	kill(getpid(), SIGTERM);
+	printf("still here\n");
+}
+
 MAIN(PART(forks), PART(vforks), PART(vfork_signals), PART(spawns), PART(spawns_in_threads), PART(clones), PART(ends),
-     PART(job_control))
+     PART(job_control), PART(waits), PART(ignores))

@@ -175,7 +175,8 @@ static void robust(void)
 		pthread_join(thread, NULL);
 		printf("owner dead %d", pthread_mutex_lock(&robust_lock) == EOWNERDEAD);
 		printf(" consistent %d", pthread_mutex_consistent(&robust_lock));
-		printf(" unlock %d lock %d\n", pthread_mutex_unlock(&robust_lock), pthread_mutex_lock(&robust_lock));
+		printf(" unlock %d", pthread_mutex_unlock(&robust_lock));
+		printf(" lock %d\n", pthread_mutex_lock(&robust_lock));
 		pthread_mutex_unlock(&robust_lock);
 	}
 	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_NONE);
@@ -395,9 +396,9 @@ static void clone_errors(void)
 {
 	static char stack[65536] __attribute__((aligned(16)));
 
-	printf("%ld %d\n", syscall(SYS_clone, CLONE_THREAD, stack + 65536, 0, 0, 0), errno);
-	printf("%ld %d\n", syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND, stack + 65536, 0, 0, 0), errno);
-	printf("%ld %d\n", syscall(SYS_clone, CLONE_SIGHAND | SIGCHLD, stack + 65536, 0, 0, 0), errno);
+	tell_errno("thread", syscall(SYS_clone, CLONE_THREAD, stack + 65536, 0, 0, 0));
+	tell_errno("handlers", syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND, stack + 65536, 0, 0, 0));
+	tell_errno("process", syscall(SYS_clone, CLONE_SIGHAND | SIGCHLD, stack + 65536, 0, 0, 0));
 }
 
 MAIN(PART(many), PART(come_and_go), PART(ping_pong), PART(cancel), PART(set_user), PART(robust), PART(own_variables),
