@@ -5,7 +5,8 @@
  *
  * It reads the cases itself, in place of the guest, and needs neither loader nor signals nor system calls of the
  * emulator: what instructions compute can be compared before the rest is there, and when the rest is in doubt.  It
- * stands in for block.c and run.c.
+ * stands in for block.c and run.c.  BARE_PLAIN=1: each row's own function, never one that is specialised for registers,
+ * lanes or the host.  Under qemu-x86_64 -cpu Nehalem it is what hosts without AVX2 and AES run.
  */
 #include "case.h"
 
@@ -19,6 +20,7 @@
 #include "base/vec.h"
 #include "emu/emu.h"
 #include "emu/fp.h"
+#include "emu/hot.h"
 #include "emu/pauth.h"
 
 #define END UINT32_C(0xd51bd05e) /* msr tpidr_el0, x30: behind the stream */
@@ -136,6 +138,19 @@ static void store_state(const struct lp_cpu *cpu, struct diff_state *s)
 	s->pc = 0;
 }
 
+/* As lp_lower() leaves rows that have no specialised function. */
+static void make_plain(struct lp_uop *u)
+{
+	enum lp_a64_op op = lp_a64_decode(u->word);
+
+	u->rd = u->word & 31;
+	u->rn = u->word >> 5 & 31;
+	u->rm = u->word >> 16 & 31;
+	u->ra = u->word >> 10 & 31;
+	if (lp_cpu_offers(lp_a64_row(op)->feature))
+		u->run = lp_sem[op];
+}
+
 static void lower(struct lp_emu *emu, uint64_t slot)
 {
 	const uint32_t *words = (const uint32_t *)slot;
@@ -144,11 +159,12 @@ static void lower(struct lp_emu *emu, uint64_t slot)
 		return;
 	slot_at = slot;
 	for (nr_uops = 1; words[nr_uops] != END; nr_uops++) {
-		enum lp_a64_op op = lp_a64_decode(words[nr_uops]);
 		lp_lower(emu->blocks, &uops[nr_uops], words[nr_uops], slot + nr_uops * UINT64_C(4));
-		if (is_plain && lp_cpu_offers(lp_a64_row(op)->feature))
-			uops[nr_uops].run = lp_sem[op];
+		if (is_plain)
+			make_plain(&uops[nr_uops]);
 	}
+	for (unsigned i = 1; i + 1 < nr_uops && !is_plain; i++)
+		lp_hot_pair(&uops[i]);
 	uops[nr_uops] = (struct lp_uop){.run = fall_out, .pc = slot + nr_uops * UINT64_C(4)};
 }
 

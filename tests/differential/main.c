@@ -47,6 +47,9 @@ static const char usage[] =
 	"  B=BUILD/tests/differential; $B/differential --ours $B/bare --guest $B/guest --row 'fadd*,fmla*' --cases "
 	"50000\n"
 	"\n"
+	"With BARE_PLAIN=1 it takes no specialised functions; it runs under qemu-x86_64 -cpu Nehalem (no AVX2, no "
+	"AES).\n"
+	"\n"
 	"Exit status: 0 no difference, 1 some, 2 something could not be run.\n";
 
 struct row_statistics {

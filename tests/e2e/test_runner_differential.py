@@ -69,6 +69,15 @@ def test_streams_of_every_row_do_what_they_do_under_qemu():
     assert cases_of(differential("--cases", 60000, "--seed", 2)) >= 60000
 
 
+@with_qemu
+def test_what_is_specialised_for_hosts_and_operands_does_what_each_rows_own_function_does(monkeypatch):
+    monkeypatch.setenv("BARE_PLAIN", "1")
+    assert cases_of(differential("--cases", 30000, "--seed", 5, ours=BUILT / "bare")) >= 30000
+    monkeypatch.delenv("BARE_PLAIN")
+    for cpu in ("Nehalem", "Haswell"):
+        assert cases_of(differential("--cases", 20000, "--seed", 6, ours=f"qemu-x86_64 -cpu {cpu} {BUILT}/bare")) >= 20000
+
+
 @with_runner
 @with_qemu
 def test_code_that_the_guest_wrote_itself_runs_as_written():
