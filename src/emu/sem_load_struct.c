@@ -63,48 +63,97 @@ static inline unsigned by_vsize_q(uint32_t word)
 	return (word >> 10 & 3) << 1 | lp_by_q(word);
 }
 
-#define INTERLEAVED_FN(Z, q, half, count)                                             \
-	ACCESS(ld##count##_##Z##q)                                                    \
+/* Two and four are zipped and unzipped by whole registers; a short register's are the lower halves of such. */
+#define PAIRS_FN(Z, q)                                                                                            \
+	ACCESS(ld2_##Z##q)                                                                                        \
+	{                                                                                                         \
+		const __m128i x = lp_load_q(cpu, u, at), y = (q) ? lp_load_q(cpu, u, at + 16) : x;                \
+		set_part(cpu, REGISTER(0), even_##Z(x, y), q);                                                    \
+		set_part(cpu, REGISTER(1), odd_##Z(x, y), q);                                                     \
+	}                                                                                                         \
+	ACCESS(st2_##Z##q)                                                                                        \
+	{                                                                                                         \
+		const __m128i x = lp_get_q(cpu, REGISTER(0)), y = lp_get_q(cpu, REGISTER(1));                     \
+		lp_store_q(cpu, u, at, low_##Z(x, y));                                                            \
+		if (q)                                                                                            \
+			lp_store_q(cpu, u, at + 16, high_##Z(x, y));                                              \
+	}                                                                                                         \
+	ACCESS(ld4_##Z##q)                                                                                        \
+	{                                                                                                         \
+		const __m128i w = lp_load_q(cpu, u, at), x = lp_load_q(cpu, u, at + 16);                          \
+		const __m128i y = (q) ? lp_load_q(cpu, u, at + 32) : w, z = (q) ? lp_load_q(cpu, u, at + 48) : x; \
+		const __m128i even_low = even_##Z(w, x), even_high = even_##Z(y, z);                              \
+		const __m128i odd_low = odd_##Z(w, x), odd_high = odd_##Z(y, z);                                  \
+		set_part(cpu, REGISTER(0), even_##Z(even_low, even_high), q);                                     \
+		set_part(cpu, REGISTER(1), even_##Z(odd_low, odd_high), q);                                       \
+		set_part(cpu, REGISTER(2), odd_##Z(even_low, even_high), q);                                      \
+		set_part(cpu, REGISTER(3), odd_##Z(odd_low, odd_high), q);                                        \
+	}                                                                                                         \
+	ACCESS(st4_##Z##q)                                                                                        \
+	{                                                                                                         \
+		const __m128i w = lp_get_q(cpu, REGISTER(0)), x = lp_get_q(cpu, REGISTER(1));                     \
+		const __m128i y = lp_get_q(cpu, REGISTER(2)), z = lp_get_q(cpu, REGISTER(3));                     \
+		const __m128i even_low = low_##Z(w, y), odd_low = low_##Z(x, z);                                  \
+		lp_store_q(cpu, u, at, low_##Z(even_low, odd_low));                                               \
+		lp_store_q(cpu, u, at + 16, high_##Z(even_low, odd_low));                                         \
+		if (q) {                                                                                          \
+			const __m128i even_high = high_##Z(w, y), odd_high = high_##Z(x, z);                      \
+			lp_store_q(cpu, u, at + 32, low_##Z(even_high, odd_high));                                \
+			lp_store_q(cpu, u, at + 48, high_##Z(even_high, odd_high));                               \
+		}                                                                                                 \
+	}                                                                                                         \
+	WITH_POST(ld2_##Z##q, 2 * ((q) ? 16 : 8));                                                                \
+	WITH_POST(st2_##Z##q, 2 * ((q) ? 16 : 8));                                                                \
+	WITH_POST(ld4_##Z##q, 4 * ((q) ? 16 : 8));                                                                \
+	WITH_POST(st4_##Z##q, 4 * ((q) ? 16 : 8));
+static inline void set_part(struct lp_cpu *cpu, unsigned r, __m128i value, bool q)
+{
+	lp_set_q(cpu, r, q ? value : _mm_move_epi64(value));
+}
+
+#define THREES_FN(Z, q, half)                                                         \
+	ACCESS(ld3_##Z##q)                                                            \
 	{                                                                             \
 		enum { LANES = ((q) ? 16 : 8) / sizeof(U_##Z), SIZE = (q) ? 16 : 8 }; \
-		U_##Z memory[(count)*LANES];                                          \
-		union lp_vreg value[count] = {0};                                     \
-		for (unsigned k = 0; k < (count); k++) {                              \
+		U_##Z memory[3 * LANES];                                              \
+		union lp_vreg value[3] = {0};                                         \
+		for (unsigned k = 0; k < 3; k++) {                                    \
 			const __m128i part = lp_load_##half(cpu, u, at + k * SIZE);   \
 			memcpy(memory + k * LANES, &part, SIZE);                      \
 		}                                                                     \
 		for (unsigned i = 0; i < LANES; i++)                                  \
-			for (unsigned k = 0; k < (count); k++)                        \
-				value[k].FIELD_U_##Z[i] = memory[i * (count) + k];    \
-		for (unsigned k = 0; k < (count); k++)                                \
+			for (unsigned k = 0; k < 3; k++)                              \
+				value[k].FIELD_U_##Z[i] = memory[i * 3 + k];          \
+		for (unsigned k = 0; k < 3; k++)                                      \
 			lp_set_v(cpu, REGISTER(k), value[k], 1);                      \
 	}                                                                             \
-	ACCESS(st##count##_##Z##q)                                                    \
+	ACCESS(st3_##Z##q)                                                            \
 	{                                                                             \
 		enum { LANES = ((q) ? 16 : 8) / sizeof(U_##Z), SIZE = (q) ? 16 : 8 }; \
-		U_##Z memory[(count)*LANES];                                          \
-		union lp_vreg value[count];                                           \
-		for (unsigned k = 0; k < (count); k++)                                \
+		U_##Z memory[3 * LANES];                                              \
+		union lp_vreg value[3];                                               \
+		for (unsigned k = 0; k < 3; k++)                                      \
 			value[k] = lp_get_v(cpu, REGISTER(k), 1);                     \
 		for (unsigned i = 0; i < LANES; i++)                                  \
-			for (unsigned k = 0; k < (count); k++)                        \
-				memory[i * (count) + k] = value[k].FIELD_U_##Z[i];    \
-		for (unsigned k = 0; k < (count); k++) {                              \
+			for (unsigned k = 0; k < 3; k++)                              \
+				memory[i * 3 + k] = value[k].FIELD_U_##Z[i];          \
+		for (unsigned k = 0; k < 3; k++) {                                    \
 			__m128i part = _mm_setzero_si128();                           \
 			memcpy(&part, memory + k * LANES, SIZE);                      \
 			lp_store_##half(cpu, u, at + k * SIZE, part);                 \
 		}                                                                     \
 	}                                                                             \
-	WITH_POST(ld##count##_##Z##q, (count) * ((q) ? 16 : 8));                      \
-	WITH_POST(st##count##_##Z##q, (count) * ((q) ? 16 : 8));
-#define INTERLEAVED_FNS(Z, count) INTERLEAVED_FN(Z, 0, d, count) INTERLEAVED_FN(Z, 1, q, count)
+	WITH_POST(ld3_##Z##q, 3 * ((q) ? 16 : 8));                                    \
+	WITH_POST(st3_##Z##q, 3 * ((q) ? 16 : 8));
+#define INTERLEAVED_FNS(Z, ...) PAIRS_FN(Z, 0) PAIRS_FN(Z, 1) THREES_FN(Z, 0, d) THREES_FN(Z, 1, q)
+EACH_bhs(INTERLEAVED_FNS, );
+PAIRS_FN(d, 1);
+THREES_FN(d, 1, q);
 #define INTERLEAVED_ROW(row, prefix)                                                                      \
 	static lp_uop_fn *const row##_variants[8] = {prefix##_b0, prefix##_b1, prefix##_h0, prefix##_h1,  \
 						     prefix##_s0, prefix##_s1, NULL,	    prefix##_d1}; \
 	CHOOSER(row, row##_variants[by_vsize_q(word)]);
 #define INTERLEAVED(count)                                 \
-	EACH_bhs(INTERLEAVED_FNS, count);                  \
-	INTERLEAVED_FN(d, 1, q, count);                    \
 	INTERLEAVED_ROW(ld##count, ld##count);             \
 	INTERLEAVED_ROW(st##count, st##count);             \
 	INTERLEAVED_ROW(ld##count##_post, post_ld##count); \

@@ -7,16 +7,14 @@
 	VARIANT(row##_##Z##q)                                                                         \
 	{                                                                                             \
 		LP_LANE_TYPES(Z, sign)                                                                \
-		const union lp_vreg n = lp_get_v(cpu, u->rn, q), m = lp_get_v(cpu, u->rm, q);         \
-		union lp_vreg r = {0};                                                                \
-		enum { PAIRS = (q ? 16 : 8) / 2 / sizeof(T) };                                        \
-		for (unsigned i = 0; i < PAIRS; i++) {                                                \
-			const T a = n.FIELD_##sign##_##Z[2 * i], b = n.FIELD_##sign##_##Z[2 * i + 1]; \
+		const __m128i n = lp_get_q(cpu, u->rn), m = lp_get_q(cpu, u->rm), both = low_d(n, m); \
+		const union lp_vreg first = lp_vreg_of((q) ? even_##Z(n, m) : even_##Z(both, both));  \
+		const union lp_vreg second = lp_vreg_of((q) ? odd_##Z(n, m) : odd_##Z(both, both));   \
+		union lp_vreg r;                                                                      \
+		LP_LANES for (unsigned i = 0; i < 16 / sizeof(T); i++)                                \
+		{                                                                                     \
+			const T a = first.FIELD_##sign##_##Z[i], b = second.FIELD_##sign##_##Z[i];    \
 			r.FIELD_##sign##_##Z[i] = (T)(expr);                                          \
-		}                                                                                     \
-		for (unsigned i = 0; i < PAIRS; i++) {                                                \
-			const T a = m.FIELD_##sign##_##Z[2 * i], b = m.FIELD_##sign##_##Z[2 * i + 1]; \
-			r.FIELD_##sign##_##Z[PAIRS + i] = (T)(expr);                                  \
 		}                                                                                     \
 		lp_set_v(cpu, u->rd, r, q);                                                           \
 		TAIL(u + 1);                                                                          \
@@ -47,29 +45,32 @@ VARIANT(addp_scalar)
 CHOOSER(addp_s, addp_scalar);
 
 /* Neighbours make a lane of twice the size; d: what was there. */
-#define PAIR_LONG_FN(Z, q, row, sign, expr)                                                           \
-	VARIANT(row##_##Z##q)                                                                         \
-	{                                                                                             \
-		LP_WIDE_TYPES(Z, sign)                                                                \
-		const union lp_vreg n = lp_get_v(cpu, u->rn, q), was = lp_get_v(cpu, u->rd, q);       \
-		union lp_vreg r;                                                                      \
-		for (unsigned i = 0; i < 8 / sizeof(T); i++) {                                        \
-			const T a = n.FIELD_##sign##_##Z[2 * i], b = n.FIELD_##sign##_##Z[2 * i + 1]; \
-			LP_UNUSED const UW d = was.WIDE_FIELD_U_##Z[i];                               \
-			r.WIDE_FIELD_U_##Z[i] = (UW)(expr);                                           \
-		}                                                                                     \
-		lp_set_v(cpu, u->rd, r, q);                                                           \
-		TAIL(u + 1);                                                                          \
+#define PAIR_LONG_FN(Z, q, row, sign, expr)                                                                    \
+	VARIANT(row##_##Z##q)                                                                                  \
+	{                                                                                                      \
+		LP_WIDE_TYPES(Z, sign)                                                                         \
+		const __m128i n = lp_get_q(cpu, u->rn);                                                        \
+		const union lp_vreg first = lp_vreg_of(lower_##sign##_##Z(n)),                                 \
+				    second = lp_vreg_of(upper_##sign##_##Z(n)), was = lp_get_v(cpu, u->rd, 1); \
+		union lp_vreg r;                                                                               \
+		LP_LANES for (unsigned i = 0; i < 8 / sizeof(T); i++)                                          \
+		{                                                                                              \
+			const UW a = first.WIDE_FIELD_U_##Z[i], b = second.WIDE_FIELD_U_##Z[i];                \
+			LP_UNUSED const UW d = was.WIDE_FIELD_U_##Z[i];                                        \
+			r.WIDE_FIELD_U_##Z[i] = (UW)(expr);                                                    \
+		}                                                                                              \
+		lp_set_v(cpu, u->rd, r, q);                                                                    \
+		TAIL(u + 1);                                                                                   \
 	}
 #define PAIR_LONG_FNS(Z, ...) PAIR_LONG_FN(Z, 0, __VA_ARGS__) PAIR_LONG_FN(Z, 1, __VA_ARGS__)
 #define PAIRS_LONG(name, sign, expr)                   \
 	EACH_bhs(PAIR_LONG_FNS, name##_v, sign, expr); \
 	CHOOSE_BY_SIZE_Q(name##_v, bhs, lp_by_esize_q);
 
-PAIRS_LONG(saddlp, S, (TW)a + b);
-PAIRS_LONG(uaddlp, U, (TW)a + b);
-PAIRS_LONG(sadalp, S, d + (UW)((TW)a + b));
-PAIRS_LONG(uadalp, U, d + (UW)((TW)a + b));
+PAIRS_LONG(saddlp, S, a + b);
+PAIRS_LONG(uaddlp, U, a + b);
+PAIRS_LONG(sadalp, S, d + a + b);
+PAIRS_LONG(uadalp, U, d + a + b);
 
 /* ---- across all lanes: from the first, each next one joins ---- */
 
@@ -101,48 +102,52 @@ ACROSS(sminv, S, T, a < b ? a : b);
 ACROSS(umaxv, U, T, a > b ? a : b);
 ACROSS(uminv, U, T, a < b ? a : b);
 
-/* ---- permutations: lanes n and m of the operands, r of the result; HALF as many pairs as a register has ---- */
+/* ---- permutations ---- */
 
-#define PERMUTE_FN(Z, q, row, even, odd)                                                        \
-	VARIANT(row##_##Z##q)                                                                   \
-	{                                                                                       \
-		const union lp_vreg rn = lp_get_v(cpu, u->rn, 1), rm = lp_get_v(cpu, u->rm, 1); \
-		const U_##Z *const n = rn.FIELD_U_##Z, *const LP_UNUSED m = rm.FIELD_U_##Z;     \
-		union lp_vreg rd = {0};                                                         \
-		U_##Z *const r = rd.FIELD_U_##Z;                                                \
-		enum { HALF = (q ? 16 : 8) / 2 / sizeof(U_##Z) };                               \
-		for (unsigned i = 0; i < HALF; i++) {                                           \
-			even;                                                                   \
-			odd;                                                                    \
-		}                                                                               \
-		lp_set_v(cpu, u->rd, rd, q);                                                    \
-		TAIL(u + 1);                                                                    \
+/* A short register's operands stand side by side for `short_of`, whose lower half is the result. */
+#define PERMUTE_FNS(Z, row, all_of, short_of)                                     \
+	VARIANT(row##_##Z##0)                                                     \
+	{                                                                         \
+		const __m128i n = lp_get_q(cpu, u->rn), m = lp_get_q(cpu, u->rm); \
+		lp_set_q(cpu, u->rd, _mm_move_epi64(short_of(Z)));                \
+		TAIL(u + 1);                                                      \
+	}                                                                         \
+	VARIANT(row##_##Z##1)                                                     \
+	{                                                                         \
+		const __m128i n = lp_get_q(cpu, u->rn), m = lp_get_q(cpu, u->rm); \
+		lp_set_q(cpu, u->rd, all_of##_##Z(n, m));                         \
+		TAIL(u + 1);                                                      \
 	}
-#define PERMUTE_FNS(Z, ...) PERMUTE_FN(Z, 0, __VA_ARGS__) PERMUTE_FN(Z, 1, __VA_ARGS__)
-#define PERMUTE_D_FN(Z, ...) PERMUTE_FN(Z, 1, __VA_ARGS__)
-#define PERMUTE(row, even, odd)                \
-	EACH_bhs(PERMUTE_FNS, row, even, odd); \
-	EACH_d(PERMUTE_D_FN, row, even, odd);  \
+#define PERMUTE(row, all_of, short_of)                 \
+	EACH_bhsd(PERMUTE_FNS, row, all_of, short_of); \
 	CHOOSE_BY_SIZE_Q(row, bhsd, lp_by_esize_q);
-/* Not instructions: one lane of 64 bits. */
-#define zip1_d0 NULL
-#define zip2_d0 NULL
-#define uzp1_d0 NULL
-#define uzp2_d0 NULL
-#define trn1_d0 NULL
-#define trn2_d0 NULL
+#define SHORT_ZIP1(Z) low_##Z(n, m)
+#define SHORT_ZIP2(Z) _mm_srli_si128(low_##Z(n, m), 8)
+#define SHORT_UZP1(Z) even_##Z(low_d(n, m), n)
+#define SHORT_UZP2(Z) odd_##Z(low_d(n, m), n)
+#define SHORT_TRN1(Z) evens_##Z(n, m)
+#define SHORT_TRN2(Z) odds_##Z(n, m)
+PERMUTE(zip1, low, SHORT_ZIP1);
+PERMUTE(zip2, high, SHORT_ZIP2);
+PERMUTE(uzp1, even, SHORT_UZP1);
+PERMUTE(uzp2, odd, SHORT_UZP2);
+PERMUTE(trn1, evens, SHORT_TRN1);
+PERMUTE(trn2, odds, SHORT_TRN2);
 
-PERMUTE(zip1, r[2 * i] = n[i], r[2 * i + 1] = m[i]);
-PERMUTE(zip2, r[2 * i] = n[HALF + i], r[2 * i + 1] = m[HALF + i]);
-PERMUTE(uzp1, r[i] = n[2 * i], r[HALF + i] = m[2 * i]);
-PERMUTE(uzp2, r[i] = n[2 * i + 1], r[HALF + i] = m[2 * i + 1]);
-PERMUTE(trn1, r[2 * i] = n[2 * i], r[2 * i + 1] = m[2 * i]);
-PERMUTE(trn2, r[2 * i] = n[2 * i + 1], r[2 * i + 1] = m[2 * i + 1]);
-
-/* Lanes in reverse order within each `group` of them. */
-#define REVERSE(row, sizes, group, by)                                                    \
-	EACH_##sizes(PERMUTE_FNS, row, r[2 * i] = n[(2 * i) ^ ((group) / sizeof *r - 1)], \
-		     r[2 * i + 1] = n[(2 * i + 1) ^ ((group) / sizeof *r - 1)]);          \
+/* Lanes in reverse order within each `group` of bytes. */
+#define REVERSE_FN(Z, q, row, group)                                                         \
+	VARIANT(row##_##Z##q)                                                                \
+	{                                                                                    \
+		const union lp_vreg n = lp_get_v(cpu, u->rn, q);                             \
+		union lp_vreg r;                                                             \
+		for (unsigned i = 0; i < 16 / sizeof(U_##Z); i++)                            \
+			r.FIELD_U_##Z[i] = n.FIELD_U_##Z[i ^ ((group) / sizeof(U_##Z) - 1)]; \
+		lp_set_v(cpu, u->rd, r, q);                                                  \
+		TAIL(u + 1);                                                                 \
+	}
+#define REVERSE_FNS(Z, ...) REVERSE_FN(Z, 0, __VA_ARGS__) REVERSE_FN(Z, 1, __VA_ARGS__)
+#define REVERSE(row, sizes, group, by)         \
+	EACH_##sizes(REVERSE_FNS, row, group); \
 	CHOOSE_BY_SIZE_Q(row, sizes, by);
 REVERSE(rev64_v, bhs, 8, lp_by_esize_q);
 REVERSE(rev32_v, bh, 4, lp_by_esize_q);

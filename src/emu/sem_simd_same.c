@@ -84,23 +84,25 @@ VECTOR(pmul, b, U,
        PRODUCT_BIT(0) ^ PRODUCT_BIT(1) ^ PRODUCT_BIT(2) ^ PRODUCT_BIT(3) ^ PRODUCT_BIT(4) ^ PRODUCT_BIT(5) ^
 	       PRODUCT_BIT(6) ^ PRODUCT_BIT(7));
 
-/* Four products of bytes per lane of 32 bits. */
-static uint32_t dot_s(uint32_t a, uint32_t b)
-{
-	return (uint32_t)((int8_t)a * (int8_t)b + (int8_t)(a >> 8) * (int8_t)(b >> 8) +
-			  (int8_t)(a >> 16) * (int8_t)(b >> 16) + (int8_t)(a >> 24) * (int8_t)(b >> 24));
-}
-static uint32_t dot_u(uint32_t a, uint32_t b)
-{
-	return (uint8_t)a * (uint8_t)b + (uint8_t)(a >> 8) * (uint8_t)(b >> 8) +
-	       (uint8_t)(a >> 16) * (uint8_t)(b >> 16) + (a >> 24) * (b >> 24);
-}
-VECTOR(sdot, s, U, d + dot_s(a, b));
-VECTOR(udot, s, U, d + dot_u(a, b));
-EACH_s(LP_SAME_FNS, sdot_elem, U, B_ELEMENT, d + dot_s(a, b));
-CHOOSE_BY_SIZE_Q(sdot_elem, s, lp_by_esize_q);
-EACH_s(LP_SAME_FNS, udot_elem, U, B_ELEMENT, d + dot_u(a, b));
-CHOOSE_BY_SIZE_Q(udot_elem, s, lp_by_esize_q);
+/* Four products of bytes per lane of 32 bits: the first and third, the second and fourth. */
+#define DOT_FN(row, q, sign, B)                                                                                        \
+	VARIANT(row##_##q)                                                                                             \
+	{                                                                                                              \
+		const __m128i n = lp_get_q(cpu, u->rn), m = lp_vreg_bits(B(cpu, u, 1, s, U));                          \
+		const __m128i r = _mm_add_epi32(                                                                       \
+			_mm_add_epi32(lp_get_q(cpu, u->rd), _mm_madd_epi16(lower_##sign##_b(n), lower_##sign##_b(m))), \
+			_mm_madd_epi16(upper_##sign##_b(n), upper_##sign##_b(m)));                                     \
+		lp_set_q(cpu, u->rd, (q) ? r : _mm_move_epi64(r));                                                     \
+		TAIL(u + 1);                                                                                           \
+	}
+#define DOT(row, sign, B)        \
+	DOT_FN(row, 0, sign, B); \
+	DOT_FN(row, 1, sign, B); \
+	CHOOSER(row, lp_by_q(word) ? row##_1 : row##_0);
+DOT(sdot_v, S, B_LANE);
+DOT(udot_v, U, B_LANE);
+DOT(sdot_elem, S, B_ELEMENT);
+DOT(udot_elem, U, B_ELEMENT);
 
 /* ---- bits ---- */
 

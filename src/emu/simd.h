@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "emu/choose.h"
+#include "emu/simd_whole.h"
 
 /* A line is for lanes with and without sign: what can never be true of some is meant for the others. */
 #pragma GCC diagnostic ignored "-Wtype-limits"
@@ -42,6 +43,7 @@ static inline __m128i lp_get_q(const struct lp_cpu *cpu, unsigned r)
 }
 static inline void lp_set_q(struct lp_cpu *cpu, unsigned r, __m128i value)
 {
+	__asm__("" : "+x"(value)); /* in one register: the compiler would store halves where it has them apart */
 	_mm_store_si128((__m128i *)&cpu->vr[r], value);
 }
 /* With zeros above. */
@@ -158,6 +160,7 @@ static inline void lp_set_qc(struct lp_cpu *cpu, bool saturated)
 #define LOG_d 3
 
 #define EACH_b(M, ...) M(b, __VA_ARGS__)
+#define EACH_h(M, ...) M(h, __VA_ARGS__)
 #define EACH_s(M, ...) M(s, __VA_ARGS__)
 #define EACH_d(M, ...) M(d, __VA_ARGS__)
 #define EACH_bh(M, ...) M(b, __VA_ARGS__) M(h, __VA_ARGS__)
@@ -166,6 +169,9 @@ static inline void lp_set_qc(struct lp_cpu *cpu, bool saturated)
 #define EACH_bhsd(M, ...) M(b, __VA_ARGS__) M(h, __VA_ARGS__) M(s, __VA_ARGS__) M(d, __VA_ARGS__)
 
 #define LP_UNUSED __attribute__((unused))
+
+/* Before a loop over lanes, which the compiler must not take apart before it has looked for vectors. */
+#define LP_LANES _Pragma("GCC unroll 1")
 
 /* What the lines are written in: types and constants for lanes of size Z, read as `sign`. */
 #define LP_LANE_TYPES(Z, sign)          \
@@ -289,7 +295,8 @@ static inline union lp_vreg lp_element_s(const struct lp_cpu *cpu, uint32_t word
 		const union lp_vreg n = lp_get_v(cpu, u->rn, q), m = B(cpu, u, q, Z, sign), \
 				    was = lp_get_v(cpu, u->rd, q);                          \
 		union lp_vreg r;                                                            \
-		for (unsigned i = 0; i < 16 / sizeof(T); i++) {                             \
+		LP_LANES for (unsigned i = 0; i < 16 / sizeof(T); i++)                      \
+		{                                                                           \
 			LP_UNUSED const T a = n.FIELD_##sign##_##Z[i];                      \
 			LP_UNUSED const T b = m.FIELD_##sign##_##Z[i];                      \
 			LP_UNUSED const T d = was.FIELD_##sign##_##Z[i];                    \
@@ -343,30 +350,27 @@ static inline union lp_vreg lp_element_s(const struct lp_cpu *cpu, uint32_t word
 	LP_UNUSED unsigned saturated = 0;
 #define SAT_W(value) LP_SAT(sum, TW, value)
 
-static inline union lp_vreg lp_get_half(const struct lp_cpu *cpu, unsigned r, bool upper)
-{
-	__m128i bits = lp_get_q(cpu, r);
+/* A register, or its upper half as the lower, with lanes of twice the size. */
+#define LP_WIDENED(Z, sign, bits, upper) lp_vreg_of(widen_##sign##_##Z(upper_if(bits, upper)))
 
-	return lp_vreg_of(upper ? _mm_unpackhi_epi64(bits, bits) : bits);
-}
-#define B_LONG(cpu, u, q, Z, sign) lp_get_half(cpu, (u)->rm, q)
-
-#define LP_LONG_FN(Z, q, row, sign, B, expr)                                                   \
-	VARIANT(row##_##Z##q)                                                                  \
-	{                                                                                      \
-		LP_WIDE_TYPES(Z, sign)                                                         \
-		const union lp_vreg n = lp_get_half(cpu, u->rn, q), m = B(cpu, u, q, Z, sign), \
-				    was = lp_get_v(cpu, u->rd, 1);                             \
-		union lp_vreg r;                                                               \
-		for (unsigned i = 0; i < 8 / sizeof(T); i++) {                                 \
-			LP_UNUSED const T a = n.FIELD_##sign##_##Z[i];                         \
-			LP_UNUSED const T b = m.FIELD_##sign##_##Z[i];                         \
-			LP_UNUSED const TW d = was.WIDE_FIELD_##sign##_##Z[i];                 \
-			r.WIDE_FIELD_##sign##_##Z[i] = (TW)(expr);                             \
-		}                                                                              \
-		lp_set_qc(cpu, saturated);                                                     \
-		lp_set_v(cpu, u->rd, r, 1);                                                    \
-		TAIL(u + 1);                                                                   \
+#define LP_LONG_FN(Z, q, row, sign, B, expr)                                                         \
+	VARIANT(row##_##Z##q)                                                                        \
+	{                                                                                            \
+		LP_WIDE_TYPES(Z, sign)                                                               \
+		const union lp_vreg n = LP_WIDENED(Z, sign, lp_get_q(cpu, u->rn), q),                \
+				    m = LP_WIDENED(Z, sign, lp_vreg_bits(B(cpu, u, 1, Z, sign)), q), \
+				    was = lp_get_v(cpu, u->rd, 1);                                   \
+		union lp_vreg r;                                                                     \
+		LP_LANES for (unsigned i = 0; i < 8 / sizeof(T); i++)                                \
+		{                                                                                    \
+			LP_UNUSED const TW a = n.WIDE_FIELD_##sign##_##Z[i];                         \
+			LP_UNUSED const TW b = m.WIDE_FIELD_##sign##_##Z[i];                         \
+			LP_UNUSED const TW d = was.WIDE_FIELD_##sign##_##Z[i];                       \
+			r.WIDE_FIELD_##sign##_##Z[i] = (TW)(expr);                                   \
+		}                                                                                    \
+		lp_set_qc(cpu, saturated);                                                           \
+		lp_set_v(cpu, u->rd, r, 1);                                                          \
+		TAIL(u + 1);                                                                         \
 	}
 #define LP_LONG_FNS(Z, ...) LP_LONG_FN(Z, 0, __VA_ARGS__) LP_LONG_FN(Z, 1, __VA_ARGS__)
 #define LP_LONG_SCALAR_FN(Z, row, sign, B, expr)                                                         \
@@ -382,10 +386,10 @@ static inline union lp_vreg lp_get_half(const struct lp_cpu *cpu, unsigned r, bo
 		TAIL(u + 1);                                                                             \
 	}
 #define LONG(name, sizes, sign, expr)                            \
-	EACH_##sizes(LP_LONG_FNS, name##_v, sign, B_LONG, expr); \
+	EACH_##sizes(LP_LONG_FNS, name##_v, sign, B_LANE, expr); \
 	CHOOSE_BY_SIZE_Q(name##_v, sizes, lp_by_esize_q);
 #define LONG_SCALAR(name, sizes, sign, expr)                           \
-	EACH_##sizes(LP_LONG_SCALAR_FN, name##_s, sign, B_LONG, expr); \
+	EACH_##sizes(LP_LONG_SCALAR_FN, name##_s, sign, B_LANE, expr); \
 	CHOOSE_BY_SIZE(name##_s, sizes, lp_by_esize);
 #define LONG_ELEMENT(name, sign, expr)                              \
 	EACH_hs(LP_LONG_FNS, name##_elem_v, sign, B_ELEMENT, expr); \
@@ -395,19 +399,19 @@ static inline union lp_vreg lp_get_half(const struct lp_cpu *cpu, unsigned r, bo
 	CHOOSE_BY_SIZE(name##_elem_s, hs, lp_by_esize);
 
 /* Wide: a is of twice the size already. */
-#define LP_WIDE_FN(Z, q, row, sign, expr)                                                        \
-	VARIANT(row##_##Z##q)                                                                    \
-	{                                                                                        \
-		LP_WIDE_TYPES(Z, sign)                                                           \
-		const union lp_vreg n = lp_get_v(cpu, u->rn, 1), m = lp_get_half(cpu, u->rm, q); \
-		union lp_vreg r;                                                                 \
-		for (unsigned i = 0; i < 8 / sizeof(T); i++) {                                   \
-			const UW a = n.WIDE_FIELD_U_##Z[i];                                      \
-			const T b = m.FIELD_##sign##_##Z[i];                                     \
-			r.WIDE_FIELD_U_##Z[i] = (UW)(expr);                                      \
-		}                                                                                \
-		lp_set_v(cpu, u->rd, r, 1);                                                      \
-		TAIL(u + 1);                                                                     \
+#define LP_WIDE_FN(Z, q, row, sign, expr)                                                                          \
+	VARIANT(row##_##Z##q)                                                                                      \
+	{                                                                                                          \
+		LP_WIDE_TYPES(Z, sign)                                                                             \
+		const union lp_vreg n = lp_get_v(cpu, u->rn, 1), m = LP_WIDENED(Z, sign, lp_get_q(cpu, u->rm), q); \
+		union lp_vreg r;                                                                                   \
+		LP_LANES for (unsigned i = 0; i < 8 / sizeof(T); i++)                                              \
+		{                                                                                                  \
+			const UW a = n.WIDE_FIELD_U_##Z[i], b = m.WIDE_FIELD_U_##Z[i];                             \
+			r.WIDE_FIELD_U_##Z[i] = (UW)(expr);                                                        \
+		}                                                                                                  \
+		lp_set_v(cpu, u->rd, r, 1);                                                                        \
+		TAIL(u + 1);                                                                                       \
 	}
 #define LP_WIDE_FNS(Z, ...) LP_WIDE_FN(Z, 0, __VA_ARGS__) LP_WIDE_FN(Z, 1, __VA_ARGS__)
 #define WIDE(name, sign, expr)                       \
@@ -429,7 +433,8 @@ static inline union lp_vreg lp_get_half(const struct lp_cpu *cpu, unsigned r, bo
 		LP_NARROW_TYPES(Z, from, sign)                                                \
 		const union lp_vreg n = lp_get_v(cpu, u->rn, 1), m = lp_get_v(cpu, u->rm, 1); \
 		union lp_vreg r = {0};                                                        \
-		for (unsigned i = 0; i < 8 / sizeof(T); i++) {                                \
+		LP_LANES for (unsigned i = 0; i < 8 / sizeof(T); i++)                         \
+		{                                                                             \
 			LP_UNUSED const TW a = n.WIDE_FIELD_##from##_##Z[i];                  \
 			LP_UNUSED const TW b = m.WIDE_FIELD_##from##_##Z[i];                  \
 			r.FIELD_##sign##_##Z[i] = (T)(expr);                                  \
