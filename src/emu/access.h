@@ -14,13 +14,25 @@ static inline bool lp_is_bad_base(const struct lp_cpu *cpu, const struct lp_uop 
 
 static inline const struct lp_uop *lp_bad_base(struct lp_cpu *cpu, const struct lp_uop *u)
 {
-	return lp_raise(cpu, u, SIGBUS, BUS_ADRALN, cpu->x[LP_SP]);
+	lp_raise(cpu, u, SIGBUS, BUS_ADRALN, cpu->x[LP_SP]);
+	cpu->fault.esr = LP_ESR_SP_ALIGNMENT;
+	return NULL;
 }
 
 /* The register offset of a load or store: extended, and shifted by the access's size. */
 static inline uint64_t lp_index(const struct lp_cpu *cpu, const struct lp_uop *u, unsigned log2_size)
 {
 	return lp_extend(FIELD(option), X(cpu, u->rm)) << (FIELD(S) ? log2_size : 0);
+}
+
+/* Of exclusive and ordered accesses those that only store; what reads as well counts as a read. */
+static inline bool lp_is_ordered_store(uint32_t word)
+{
+	bool is_exclusive = (word & 0x3f000000) == 0x08000000,
+	     is_swap = word >> 21 & 1 && (word >> 23 & 1 || !(word >> 31));
+	bool is_unscaled = (word & 0x3f200c00) == 0x19000000;
+
+	return (is_exclusive && !is_swap && !(word >> 22 & 1)) || (is_unscaled && (word >> 22 & 3) == 0);
 }
 
 /* Before exclusive, ordered and atomic accesses; false: they are not to be made, and the exception is raised. */
@@ -32,6 +44,7 @@ static inline bool lp_may_access(struct lp_cpu *cpu, const struct lp_uop *u, uin
 	}
 	if (lp_is_misaligned(addr, size)) {
 		lp_misaligned(cpu, u, lp_untagged(addr));
+		cpu->fault.esr = LP_ESR_DATA_ALIGNMENT | (lp_is_ordered_store(u->word) ? LP_ESR_WRITE : 0);
 		return false;
 	}
 	return true;

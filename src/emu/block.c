@@ -103,10 +103,10 @@ static const struct lp_uop *go_on(struct lp_cpu *cpu, const struct lp_uop *u)
 	GO(u->slot);
 }
 
-static const struct lp_uop *fetch_fault(struct lp_cpu *cpu, int signal, int code, uint64_t addr)
+static const struct lp_uop *fetch_fault(struct lp_cpu *cpu, int signal, int code, uint64_t esr)
 {
 	cpu->leave = LP_LEAVE_FAULT;
-	cpu->fault = (struct lp_fault){.signal = signal, .code = code, .addr = addr};
+	cpu->fault = (struct lp_fault){.signal = signal, .code = code, .addr = cpu->pc, .esr = esr};
 	return NULL;
 }
 
@@ -186,49 +186,50 @@ static bool may_fetch(struct lp_blocks *b, struct lp_cpu *cpu, bool *guarded, ui
 	int code;
 
 	if (cpu->pc & 3) {
-		fetch_fault(cpu, SIGBUS, BUS_ADRALN, cpu->pc);
+		fetch_fault(cpu, SIGBUS, BUS_ADRALN, LP_ESR_PC_ALIGNMENT);
 		return false;
 	}
 	code = lp_mem_fetch(b->emu, cpu->pc, guarded, until);
 	if (code) {
-		fetch_fault(cpu, SIGSEGV, code, cpu->pc);
+		fetch_fault(cpu, SIGSEGV, code,
+			    code == SEGV_ACCERR ? LP_ESR_FETCH_PERMISSION : LP_ESR_FETCH_TRANSLATION);
 		return false;
 	}
 	return true;
 }
 
-/* The translation at cpu->pc that was there or is there now; NULL: the fetch faulted. */
-static const struct lp_uop *entry_at(struct lp_blocks *b, struct lp_cpu *cpu)
+/* Translates what stands at cpu->pc; NULL: the fetch faulted. */
+static const struct lp_uop *make(struct lp_blocks *b, struct lp_cpu *cpu)
 {
-	const struct lp_slot *slot = find_slot(b, cpu->pc);
-	const struct lp_uop *entry = slot ? atomic_load_explicit(&slot->entry, memory_order_acquire) : &lp_slot_miss;
+	uint64_t until, when = atomic_load_explicit(&b->nr_invalidations, memory_order_acquire);
 	uint32_t words[LP_BLOCK_MAX];
-	uint64_t until, when;
 	bool guarded;
 	size_t nr;
 
-	if (entry != &lp_slot_miss)
-		return entry;
-	when = atomic_load_explicit(&b->nr_invalidations, memory_order_acquire);
 	if (!may_fetch(b, cpu, &guarded, &until))
 		return NULL;
 	nr = fetch(cpu->pc, until, words);
 	if (nr == 0)
-		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, cpu->pc);
+		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, LP_ESR_FETCH_TRANSLATION);
 	return publish(b, translate(b, cpu->pc, words, nr, guarded), when);
 }
 
 const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu)
 {
+	const struct lp_slot *slot;
 	const struct lp_uop *entry;
 
 	cpu->pc = lp_untagged(cpu->pc);
-	entry = entry_at(b, cpu);
+	slot = find_slot(b, cpu->pc);
+	entry = slot ? atomic_load_explicit(&slot->entry, memory_order_acquire) : &lp_slot_miss;
+	if (entry == &lp_slot_miss)
+		entry = make(b, cpu);
 	if (!entry || entry == &lp_slot_miss)
 		return entry;
 	if (entry->run != lp_landing)
 		cpu->btype = LP_BTYPE_NONE;
-	cpu->jumps[cpu->pc >> 2 & (LP_JUMP_CACHE - 1)] = (struct lp_jump){cpu->pc, lp_slot_of(b, cpu->pc)};
+	cpu->jumps[cpu->pc >> 2 & (LP_JUMP_CACHE - 1)] =
+		(struct lp_jump){cpu->pc, slot ? slot : lp_slot_of(b, cpu->pc)};
 	return entry;
 }
 
@@ -242,9 +243,9 @@ const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, st
 	if (!may_fetch(b, cpu, &guarded, &until))
 		return NULL;
 	if (lp_mem_read(cpu->pc, &word, sizeof word))
-		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, cpu->pc);
+		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, LP_ESR_FETCH_TRANSLATION);
 	if (guarded && cpu->btype && !(lp_landing_accepts(word) >> cpu->btype & 1))
-		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, cpu->pc);
+		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, 0);
 	cpu->btype = LP_BTYPE_NONE;
 	lower(b, &uops[0], word, cpu->pc, guarded);
 	uops[1] = (struct lp_uop){.run = go_on, .pc = cpu->pc + 4, .slot = lp_slot_of(b, cpu->pc + 4)};

@@ -67,6 +67,14 @@ struct lp_fault {
 	uint64_t esr;	  /* ESR_EL1 as Linux shows it in an esr_context; 0 = none */
 };
 
+/* Syndromes (DDI 0487 D19.2.37): the class of exception in bits 31 to 26, bit 25, and what the class says. */
+#define LP_ESR_FETCH_TRANSLATION UINT64_C(0x82000007)
+#define LP_ESR_FETCH_PERMISSION UINT64_C(0x8200000f)
+#define LP_ESR_PC_ALIGNMENT UINT64_C(0x8a000000)
+#define LP_ESR_DATA_ALIGNMENT UINT64_C(0x92000021)
+#define LP_ESR_SP_ALIGNMENT UINT64_C(0x9a000000)
+#define LP_ESR_WRITE (UINT64_C(1) << 6) /* of a data abort */
+
 enum { LP_JUMP_CACHE = 1024 }; /* entries; a power of two */
 
 struct lp_jump {

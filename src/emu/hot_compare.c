@@ -121,7 +121,7 @@ void lp_hot_pair(struct lp_uop *u)
 {
 	unsigned condition = lp_a64_field_condb(u[1].word);
 
-	if (lp_a64_decode(u[1].word) != A64_OP_B_COND || condition >= LP_NR_CONDITIONS)
+	if ((u[1].word & 0xff000010) != 0x54000000 /* b.cond */ || condition >= LP_NR_CONDITIONS)
 		return;
 	for (size_t i = 0; i < sizeof comparisons / sizeof comparisons[0]; i++)
 		if (u->run == comparisons[i].alone && comparisons[i].branch[condition])

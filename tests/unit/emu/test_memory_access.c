@@ -161,6 +161,7 @@ static void a_misaligned_stack_pointer_is_no_base(void **state)
 	faults(r, "ldr x2, [sp]", SIGBUS, (uint64_t)r->data + 8);
 	faults(r, "stp x2, x3, [sp, #-16]!", SIGBUS, (uint64_t)r->data + 8);
 	faults(r, "ldr x2, [sp, #8]", SIGBUS, (uint64_t)r->data + 8);
+	assert_int_equal(r->cpu.fault.esr, 0x9a000000);
 }
 
 static void accesses_that_must_be_aligned_say_so(void **state)
@@ -175,6 +176,13 @@ static void accesses_that_must_be_aligned_say_so(void **state)
 	r->cpu.x[1] += 2;
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		faults(r, texts[i], SIGBUS, r->cpu.x[1] + (strstr(texts[i], "#4") ? 4 : 0));
+	assert_int_equal(r->cpu.fault.esr, 0x92000021);
+	faults(r, "stlr x2, [x1]", SIGBUS, r->cpu.x[1]);
+	assert_int_equal(r->cpu.fault.esr, 0x92000061);
+	faults(r, "stxp w5, w2, w3, [x1]", SIGBUS, r->cpu.x[1]);
+	assert_int_equal(r->cpu.fault.esr, 0x92000061);
+	faults(r, "stlur w2, [x1]", SIGBUS, r->cpu.x[1]);
+	assert_int_equal(r->cpu.fault.esr, 0x92000061);
 	r->cpu.x[1] += 6;
 	faults(r, "ldxp x2, x3, [x1]", SIGBUS, r->cpu.x[1]);
 	faults(r, "casp x2, x3, x4, x5, [x1]", SIGBUS, r->cpu.x[1]);
