@@ -38,6 +38,8 @@ struct lp_blocks {
 	struct block *dead;
 	_Atomic uint64_t dead_bytes;
 	_Atomic uint64_t nr_invalidations;
+	LP_VEC(uint64_t) breakpoints;
+	_Atomic size_t nr_breakpoints;
 	struct lp_block_stats stats;
 };
 
@@ -128,6 +130,49 @@ static bool lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64
 	return ends;
 }
 
+/* ---- breakpoints ---- */
+
+static const struct lp_uop *stop_here(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	cpu->pc = u->pc;
+	cpu->leave = LP_LEAVE_BREAKPOINT;
+	return NULL;
+}
+
+static size_t find_breakpoint(const struct lp_blocks *b, uint64_t pc)
+{
+	size_t i = 0;
+
+	while (i < b->breakpoints.nr && b->breakpoints.items[i] != pc)
+		i++;
+	return i;
+}
+
+static bool is_breakpoint(struct lp_blocks *b, uint64_t pc)
+{
+	bool is;
+
+	if (!atomic_load_explicit(&b->nr_breakpoints, memory_order_acquire))
+		return false;
+	pthread_mutex_lock(&b->lock);
+	is = find_breakpoint(b, pc) < b->breakpoints.nr;
+	pthread_mutex_unlock(&b->lock);
+	return is;
+}
+
+void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on)
+{
+	pthread_mutex_lock(&b->lock);
+	size_t i = find_breakpoint(b, pc);
+	if (on && i == b->breakpoints.nr)
+		lp_vec_push(&b->breakpoints, pc);
+	else if (!on && i < b->breakpoints.nr)
+		b->breakpoints.items[i] = b->breakpoints.items[--b->breakpoints.nr];
+	atomic_store_explicit(&b->nr_breakpoints, b->breakpoints.nr, memory_order_release);
+	pthread_mutex_unlock(&b->lock);
+	lp_block_invalidate(b, (struct lp_range){pc, pc + 4});
+}
+
 static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words, bool guarded)
 {
 	struct lp_uop uops[LP_BLOCK_MAX + 2];
@@ -139,6 +184,8 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 		uops[nr++] = (struct lp_uop){.run = lp_landing, .pc = pc, .imm = lp_landing_accepts(words[0])};
 	while (nr_insns < nr_words && !ended) {
 		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded);
+		if (is_breakpoint(b, pc + nr_insns * 4))
+			uops[nr].run = stop_here;
 		nr_insns++;
 		nr++;
 	}
@@ -314,8 +361,7 @@ void lp_block_icache_line(struct lp_blocks *b, uint64_t addr)
 
 	lp_block_invalidate(b, (struct lp_range){line, line + LP_CACHE_LINE});
 	invalidate_aliases(b, (struct lp_range){line, line + LP_CACHE_LINE});
-	if (b->emu->on.icache)
-		b->emu->on.icache(b->emu, line, b->emu->on.arg);
+	lp_emu_tell(b->emu, icache, b->emu, line);
 }
 
 bool lp_blocks_are_littered(const struct lp_blocks *b)
@@ -361,6 +407,7 @@ void lp_blocks_free(struct lp_blocks *b)
 			s = next;
 		}
 	}
+	lp_vec_free(&b->breakpoints);
 	pthread_mutex_destroy(&b->lock);
 	lp_free(b);
 }

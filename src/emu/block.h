@@ -42,6 +42,9 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range);
 /* The guest said so: ic ivau at addr.  All aliases of the same file page as well. */
 void lp_block_icache_line(struct lp_blocks *b, uint64_t addr);
 
+/* Who comes to pc leaves with LP_LEAVE_BREAKPOINT before its instruction; lp_block_single() does not mind. */
+void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on);
+
 /* All threads stand still at a branch: dead blocks can be freed. */
 void lp_blocks_reclaim(struct lp_blocks *b);
 /* Dead blocks have become so many that it pays to stop all threads for them. */

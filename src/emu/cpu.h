@@ -55,9 +55,10 @@ enum {
 
 /* Why translated code was left. */
 enum lp_leave {
-	LP_LEAVE_LOOKUP, /* go on at pc; no translation was at hand, or poll is set */
-	LP_LEAVE_SVC,	 /* pc is behind the svc */
-	LP_LEAVE_FAULT,	 /* pc is at the instruction, `fault` says what */
+	LP_LEAVE_LOOKUP,     /* go on at pc; no translation was at hand, or poll is set */
+	LP_LEAVE_SVC,	     /* pc is behind the svc */
+	LP_LEAVE_FAULT,	     /* pc is at the instruction, `fault` says what */
+	LP_LEAVE_BREAKPOINT, /* pc is at the instruction, which was not executed */
 };
 
 /* A synchronous exception as the guest's signal handler will see it. */

@@ -72,3 +72,9 @@ void lp_emu_free(struct lp_emu *emu)
 	lp_free((char *)emu->options.sysroot);
 	lp_free(emu);
 }
+
+void lp_emu_watch(struct lp_emu *emu, const struct lp_emu_events *events)
+{
+	if (emu->nr_events < LP_EMU_WATCHERS)
+		emu->events[emu->nr_events++] = *events;
+}

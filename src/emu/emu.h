@@ -32,6 +32,27 @@ struct lp_emu_options {
 	int program_fd;	     /* the program is open as this, and closed when it is loaded; 0: it is not */
 };
 
+/*
+ * What layers above care about; any may be NULL.  Called in the thread that caused it, which may be any guest thread.
+ */
+struct lp_emu_events {
+	void (*mapped)(struct lp_emu *emu, struct lp_range range, void *arg);	/* code or data mapped from a file */
+	void (*unmapped)(struct lp_emu *emu, struct lp_range range, void *arg); /* or overwritten by a mapping */
+	void (*icache)(struct lp_emu *emu, uint64_t line, void *arg);		/* the guest changed code */
+	void (*forked)(struct lp_emu *emu, void *arg);				/* in the child */
+	void (*exiting)(struct lp_emu *emu, int status, void *arg);
+	/* LP_POLL_TRACE: before each instruction; the debugger may keep the thread here. */
+	void (*block)(struct lp_guest_thread *t, void *arg);
+	/* At a breakpoint (block.h), before its instruction. */
+	void (*breakpoint)(struct lp_guest_thread *t, void *arg);
+	/* A synchronous fault, before anything is done about it: true when it was dealt with (pc may have changed). */
+	bool (*fault)(struct lp_guest_thread *t, void *arg);
+	/* A signal is about to be delivered: the one to be delivered in its place, 0 for none. */
+	int (*signal)(struct lp_guest_thread *t, const siginfo_t *info, void *arg);
+	void *arg;
+};
+enum { LP_EMU_WATCHERS = 4 };
+
 struct lp_emu {
 	struct lp_emu_options options;
 	struct lp_blocks *blocks;
@@ -48,31 +69,29 @@ struct lp_emu {
 	_Atomic uint32_t stood; /* futex: counts threads that have come to stand still while somebody waits for that */
 	pthread_mutex_t stop_lock;
 
-	/* Called for events that layers above care about; any may be NULL.  In the thread that caused them. */
-	struct {
-		void (*mapped)(struct lp_emu *emu, struct lp_range range,
-			       void *arg); /* code or data mapped from a file */
-		void (*unmapped)(struct lp_emu *emu, struct lp_range range,
-				 void *arg);				      /* or overwritten by a mapping */
-		void (*icache)(struct lp_emu *emu, uint64_t line, void *arg); /* the guest changed code */
-		void (*forked)(struct lp_emu *emu, void *arg);		      /* in the child */
-		void (*exiting)(struct lp_emu *emu, int status, void *arg);
-		/* LP_POLL_TRACE: before each block; the debugger may keep the thread here. */
-		void (*block)(struct lp_guest_thread *t, void *arg);
-		/* A fault that will end the process, or a brk: true when it was dealt with (pc may have changed). */
-		bool (*fault)(struct lp_guest_thread *t, void *arg);
-		void *arg;
-	} on;
+	struct lp_emu_events events[LP_EMU_WATCHERS];
+	size_t nr_events;
 };
 
 struct lp_emu *lp_emu_new(const struct lp_emu_options *options, struct lp_err *err);
 /* Where --strace writes, instead of standard error: a file of the runner, which takes it.  0 or -errno. */
 int lp_strace_to(int fd);
+/* Before it runs; at most LP_EMU_WATCHERS.  Copied. */
+void lp_emu_watch(struct lp_emu *emu, const struct lp_emu_events *events);
 int lp_emu_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err);
 void lp_emu_run(struct lp_emu *emu) __attribute__((noreturn));
 void lp_emu_free(struct lp_emu *emu); /* of one that never ran */
 
 /* ---- between the files of this folder ---- */
+
+/* Has every watcher that wants to know of `event` told. */
+#define lp_emu_tell(emu_, event, ...)                                                        \
+	do {                                                                                 \
+		struct lp_emu *tell_ = (emu_);                                               \
+		for (size_t i_ = 0; i_ < tell_->nr_events; i_++)                             \
+			if (tell_->events[i_].event)                                         \
+				tell_->events[i_].event(__VA_ARGS__, tell_->events[i_].arg); \
+	} while (0)
 
 /* run.c: runs guest code until the thread ends (t->ends). */
 void lp_cpu_run(struct lp_cpu *cpu);

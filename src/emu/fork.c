@@ -82,8 +82,7 @@ static void child_begins(struct lp_guest_thread *t, const struct lp_clone *c, bo
 	if (c->flags & CLONE_SETTLS)
 		t->cpu.tpidr = c->tls;
 	lp_signals_forked(t, c->flags & LP_CLONE_CLEAR_SIGHAND);
-	if (emu->on.forked)
-		emu->on.forked(emu, emu->on.arg);
+	lp_emu_tell(emu, forked, emu);
 	lp_signals_thread_begin(t);
 }
 

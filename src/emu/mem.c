@@ -180,14 +180,12 @@ static bool forget(struct lp_emu *emu, struct lp_range range)
 
 static void tell_unmapped(struct lp_emu *emu, struct lp_range range)
 {
-	if (emu->on.unmapped)
-		emu->on.unmapped(emu, range, emu->on.arg);
+	lp_emu_tell(emu, unmapped, emu, range);
 }
 
 static void tell_mapped(struct lp_emu *emu, struct lp_range range)
 {
-	if (emu->on.mapped)
-		emu->on.mapped(emu, range, emu->on.arg);
+	lp_emu_tell(emu, mapped, emu, range);
 }
 
 /* The kernel lets a MAP_GROWSDOWN area grow by itself: whether that above addr has come to it is asked here. */

@@ -35,8 +35,18 @@ static void attend(struct lp_guest_thread *t, uint32_t poll)
 		lp_thread_park(t);
 	if (poll & LP_POLL_SIGNAL)
 		lp_signals_deliver(t);
-	if (poll & LP_POLL_TRACE && emu->on.block)
-		emu->on.block(t, emu->on.arg);
+	if (poll & LP_POLL_TRACE)
+		lp_emu_tell(emu, block, t);
+}
+
+static bool is_dealt_with(struct lp_guest_thread *t)
+{
+	struct lp_emu *emu = t->cpu.emu;
+	bool done = false;
+
+	for (size_t i = 0; i < emu->nr_events && !done; i++)
+		done = emu->events[i].fault && emu->events[i].fault(t, emu->events[i].arg);
+	return done;
 }
 
 static void after(struct lp_guest_thread *t)
@@ -51,8 +61,11 @@ static void after(struct lp_guest_thread *t)
 		lp_syscall(t);
 		break;
 	case LP_LEAVE_FAULT:
-		if (!emu->on.fault || !emu->on.fault(t, emu->on.arg))
+		if (!is_dealt_with(t))
 			lp_signals_fault(t);
+		break;
+	case LP_LEAVE_BREAKPOINT:
+		lp_emu_tell(emu, breakpoint, t);
 		break;
 	}
 }

@@ -137,6 +137,21 @@ static void deliver_one(struct lp_guest_thread *t, const siginfo_t *info)
 	lp_host_send_again(sig, info, true);
 }
 
+/* A debugger may have another signal delivered, or none. */
+static void deliver_as_watched(struct lp_guest_thread *t, siginfo_t *info)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	for (size_t i = 0; i < emu->nr_events; i++) {
+		int sig = emu->events[i].signal ? emu->events[i].signal(t, info, emu->events[i].arg) : info->si_signo;
+		if (sig == 0)
+			return;
+		if (sig != info->si_signo)
+			*info = (siginfo_t){.si_signo = sig, .si_code = SI_USER};
+	}
+	deliver_one(t, info);
+}
+
 void lp_signals_deliver(struct lp_guest_thread *t)
 {
 	struct lp_thread_signals *s = &t->signals;
@@ -145,7 +160,7 @@ void lp_signals_deliver(struct lp_guest_thread *t)
 	do {
 		atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_SIGNAL);
 		while (take_note(s, &info))
-			deliver_one(t, &info);
+			deliver_as_watched(t, &info);
 		if (s->has_before_suspend) {
 			s->blocked = s->before_suspend;
 			s->has_before_suspend = false;

@@ -396,8 +396,8 @@ void lp_process_exit(struct lp_emu *emu, int status)
 {
 	struct lp_guest_thread *t = self;
 
-	if (!(t && t->is_vfork_child) && emu->on.exiting)
-		emu->on.exiting(emu, status, emu->on.arg);
+	if (!(t && t->is_vfork_child))
+		lp_emu_tell(emu, exiting, emu, status);
 	for (;;)
 		syscall(SYS_exit_group, status);
 }
@@ -408,7 +408,7 @@ void lp_process_kill(struct lp_guest_thread *t, int signal)
 
 	if (emu->options.strace)
 		lp_strace_killed(t, signal);
-	if (!t->is_vfork_child && emu->on.exiting)
-		emu->on.exiting(emu, 128 + signal, emu->on.arg);
+	if (!t->is_vfork_child)
+		lp_emu_tell(emu, exiting, emu, 128 + signal);
 	lp_host_die(signal);
 }

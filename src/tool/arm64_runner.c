@@ -247,7 +247,7 @@ static int run(struct wish *w, struct lp_err *err)
 	if (options.strace && (rc = open_trace(w, err)))
 		return rc;
 	if (options.stats)
-		emu->on.exiting = tell_stats;
+		lp_emu_watch(emu, &(struct lp_emu_events){.exiting = tell_stats});
 	if (w->argv0)
 		w->program[0] = (char *)w->argv0;
 	rc = lp_emu_load(emu, program, w->program, w->env.items, err);
