@@ -49,7 +49,8 @@ static int make_world(void **state)
 {
 	static struct world w;
 
-	w = (struct world){.emu = {.on = {.unmapped = note_unmapped, .mapped = note_mapped, .arg = &w}}};
+	w = (struct world){
+		.emu = {.events = {{.unmapped = note_unmapped, .mapped = note_mapped, .arg = &w}}, .nr_events = 1}};
 	w.emu.space = lp_mem_new(NULL);
 	w.emu.blocks = lp_blocks_new(&w.emu);
 	*state = &w;
