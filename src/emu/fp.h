@@ -50,5 +50,8 @@ void lp_fpsr_write(struct lp_cpu *cpu, uint32_t value);
 /* For lower.c: the function of the row for just this word, and u->imm as that one wants it; NULL, and nothing
  * changed, when there is none. */
 lp_uop_fn *lp_fp_lower(enum lp_a64_op op, struct lp_uop *u);
+/* For hot_compare.c: what does the work of `compare`, one of those, and of the b.cond behind it; NULL: none.
+ * condition: of LP_CONDITIONS, 0 to 13. */
+lp_uop_fn *lp_fp_with_branch(lp_uop_fn *compare, unsigned condition);
 
 #endif

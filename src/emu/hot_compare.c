@@ -2,6 +2,7 @@
  * What sets flags and what asks for them.  A comparison that a conditional branch follows is done together with it: the
  * branch is decided by the operands, and the flags are stored for whoever asks later.
  */
+#include "emu/fp.h"
 #include "emu/hot.h"
 #include "isa/a64/limm.h"
 
@@ -120,9 +121,13 @@ static const struct {
 void lp_hot_pair(struct lp_uop *u)
 {
 	unsigned condition = lp_a64_field_condb(u[1].word);
+	lp_uop_fn *fp;
 
 	if ((u[1].word & 0xff000010) != 0x54000000 /* b.cond */ || condition >= LP_NR_CONDITIONS)
 		return;
+	fp = lp_fp_with_branch(u->run, condition);
+	if (fp)
+		u->run = fp;
 	for (size_t i = 0; i < sizeof comparisons / sizeof comparisons[0]; i++)
 		if (u->run == comparisons[i].alone && comparisons[i].branch[condition])
 			u->run = comparisons[i].branch[condition];

@@ -26,10 +26,18 @@
 /* A specialised row. */
 #define UOP_FN(name) static const struct lp_uop *name(struct lp_cpu *cpu, const struct lp_uop *u)
 
+/* Types by the field ftype, each a function of its own: row_s, row_d, row_h. */
+#define ROW_BY_TYPE(row)                                                           \
+	static lp_uop_fn *const row##_types[] = {row##_s, row##_d, NULL, row##_h}; \
+	SEM(row)                                                                   \
+	{                                                                          \
+		return row##_types[lp_a64_field_ftype(u->word)](cpu, u);           \
+	}
+
 /* lp_fp_lower(), by file */
 typedef lp_uop_fn *lp_fp_lower_fn(enum lp_a64_op op, struct lp_uop *u);
 lp_fp_lower_fn lp_fp_scalar_lower, lp_fp_convert_lower, lp_fp_vector_lower, lp_fp_element_lower, lp_fp_unary_lower,
-	lp_fp_lane_lower;
+	lp_fp_lane_lower, lp_fp_compare_lower;
 
 /* ---- registers ---- */
 

@@ -274,6 +274,50 @@ static void host_arithmetic_changes_nothing(void **state)
 	assert_true(nr_rows > 270);
 }
 
+/* fcmp; b.cond over one instruction; add x0, x0, #1 */
+static struct outcome compare_and_branch(struct rig *r, uint32_t compare, uint32_t cond, const struct outcome *before,
+					 bool exact, bool plain)
+{
+	const uint32_t words[] = {compare, 0x54000040 | cond, 0x91000400};
+	struct outcome after = *before;
+
+	memcpy(r->cpu.vr, before->vr, sizeof before->vr);
+	r->cpu.x[0] = 0;
+	lp_cpu_set_nzcv(&r->cpu, 0);
+	lp_fpsr_write(&r->cpu, 0);
+	r->cpu.fp_exact = exact;
+	r->plain = plain;
+	assert_int_equal(rig_run_words(r, words, 3), LP_LEAVE_LOOKUP);
+	assert_int_equal(r->cpu.pc, RIG_PC + 12);
+	after.x[0] = r->cpu.x[0];
+	after.nzcv = lp_cpu_nzcv(&r->cpu);
+	after.fpsr = lp_fpsr_read(&r->cpu);
+	return after;
+}
+
+static void a_branch_goes_by_the_comparison_before_it(void **state)
+{
+	static const char *const compares[] = {"fcmp d0, d1",	"fcmpe d0, d1",	  "fcmp s0, s1",
+					       "fcmpe s0, s1",	"fcmp d0, #0.0",  "fcmpe d0, #0.0",
+					       "fcmp s0, #0.0", "fcmpe s0, #0.0", "fcmp h0, h1"};
+	struct rig *r = *state;
+	uint64_t seed = 5;
+
+	for (size_t i = 0; i < sizeof compares / sizeof compares[0]; i++)
+		for (unsigned k = 0; k < 16 * 40; k++) {
+			uint32_t word = rig_word(compares[i]);
+			struct outcome before = {.vr = {some_vector(&seed), some_vector(&seed)}}, one, two;
+
+			if (k % 3 == 0)
+				before.vr[1] = before.vr[0];
+			one = compare_and_branch(r, word, k % 16, &before, true, true);
+			two = compare_and_branch(r, word, k % 16, &before, false, false);
+			assert_memory_equal(&one, &two, sizeof one);
+			two = compare_and_branch(r, word, k % 16, &before, true, false);
+			assert_memory_equal(&one, &two, sizeof one);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +330,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_rounded_up_to_the_least_normal_number_is_an_underflow, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(host_arithmetic_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_branch_goes_by_the_comparison_before_it, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
