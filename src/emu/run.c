@@ -84,6 +84,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	sigjmp_buf landing;
 
 	cpu->landing = &landing;
+	lp_emu_tell(cpu->emu, started, t);
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
 	if (sigsetjmp(landing, 0))
 		after(t);

@@ -409,6 +409,6 @@ void lp_process_kill(struct lp_guest_thread *t, int signal)
 	if (emu->options.strace)
 		lp_strace_killed(t, signal);
 	if (!t->is_vfork_child)
-		lp_emu_tell(emu, exiting, emu, 128 + signal);
+		lp_emu_tell(emu, exiting, emu, -signal);
 	lp_host_die(signal);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "emu/emu.h"
+#include "gdb/gdb.h"
 #include "isa/isa.h"
 
 enum { STATUS_USAGE = 2, STATUS_CANNOT_RUN = 126, STATUS_NOT_FOUND = 127 };
@@ -39,7 +40,7 @@ typedef LP_VEC(char *) string_vec;
 /* What the command line says. */
 struct wish {
 	bool is_given[NR_OPTIONS];
-	const char *sysroot, *argv0, *strace_file;
+	const char *sysroot, *argv0, *strace_file, *gdb;
 	int program_fd;
 	string_vec env;	  /* the program's; ends with NULL once parsed */
 	string_vec again; /* options for children; the same */
@@ -137,6 +138,9 @@ static int take(struct wish *w, enum option_id id, char *value, struct lp_err *e
 	case OPTION_STRACE_FILE:
 		w->strace_file = realpath_of_new(value);
 		return w->strace_file ? 0 : lp_fail_sys(err, errno, "--strace-file %s", value);
+	case OPTION_GDB:
+		w->gdb = value;
+		return 0;
 	case OPTION_EXEC_FD:
 		return take_fd(w, value, err);
 	default:
@@ -251,6 +255,8 @@ static int run(struct wish *w, struct lp_err *err)
 	if (w->argv0)
 		w->program[0] = (char *)w->argv0;
 	rc = lp_emu_load(emu, program, w->program, w->env.items, err);
+	if (rc == 0 && w->gdb)
+		rc = lp_gdb_start(emu, w->gdb, err);
 	if (rc)
 		return rc;
 	lp_emu_run(emu);
