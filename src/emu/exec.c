@@ -178,8 +178,11 @@ static int attempt(struct lp_guest_thread *t, struct attempt *a, int dirfd, uint
 
 	if (rc == 0 && script_will_be_gone(a, dirfd))
 		rc = -ENOENT;
-	if (rc == 0 && a->file.kind == LP_PROGRAM_GUEST)
-		rc = check_program(t->cpu.emu, a->file.fd);
+	if (rc == 0 && a->file.kind == LP_PROGRAM_GUEST) {
+		/* The guest may have closed its standard streams: the runner that comes holds those numbers. */
+		a->file.fd = lp_fd_aside(a->file.fd);
+		rc = a->file.fd < 0 ? -errno : check_program(t->cpu.emu, a->file.fd);
+	}
 	if (rc == 0)
 		rc = make_argv(t->cpu.emu, a, argv);
 	return rc ? rc : execute(t, a, envp);

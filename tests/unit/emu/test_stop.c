@@ -22,25 +22,60 @@
 enum { NR_THREADS = 6, ROUNDS = 400, STRIDE = 64, PATIENCE_MS = 60000 };
 
 /* Clones NR_THREADS - 1 threads; each counts in a word of its own (x22), and sleeps for a moment (x23) now and then. */
-static const char guest[] = "start: mov x0, #0xf00\n" /* CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND */
-			    "movk x0, #5, lsl #16\n"  /* CLONE_THREAD | CLONE_SYSVSEM */
-			    "mov x1, #0\n"
-			    "mov x8, #220\n" /* clone */
-			    "svc #0\n"
-			    "cbz x0, work\n"
-			    "add x22, x22, #64\n"
-			    "sub x19, x19, #1\n"
-			    "cbnz x19, start\n"
-			    "work: ldr x1, [x22]\n"
-			    "add x1, x1, #1\n"
-			    "str x1, [x22]\n"
-			    "and x2, x1, #0xfff\n"
-			    "cbnz x2, work\n"
-			    "mov x0, x23\n"
-			    "mov x1, #0\n"
-			    "mov x8, #101\n" /* nanosleep */
-			    "svc #0\n"
-			    "b work\n";
+static const char counting[] = "start: mov x0, #0xf00\n" /* CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND */
+			       "movk x0, #5, lsl #16\n"	 /* CLONE_THREAD | CLONE_SYSVSEM */
+			       "mov x1, #0\n"
+			       "mov x8, #220\n" /* clone */
+			       "svc #0\n"
+			       "cbz x0, work\n"
+			       "add x22, x22, #64\n"
+			       "sub x19, x19, #1\n"
+			       "cbnz x19, start\n"
+			       "work: ldr x1, [x22]\n"
+			       "add x1, x1, #1\n"
+			       "str x1, [x22]\n"
+			       "and x2, x1, #0xfff\n"
+			       "cbnz x2, work\n"
+			       "mov x0, x23\n"
+			       "mov x1, #0\n"
+			       "mov x8, #101\n" /* nanosleep */
+			       "svc #0\n"
+			       "b work\n";
+
+/* Clones two more, and all three make threads and processes that end at once; x22 counts. */
+static const char churning[] = "mov x19, #2\n"
+			       "start: mov x0, #0xf00\n"
+			       "movk x0, #5, lsl #16\n"
+			       "mov x1, #0\n"
+			       "mov x8, #220\n"
+			       "svc #0\n"
+			       "cbz x0, work\n"
+			       "add x22, x22, #64\n"
+			       "sub x19, x19, #1\n"
+			       "cbnz x19, start\n"
+			       "work: mov x0, #0xf00\n"
+			       "movk x0, #5, lsl #16\n"
+			       "mov x1, #0\n"
+			       "mov x8, #220\n"
+			       "svc #0\n"
+			       "cbz x0, leave\n"
+			       "mov x0, #17\n" /* SIGCHLD: a fork */
+			       "mov x1, #0\n"
+			       "mov x8, #220\n"
+			       "svc #0\n"
+			       "cbz x0, leave\n"
+			       "mov x1, #0\n"
+			       "mov x2, #0x40000000\n" /* __WALL */
+			       "mov x3, #0\n"
+			       "mov x8, #260\n" /* wait4 */
+			       "svc #0\n"
+			       "ldr x1, [x22]\n"
+			       "add x1, x1, #1\n"
+			       "str x1, [x22]\n"
+			       "b work\n"
+			       "leave: mov x0, #0\n"
+			       "mov x8, #93\n" /* exit */
+			       "svc #0\n";
 
 enum { WORK = 9 * 4, COUNT = WORK + 4, STORED = WORK + 12, CODE_MAX = 256 };
 
@@ -48,6 +83,7 @@ struct world {
 	struct lp_emu *emu;
 	struct lp_range code;
 	uint64_t data;
+	const char *guest;
 	void (*control)(struct world *w);
 };
 
@@ -65,7 +101,8 @@ static void write_code(struct world *w)
 	uint8_t bytes[CODE_MAX];
 	size_t len;
 
-	check(!lp_isa_of(EM_AARCH64)->assemble(guest, w->code.start, NULL, bytes, sizeof bytes, &len, &err), err.text);
+	check(!lp_isa_of(EM_AARCH64)->assemble(w->guest, w->code.start, NULL, bytes, sizeof bytes, &len, &err),
+	      err.text);
 	check(lp_mem_write(w->code.start, bytes, len) == 0, "no memory for code");
 	w->code.end = w->code.start + len;
 }
@@ -202,10 +239,22 @@ static void change_code(struct world *w)
 	}
 }
 
-/* The threads and the control thread end with the process that they are in. */
-static void in_a_world(void (*control)(struct world *w))
+/* Until there have been some of them. */
+static void stop_while_they_come_and_go(struct world *w)
 {
-	struct world w = {.control = control};
+	for (int i = 0; i < ROUNDS || sum(w) < 60; i++) {
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "the world does not stop");
+		look_while_stopped(w);
+		lp_threads_go(w->emu);
+		if (i % 2)
+			sched_yield();
+	}
+}
+
+/* The threads and the control thread end with the process that they are in. */
+static void in_a_world(const char *guest, void (*control)(struct world *w))
+{
+	struct world w = {.guest = guest, .control = control};
 	int status;
 	pid_t child = fork();
 
@@ -218,17 +267,22 @@ static void in_a_world(void (*control)(struct world *w))
 
 static void every_thread_stands_still_between_stop_and_go(void **state)
 {
-	in_a_world(stop_again_and_again);
+	in_a_world(counting, stop_again_and_again);
 }
 
 static void two_who_stop_the_world_take_turns(void **state)
 {
-	in_a_world(two_stop);
+	in_a_world(counting, two_stop);
 }
 
 static void code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was(void **state)
 {
-	in_a_world(change_code);
+	in_a_world(counting, change_code);
+}
+
+static void threads_and_processes_come_and_go_between_stops(void **state)
+{
+	in_a_world(churning, stop_while_they_come_and_go);
 }
 
 int main(void)
@@ -237,6 +291,7 @@ int main(void)
 		cmocka_unit_test(every_thread_stands_still_between_stop_and_go),
 		cmocka_unit_test(two_who_stop_the_world_take_turns),
 		cmocka_unit_test(code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was),
+		cmocka_unit_test(threads_and_processes_come_and_go_between_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
