@@ -113,7 +113,7 @@ LENGTHEN(shll_v, U, BITS, lp_by_esize_q);
 #define TRUNCATE_FN(Z, q, row, expr)                         \
 	VARIANT(row##_##Z##q)                                \
 	{                                                    \
-		LP_UNUSED enum { BITS = 8 * sizeof(U_##Z) }; \
+		enum LP_UNUSED { BITS = 8 * sizeof(U_##Z) }; \
 		const __m128i n = lp_get_q(cpu, u->rn);      \
 		const __m128i r = narrow_##Z(expr(Z));       \
 		lp_set_half(cpu, u->rd, lp_vreg_of(r), q);   \
