@@ -55,6 +55,7 @@ static int64_t parent_has(const struct lp_clone *c, pid_t pid, int pidfd)
 static void lock_all(struct lp_guest_thread *t)
 {
 	lp_threads_stop(t->cpu.emu, 0);
+	lp_mem_lock(t->cpu.emu);
 	lp_blocks_lock(t->cpu.emu->blocks);
 	lp_signals_fork_lock(t);
 }
@@ -63,6 +64,7 @@ static void unlock_all(struct lp_guest_thread *t)
 {
 	lp_signals_fork_unlock(t);
 	lp_blocks_unlock(t->cpu.emu->blocks);
+	lp_mem_unlock(t->cpu.emu);
 	lp_threads_go(t->cpu.emu);
 }
 

@@ -228,6 +228,20 @@ static int open_trace(const struct wish *w, struct lp_err *err)
 		  : 0;
 }
 
+/* Before each instruction of each thread. */
+static void tell_instruction(struct lp_guest_thread *t, void *arg)
+{
+	uint64_t pc = t->cpu.pc;
+	uint32_t word;
+	char text[128];
+
+	if (lp_mem_get(pc, &word))
+		return; /* the fault says where */
+	if (!lp_isa_a64.disasm((const uint8_t *)&word, sizeof word, pc, text, sizeof text))
+		snprintf(text, sizeof text, "(no instruction)");
+	fprintf(stderr, "%d %012" PRIx64 " %08x %s\n", t->tid, pc, word, text);
+}
+
 /* ---- all of it ---- */
 
 static int run(struct wish *w, struct lp_err *err)
@@ -252,6 +266,10 @@ static int run(struct wish *w, struct lp_err *err)
 		return rc;
 	if (options.stats)
 		lp_emu_watch(emu, &(struct lp_emu_events){.exiting = tell_stats});
+	if (options.trace) {
+		lp_emu_watch(emu, &(struct lp_emu_events){.block = tell_instruction});
+		atomic_fetch_or(&emu->main->cpu.poll, (uint32_t)LP_POLL_TRACE);
+	}
 	if (w->argv0)
 		w->program[0] = (char *)w->argv0;
 	rc = lp_emu_load(emu, program, w->program, w->env.items, err);

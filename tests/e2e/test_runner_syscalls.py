@@ -52,7 +52,8 @@ def without(text, pattern):
     return [line for line in text.splitlines() if not (pattern and re.search(pattern, line))]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# qemu-aarch64 7.2 hangs in a stack that overflows.
+@pytest.mark.parametrize("family", [*FAMILIES, "sys_memory"])
 def test_calls_have_the_results_that_they_have_natively(family, native, guest):
     assert run(RUNNER, guest(family)).stdout == run(native(family)).stdout
 
