@@ -153,20 +153,25 @@ static int make_argv(const struct lp_emu *emu, struct attempt *a, uint64_t argv)
 
 /* ---- execve ---- */
 
-/* Behind it there is no emulator any more. */
+/* Behind it there is no emulator any more: a signal that has been noted would be lost with it, so it comes first. */
 static int execute(struct lp_guest_thread *t, const struct attempt *a, uint64_t envp)
 {
 	const struct lp_emu *emu = t->cpu.emu;
 	bool by_runner = a->file.kind == LP_PROGRAM_GUEST;
 	const char *runner = emu->options.self ? emu->options.self : "/proc/self/exe";
+	const uint64_t args[6] = {
+		(uint64_t)(int64_t)(by_runner ? AT_FDCWD : a->file.dirfd),
+		(uint64_t)(by_runner ? runner : a->file.path),
+		(uint64_t)a->argv.items,
+		envp,
+		!by_runner && !*a->file.path ? AT_EMPTY_PATH : 0,
+	};
 	int rc;
 
 	lp_signals_exec_begin(t);
 	if (by_runner)
 		fcntl(a->file.fd, F_SETFD, 0);
-	syscall(SYS_execveat, by_runner ? AT_FDCWD : a->file.dirfd, by_runner ? runner : a->file.path, a->argv.items,
-		(const char *const *)envp, !by_runner && !*a->file.path ? AT_EMPTY_PATH : 0);
-	rc = -errno;
+	rc = (int)lp_safe_syscall(t, SYS_execveat, args);
 	lp_signals_exec_failed(t);
 	return rc;
 }
