@@ -70,7 +70,8 @@ struct diff_result {
 
 struct diff_cases {
 	uint32_t magic, nr_slots, nr_inputs;
-	uint32_t copy; /* slots are copied to memory of the guest, which then says so to the caches */
+	uint16_t copy;	  /* slots are copied to memory of the guest, which then says so to the caches */
+	uint16_t guarded; /* they are mapped with PROT_BTI */
 	uint64_t page[DIFF_PAGE_SIZE / 8];
 };
 

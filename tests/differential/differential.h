@@ -93,6 +93,7 @@ struct diff_case {
 	uint32_t words[DIFF_MAX_INSNS], data[DIFF_NR_DATA];
 	unsigned nr;
 	struct diff_input input;
+	bool guarded;
 	const uint64_t *page; /* DIFF_PAGE_SIZE bytes, somebody else's */
 };
 

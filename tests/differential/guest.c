@@ -19,6 +19,9 @@
 #include <linux/mman.h>
 
 #define PAGE UINT64_C(4096)
+#ifndef PROT_BTI
+#define PROT_BTI 0x10
+#endif
 
 uint64_t guest_sp;
 struct diff_state guest_out __attribute__((aligned(16)));
@@ -128,9 +131,9 @@ static uint64_t padded(uint64_t size)
 }
 
 /* As a program does that has just written code. */
-static void copy_slots(uint64_t from, uint64_t size)
+static void copy_slots(uint64_t from, uint64_t size, uint64_t prot)
 {
-	map(DIFF_CODE, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	map(DIFF_CODE, size, PROT_READ | PROT_WRITE | PROT_EXEC | prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (uint64_t i = 0; i < size / 8; i++)
 		((volatile uint64_t *)DIFF_CODE)[i] = ((const uint64_t *)from)[i];
 	for (uint64_t at = DIFF_CODE; at < DIFF_CODE + size; at += 4)
@@ -151,10 +154,11 @@ static const struct diff_input *map_cases(uint64_t path, const struct diff_cases
 
 	uint64_t code_size = padded((*cases)->nr_slots * (uint64_t)DIFF_SLOT);
 	uint64_t inputs_size = padded((*cases)->nr_inputs * sizeof(struct diff_input));
+	uint64_t guard = (*cases)->guarded ? PROT_BTI : 0;
 	if ((*cases)->copy)
-		copy_slots(map(0, code_size, PROT_READ, MAP_PRIVATE, fd, DIFF_CASES_SIZE), code_size);
+		copy_slots(map(0, code_size, PROT_READ, MAP_PRIVATE, fd, DIFF_CASES_SIZE), code_size, guard);
 	else
-		map(DIFF_CODE, code_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, DIFF_CASES_SIZE);
+		map(DIFF_CODE, code_size, PROT_READ | PROT_EXEC | guard, MAP_PRIVATE, fd, DIFF_CASES_SIZE);
 	return (const void *)map(0, inputs_size, PROT_READ, MAP_PRIVATE, fd, DIFF_CASES_SIZE + code_size);
 }
 

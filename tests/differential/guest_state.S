@@ -58,7 +58,7 @@ guest_enter:
 	ldp	x26, x27, [x30, #208]
 	ldp	x28, x29, [x30, #224]
 	ldr	x30, [x30, #DIFF_AT_PC]
-	br	x30
+	ret			// which may go to any instruction of a guarded page
 
 	// After a signal: guest_out is filled in, the handler has set sp.
 	.global guest_leave

@@ -32,6 +32,7 @@ static const char usage[] =
 	"  --feature NAME        rows of this feature only (base, fp16, lse, ...)\n"
 	"  --alone               no other instructions around the row's\n"
 	"  --copy                the guest writes its code itself, with the cache maintenance that asks for\n"
+	"  --guarded             the code is in guarded pages (PROT_BTI)\n"
 	"  --zva                 SYS is `dc zva` (with --alone, and a reference that has blocks of 64 bytes: -cpu "
 	"neoverse-n1)\n"
 	"  --failures N          how many failing cases are made small and printed (20), one for each row\n"
@@ -68,7 +69,7 @@ struct session {
 	struct diff_emulator ours, reference;
 	const char *stats, *keep;
 	uint64_t cases;
-	bool copy;
+	bool copy, guarded;
 	unsigned failures;
 	struct diff_plan plan;
 	struct row_statistics rows[A64_OP_COUNT];
@@ -115,6 +116,7 @@ static void remember(struct session *s, const struct diff_batch *b, unsigned inp
 	f->c.nr = stream->nr;
 	f->c.input = b->inputs[input];
 	f->c.page = f->page;
+	f->c.guarded = s->guarded;
 	diff_state_move(&f->c.input.state, input / s->plan.states, 0);
 	lp_vec_push(&s->failing, f);
 }
@@ -183,6 +185,7 @@ static bool run_batch(struct session *s, struct diff_batch *b)
 	bool runs;
 
 	b->head->copy = s->copy;
+	b->head->guarded = s->guarded;
 	runs = diff_batch_run(b, both);
 	for (unsigned i = 0; runs && i < b->nr_inputs; i++)
 		verdicts[i] = verdict(s, b, i);
@@ -438,6 +441,7 @@ enum {
 	FEATURE_NAMED,
 	ALONE,
 	COPY,
+	GUARDED,
 	ZVA,
 	FAILURES,
 	KEEP,
@@ -459,6 +463,7 @@ static const struct option options[] = {
 	{"feature", required_argument, NULL, FEATURE_NAMED},
 	{"alone", no_argument, NULL, ALONE},
 	{"copy", no_argument, NULL, COPY},
+	{"guarded", no_argument, NULL, GUARDED},
 	{"zva", no_argument, NULL, ZVA},
 	{"failures", required_argument, NULL, FAILURES},
 	{"keep", required_argument, NULL, KEEP},
@@ -506,6 +511,8 @@ static bool take_option(struct session *s, struct asked *asked, int option)
 		return s->plan.alone = true;
 	case COPY:
 		return s->copy = true;
+	case GUARDED:
+		return s->guarded = true;
 	case ZVA:
 		return s->plan.with_zva = true;
 	case FAILURES:

@@ -50,6 +50,7 @@ static void run_candidates(struct shrinking *s)
 	const struct diff_emulator *const both[2] = {s->emulator[0], s->is_sigill ? NULL : s->emulator[1]};
 
 	diff_batch_clear(s->batch, s->best.page);
+	s->batch->head->guarded = s->best.guarded;
 	for (unsigned i = 0; i < s->nr; i++)
 		place(s->batch, &s->candidates[i]);
 	diff_batch_run(s->batch, both);

@@ -7,6 +7,7 @@
  *     data 5 0x3ff00000                         a word of the slot's data
  *     page 0x40 0x1                             eight bytes of memory
  *     memory                                    it is compared
+ *     guarded                                   the code is in a page with PROT_BTI
  *     x1 0x1, sp, nzcv, fpcr, fpsr              what is not named is 0
  *     v1 0xhigh 0xlow
  *     expect                                    what is not named is as it was
@@ -62,6 +63,8 @@ void diff_vector_write(FILE *f, const struct diff_case *c, unsigned slot, const 
 			fprintf(f, "page %#x %#" PRIx64 "\n", i * 8, c->page[i]);
 	if (c->input.flags & DIFF_MEMORY)
 		fprintf(f, "memory\n");
+	if (c->guarded)
+		fprintf(f, "guarded\n");
 	write_state(f, &c->input.state, &zero);
 	fprintf(f, "expect\n");
 	write_state(f, &r->state, &c->input.state);
@@ -212,6 +215,8 @@ static bool read_question(struct reading *r, char *at, struct vector *v)
 		v->c.input.flags |= DIFF_MEMORY;
 		return true;
 	}
+	if (keyword(&at, "guarded"))
+		return v->c.guarded = true;
 	return read_register(r, at, &v->c.input.state);
 }
 
@@ -291,7 +296,7 @@ static bool fits(const struct vectors *vs, const struct vector *v)
 	for (size_t i = 0; i < vs->nr; i++)
 		if (vs->items[i].slot == v->slot)
 			return false;
-	return !v->has_page && !vs->items[0].has_page;
+	return !v->has_page && !vs->items[0].has_page && v->c.guarded == vs->items[0].c.guarded;
 }
 
 /* Runs those that were gathered, and forgets them. */
@@ -303,6 +308,7 @@ static int flush(const struct reading *r, struct vectors *vs, struct diff_batch 
 	if (!vs->nr)
 		return 0;
 	diff_batch_clear(b, vs->items[0].page);
+	b->head->guarded = vs->items[0].c.guarded;
 	for (size_t i = 0; i < vs->nr; i++) {
 		const struct vector *v = &vs->items[i];
 

@@ -86,6 +86,12 @@ def test_code_that_the_guest_wrote_itself_runs_as_written():
 
 @with_runner
 @with_qemu
+def test_branches_into_guarded_pages_must_arrive_where_they_may():
+    differential("--guarded", "--row", "br,blr,ret,retaa,b,bl,cbz,bti,add_imm,brk,hlt,ldr_x_uimm", "--cases", 20000, "--seed", 7)
+
+
+@with_runner
+@with_qemu
 def test_dc_zva_clears_a_block_of_64_bytes():
     differential("--row", "sys", "--zva", "--alone", "--cases", 2000, "--reference", "qemu-aarch64 -cpu neoverse-n1")
 
