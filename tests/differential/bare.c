@@ -23,7 +23,8 @@
 #include "emu/hot.h"
 #include "emu/pauth.h"
 
-#define END UINT32_C(0xd51bd05e) /* msr tpidr_el0, x30: behind the stream */
+/* msr tpidr_el0, x30; ldr x30, .+8: behind the stream. */
+#define END UINT64_C(0x5800005ed51bd05e)
 
 static struct lp_uop uops[DIFF_SLOT_WORDS];
 static unsigned nr_uops;
@@ -138,6 +139,11 @@ static void store_state(const struct lp_cpu *cpu, struct diff_state *s)
 	s->pc = 0;
 }
 
+static bool is_end(const uint32_t *words)
+{
+	return (words[0] | (uint64_t)words[1] << 32) == END;
+}
+
 /* As lp_lower() leaves rows that have no specialised function. */
 static void make_plain(struct lp_uop *u)
 {
@@ -158,7 +164,7 @@ static void lower(struct lp_emu *emu, uint64_t slot)
 	if (slot == slot_at)
 		return;
 	slot_at = slot;
-	for (nr_uops = 1; words[nr_uops] != END; nr_uops++) {
+	for (nr_uops = 1; !is_end(&words[nr_uops]); nr_uops++) {
 		lp_lower(emu->blocks, &uops[nr_uops], words[nr_uops], slot + nr_uops * UINT64_C(4));
 		if (is_plain)
 			make_plain(&uops[nr_uops]);

@@ -63,6 +63,7 @@ struct failing {
 	struct diff_case c;
 	struct diff_stream stream;
 	uint64_t page[DIFF_PAGE_SIZE / 8];
+	struct diff_outcome out[2];
 };
 
 struct session {
@@ -100,6 +101,15 @@ static void put_stream(struct session *s, struct diff_batch *b, uint64_t number,
 	lp_vec_push(&s->streams, *stream);
 }
 
+static void outcomes_of(const struct session *s, const struct diff_batch *b, unsigned input, struct diff_outcome out[2])
+{
+	diff_batch_outcome(b, 0, input, &out[0]);
+	if (s->streams.items[input / s->plan.states].is_sigill)
+		diff_expect_sigill(&b->inputs[input], &out[1]);
+	else
+		diff_batch_outcome(b, 1, input, &out[1]);
+}
+
 static void remember(struct session *s, const struct diff_batch *b, unsigned input, const struct diff_stream *stream)
 {
 	if (s->failing.nr >= s->failures)
@@ -117,6 +127,7 @@ static void remember(struct session *s, const struct diff_batch *b, unsigned inp
 	f->c.input = b->inputs[input];
 	f->c.page = f->page;
 	f->c.guarded = s->guarded;
+	outcomes_of(s, b, input, f->out);
 	diff_state_move(&f->c.input.state, input / s->plan.states, 0);
 	lp_vec_push(&s->failing, f);
 }
@@ -125,16 +136,12 @@ static void remember(struct session *s, const struct diff_batch *b, unsigned inp
 static int verdict(const struct session *s, const struct diff_batch *b, unsigned input)
 {
 	unsigned slot = input / s->plan.states;
-	struct diff_outcome ours, theirs;
+	struct diff_outcome out[2];
 
-	diff_batch_outcome(b, 0, input, &ours);
-	if (s->streams.items[slot].is_sigill)
-		diff_expect_sigill(&b->inputs[input], &theirs);
-	else
-		diff_batch_outcome(b, 1, input, &theirs);
-	if (ours.end == DIFF_NOT_RUN || theirs.end != DIFF_RAN)
+	outcomes_of(s, b, input, out);
+	if (out[0].end == DIFF_NOT_RUN || out[1].end != DIFF_RAN)
 		return -1;
-	return (int)diff_compare(&b->slots[slot * DIFF_SLOT_WORDS], &ours, &theirs).what;
+	return (int)diff_compare(&b->slots[slot * DIFF_SLOT_WORDS], &out[0], &out[1]).what;
 }
 
 static void judge(struct session *s, const struct diff_batch *b, unsigned input, int how)
@@ -250,6 +257,8 @@ static void report(struct session *s, struct failing *f, unsigned number, FILE *
 	if (!diff_shrink(&f->c, f->stream.is_sigill, both, page, out)) {
 		printf("%s: differs once and not again (keys, addresses, clocks):\n", name);
 		diff_print_code(stdout, "    ", f->stream.words, f->stream.nr, 0);
+		diff_slot_fill(slot, f->stream.words, f->stream.nr, f->stream.data);
+		diff_print_difference(stdout, diff_compare(slot, &f->out[0], &f->out[1]), &f->out[0], &f->out[1]);
 		s->nr_unstable += row->differences;
 		return;
 	}
