@@ -9,6 +9,7 @@ struct guest_event {
 	uint64_t data;
 };
 _Static_assert(sizeof(struct guest_event) == 16, "as arm64 has it");
+_Static_assert(sizeof(struct epoll_event) < sizeof(struct guest_event), "spread_events() begins at the end");
 
 CALL(epoll_ctl)
 {
@@ -24,13 +25,19 @@ CALL(epoll_ctl)
 	return LP_HOST(SYS_epoll_ctl, a[0], a[1], a[2], lp_arg_of(&e));
 }
 
-static int64_t put_events(uint64_t addr, const struct epoll_event *events, int64_t nr)
+/* The kernel has left nr events of its own layout, which is the smaller one, in the guest's room for them. */
+static int64_t spread_events(uint64_t addr, int64_t nr)
 {
-	for (int64_t i = 0; i < nr; i++) {
-		struct guest_event g = {.events = events[i].events, .data = events[i].data.u64};
+	for (int64_t i = nr - 1; i >= 0; i--) {
+		struct epoll_event e;
+		struct guest_event g = {0};
 
+		if (lp_arg_get(addr + (uint64_t)i * sizeof e, &e))
+			return -EFAULT;
+		g.events = e.events;
+		g.data = e.data.u64;
 		if (lp_arg_put(addr + (uint64_t)i * sizeof g, &g))
-			return i ? i : -EFAULT;
+			return -EFAULT;
 	}
 	return nr;
 }
@@ -49,17 +56,12 @@ static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t ar
 	return lp_signals_swap_end(t, lp_host_wait(t, nr, args));
 }
 
-/* Fewer events than there is room for are always lawful. */
 static int64_t wait_epoll(struct lp_guest_thread *t, long nr, const uint64_t a[6])
 {
-	enum { AT_ONCE = 256 };
-	struct epoll_event events[AT_ONCE];
-	int most = (int)a[2] > AT_ONCE ? AT_ONCE : (int)a[2];
-	uint64_t mask, args[6] = {a[0], lp_arg_of(events),	     (uint64_t)(int64_t)most,
-				  a[3], a[4] ? lp_arg_of(&mask) : 0, sizeof mask};
+	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4] ? lp_arg_of(&mask) : 0, sizeof mask};
 	int64_t rc = wait_masked(t, nr, args, a[4], a[5], &mask);
 
-	return rc > 0 ? put_events(a[1], events, rc) : rc;
+	return rc > 0 ? spread_events(a[1], rc) : rc;
 }
 
 CALL(epoll_pwait)
