@@ -156,3 +156,63 @@ def test_limits_of_memory_do_not_strangle_the_runner(guest, tmp_path):
     program = tmp_path / "limits"
     subprocess.run([CROSS, "-static", "-O1", source, "-o", program, "-pthread"], check=True)
     assert run(RUNNER, program).stdout == "1048576 1048576\n"
+
+
+# ---- -L
+
+@pytest.fixture(scope="module")
+def paths(guest):
+    return guest("sys_paths")
+
+
+@pytest.fixture
+def sysroot(tmp_path):
+    root = tmp_path / "sysroot"
+    for name in ("etc", "opt/own", "usr/bin", "tmp"):
+        (root / name).mkdir(parents=True)
+    (root / "etc/own").write_text("of the sysroot")
+    (root / "etc/hostname").write_text("renamed by the sysroot")
+    (root / "opt/own/file").write_text("deep")
+    (root / "opt/own/absolute").symlink_to("/etc/own")
+    (root / "opt/own/relative").symlink_to("../../etc/own")
+    (root / "opt/own/dangling").symlink_to("/opt/own/missing")
+    return root
+
+
+def says(sysroot, paths, *words):
+    return run(RUNNER, "-L", sysroot, paths, *words).stdout.splitlines()
+
+
+def test_files_of_the_sysroot_are_seen_in_place_of_the_machines(sysroot, paths, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("of the machine")
+    assert says(sysroot, paths, "cat:/etc/own", "cat:/etc/hostname", f"cat:{mine}", "cat:/etc/none", "cat:/opt/own/../../etc/own") == [
+        "of the sysroot", "renamed by the sysroot", "of the machine", "ENOENT", "of the sysroot"]
+
+
+def test_links_of_the_sysroot_are_resolved_inside_it(sysroot, paths):
+    assert says(sysroot, paths, "cat:/opt/own/absolute", "cat:/opt/own/relative", "kind:/opt/own/absolute", "kind:/opt/own/dangling",
+                "cat:/opt/own/dangling", "real:/opt/own/absolute", "fd:/opt/own/absolute") == [
+        "of the sysroot", "of the sysroot", "link", "link", "ENOENT", "/etc/own", "/etc/own"]
+
+
+def test_a_directory_of_the_sysroot_is_where_the_program_thinks_it_is(sysroot, paths):
+    assert says(sysroot, paths, "cd:/opt/own", "cat:file", "cat:../../etc/own", "cat:absolute", "ls:.", "at:/opt/own/absolute",
+                "cd:..", "cat:own/file") == [
+        "/opt/own", "deep", "of the sysroot", "of the sysroot", "absolute dangling file relative ", "of the sysroot", "/opt", "deep"]
+
+
+def test_new_files_are_the_machines_unless_only_the_sysroot_has_their_directory(sysroot, paths, tmp_path):
+    new = tmp_path / "new"
+    assert says(sysroot, paths, "make:/opt/own/new", f"make:{new}", "cat:/opt/own/new", "rename:/opt/own/new",
+                "remove:/opt/own/new.renamed", "kind:/opt/own/new.renamed") == ["made", "made", "made", "renamed", "removed", "ENOENT"]
+    assert new.read_text() == "made"
+    assert sorted(p.name for p in (sysroot / "opt/own").iterdir()) == ["absolute", "dangling", "file", "relative"]
+
+
+def test_programs_and_sockets_of_the_sysroot_are_found(sysroot, paths):
+    shutil.copy(paths, sysroot / "usr/bin/lp-guest-program")
+    assert says(sysroot, paths, "run:/usr/bin/lp-guest-program", "run:/usr/bin/lp-no-program") == [
+        "of the sysroot", "status 0", "ENOENT", "status 1"]
+    assert [line.rsplit(" ", 1)[1] for line in says(sysroot, paths, "talk:/opt/own/socket")] == ["0", "0", "0"]
+    assert (sysroot / "opt/own/socket").is_socket()
