@@ -173,9 +173,18 @@ void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on)
 	lp_block_invalidate(b, (struct lp_range){pc, pc + 4});
 }
 
+/* ---- statistics ---- */
+
+/* In front of each instruction, when somebody wants to know how many were executed. */
+static const struct lp_uop *count(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	cpu->nr_insns++;
+	return u + 1;
+}
+
 static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words, bool guarded)
 {
-	struct lp_uop uops[LP_BLOCK_MAX + 2];
+	struct lp_uop uops[2 * LP_BLOCK_MAX + 2];
 	struct block *block;
 	size_t nr = 0, nr_insns = 0;
 	bool ended = false;
@@ -183,13 +192,15 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 	if (guarded)
 		uops[nr++] = (struct lp_uop){.run = lp_landing, .pc = pc, .imm = lp_landing_accepts(words[0])};
 	while (nr_insns < nr_words && !ended) {
+		if (b->emu->options.stats)
+			uops[nr++] = (struct lp_uop){.run = count, .pc = pc + nr_insns * 4};
 		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded);
 		if (is_breakpoint(b, pc + nr_insns * 4))
 			uops[nr].run = stop_here;
 		nr_insns++;
 		nr++;
 	}
-	for (size_t i = guarded; i + 1 < nr; i++)
+	for (size_t i = guarded; i + 1 < nr && !b->emu->options.stats; i++)
 		lp_hot_pair(&uops[i]);
 	pc += nr_insns * 4;
 	if (!ended)

@@ -112,8 +112,7 @@ struct lp_cpu {
 
 	enum lp_leave leave;
 	struct lp_fault fault;
-	uint64_t
-		nr_insns; /* of the blocks that were begun, for --stats and tests; counted where LP_POLL_TRACE or --stats asks */
+	uint64_t nr_insns; /* executed, with --stats */
 
 	struct lp_emu *emu;
 	struct lp_guest_thread *thread;

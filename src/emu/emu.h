@@ -65,6 +65,7 @@ struct lp_emu {
 	pthread_mutex_t threads_lock;
 	struct lp_guest_thread *threads;
 	struct lp_guest_thread *main;
+	uint64_t ended_insns; /* --stats: executed by threads that are no more; with the lock */
 
 	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
 	_Atomic uint32_t stood; /* futex: counts threads that have come to stand still while somebody waits for that */

@@ -104,6 +104,7 @@ static void leave_room(struct lp_guest_thread *t)
 
 	e->tid = t->tid;
 	pthread_mutex_lock(&t->cpu.emu->threads_lock);
+	t->cpu.emu->ended_insns += t->cpu.nr_insns;
 	e->next = ended;
 	ended = e;
 	pthread_mutex_unlock(&t->cpu.emu->threads_lock);

@@ -207,12 +207,18 @@ static void tell(enum lp_log_level level, const char *line, void *arg)
 static void tell_stats(struct lp_emu *emu, int status, void *arg)
 {
 	struct lp_block_stats s;
+	uint64_t executed;
 
+	pthread_mutex_lock(&emu->threads_lock);
+	executed = emu->ended_insns;
+	for (struct lp_guest_thread *t = emu->threads; t; t = t->next)
+		executed += t->cpu.nr_insns;
+	pthread_mutex_unlock(&emu->threads_lock);
 	lp_blocks_stats(emu->blocks, &s);
 	fprintf(stderr,
-		"arm64_runner: %" PRIu64 " blocks of %" PRIu64 " instructions translated, %" PRIu64
-		" of them dropped again, %" PRIu64 " KB, %" PRIu64 " places\n",
-		s.built, s.insns, s.invalidated, s.bytes / 1024, s.slots);
+		"arm64_runner: %" PRIu64 " instructions executed; %" PRIu64 " blocks of %" PRIu64
+		" instructions translated, %" PRIu64 " of them dropped again, %" PRIu64 " KB, %" PRIu64 " places\n",
+		executed, s.built, s.insns, s.invalidated, s.bytes / 1024, s.slots);
 }
 
 /* Standard error as it is now: the program may close its own, or send it elsewhere. */
