@@ -74,6 +74,13 @@ static const struct option client_options[] = {
 #undef CLIENT
 };
 
+static const struct option runner_options[] = {
+#define RUNNER(id, letter, word, argument, inherited, sentence) \
+	{letter, word, sizeof(argument) > 1 ? argument : NULL, 0, sentence},
+#include "tool/arm64_runner.def"
+#undef RUNNER
+};
+
 static const struct refusal {
 	const char *code;
 	bool allowable;
@@ -184,6 +191,12 @@ static void man_client_options(FILE *out)
 		man_option(out, &client_options[i]);
 }
 
+static void man_runner_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(runner_options); i++)
+		man_option(out, &runner_options[i]);
+}
+
 static void man_commands(FILE *out)
 {
 	for (size_t i = 0; i < NR(commands); i++) {
@@ -277,6 +290,24 @@ static void bash_client_options(FILE *out)
 	fputs("\"\n", out);
 }
 
+/* Those that take an argument, and those that do not: what comes behind the last of them is the program. */
+static void bash_runner_options(FILE *out)
+{
+	static const char *const names[] = {"alone", "with"};
+
+	for (int with = 0; with < 2; with++) {
+		const char *between = "";
+		fprintf(out, "\tlocal %s=\"", names[with]);
+		for (size_t i = 0; i < NR(runner_options); i++) {
+			if ((runner_options[i].argument != NULL) != with)
+				continue;
+			fprintf(out, "%s--%s", between, runner_options[i].word);
+			between = " ";
+		}
+		fputs("\"\n", out);
+	}
+}
+
 /* ---- zsh ---- */
 
 /* Inside single quotes, within [...] of an _arguments specification. */
@@ -337,6 +368,12 @@ static void zsh_client_options(FILE *out)
 		zsh_option(out, "hotpatch", &client_options[i]);
 }
 
+static void zsh_runner_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(runner_options); i++)
+		zsh_option(out, "arm64_runner", &runner_options[i]);
+}
+
 /* ---- templates ---- */
 
 static const struct {
@@ -358,6 +395,9 @@ static const struct {
 	{"bash-values", bash_values},
 	{"zsh-verbs", zsh_verbs},
 	{"zsh-options", zsh_options},
+	{"man-runner-options", man_runner_options},
+	{"bash-runner-options", bash_runner_options},
+	{"zsh-runner-options", zsh_runner_options},
 };
 
 static int fill(const char *line, FILE *out)
