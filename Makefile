@@ -74,6 +74,14 @@ release-for-demo: TARGETS = src/tool/livepatch
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load
 	@demo/demo.sh build/rel
 
+release-for-demo-arm64: TARGETS = src/tool/arm64_runner
+release-for-demo-arm64:
+	@scripts/setup build demo
+	@$(MAKE) --no-print-directory MODE=rel TARGETS='$(TARGETS)' build
+
+demo-arm64: release-for-demo-arm64 ## the same to Debian's arm64 redis-server, in arm64_runner
+	@demo/arm64.sh build/rel
+
 create-patches: ## write a patch file with the library's example
 load-patches: create-patches ## apply it to the program in that example
 memory-demo: ## patches as words in memory
@@ -83,6 +91,9 @@ create-patches load-patches memory-demo: build
 
 bench: release-for-bench ## measure the pause, the cost of a patched call, ten thousand patches
 	@bench/run build/rel
+
+bench-guest: release-for-bench ## programs in arm64_runner beside qemu-aarch64 and this machine itself
+	@bench/guest --out bench/results build/rel
 
 replay: release-for-bench ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
 	@bench/cve-replay --work build/replay --out bench/results build/rel
