@@ -16,6 +16,8 @@
 
 /* An emulator that dies this often in a batch has the rest of it DIFF_NOT_RUN. */
 #define MAX_DEATHS 64
+/* A hang costs a timeout: fewer of those. */
+#define HANG_IS_WORTH 16
 
 /* ---- files: in memory where there is such a place ---- */
 
@@ -203,7 +205,8 @@ static bool is_done(struct running *r, enum diff_end why)
 		return true;
 	b->ends[r->which][at] = (uint8_t)why;
 	b->statuses[r->which][at] = status;
-	if (++r->deaths > MAX_DEATHS || at + 1 >= b->nr_inputs) {
+	r->deaths += why == DIFF_HUNG ? HANG_IS_WORTH : 1;
+	if (r->deaths > MAX_DEATHS || at + 1 >= b->nr_inputs) {
 		finish_rest(r, at + 1);
 		return true;
 	}
