@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/places.h"
 #include "base/reserve.h"
+#include "control/places.h"
 
 /* ---- the lock ---- */
 
@@ -172,6 +172,8 @@ int hotpatch_run(const char *command, void (*reply)(const char *line, void *arg)
 
 /* ---- start and stop ---- */
 
+static const struct lp_family family = {.name = "hotpatch", .has_legacy = true};
+
 /* Whoever says something wants less than everything: what is none of the words is the least. */
 static enum lp_level level_called(const char *word)
 {
@@ -221,8 +223,8 @@ static int start(struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	agent.pid = getpid();
-	if (lp_place_make(geteuid(), agent.pid, agent.primary))
-		lp_place_sweep(agent.primary);
+	if (lp_place_make(&family, geteuid(), agent.pid, agent.primary))
+		lp_place_sweep(&family, agent.primary);
 	else
 		agent.primary[0] = 0;
 	snprintf(agent.legacy, sizeof agent.legacy, LP_PLACE_LEGACY, (int)agent.pid);

@@ -6,9 +6,8 @@
  * function as it was.  That system is made when it is first needed and stays
  * for good, since hooks do.
  */
-#include "api/hooks.h"
-
 #include "api/files.h"
+#include "api/system.h"
 
 #undef livepatch_init_self
 
@@ -42,6 +41,16 @@ static void after_fork(void)
 	lp_watches_release();
 }
 
+static bool release_self(LivePatchSystem *system)
+{
+	pthread_mutex_lock(&self_lock);
+	bool is_last = system->users && !--system->users;
+	pthread_mutex_unlock(&self_lock);
+	if (is_last)
+		lp_system_rest(system);
+	return true;
+}
+
 static void make_self(struct lp_err *err)
 {
 	struct lp_code_space *space;
@@ -49,6 +58,7 @@ static void make_self(struct lp_err *err)
 	if (lp_code_open_self(&space, err) < 0)
 		return;
 	self_system = lp_system_new(space);
+	self_system->stays = release_self;
 	/* After the space's: what is registered last is called first before a fork, and our locks are taken first. */
 	pthread_atfork(before_fork, after_fork, after_fork);
 }
@@ -73,17 +83,6 @@ LivePatchSystem *livepatch_init_self(void)
 		pthread_mutex_unlock(&self_lock);
 	}
 	return s;
-}
-
-bool lp_own_system_release(LivePatchSystem *system)
-{
-	pthread_mutex_lock(&self_lock);
-	bool is_self = system == self_system;
-	bool is_last = is_self && system->users && !--system->users;
-	pthread_mutex_unlock(&self_lock);
-	if (is_last)
-		lp_system_rest(system);
-	return is_self;
 }
 
 /* ---- hooks ---- */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "api/txn.h"
 
 /* ---- an entry as a request ---- */
@@ -42,6 +43,24 @@ static int resolve(struct lp_txn *t, const struct lp_addr_expr *e, lp_addr *at, 
 		return lp_fail(err, LP_ENOMEM, "there is no function called $%s", e->mem);
 	*at += e->number;
 	return 0;
+}
+
+int lp_system_find(LivePatchSystem *system, const struct lp_addr_expr *e, uint64_t *at, struct lp_err *err)
+{
+	struct lp_txn t, *open = lp_txn_current(system);
+
+	lp_txn_init(&t, system);
+	return resolve(open ? open : &t, e, at, err);
+}
+
+int lp_system_find_in_file(LivePatchSystem *system, const char *object, uint64_t vaddr, uint64_t *at,
+			   struct lp_err *err)
+{
+	struct lp_code_space *s = system->space;
+
+	if (!s->ops->in_object)
+		return lp_fail(err, LP_ENOTLOADED, "%s: memory of the caller's has no objects loaded", object);
+	return s->ops->in_object(s, object, vaddr, at, err);
 }
 
 static enum LivePatchType type_of(enum lp_op_kind kind)
@@ -75,13 +94,9 @@ static bool has_to(const struct lp_op *op)
 
 static int resolve_place(struct lp_txn *t, const struct lp_op *op, lp_addr *at, struct lp_err *err)
 {
-	struct lp_code_space *s = t->system->space;
-
 	if (!op->file)
 		return resolve(t, &op->at, at, err);
-	if (!s->ops->in_object)
-		return lp_fail(err, LP_ENOTLOADED, "%s: memory of the caller's has no objects loaded", op->file);
-	return s->ops->in_object(s, op->file, op->at.number, at, err);
+	return lp_system_find_in_file(t->system, op->file, op->at.number, at, err);
 }
 
 /* What is done to another process from outside, and what the program does by itself instead. */

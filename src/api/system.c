@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "api/sets.h"
 #include "api/txn.h"
 #include "base/buf.h"
@@ -211,6 +212,20 @@ int livepatch_begin(LivePatchSystem *system)
 	system->open = t;
 	pthread_mutex_unlock(&open_lock);
 	return 0;
+}
+
+struct lp_txn *lp_txn_lay_aside(LivePatchSystem *system)
+{
+	struct lp_txn *t = lp_txn_current(system);
+
+	if (t)
+		set_current(NULL);
+	return t;
+}
+
+void lp_txn_take_up(struct lp_txn *t)
+{
+	set_current(t);
 }
 
 /* The calling thread's transaction for this system, which is its no more; NULL and an error when there is none. */

@@ -75,7 +75,8 @@ struct LivePatchSystem {
 	uint64_t reloads, reload_errors;
 	char last_reload_error[512];
 
-	unsigned users; /* hooks.c: of the one system over this process */
+	unsigned users;				/* hooks.c: of the one system over this process */
+	bool (*stays)(LivePatchSystem *system); /* for livepatch_cleanup(): true when it stays; NULL: it does not */
 	struct lp_files *files;
 	struct lp_watch *watch;
 };

@@ -28,10 +28,10 @@ static int run_help(struct lp_call *c, struct lp_err *err)
 {
 	const struct lp_table *t = &session_of(c)->service->table;
 	size_t nr = 0;
-	for (size_t i = 0; i < lp_table_size(t); i++) {
-		if (!lp_command_begins(lp_table_row(t, i), c->argv, (size_t)c->argc))
+	for (size_t i = 0; i < lp_verbs_size(t); i++) {
+		if (!lp_command_begins(lp_verbs_row(t, i), c->argv, (size_t)c->argc))
 			continue;
-		help_row(c, lp_table_row(t, i));
+		help_row(c, lp_verbs_row(t, i));
 		nr++;
 	}
 	if (nr)

@@ -7,7 +7,7 @@
 
 void lp_change_add(struct lp_call *c, const struct lp_change *change)
 {
-	lp_txn_add(c->changes, change);
+	lp_queue_add(c->changes, change);
 }
 
 void lp_session_init(struct lp_session *s, struct lp_service *service)
@@ -17,7 +17,7 @@ void lp_session_init(struct lp_session *s, struct lp_service *service)
 
 void lp_session_abort(struct lp_session *s)
 {
-	lp_txn_release(&s->changes);
+	lp_queue_release(&s->changes);
 	lp_free(s->spoilt);
 	s->spoilt = NULL;
 	s->begun = false;
@@ -87,12 +87,12 @@ static int run_command(struct lp_session *s, struct lp_words *w, struct lp_err *
 	size_t taken;
 	if (lp_reserve_is_low())
 		return lp_fail(err, ENOMEM, "the program has no memory left");
-	int rc = lp_table_find(&s->service->table, w->items, w->nr, &c, &taken, err);
+	int rc = lp_verbs_find(&s->service->table, w->items, w->nr, &c, &taken, err);
 	if (rc == 0)
 		rc = check_level(s, c, err);
 	if (rc == 0)
-		rc = lp_table_check(c, w->nr - taken, err);
-	if (rc == 0 && lp_txn_is_full(&s->changes))
+		rc = lp_verbs_check(c, w->nr - taken, err);
+	if (rc == 0 && lp_queue_is_full(&s->changes))
 		rc = lp_fail(err, LP_ETRANSACTION, "more than %d changes in one transaction", LP_TXN_CHANGES_MAX);
 	if (rc < 0)
 		return rc;
@@ -121,7 +121,7 @@ static int run_commands(struct lp_session *s, struct lp_request *r, struct lp_er
 /* Takes over the reason; the first one is told. */
 static void spoil(struct lp_session *s, char *why)
 {
-	lp_txn_release(&s->changes);
+	lp_queue_release(&s->changes);
 	lp_free(s->spoilt ? why : NULL);
 	s->spoilt = s->spoilt ? s->spoilt : why;
 }
@@ -138,7 +138,7 @@ static void take_back(struct lp_session *s, bool was_begun, const struct lp_err 
 
 static int commit(struct lp_session *s, struct lp_err *err)
 {
-	int rc = lp_txn_commit(&s->changes, s->service->options.commit_together, err);
+	int rc = lp_queue_commit(&s->changes, s->service->options.commit_together, err);
 	s->service->commits += rc == 0 && s->changes.changes.nr;
 	lp_session_abort(s);
 	return rc;
@@ -159,7 +159,7 @@ static int perform(struct lp_session *s, struct lp_request *r, int rc, struct lp
 		rc = lp_fail(err, ENOMEM, "the program has no memory left for the answer");
 	if (rc < 0)
 		take_back(s, was_begun, err);
-	else if (!s->begun && lp_txn_is_quiescent(&s->changes))
+	else if (!s->begun && lp_queue_is_quiescent(&s->changes))
 		wait_for_quiet(s);
 	else if (!s->begun)
 		rc = commit(s, err);

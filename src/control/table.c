@@ -7,12 +7,12 @@
 #define MOST_OPERANDS SIZE_MAX
 #define NAME_MAX_LENGTH 64 /* of what is compared with names */
 
-size_t lp_table_size(const struct lp_table *t)
+size_t lp_verbs_size(const struct lp_table *t)
 {
 	return t->nr_own + t->nr_theirs;
 }
 
-const struct lp_command *lp_table_row(const struct lp_table *t, size_t i)
+const struct lp_command *lp_verbs_row(const struct lp_table *t, size_t i)
 {
 	return i < t->nr_own ? &t->own[i] : &t->theirs[i - t->nr_own];
 }
@@ -110,8 +110,8 @@ static const struct lp_command *nearest(const struct lp_table *t, char *const *a
 {
 	const struct lp_command *best = NULL;
 	size_t best_distance = SIZE_MAX;
-	for (size_t i = 0; i < lp_table_size(t); i++) {
-		const struct lp_command *c = lp_table_row(t, i);
+	for (size_t i = 0; i < lp_verbs_size(t); i++) {
+		const struct lp_command *c = lp_verbs_row(t, i);
 		size_t d = distance_of(c, argv, argc);
 		if (d < best_distance && d <= 1 + strlen(c->words) / 4) {
 			best = c;
@@ -132,11 +132,11 @@ static bool contains_name(const char *list, const char *name, size_t len)
 /* What may come behind the first `nr` words. */
 static void list_followers(const struct lp_table *t, char *const *words, size_t nr, struct lp_buf *out)
 {
-	for (size_t i = 0; i < lp_table_size(t); i++) {
-		const char *at = lp_table_row(t, i)->words;
+	for (size_t i = 0; i < lp_verbs_size(t); i++) {
+		const char *at = lp_verbs_row(t, i)->words;
 		char name[NAME_MAX_LENGTH];
 		size_t len = 0;
-		if (!lp_command_begins(lp_table_row(t, i), words, nr))
+		if (!lp_command_begins(lp_verbs_row(t, i), words, nr))
 			continue;
 		const char *word = NULL;
 		for (size_t skip = 0; skip <= nr; skip++)
@@ -170,12 +170,12 @@ static int refuse_unknown(const struct lp_table *t, char *const *argv, size_t ar
 	return rc;
 }
 
-int lp_table_find(const struct lp_table *t, char *const *argv, size_t argc, const struct lp_command **out,
+int lp_verbs_find(const struct lp_table *t, char *const *argv, size_t argc, const struct lp_command **out,
 		  size_t *taken, struct lp_err *err)
 {
 	*taken = 0;
-	for (size_t i = 0; i < lp_table_size(t); i++) {
-		const struct lp_command *c = lp_table_row(t, i);
+	for (size_t i = 0; i < lp_verbs_size(t); i++) {
+		const struct lp_command *c = lp_verbs_row(t, i);
 		size_t nr = count_words(c->words);
 		if (nr > *taken && nr <= argc && lp_command_begins(c, argv, nr)) {
 			*out = c;
@@ -210,7 +210,7 @@ static struct arity arity_of(const char *synopsis)
 	return a;
 }
 
-int lp_table_check(const struct lp_command *c, size_t operands, struct lp_err *err)
+int lp_verbs_check(const struct lp_command *c, size_t operands, struct lp_err *err)
 {
 	const char *synopsis = c->synopsis ? c->synopsis : "";
 	struct arity a = arity_of(synopsis);

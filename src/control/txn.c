@@ -2,17 +2,17 @@
 
 #include <stdlib.h>
 
-void lp_txn_add(struct lp_txn_queue *q, const struct lp_change *change)
+void lp_queue_add(struct lp_txn_queue *q, const struct lp_change *change)
 {
 	lp_vec_push(&q->changes, *change);
 }
 
-bool lp_txn_is_full(const struct lp_txn_queue *q)
+bool lp_queue_is_full(const struct lp_txn_queue *q)
 {
 	return q->changes.nr >= LP_TXN_CHANGES_MAX;
 }
 
-bool lp_txn_is_quiescent(const struct lp_txn_queue *q)
+bool lp_queue_is_quiescent(const struct lp_txn_queue *q)
 {
 	for (size_t i = 0; i < q->changes.nr; i++)
 		if (q->changes.items[i].quiescent)
@@ -80,7 +80,7 @@ static void undo(struct order *o)
 	}
 }
 
-int lp_txn_commit(struct lp_txn_queue *q, lp_txn_together_fn *together, struct lp_err *err)
+int lp_queue_commit(struct lp_txn_queue *q, lp_txn_together_fn *together, struct lp_err *err)
 {
 	struct order o = {0};
 	int rc = 0;
@@ -93,7 +93,7 @@ int lp_txn_commit(struct lp_txn_queue *q, lp_txn_together_fn *together, struct l
 	return rc < 0 ? rc : 0;
 }
 
-void lp_txn_release(struct lp_txn_queue *q)
+void lp_queue_release(struct lp_txn_queue *q)
 {
 	for (size_t i = q->changes.nr; i-- > 0;) {
 		const struct lp_change *c = &q->changes.items[i];

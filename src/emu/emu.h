@@ -39,9 +39,12 @@ struct lp_emu_events {
 	void (*mapped)(struct lp_emu *emu, struct lp_range range, void *arg);	/* code or data mapped from a file */
 	void (*unmapped)(struct lp_emu *emu, struct lp_range range, void *arg); /* or overwritten by a mapping */
 	void (*icache)(struct lp_emu *emu, uint64_t line, void *arg);		/* the guest changed code */
-	void (*forked)(struct lp_emu *emu, void *arg);				/* in the child */
-	void (*exiting)(struct lp_emu *emu, int status, void *arg);		/* negative: by that signal */
-	void (*started)(struct lp_guest_thread *t, void *arg);			/* before its first instruction */
+	/* A fork (of a process with memory of its own) begins, before the world stops for it; and has been made or not, in
+	 * the parent alone. */
+	void (*forking)(struct lp_emu *emu, bool begins, void *arg);
+	void (*forked)(struct lp_emu *emu, void *arg);		    /* in the child */
+	void (*exiting)(struct lp_emu *emu, int status, void *arg); /* negative: by that signal */
+	void (*started)(struct lp_guest_thread *t, void *arg);	    /* before its first instruction */
 	/* LP_POLL_TRACE: before each instruction; the debugger may keep the thread here. */
 	void (*block)(struct lp_guest_thread *t, void *arg);
 	/* At a breakpoint (block.h), before its instruction. */

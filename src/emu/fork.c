@@ -54,6 +54,9 @@ static int64_t parent_has(const struct lp_clone *c, pid_t pid, int pidfd)
 
 static void lock_all(struct lp_guest_thread *t)
 {
+	struct lp_emu *emu = t->cpu.emu;
+
+	lp_emu_tell(emu, forking, emu, true);
 	lp_threads_stop(t->cpu.emu, 0);
 	lp_mem_lock(t->cpu.emu);
 	lp_blocks_lock(t->cpu.emu->blocks);
@@ -105,6 +108,7 @@ static int64_t clone_fork(struct lp_guest_thread *t, const struct lp_clone *c)
 		return 0;
 	}
 	unlock_all(t);
+	lp_emu_tell(t->cpu.emu, forking, t->cpu.emu, false);
 	result = parent_has(c, pid, pidfd);
 	lp_host_mask(mask);
 	return result;

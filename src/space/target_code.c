@@ -32,7 +32,6 @@
 
 #include "core/core.h"
 #include "core/functions.h"
-#include "space/space.h"
 
 #define PATIENCE_MS 5000 /* for functions in use, and for other livepatches */
 #define CHUNK (UINT64_C(64) << 10)
@@ -845,12 +844,4 @@ int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const c
 	pthread_mutex_init(&tc->lock, NULL);
 	*out = &tc->space;
 	return 0;
-}
-
-int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err)
-{
-	struct lp_target *t;
-	int rc = lp_target_open_process(&t, pid, NULL, err);
-	*out = NULL;
-	return rc < 0 ? rc : lp_code_open_target(out, t, "process");
 }

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/places.h"
 #include "base/fdio.h"
+#include "control/places.h"
 #include "tool/hotpatch_where.h"
 #include "tool/tool.h"
 
 /* ---- connecting ---- */
+
+static const struct lp_family family = {.name = "hotpatch", .has_legacy = true};
 
 /* What agents check, too: others need not even look for the sockets, which they could find to be anybody's. */
 static bool may_ask(const struct where *w)
@@ -43,7 +45,7 @@ static int try_places(struct peer *p, pid_t pid, const struct where *w, struct s
 	int64_t end = clock_ms() + p->timeout_ms;
 	char path[256];
 
-	for (unsigned i = 0; lp_place_candidate(i, w->root, w->uid, w->inner, path, sizeof path); i++) {
+	for (unsigned i = 0; lp_place_candidate(&family, i, w->root, w->uid, w->inner, path, sizeof path); i++) {
 		int64_t now = clock_ms();
 		struct lp_err why = {0};
 

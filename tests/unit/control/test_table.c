@@ -39,7 +39,7 @@ static size_t split(char *line, char **words)
 static int find(const char *line, const struct lp_command **out, size_t *taken, struct lp_err *err)
 {
 	char *copy = lp_strdup(line), *words[16];
-	int rc = lp_table_find(&table, words, split(copy, words), out, taken, err);
+	int rc = lp_verbs_find(&table, words, split(copy, words), out, taken, err);
 	lp_free(copy);
 	return rc;
 }
@@ -100,7 +100,7 @@ static void long_words_are_cut_in_the_refusal(void **state)
 	struct lp_err err = {0};
 	memset(word, 'x', sizeof word - 1);
 	word[sizeof word - 1] = 0;
-	assert_int_equal(lp_table_find(&table, words, 2, &c, &taken, &err), -LP_EUSAGE);
+	assert_int_equal(lp_verbs_find(&table, words, 2, &c, &taken, &err), -LP_EUSAGE);
 	assert_true(strlen(err.text) < 200);
 }
 
@@ -121,7 +121,7 @@ static void operands_are_counted_by_the_synopsis(void **state)
 	for (size_t i = 0; i < LP_ARRAY_SIZE(cases); i++) {
 		const struct lp_command c = {.words = "x", .synopsis = cases[i].synopsis};
 		for (size_t nr = 0; nr < 100; nr++)
-			assert_int_equal(lp_table_check(&c, nr, NULL),
+			assert_int_equal(lp_verbs_check(&c, nr, NULL),
 					 nr >= cases[i].least && nr <= cases[i].most ? 0 : -LP_EUSAGE);
 	}
 }
@@ -130,11 +130,11 @@ static void a_wrong_count_shows_the_usage(void **state)
 {
 	const struct lp_command c = {.words = "var get", .synopsis = "TYPE NAME"}, none = {.words = "var list"};
 	struct lp_err err = {0};
-	lp_table_check(&c, 1, &err);
+	lp_verbs_check(&c, 1, &err);
 	assert_string_equal(err.text, "too few operands; usage: var get TYPE NAME");
-	lp_table_check(&c, 3, &err);
+	lp_verbs_check(&c, 3, &err);
 	assert_string_equal(err.text, "too many operands; usage: var get TYPE NAME");
-	lp_table_check(&none, 1, &err);
+	lp_verbs_check(&none, 1, &err);
 	assert_string_equal(err.text, "too many operands; usage: var list");
 }
 

@@ -52,7 +52,7 @@ static int together(int rank, void *const *changes, size_t nr, struct lp_err *er
 
 static void add(struct lp_txn_queue *q, struct step *s, int rank, bool alone)
 {
-	lp_txn_add(
+	lp_queue_add(
 		q,
 		&(struct lp_change){
 			.rank = rank, .commit = alone ? commit : NULL, .undo = undo, .release = release, .change = s});
@@ -68,9 +68,9 @@ static int forget_story(void **state)
 static void assert_story(struct lp_txn_queue *q, int rc, const char *expected)
 {
 	struct lp_err err = {0};
-	assert_int_equal(lp_txn_commit(q, together, &err), rc);
+	assert_int_equal(lp_queue_commit(q, together, &err), rc);
 	assert_int_equal(err.code, rc);
-	lp_txn_release(q);
+	lp_queue_release(q);
 	assert_string_equal(lp_buf_cstr(&story), expected);
 }
 
@@ -153,7 +153,7 @@ static void what_was_never_committed_is_only_released(void **state)
 	struct lp_txn_queue q = {0};
 	add(&q, &s[0], 1, true);
 	add(&q, &s[1], 1, true);
-	lp_txn_release(&q);
+	lp_queue_release(&q);
 	assert_string_equal(lp_buf_cstr(&story), ".b .a ");
 	assert_int_equal(q.changes.nr, 0);
 }
@@ -161,20 +161,20 @@ static void what_was_never_committed_is_only_released(void **state)
 static void functions_may_be_missing(void **state)
 {
 	struct lp_txn_queue q = {0};
-	lp_txn_add(&q, &(struct lp_change){.rank = 1});
-	assert_int_equal(lp_txn_commit(&q, NULL, NULL), 0);
-	lp_txn_release(&q);
+	lp_queue_add(&q, &(struct lp_change){.rank = 1});
+	assert_int_equal(lp_queue_commit(&q, NULL, NULL), 0);
+	lp_queue_release(&q);
 }
 
 static void one_quiescent_change_makes_the_whole_wait(void **state)
 {
 	struct lp_txn_queue q = {0};
-	lp_txn_add(&q, &(struct lp_change){.rank = 1});
-	assert_false(lp_txn_is_quiescent(&q));
-	lp_txn_add(&q, &(struct lp_change){.rank = 1, .quiescent = true});
-	assert_true(lp_txn_is_quiescent(&q));
-	lp_txn_release(&q);
-	assert_false(lp_txn_is_quiescent(&q));
+	lp_queue_add(&q, &(struct lp_change){.rank = 1});
+	assert_false(lp_queue_is_quiescent(&q));
+	lp_queue_add(&q, &(struct lp_change){.rank = 1, .quiescent = true});
+	assert_true(lp_queue_is_quiescent(&q));
+	lp_queue_release(&q);
+	assert_false(lp_queue_is_quiescent(&q));
 }
 
 int main(void)

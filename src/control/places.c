@@ -1,4 +1,4 @@
-#include "agent/places.h"
+#include "control/places.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,12 +11,12 @@
 
 #define OWN_MODE 0700
 
-#define TEMPORARY "/tmp/hotpatch-%u"
+#define TEMPORARY "/tmp/%s-%u"
 
 enum { NR_DIRECTORIES = 4 };
 
 /* The i-th directory; "" when there is none of that kind. */
-static void directory(unsigned i, uid_t uid, const char *xdg, char out[LP_PLACE_MAX])
+static void directory(const struct lp_family *f, unsigned i, uid_t uid, const char *xdg, char out[LP_PLACE_MAX])
 {
 	int len = 0;
 
@@ -24,17 +24,17 @@ static void directory(unsigned i, uid_t uid, const char *xdg, char out[LP_PLACE_
 	switch (i) {
 	case 0:
 		if (xdg && xdg[0] == '/')
-			len = snprintf(out, LP_PLACE_MAX, "%s/hotpatch", xdg);
+			len = snprintf(out, LP_PLACE_MAX, "%s/%s", xdg, f->name);
 		break;
 	case 1:
-		len = snprintf(out, LP_PLACE_MAX, "/run/user/%u/hotpatch", (unsigned)uid);
+		len = snprintf(out, LP_PLACE_MAX, "/run/user/%u/%s", (unsigned)uid, f->name);
 		break;
 	case 2:
 		if (!uid)
-			len = snprintf(out, LP_PLACE_MAX, "/run/hotpatch");
+			len = snprintf(out, LP_PLACE_MAX, "/run/%s", f->name);
 		break;
 	default:
-		len = snprintf(out, LP_PLACE_MAX, TEMPORARY, (unsigned)uid);
+		len = snprintf(out, LP_PLACE_MAX, TEMPORARY, f->name, (unsigned)uid);
 	}
 	if (len < 0 || len >= LP_PLACE_MAX - 24) /* room for the socket's own name */
 		out[0] = 0;
@@ -57,12 +57,12 @@ static bool make_directory(const char *path)
 /* ---- when somebody else has all of their names: one that nobody could guess ---- */
 
 /* The nr-th of the user's, as they lie in /tmp. */
-static bool find_spare(unsigned nr, const char *root, uid_t uid, char out[LP_PLACE_MAX])
+static bool find_spare(const struct lp_family *f, unsigned nr, const char *root, uid_t uid, char out[LP_PLACE_MAX])
 {
-	char prefix[32], tmp[LP_PLACE_MAX];
+	char prefix[LP_PLACE_MAX], tmp[LP_PLACE_MAX];
 	bool found = false;
 
-	snprintf(prefix, sizeof prefix, "hotpatch-%u.", (unsigned)uid);
+	snprintf(prefix, sizeof prefix, "%s-%u.", f->name, (unsigned)uid);
 	snprintf(tmp, sizeof tmp, "%s/tmp", root);
 	DIR *d = opendir(tmp);
 	for (struct dirent *e; d && !found && (e = readdir(d));) {
@@ -76,46 +76,55 @@ static bool find_spare(unsigned nr, const char *root, uid_t uid, char out[LP_PLA
 	return found;
 }
 
-static bool make_spare(uid_t uid, char out[LP_PLACE_MAX])
+static bool make_spare(const struct lp_family *f, uid_t uid, char out[LP_PLACE_MAX])
 {
-	snprintf(out, LP_PLACE_MAX, TEMPORARY ".XXXXXX", (unsigned)uid);
+	snprintf(out, LP_PLACE_MAX, TEMPORARY ".XXXXXX", f->name, (unsigned)uid);
 	return mkdtemp(out) && chmod(out, OWN_MODE) == 0;
 }
 
-/* ---- the agent's side ---- */
+/* ---- the program's side ---- */
 
-static bool has_directory(uid_t uid, char dir[LP_PLACE_MAX])
+static bool has_directory(const struct lp_family *f, uid_t uid, char dir[LP_PLACE_MAX])
 {
 	for (unsigned i = 0; i < NR_DIRECTORIES; i++) {
-		directory(i, uid, secure_getenv("XDG_RUNTIME_DIR"), dir);
+		directory(f, i, uid, secure_getenv("XDG_RUNTIME_DIR"), dir);
 		if (dir[0] && make_directory(dir) && is_private(dir, uid))
 			return true;
 	}
-	return find_spare(0, "", uid, dir) || make_spare(uid, dir);
+	return find_spare(f, 0, "", uid, dir) || make_spare(f, uid, dir);
 }
 
-bool lp_place_make(uid_t uid, pid_t pid, char out[LP_PLACE_MAX])
+bool lp_place_make(const struct lp_family *f, uid_t uid, pid_t pid, char out[LP_PLACE_MAX])
 {
 	char dir[LP_PLACE_MAX];
 
-	return has_directory(uid, dir) && snprintf(out, LP_PLACE_MAX, "%s/%d.sock", dir, (int)pid) < LP_PLACE_MAX;
+	return has_directory(f, uid, dir) && snprintf(out, LP_PLACE_MAX, "%s/%d.sock", dir, (int)pid) < LP_PLACE_MAX;
 }
 
 /* ---- the client's side ---- */
 
-bool lp_place_candidate(unsigned i, const char *root, uid_t uid, pid_t pid, char *out, size_t size)
+bool lp_place_directory(const struct lp_family *f, unsigned i, uid_t uid, char out[LP_PLACE_MAX])
+{
+	if (i >= NR_DIRECTORIES)
+		return find_spare(f, i - NR_DIRECTORIES, "", uid, out);
+	directory(f, i, uid, getenv("XDG_RUNTIME_DIR"), out);
+	return true;
+}
+
+bool lp_place_candidate(const struct lp_family *f, unsigned i, const char *root, uid_t uid, pid_t pid, char *out,
+			size_t size)
 {
 	char dir[LP_PLACE_MAX];
 	int len = 0;
 
 	out[0] = 0;
 	if (i < NR_DIRECTORIES) {
-		directory(i, uid, getenv("XDG_RUNTIME_DIR"), dir);
+		directory(f, i, uid, getenv("XDG_RUNTIME_DIR"), dir);
 		len = dir[0] ? snprintf(out, size, "%s%s/%d.sock", root, dir, (int)pid) : 0;
 	} else if (i == NR_DIRECTORIES) {
-		len = snprintf(out, size, "%s" LP_PLACE_LEGACY, root, (int)pid);
+		len = f->has_legacy ? snprintf(out, size, "%s" LP_PLACE_LEGACY, root, (int)pid) : 0;
 	} else {
-		if (!find_spare(i - NR_DIRECTORIES - 1, root, uid, dir))
+		if (!find_spare(f, i - NR_DIRECTORIES - 1, root, uid, dir))
 			return false;
 		len = snprintf(out, size, "%s/%d.sock", dir, (int)pid);
 	}

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/places.h"
+#include "control/places.h"
 #include "base/vec.h"
 #include "control/control.h"
 
@@ -21,17 +21,43 @@ static pid_t number_of(const char *name)
 }
 
 /* Both of its sockets.  A process of another pid namespace, which is not seen from here, still listens at its own. */
-static void bury(const char *dir, const char *name, pid_t pid)
+static void bury(const struct lp_family *f, const char *dir, const char *name, pid_t pid)
 {
 	char path[LP_PLACE_MAX];
 
 	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path)
 		lp_control_bury(path, NULL);
+	if (!f->has_legacy)
+		return;
 	snprintf(path, sizeof path, LP_PLACE_LEGACY, (int)pid);
 	lp_control_bury(path, NULL);
 }
 
-void lp_place_sweep(const char *primary)
+static void each_in(const char *dir, void (*found)(pid_t pid, const char *path, void *arg), void *arg)
+{
+	char path[LP_PLACE_MAX];
+	DIR *d = dir[0] ? opendir(dir) : NULL;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		pid_t pid = number_of(e->d_name);
+
+		if (pid && (size_t)snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < sizeof path)
+			found(pid, path, arg);
+	}
+	if (d)
+		closedir(d);
+}
+
+void lp_place_each(const struct lp_family *f, uid_t uid, void (*found)(pid_t pid, const char *path, void *arg),
+		   void *arg)
+{
+	char dir[LP_PLACE_MAX];
+
+	for (unsigned i = 0; lp_place_directory(f, i, uid, dir); i++)
+		each_in(dir, found, arg);
+}
+
+void lp_place_sweep(const struct lp_family *f, const char *primary)
 {
 	char *dir = lp_strdup(primary);
 	unsigned buried = 0;
@@ -43,7 +69,7 @@ void lp_place_sweep(const char *primary)
 
 		if (!pid || kill(pid, 0) == 0 || errno != ESRCH)
 			continue;
-		bury(dir, e->d_name, pid);
+		bury(f, dir, e->d_name, pid);
 		buried++;
 	}
 	if (d)

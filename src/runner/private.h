@@ -1,0 +1,45 @@
+/* What the files of runner/ share. */
+#ifndef LP_RUNNER_PRIVATE_H
+#define LP_RUNNER_PRIVATE_H
+
+#include <livepatch.h>
+
+#include "control/control.h"
+#include "runner/runner.h"
+
+/* ---- changes.c: what clients have prepared and not committed ---- */
+
+/*
+ * Around a call of livepatch.h that plans something: its transaction is that of
+ * the client's.
+ *
+ *     rc = lp_changes_enter(c, err);
+ *     rc = rc ? rc : livepatch_apply(...);
+ *     return lp_changes_leave(c, rc, err);
+ */
+int lp_changes_enter(struct lp_call *c, struct lp_err *err);
+/* rc is what the call returned: below 0, its error is the command's. */
+int lp_changes_leave(struct lp_call *c, int rc, struct lp_err *err);
+/* For what cannot be part of a transaction: -LP_ETRANSACTION when the client has something prepared. */
+int lp_changes_none(struct lp_call *c, const char *what, struct lp_err *err);
+/* commit_together of the server's options. */
+int lp_changes_commit(int rank, void *const *changes, size_t nr, struct lp_err *err);
+/* In a forked child: its parent's clients are not its own. */
+void lp_changes_forked(void);
+
+/* The last error of livepatch.h as one of ours, when rc is below 0; else rc. */
+int lp_api_result(int rc, struct lp_err *err);
+
+/* ---- session.c ---- */
+/* What the server tells goes to the guest's standard error from now on, or nowhere. */
+int lp_session_tells(bool on, struct lp_err *err);
+
+/* ---- commands.c ---- */
+extern const struct lp_command lp_runner_commands[];
+extern const size_t lp_nr_runner_commands;
+
+#define COMMAND(words, synopsis, level, run, summary) int run(struct lp_call *c, struct lp_err *err);
+#include "runner/command.def"
+#undef COMMAND
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * arm64_runner: the program's files.
+ *
+ *     struct runner_wish w = {0};
+ *     rc = runner_wish_parse(&w, argc, argv, err);        // after a refusal, too, w says whether JSON is wanted
+ *     status = runner_client(&w);                         // asks a runner that runs
+ */
+#ifndef LP_TOOL_ARM64_RUNNER_H
+#define LP_TOOL_ARM64_RUNNER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/vec.h"
+
+/* As env(1) has them; else the status is the program's, or of a question to a runner that runs: tool/tool.h, enum exit_status. */
+enum { RUNNER_USAGE = 2, RUNNER_FAILED = 125, RUNNER_CANNOT_RUN = 126, RUNNER_NOT_FOUND = 127 };
+
+enum runner_option {
+#define RUNNER(id, letter, word, argument, inherited, sentence) RUNNER_##id,
+#include "tool/arm64_runner.def"
+#undef RUNNER
+	NR_RUNNER_OPTIONS
+};
+
+struct runner_row {
+	char letter;
+	const char *word, *argument, *sentence;
+	bool inherited;
+};
+extern const struct runner_row runner_rows[NR_RUNNER_OPTIONS];
+
+typedef LP_VEC(char *) runner_words;
+
+/* Commands of runner/command.def, with ";" between those that happen together. */
+typedef LP_VEC(runner_words) runner_requests;
+
+/* What the command line says. */
+struct runner_wish {
+	bool is_given[NR_RUNNER_OPTIONS];
+	const char *sysroot, *argv0, *strace_file, *gdb;
+	int program_fd;
+	pid_t pid;	    /* of the runner to ask; 0: the only one */
+	runner_words env;   /* the program's; ends with NULL once parsed */
+	runner_words again; /* options for children; the same */
+	runner_words watch; /* files to watch; the same */
+	runner_requests requests;
+	char **program; /* and its arguments; NULL: none */
+};
+
+/* ---- arm64_runner_wish.c ---- */
+int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err);
+
+/* ---- arm64_runner_client.c ---- */
+/* Does what the command line asks a running runner for, and returns the exit status. */
+int runner_client(const struct runner_wish *w);
+
+#endif

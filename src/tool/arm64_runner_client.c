@@ -1,0 +1,220 @@
+/*
+ * Asks a runner that runs: the one of that number, or the only one of this user.
+ */
+#include "tool/arm64_runner.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/control.h"
+#include "runner/runner.h"
+#include "tool/hotpatch_where.h"
+#include "tool/tool.h"
+
+#define PATIENCE_MS 10000
+#define NAME_MAX_SHOWN 64
+
+/* ---- which runner ---- */
+
+struct found {
+	pid_vec pids;
+};
+
+/* Nobody waits here for one of many. */
+static void note_runner(pid_t pid, const char *path, void *arg)
+{
+	struct lp_control_client client;
+	struct found *f = arg;
+	int rc = lp_control_connect(path, pid, 0, &client, NULL);
+
+	if (rc == 0)
+		lp_control_close(&client);
+	if (rc == 0 || rc == -EAGAIN)
+		lp_vec_push(&f->pids, pid);
+}
+
+static void name_of(pid_t pid, char out[NAME_MAX_SHOWN])
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(out, NAME_MAX_SHOWN, f))
+		snprintf(out, NAME_MAX_SHOWN, "?");
+	if (f)
+		fclose(f);
+	out[strcspn(out, "\n")] = 0;
+}
+
+static int refuse_choice(const struct found *f, struct lp_err *err)
+{
+	char name[NAME_MAX_SHOWN];
+
+	if (f->pids.nr == 0)
+		return lp_fail(err, LP_EGONE, "no arm64_runner of user %u runs a program; give PROGRAM, or --pid N",
+			       (unsigned)geteuid());
+	lp_fail(err, LP_EUSAGE, "%zu runners of this user run; add --pid to say which:", f->pids.nr);
+	for (size_t i = 0; i < f->pids.nr; i++) {
+		name_of(f->pids.items[i], name);
+		lp_err_append(err, "\n  --pid %d  %s", (int)f->pids.items[i], name);
+	}
+	return -LP_EUSAGE;
+}
+
+static int choose(pid_t *pid, struct lp_err *err)
+{
+	struct found f = {0};
+	int rc = 0;
+
+	lp_place_each(&lp_runner_family, geteuid(), note_runner, &f);
+	if (f.pids.nr == 1)
+		*pid = f.pids.items[0];
+	else
+		rc = refuse_choice(&f, err);
+	lp_vec_free(&f.pids);
+	return rc;
+}
+
+/* ---- connecting ---- */
+
+static int try_places(pid_t pid, const struct where *at, struct lp_control_client *client, struct lp_err *err)
+{
+	struct lp_err refusal = {0};
+	char path[256];
+
+	for (unsigned i = 0; lp_place_candidate(&lp_runner_family, i, at->root, at->uid, at->inner, path, sizeof path);
+	     i++) {
+		struct lp_err why = {0};
+		int rc = path[0] ? lp_control_connect(path, pid, PATIENCE_MS, client, &why) : -ENOENT;
+		if (rc >= 0)
+			return 0;
+		if (rc != -ENOENT && rc != -ENOTDIR && rc != -ECONNREFUSED && !refusal.code)
+			refusal = why;
+	}
+	if (!refusal.code)
+		return lp_fail(err, LP_EGONE, "process %d is no arm64_runner that can be asked", (int)pid);
+	*err = refusal;
+	return refusal.code;
+}
+
+static int connect_to(pid_t pid, struct lp_control_client *client, struct lp_err *err)
+{
+	struct where at;
+	int rc = pid ? 0 : choose(&pid, err);
+
+	rc = rc ? rc : where_is(pid, &at, err);
+	if (rc)
+		return rc;
+	if (geteuid() && geteuid() != at.uid)
+		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: only its user (uid %u) and root are",
+			       (int)pid, (unsigned)at.uid);
+	return try_places(pid, &at, client, err);
+}
+
+/* ---- asking ---- */
+
+static int code_named(const char *name)
+{
+	static const char *const names[] = {
+#define LP_ERR(id, machine, sentence) machine,
+#include "base/err.def"
+#undef LP_ERR
+	};
+
+	for (size_t i = 0; name && i < LP_ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], name))
+			return LP_E_BASE + (int)i;
+	return LP_EREMOTE;
+}
+
+/* The rows of a reply, which the caller gets. */
+static int understand(const struct lp_buf *text, json_t **rows, struct lp_err *err)
+{
+	json_error_t why;
+	json_t *reply = json_loadb((const char *)text->data, text->len, 0, &why);
+	const json_t *error = json_object_get(reply, "error");
+	const char *message = json_string_value(json_object_get(error, "message"));
+	int rc = 0;
+
+	if (json_is_true(json_object_get(reply, "ok")))
+		*rows = json_incref(json_object_get(reply, "data"));
+	else
+		rc = lp_fail(err, code_named(json_string_value(json_object_get(error, "code"))), "%s",
+			     message ? message : "the runner answers with what is no reply");
+	json_decref(reply);
+	return rc;
+}
+
+static int ask(struct lp_control_client *client, const runner_words *request, bool lines, json_t **rows,
+	       struct lp_err *err)
+{
+	struct lp_buf text = {0};
+	int rc = lp_control_ask(client, (const char *const *)request->items, request->nr, lines, PATIENCE_MS, &text,
+				err);
+
+	if (rc == -ECONNRESET)
+		rc = lp_fail(err, LP_EGONE, "process %d ended before it answered", (int)client->pid);
+	rc = rc ? rc : understand(&text, rows, err);
+	lp_buf_free(&text);
+	return rc;
+}
+
+/* ---- answers ---- */
+
+static void show_lines(const json_t *rows, const runner_words *request)
+{
+	const json_t *row;
+	size_t i;
+
+	if (json_array_size(rows) == 0 && !strcmp(request->items[1], "list"))
+		out_printf("no patches\n");
+	json_array_foreach(rows, i, row) out_printf("%s\n", json_string_value(row) ? json_string_value(row) : "?");
+}
+
+static int answer(struct lp_control_client *client, const struct runner_wish *w, struct lp_err *err)
+{
+	bool json = w->is_given[RUNNER_JSON];
+	json_t *all = json_array(), *rows = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < w->requests.nr && rc == 0; i++) {
+		rc = ask(client, &w->requests.items[i], !json, &rows, err);
+		if (rc == 0 && json)
+			json_array_extend(all, rows);
+		else if (rc == 0)
+			show_lines(rows, &w->requests.items[i]);
+		if (rc == 0)
+			json_decref(rows);
+	}
+	if (rc == 0 && json)
+		json_emit(json_pack("{s:b, s:i, s:o}", "ok", 1, "pid", (int)client->pid, "data", json_incref(all)));
+	json_decref(all);
+	return rc;
+}
+
+int runner_client(const struct runner_wish *w)
+{
+	struct lp_control_client client;
+	struct lp_err err = {0};
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	out_setup(false, false, false);
+	out_program("arm64_runner");
+	rc = connect_to(w->pid, &client, &err);
+	if (rc == 0) {
+		rc = answer(&client, w, &err);
+		lp_control_close(&client);
+	}
+	if (rc < 0 && w->is_given[RUNNER_JSON])
+		json_emit(json_error(&err));
+	else if (rc < 0)
+		note_error(&err);
+	if (out_flush() < 0 && rc == 0)
+		return EXIT_REFUSED;
+	return status_of(rc);
+}

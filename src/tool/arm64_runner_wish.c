@@ -1,0 +1,273 @@
+/* The command line of arm64_runner. */
+#include "tool/arm64_runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct runner_row runner_rows[] = {
+#define RUNNER(id, letter, word, argument, inherited, sentence) {letter, word, argument, sentence, inherited},
+#include "tool/arm64_runner.def"
+#undef RUNNER
+};
+
+/* ---- options of the program ---- */
+
+/* Also of "VAR=VALUE". */
+static void unset(runner_words *env, const char *name)
+{
+	size_t len = strcspn(name, "="), kept = 0;
+
+	for (size_t i = 0; i < env->nr; i++)
+		if (strncmp(env->items[i], name, len) != 0 || env->items[i][len] != '=')
+			env->items[kept++] = env->items[i];
+	env->nr = kept;
+}
+
+static int take_env(struct runner_wish *w, char *setting, struct lp_err *err)
+{
+	if (!strchr(setting, '=') || *setting == '=')
+		return lp_fail(err, LP_EUSAGE, "-E %s: write VAR=VALUE", setting);
+	unset(&w->env, setting);
+	lp_vec_push(&w->env, setting);
+	return 0;
+}
+
+/* For children, which may be elsewhere; the file exists from then on.  NULL with errno. */
+static char *realpath_of_new(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return NULL;
+	close(fd);
+	return realpath(path, NULL);
+}
+
+static bool read_number(const char *text, unsigned long *out)
+{
+	char *end;
+
+	*out = strtoul(text, &end, 10);
+	return !*end && end != text && *out > 0 && *out <= INT_MAX;
+}
+
+static int take_fd(struct runner_wish *w, const char *text, struct lp_err *err)
+{
+	unsigned long fd;
+
+	if (!read_number(text, &fd))
+		return lp_fail(err, LP_EUSAGE, "--exec-fd %s: no descriptor", text);
+	w->program_fd = (int)fd;
+	return 0;
+}
+
+static int take_pid(struct runner_wish *w, const char *text, struct lp_err *err)
+{
+	unsigned long pid;
+
+	if (!read_number(text, &pid))
+		return lp_fail(err, LP_EUSAGE, "--pid %s: no process number", text);
+	w->pid = (pid_t)pid;
+	return 0;
+}
+
+/* ---- options of live patching ---- */
+
+/* A command that happens together with those before it when all of them can. */
+static runner_words *command(struct runner_wish *w, bool joins, const char *verb)
+{
+	static bool joined; /* the last one may be followed */
+	runner_words *request;
+
+	if (joins && joined) {
+		request = &w->requests.items[w->requests.nr - 1];
+		lp_vec_push(request, lp_strdup(";"));
+	} else {
+		request = lp_vec_add(&w->requests);
+	}
+	joined = joins;
+	lp_vec_push(request, lp_strdup("patch"));
+	lp_vec_push(request, lp_strdup(verb));
+	return request;
+}
+
+/* The program's folder, and a running runner's, are others. */
+static char *whole_path(const char *path)
+{
+	char here[PATH_MAX];
+
+	if (*path == '/' || !getcwd(here, sizeof here))
+		return lp_strdup(path);
+	return lp_sprintf("%s/%s", here, path);
+}
+
+static int take_file(struct runner_wish *w, bool joins, const char *verb, const char *file)
+{
+	runner_words *request = command(w, joins, verb);
+
+	lp_vec_push(request, whole_path(file));
+	return 0;
+}
+
+static int take_address(struct runner_wish *w, bool joins, const char *verb, const char *address)
+{
+	runner_words *request = command(w, joins, verb);
+
+	lp_vec_push(request, lp_strdup(address));
+	return 0;
+}
+
+/* ADDR and two words more, which getopt(3) takes for PROGRAM. */
+static int take_three(struct runner_wish *w, enum runner_option id, const char *verb, char *first, int argc,
+		      char **argv, struct lp_err *err)
+{
+	runner_words *request;
+
+	if (argc - optind < 2)
+		return lp_fail(err, LP_EUSAGE, "--%s wants %s", runner_rows[id].word, runner_rows[id].argument);
+	request = command(w, true, verb);
+	lp_vec_push(request, lp_strdup(first));
+	lp_vec_push(request, lp_strdup(argv[optind++]));
+	lp_vec_push(request, lp_strdup(argv[optind++]));
+	return 0;
+}
+
+/* Before the program runs, a file is loaded with the others; it is watched as soon as somebody can. */
+static int take_watch(struct runner_wish *w, const char *file)
+{
+	lp_vec_push(&w->watch, whole_path(file));
+	return 0;
+}
+
+/* ---- all of them ---- */
+
+static int take_live(struct runner_wish *w, enum runner_option id, char *value, int argc, char **argv,
+		     struct lp_err *err)
+{
+	switch (id) {
+	case RUNNER_PATCHES:
+	case RUNNER_LIVEPATCH_LOAD:
+		return take_file(w, true, "load", value);
+	case RUNNER_LIVEPATCH_APPLY:
+		return take_three(w, id, "apply", value, argc, argv, err);
+	case RUNNER_LIVEPATCH_INSERT:
+		return take_three(w, id, "insert", value, argc, argv, err);
+	case RUNNER_LIVEPATCH_REDIRECT:
+		return take_three(w, id, "redirect", value, argc, argv, err);
+	case RUNNER_LIVEPATCH_REVERT:
+		return take_address(w, true, "revert", value);
+	case RUNNER_LIVEPATCH_FORGET:
+		return take_address(w, false, "forget", value);
+	case RUNNER_LIVEPATCH_SHOW:
+		return take_address(w, false, "show", value);
+	case RUNNER_LIVEPATCH_SAVE:
+		return take_file(w, false, "save", value);
+	case RUNNER_LIVEPATCH_WATCH:
+		return take_watch(w, value);
+	case RUNNER_LIVEPATCH_LIST:
+		command(w, false, "list");
+		return 0;
+	case RUNNER_LIVEPATCH_RELOAD:
+		command(w, false, "reload");
+		return 0;
+	case RUNNER_LIVEPATCH_STATS:
+		command(w, false, "stats");
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int take(struct runner_wish *w, enum runner_option id, char *value, int argc, char **argv, struct lp_err *err)
+{
+	w->is_given[id] = true;
+	switch (id) {
+	case RUNNER_SYSROOT:
+		w->sysroot = realpath(value, NULL);
+		return w->sysroot ? 0 : lp_fail_sys(err, errno, "-L %s", value);
+	case RUNNER_ENV:
+		return take_env(w, value, err);
+	case RUNNER_UNSET:
+		unset(&w->env, value);
+		return 0;
+	case RUNNER_ARGV0:
+		w->argv0 = value;
+		return 0;
+	case RUNNER_STRACE_FILE:
+		w->strace_file = realpath_of_new(value);
+		return w->strace_file ? 0 : lp_fail_sys(err, errno, "--strace-file %s", value);
+	case RUNNER_GDB:
+		w->gdb = value;
+		return 0;
+	case RUNNER_EXEC_FD:
+		return take_fd(w, value, err);
+	case RUNNER_PID:
+		return take_pid(w, value, err);
+	default:
+		return take_live(w, id, value, argc, argv, err);
+	}
+}
+
+static void inherit(struct runner_wish *w)
+{
+	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
+		if (!w->is_given[i] || !runner_rows[i].inherited)
+			continue;
+		lp_vec_push(&w->again, lp_sprintf("--%s", runner_rows[i].word));
+		if (i == RUNNER_SYSROOT)
+			lp_vec_push(&w->again, lp_strdup(w->sysroot));
+		if (i == RUNNER_STRACE_FILE)
+			lp_vec_push(&w->again, lp_strdup(w->strace_file));
+	}
+	lp_vec_push(&w->again, NULL);
+}
+
+static void finish_live(struct runner_wish *w)
+{
+	for (size_t i = 0; i < w->watch.nr; i++)
+		take_file(w, w->program, w->program ? "load" : "watch", w->watch.items[i]);
+	lp_vec_push(&w->watch, NULL);
+	if (!w->program && w->is_given[RUNNER_LIVEPATCH_DEBUG])
+		lp_vec_push(command(w, false, "debug"), lp_strdup("on"));
+}
+
+int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
+{
+	struct option words[NR_RUNNER_OPTIONS + 1] = {0};
+	char letters[2 * NR_RUNNER_OPTIONS + 3] = "+:";
+	size_t nr = strlen(letters);
+	int index, c;
+
+	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
+		words[i] = (struct option){runner_rows[i].word, *runner_rows[i].argument != 0, NULL, (int)(256 + i)};
+		if (runner_rows[i].letter)
+			letters[nr++] = runner_rows[i].letter;
+		if (runner_rows[i].letter && *runner_rows[i].argument)
+			letters[nr++] = ':';
+	}
+	for (char **e = environ; *e; e++)
+		lp_vec_push(&w->env, *e);
+	while ((c = getopt_long(argc, argv, letters, words, &index)) != -1) {
+		size_t id = (size_t)c - 256;
+		int rc;
+		if (c == '?' || c == ':')
+			return lp_fail(err, LP_EUSAGE, "%s %s; arm64_runner --help lists the options", argv[optind - 1],
+				       c == ':' ? "wants an argument" : "is no option of this runner");
+		for (size_t i = 0; c < 256 && i < NR_RUNNER_OPTIONS; i++)
+			if (runner_rows[i].letter == c)
+				id = i;
+		rc = take(w, (enum runner_option)id, optarg, argc, argv, err);
+		if (rc)
+			return rc;
+	}
+	lp_vec_push(&w->env, NULL);
+	inherit(w);
+	w->program = optind < argc ? argv + optind : NULL;
+	finish_live(w);
+	return 0;
+}
