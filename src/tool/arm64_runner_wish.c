@@ -114,11 +114,11 @@ static int take_file(struct runner_wish *w, bool joins, const char *verb, const 
 	return 0;
 }
 
-static int take_address(struct runner_wish *w, bool joins, const char *verb, const char *address)
+static int take_word(struct runner_wish *w, bool joins, const char *verb, const char *word)
 {
 	runner_words *request = command(w, joins, verb);
 
-	lp_vec_push(request, lp_strdup(address));
+	lp_vec_push(request, lp_strdup(word));
 	return 0;
 }
 
@@ -160,11 +160,11 @@ static int take_live(struct runner_wish *w, enum runner_option id, char *value, 
 	case RUNNER_LIVEPATCH_REDIRECT:
 		return take_three(w, id, "redirect", value, argc, argv, err);
 	case RUNNER_LIVEPATCH_REVERT:
-		return take_address(w, true, "revert", value);
+		return take_word(w, true, "revert", value);
 	case RUNNER_LIVEPATCH_FORGET:
-		return take_address(w, false, "forget", value);
+		return take_word(w, false, "forget", value);
 	case RUNNER_LIVEPATCH_SHOW:
-		return take_address(w, false, "show", value);
+		return take_word(w, false, "show", value);
 	case RUNNER_LIVEPATCH_SAVE:
 		return take_file(w, false, "save", value);
 	case RUNNER_LIVEPATCH_WATCH:
@@ -233,7 +233,7 @@ static void finish_live(struct runner_wish *w)
 		take_file(w, w->program, w->program ? "load" : "watch", w->watch.items[i]);
 	lp_vec_push(&w->watch, NULL);
 	if (!w->program && w->is_given[RUNNER_LIVEPATCH_DEBUG])
-		lp_vec_push(command(w, false, "debug"), lp_strdup("on"));
+		take_word(w, false, "debug", "on");
 }
 
 int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)

@@ -1,0 +1,274 @@
+"""Live patches in the emulator's guest: what document 000 says, typed into a second terminal while the program runs."""
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import lib
+
+RUNNER = lib.build_directory() / "src" / "tool" / "arm64_runner"
+CC = "aarch64-linux-gnu-gcc"
+ADD_40 = "0x1100a000"  # add w0, w0, #40
+
+pytestmark = [pytest.mark.skipif(not shutil.which(CC), reason="no aarch64-linux-gnu-gcc here"),
+              pytest.mark.skipif(not RUNNER.exists(), reason="arm64_runner is not built")]
+
+
+@pytest.fixture(scope="module")
+def program():
+    built = lib.scratch_directory() / "patched"
+    subprocess.run([CC, "-O2", "-g", "-Wall", "-Werror", "-static", "-o", built, lib.TOP / "tests" / "guest" / "patched.c",
+                    "-Wl,--section-start=.at_4001000=0x4001000", "-Wl,--section-start=.at_4002000=0x4002000"], check=True)
+    return built
+
+
+@pytest.fixture
+def terminal(tmp_path, monkeypatch):
+    """A folder with arm64_runner in it, and an own place for sockets: other tests' runners are not this user's here."""
+    (tmp_path / "arm64_runner").symlink_to(RUNNER)
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sockets():
+    return list((Path(os.environ["XDG_RUNTIME_DIR"]) / "arm64_runner").glob("*.sock"))
+
+
+class Guest(lib.Victim):
+    """One that runs, and can be asked."""
+
+    def __init__(self, program, *options, **popen):
+        super().__init__("./arm64_runner", *options, program, **popen)
+        lib.wait_for(lambda: any(s.stem == str(self.pid) for s in sockets()), "the socket")
+
+
+@pytest.fixture
+def guest(terminal, program):
+    with Guest(program) as g:
+        yield g
+
+
+def typed(line, expect=0):
+    """A line as somebody types it."""
+    run = subprocess.run(shlex.split(line, comments=True), capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
+    assert run.returncode == expect, f"{line}: {run}"
+    return run.stdout if expect == 0 else run.stderr
+
+
+def listed(*options):
+    out = typed(shlex.join(["./arm64_runner", *options, "--json", "--livepatch-list"]))
+    return {int(row["address"], 16): row for row in json.loads(out)["data"]}
+
+
+def write_json(path, *entries):
+    Path(path).write_text(json.dumps(entries))
+
+
+# ---- document 000
+
+def test_the_examples_of_the_document_word_for_word(guest):
+    write_json("my_patch.json", {"type": "INLINE", "addr": "0x4001000", "instr": "0xD503201F", "desc": "NOP patch"},
+               {"type": "INSERT", "addr": "0x4002000", "code": "00 28 00 11", "desc": "Insert code"})
+    assert guest.ask() == "1 2 3"
+    assert typed("./arm64_runner --livepatch-list") == "no patches\n"
+    typed("./arm64_runner --livepatch-load my_patch.json")
+    assert guest.ask() == "0 12 3"
+    typed("./arm64_runner --livepatch-reload")
+    assert guest.ask() == "0 12 3"
+    assert [row["type"] for row in listed().values()] == ["INLINE", "INSERT"]
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "1 2 3"
+    typed('./arm64_runner --livepatch-apply 0x4001000 0xD503201F "NOP patch"')
+    assert guest.ask() == "0 2 3"
+    assert "0x4001000" in typed("./arm64_runner --livepatch-list") and "NOP patch" in typed("./arm64_runner --livepatch-list")
+    guest.process.stdin.close()
+    assert guest.process.wait() == 7
+
+
+def test_debugging_tells_on_the_programs_standard_error(terminal, program):
+    with open("err", "w") as err, Guest(program, stderr=err):
+        typed("./arm64_runner --livepatch-debug")
+        typed(f"./arm64_runner --livepatch-apply first {ADD_40} why")
+        assert "livepatch: applied at 0x4001000: why" in Path("err").read_text()
+
+
+def test_the_text_file_of_the_document(guest):
+    Path("my_patch.txt").write_text("# addr instruction description\n4001000 D503201F NOP patch\n4002000 D503201F Another\n")
+    typed("./arm64_runner --livepatch-load my_patch.txt")
+    assert guest.ask() == "0 0 3"
+    typed("./arm64_runner --livepatch-save saved.txt")
+    assert "4001000 D503201F NOP patch" in Path("saved.txt").read_text().replace("0x", "").replace("d503201f", "D503201F")
+
+
+# ---- kinds and formats
+
+def test_a_new_function_takes_the_calls_of_another(guest):
+    write_json("p.json", {"type": "NEW_FUNC", "name": "mine", "asm": "add w0, w0, #77; ret"},
+               {"type": "FUNCTION_REDIRECT", "symbol": "third", "target": "$mine"})
+    typed("./arm64_runner --livepatch-load p.json")
+    assert guest.ask() == "1 2 77"
+    typed("./arm64_runner --livepatch-revert third")
+    assert guest.ask() == "1 2 3"
+
+
+def test_a_script_redirects_a_function(guest):
+    Path("fix.lp").write_text("jmp third other\n")
+    typed("./arm64_runner --livepatch-load fix.lp")
+    assert guest.ask() == "1 2 1000"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "1 2 3"
+
+
+def test_insert_and_redirect_from_the_command_line(guest):
+    typed(f'./arm64_runner --livepatch-insert second {ADD_40} "forty more" --livepatch-redirect third other "elsewhere"')
+    assert guest.ask() == "1 42 1000"
+
+
+def test_addresses_are_numbers_symbols_and_places_in_files(guest):
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply patched:second+0 {ADD_40} y")
+    assert guest.ask() == "40 40 3"
+    typed("./arm64_runner --livepatch-revert 0x4001000 --livepatch-revert patched@0x4002000")
+    assert guest.ask() == "1 2 3"
+
+
+def test_several_options_happen_together_or_not_at_all(guest):
+    error = typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply nobody {ADD_40} y", expect=1)
+    assert "nobody" in error and guest.ask() == "1 2 3" and not listed()
+
+
+def test_patches_before_the_first_instruction(terminal, program):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    with Guest(program, "--patches", "p.json", "--livepatch-apply", "second", ADD_40, "x") as g:
+        assert g.ask() == "0 40 3"
+        assert listed().keys() == {0x4001000, 0x4002000}
+
+
+def test_a_patch_that_is_refused_keeps_the_program_from_running(terminal, program):
+    run = subprocess.run(["./arm64_runner", "--livepatch-apply", "nobody", ADD_40, "x", program], capture_output=True, text=True, timeout=lib.PATIENCE)
+    assert run.returncode == 125 and run.stdout == "" and "nobody" in run.stderr
+
+
+# ---- reloading
+
+def test_a_reload_applies_the_difference_alone(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"}, {"type": "NOP", "symbol": "second"})
+    typed("./arm64_runner --livepatch-load p.json")
+    before = listed()
+    write_json("p.json", {"type": "NOP", "symbol": "first"}, {"type": "NOP", "symbol": "third"})
+    assert "2" in typed("./arm64_runner --livepatch-reload")
+    after = listed()
+    assert guest.ask() == "0 2 0"
+    assert after[0x4001000]["generation"] == before[0x4001000]["generation"] and 0x4002000 not in after
+
+
+def test_a_broken_file_changes_nothing_and_its_place_is_told(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    typed("./arm64_runner --livepatch-load p.json")
+    Path("p.json").write_text('[{"type": "NOP", "symbol": "second"},\n {"type": "INLINE", "addr": "0x4002000", "instr": "0xNO"}]')
+    assert "p.json:2:" in typed("./arm64_runner --livepatch-reload", expect=1)
+    assert guest.ask() == "0 2 3"
+    assert "p.json:2:" in typed("./arm64_runner --livepatch-load p.json", expect=1)
+    assert guest.ask() == "0 2 3" and len(listed()) == 1
+
+
+def test_a_watched_file_is_loaded_again_by_itself(guest):
+    write_json("w.json", {"type": "NOP", "symbol": "first"})
+    typed("./arm64_runner --livepatch-watch w.json")
+    assert guest.ask() == "0 2 3"
+    write_json("new.json", {"type": "NOP", "symbol": "second"})
+    os.rename("new.json", "w.json")
+    lib.wait_for(lambda: guest.ask() == "1 0 3", "the reload")
+
+
+def test_a_file_is_watched_from_the_start(terminal, program):
+    write_json("w.json", {"type": "NOP", "symbol": "first"})
+    with Guest(program, "--livepatch-watch", "w.json") as g:
+        assert g.ask() == "0 2 3"
+        write_json("new.json", {"type": "NOP", "symbol": "second"})
+        lib.wait_for(lambda: len(os.listdir(f"/proc/{g.pid}/task")) >= 3, "the watching thread")
+        os.rename("new.json", "w.json")
+        lib.wait_for(lambda: g.ask() == "1 0 3", "the reload")
+
+
+# ---- which runner, and who may
+
+def test_without_a_runner_it_is_said(terminal):
+    assert "no arm64_runner" in typed("./arm64_runner --livepatch-list", expect=3)
+    assert json.loads(subprocess.run(["./arm64_runner", "--json", "--livepatch-list"], capture_output=True, text=True).stdout)["ok"] is False
+
+
+def test_of_two_runners_one_is_chosen(guest, program):
+    with Guest(program) as second:
+        error = typed(f"./arm64_runner --livepatch-apply first {ADD_40} x", expect=2)
+        assert "--pid" in error and str(guest.pid) in error and str(second.pid) in error
+        typed(f"./arm64_runner --pid {second.pid} --livepatch-apply first {ADD_40} x")
+        assert guest.ask() == "1 2 3" and second.ask() == "40 2 3"
+    typed(f"./arm64_runner --livepatch-apply second {ADD_40} x")
+    assert guest.ask() == "1 40 3"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_another_user_is_refused(guest):
+    run = subprocess.run([str(RUNNER), "--pid", str(guest.pid), "--livepatch-list"], capture_output=True, text=True, user=65534, group=65534,
+                         extra_groups=[], timeout=lib.PATIENCE)
+    assert run.returncode == 1 and "not allowed" in run.stderr
+    assert guest.ask() == "1 2 3"
+
+
+# ---- what may happen meanwhile
+
+def test_the_guest_sees_nothing_of_the_server(guest):
+    typed("./arm64_runner --livepatch-list")
+    assert sorted(os.listdir(f"/proc/{guest.pid}/fd")) == ["0", "1", "2"]
+
+
+def test_who_reads_the_output_sees_its_end(terminal, program):
+    with Guest(program) as g:
+        g.send("stdout")
+        assert g.process.stdout.read() == b""
+
+
+def test_a_client_that_is_killed_leaves_all_or_nothing(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"}, {"type": "NOP", "symbol": "second"}, {"type": "NOP", "symbol": "third"})
+    states = set()
+    for delay in [i * 0.0008 for i in range(25)]:
+        client = subprocess.Popen(["./arm64_runner", "--livepatch-load", "p.json"], stdout=subprocess.DEVNULL)
+        time.sleep(delay)
+        client.send_signal(signal.SIGKILL)
+        client.wait()
+        typed("./arm64_runner --livepatch-stats")
+        states.add(guest.ask())
+        typed("./arm64_runner --livepatch-revert all")
+        assert guest.ask() == "1 2 3"
+    assert states <= {"1 2 3", "0 0 0"}
+
+
+def test_the_socket_goes_with_the_program(guest):
+    assert len(sockets()) == 1
+    guest.process.stdin.close()
+    guest.process.wait()
+    assert not sockets()
+
+
+def test_a_forked_child_has_its_parents_patches(guest):
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
+    guest.send("fork")
+    assert guest.line() == "child: 40 2 3"
+    assert guest.ask() == "40 2 3"
+    typed("./arm64_runner --livepatch-revert first")
+    assert guest.ask() == "1 2 3"
+
+
+def test_execve_begins_with_nothing(guest, program):
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
+    guest.send(f"exec {program}")
+    assert guest.line() == "ready" and guest.ask() == "1 2 3"
+    lib.wait_for(lambda: typed("./arm64_runner --livepatch-list") == "no patches\n", "the new runner")

@@ -1,0 +1,78 @@
+/*
+ * A program to be patched: says "ready", then answers each line of its input.
+ * Code stands where document 000 has it: at 0x4001000 and 0x4002000.
+ *
+ *     ask              what the functions say
+ *     fork             a child answers one line, "child: ...", and ends
+ *     exec PROGRAM     becomes it
+ *     spoil            overwrites the instruction at 0x4001000 with a NOP, as a program that makes code does
+ *     stdout           closes its standard output, and ends when its input does
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* add w0, w0, #1; ret */
+__asm__(".section .at_4001000, \"ax\"; .globl first; .type first, %function; first: add w0, w0, #1; ret; .size first, . - first; .previous");
+__asm__(".section .at_4002000, \"ax\"; .globl second; .type second, %function; second: add w0, w0, #2; ret; .size second, . - second; .previous");
+
+int first(int x);
+int second(int x);
+__attribute__((noipa)) int third(int x)
+{
+	return x + 3;
+}
+__attribute__((noipa)) int other(int x)
+{
+	return x + 1000;
+}
+
+static void answer(const char *who)
+{
+	printf("%s%d %d %d\n", who, first(0), second(0), third(0));
+	fflush(stdout);
+}
+
+static void make_child(void)
+{
+	if (fork() == 0) {
+		answer("child: ");
+		_exit(0);
+	}
+	wait(NULL);
+}
+
+static void spoil(void)
+{
+	void *page = (void *)0x4001000;
+
+	mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+	*(volatile unsigned *)page = 0xd503201f;
+	__builtin___clear_cache(page, (char *)page + 4);
+	printf("spoilt\n");
+	fflush(stdout);
+}
+
+int main(void)
+{
+	char line[256];
+
+	printf("ready\n");
+	fflush(stdout);
+	while (fgets(line, sizeof line, stdin)) {
+		line[strcspn(line, "\n")] = 0;
+		if (!strcmp(line, "fork"))
+			make_child();
+		else if (!strncmp(line, "exec ", 5))
+			execl(line + 5, line + 5, (char *)NULL);
+		else if (!strcmp(line, "spoil"))
+			spoil();
+		else if (!strcmp(line, "stdout"))
+			fclose(stdout);
+		else
+			answer("");
+	}
+	return 7;
+}
