@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz differential soak-agent demo bench replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo bench replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
@@ -69,6 +69,11 @@ soak-agent: ## ten minutes: the agent in redis, nginx, python3 and a Java VM und
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory build
 	@bench/soak-agent --out bench/results $(BUILD)
+
+toggle-torture: ## hours: 64 threads of a guest run through functions that are toggled 100,000 times each
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory build
+	@TOGGLES=$${TOGGLES:-100000} python3 -m pytest -v tests/e2e/test_runner_toggle.py --build=$(BUILD)
 
 release-for-demo: TARGETS = src/tool/livepatch
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load

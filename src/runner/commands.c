@@ -208,6 +208,7 @@ int lp_cmd_patch_show(struct lp_call *c, struct lp_err *err)
 
 int lp_cmd_patch_stats(struct lp_call *c, struct lp_err *err)
 {
+	struct lp_guest_pauses pauses = lp_session_pauses();
 	livepatch_counts n;
 	int rc = lp_api_result(livepatch_get_counts(system_of(), &n), err);
 
@@ -225,6 +226,11 @@ int lp_cmd_patch_stats(struct lp_call *c, struct lp_err *err)
 	ROW("reloads", n.reloads);
 	ROW("reloads refused", n.reload_errors);
 	ROW("bytes", n.bytes);
+	ROW("pauses", pauses.nr);
+	ROW("last pause, nanoseconds", pauses.last_ns);
+	ROW("of these, until all threads stood still", pauses.last_stop_ns);
+	ROW("threads in it", pauses.last_threads);
+	ROW("longest pause, nanoseconds", pauses.longest_ns);
 #undef ROW
 	if (n.last_reload_error[0])
 		lp_reply_row(c->reply, "%: %", LP_STR("name", "last refusal"), LP_STR("value", n.last_reload_error));

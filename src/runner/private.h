@@ -6,6 +6,7 @@
 
 #include "control/control.h"
 #include "runner/runner.h"
+#include "space/guest.h"
 
 /* ---- changes.c: what clients have prepared and not committed ---- */
 
@@ -31,6 +32,8 @@ void lp_changes_forked(void);
 int lp_api_result(int rc, struct lp_err *err);
 
 /* ---- session.c ---- */
+/* How long the guest stood still. */
+struct lp_guest_pauses lp_session_pauses(void);
 /* What the server tells goes to the guest's standard error from now on, or nowhere. */
 int lp_session_tells(bool on, struct lp_err *err);
 

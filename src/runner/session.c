@@ -29,6 +29,7 @@ const struct lp_family lp_runner_family = {.name = "arm64_runner"};
 struct lp_runner {
 	struct lp_emu *emu;
 	struct lp_runner_options options;
+	struct lp_target *target; /* the system's */
 	LivePatchSystem *system;
 	struct lp_control *control; /* with `place`: under `ends` */
 	char place[LP_PLACE_MAX];
@@ -51,6 +52,11 @@ static void session_unlock(void)
 }
 
 /* ---- commands ---- */
+
+struct lp_guest_pauses lp_session_pauses(void)
+{
+	return lp_guest_pauses(the_runner->target);
+}
 
 static void show_stats(struct lp_call *c)
 {
@@ -274,6 +280,7 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 	pthread_mutex_init(&r->ends, NULL);
 	if (o->debug)
 		livepatch_set_debug(1);
+	r->target = target;
 	r->system = lp_system_over_target(target, "guest");
 	livepatch_set_system(r->system);
 	lp_emu_watch(emu, &(struct lp_emu_events){.forking = forking, .forked = forked, .exiting = exiting});

@@ -410,6 +410,7 @@ static int guest_pause(struct lp_target *t, struct lp_err *err)
 
 	g->paused_ns = now_ns();
 	rc = lp_threads_stop(g->emu, STOP_TIMEOUT_MS);
+	g->pauses.last_stop_ns = now_ns() - g->paused_ns;
 	if (rc < 0)
 		return lp_fail_sys(err, -rc, "the threads of %s could not be stopped", t->label);
 	g->paused = true;
@@ -434,14 +435,28 @@ static const struct lp_thread *guest_threads(struct lp_target *t, size_t *nr)
 	return guest_of(t)->threads.items;
 }
 
+static void note_pause(struct lp_guest_target *g, uint64_t ns)
+{
+	g->pauses.nr++;
+	g->pauses.last_ns = ns;
+	g->pauses.longest_ns = ns > g->pauses.longest_ns ? ns : g->pauses.longest_ns;
+	g->pauses.last_threads = g->threads.nr;
+}
+
+struct lp_guest_pauses lp_guest_pauses(const struct lp_target *t)
+{
+	return ((const struct lp_guest_target *)t)->pauses;
+}
+
 static void guest_resume(struct lp_target *t, struct lp_pause_stats *stats)
 {
 	struct lp_guest_target *g = guest_of(t);
 
 	g->paused = false;
 	lp_threads_go(g->emu);
+	note_pause(g, now_ns() - g->paused_ns);
 	if (stats)
-		*stats = (struct lp_pause_stats){.ns = now_ns() - g->paused_ns, .nr_threads = g->threads.nr};
+		*stats = (struct lp_pause_stats){.ns = g->pauses.last_ns, .nr_threads = g->threads.nr};
 }
 
 static int guest_unwind(struct lp_target *t, int tid, lp_addr *frames, size_t max, struct lp_err *err)

@@ -12,4 +12,12 @@ struct lp_emu;
  * at a time. */
 int lp_target_open_guest(struct lp_target **out, struct lp_emu *emu, struct lp_err *err);
 
+/* How long the guest has stood still for patches. */
+struct lp_guest_pauses {
+	uint64_t nr, last_ns, longest_ns;
+	size_t last_threads;
+	uint64_t last_stop_ns; /* of the last one: until all threads stood still */
+};
+struct lp_guest_pauses lp_guest_pauses(const struct lp_target *t);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/vec.h"
 #include "core/target.h"
 #include "emu/emu.h"
+#include "space/guest.h"
 
 struct lp_guest_walker; /* guest_unwind.c */
 
@@ -32,6 +33,7 @@ struct lp_guest_target {
 	LP_VEC(struct lp_guest_regs) regs;   /* by thread */
 	bool paused;
 	uint64_t paused_ns;
+	struct lp_guest_pauses pauses;
 };
 
 /* ---- guest_images.c ---- */

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 import lib
+from runner_live import CC, RUNNER, Guest, built, sockets
 
-RUNNER = lib.build_directory() / "src" / "tool" / "arm64_runner"
-CC = "aarch64-linux-gnu-gcc"
 ADD_40 = "0x1100a000"  # add w0, w0, #40
 
 pytestmark = [pytest.mark.skipif(not shutil.which(CC), reason="no aarch64-linux-gnu-gcc here"),
@@ -22,10 +21,7 @@ pytestmark = [pytest.mark.skipif(not shutil.which(CC), reason="no aarch64-linux-
 
 @pytest.fixture(scope="module")
 def program():
-    built = lib.scratch_directory() / "patched"
-    subprocess.run([CC, "-O2", "-g", "-Wall", "-Werror", "-static", "-o", built, lib.TOP / "tests" / "guest" / "patched.c",
-                    "-Wl,--section-start=.at_4001000=0x4001000", "-Wl,--section-start=.at_4002000=0x4002000"], check=True)
-    return built
+    return built("patched", "-static", "-Wl,--section-start=.at_4001000=0x4001000", "-Wl,--section-start=.at_4002000=0x4002000")
 
 
 @pytest.fixture
@@ -36,18 +32,6 @@ def terminal(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def sockets():
-    return list((Path(os.environ["XDG_RUNTIME_DIR"]) / "arm64_runner").glob("*.sock"))
-
-
-class Guest(lib.Victim):
-    """One that runs, and can be asked."""
-
-    def __init__(self, program, *options, **popen):
-        super().__init__("./arm64_runner", *options, program, **popen)
-        lib.wait_for(lambda: any(s.stem == str(self.pid) for s in sockets()), "the socket")
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 /* add w0, w0, #1; ret */
-__asm__(".section .at_4001000, \"ax\"; .globl first; .type first, %function; first: add w0, w0, #1; ret; .size first, . - first; .previous");
-__asm__(".section .at_4002000, \"ax\"; .globl second; .type second, %function; second: add w0, w0, #2; ret; .size second, . - second; .previous");
+__asm__(".section .at_4001000, \"ax\"; .globl first; .type first, %function; first: add w0, w0, #1; ret; .size first, "
+	". - first; .previous");
+__asm__(".section .at_4002000, \"ax\"; .globl second; .type second, %function; second: add w0, w0, #2; ret; .size "
+	"second, . - second; .previous");
 
 int first(int x);
 int second(int x);
