@@ -38,6 +38,9 @@ int lp_system_find(LivePatchSystem *system, const struct lp_addr_expr *e, uint64
 int lp_system_find_in_file(LivePatchSystem *system, const char *object, uint64_t vaddr, uint64_t *at,
 			   struct lp_err *err);
 
+/* Patch files were loaded, which a reload would load again. */
+bool lp_system_has_files(LivePatchSystem *system);
+
 /* Around fork(): nobody is in the middle of anything with this system.  The child's copy is whole. */
 void lp_system_hold(LivePatchSystem *system);
 void lp_system_release(LivePatchSystem *system);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "api/txn.h"
 #include "base/fdio.h"
 
@@ -171,6 +172,14 @@ uint64_t lp_file_list_version(LivePatchSystem *system)
 	uint64_t version = files_of(system)->list.version;
 	pthread_mutex_unlock(&system->lock);
 	return version;
+}
+
+bool lp_system_has_files(LivePatchSystem *system)
+{
+	pthread_mutex_lock(&system->lock);
+	bool has = system->files && system->files->list.files.nr;
+	pthread_mutex_unlock(&system->lock);
+	return has;
 }
 
 enum lp_file_state lp_files_look(LivePatchSystem *system, const char *path)

@@ -8,6 +8,9 @@
 #include "emu/fault_signals.h"
 #include "emu/host_signals.h"
 
+static const uint64_t signals_of_cores = LP_SIGNALS_OF_FAULTS | LP_SIGNAL_BIT(SIGQUIT) | LP_SIGNAL_BIT(SIGABRT) |
+					 LP_SIGNAL_BIT(SIGXCPU) | LP_SIGNAL_BIT(SIGXFSZ) | LP_SIGNAL_BIT(SIGSYS);
+
 bool lp_signal_is_ignored_by_default(int sig)
 {
 	return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
@@ -15,10 +18,7 @@ bool lp_signal_is_ignored_by_default(int sig)
 
 bool lp_signal_leaves_a_core(int sig)
 {
-	static const uint64_t core = LP_SIGNALS_OF_FAULTS | LP_SIGNAL_BIT(SIGQUIT) | LP_SIGNAL_BIT(SIGABRT) |
-				     LP_SIGNAL_BIT(SIGXCPU) | LP_SIGNAL_BIT(SIGXFSZ) | LP_SIGNAL_BIT(SIGSYS);
-
-	return core & LP_SIGNAL_BIT(sig);
+	return signals_of_cores & LP_SIGNAL_BIT(sig);
 }
 
 static bool is_a_handler(uint64_t handler)
@@ -35,8 +35,7 @@ static void tell_host(const struct lp_process_signals *p, int sig)
 
 	if (LP_SIGNAL_BIT(sig) & (LP_SIGNALS_OF_FAULTS | LP_SIGNALS_UNSTOPPABLE))
 		return;
-	if (is_a_handler(act->handler) ||
-	    (act->handler == LP_GUEST_SIG_DFL && p->catch_core && lp_signal_leaves_a_core(sig)))
+	if (is_a_handler(act->handler) || (act->handler == LP_GUEST_SIG_DFL && p->caught & LP_SIGNAL_BIT(sig)))
 		lp_host_catch(sig, lp_signals_caught, flags | SA_RESTART, ~LP_SIGNALS_OF_FAULTS);
 	else
 		lp_host_action(sig, &plain, NULL);
@@ -77,7 +76,7 @@ struct lp_process_signals *lp_process_signals_copy(struct lp_process_signals *p)
 
 	pthread_mutex_lock(&p->lock);
 	memcpy(copy->action, p->action, sizeof copy->action);
-	copy->catch_core = p->catch_core;
+	copy->caught = p->caught;
 	pthread_mutex_unlock(&p->lock);
 	pthread_mutex_init(&copy->lock, NULL);
 	return copy;
@@ -98,13 +97,13 @@ void lp_signals_init(struct lp_emu *emu)
 
 	lp_host_let_libc_begin();
 	pthread_mutex_init(&p->lock, NULL);
-	p->catch_core = emu->options.core;
+	p->caught = emu->options.caught | (emu->options.core ? signals_of_cores : 0);
 	for (int sig = 1; sig <= LP_NSIG; sig++) {
 		if (lp_host_action(sig, NULL, &inherited) == 0 && inherited.handler == LP_GUEST_SIG_IGN)
 			p->action[sig - 1].handler = LP_GUEST_SIG_IGN;
 		if (LP_SIGNAL_BIT(sig) & LP_SIGNALS_OF_FAULTS)
 			lp_host_catch(sig, lp_fault_caught, SA_NODEFER, 0);
-		else if (p->catch_core || is_a_handler(inherited.handler)) /* the C library's, of 33 */
+		else if (p->caught || is_a_handler(inherited.handler)) /* the C library's, of 33 */
 			tell_host(p, sig);
 	}
 	emu->signals = p;

@@ -10,7 +10,7 @@ enum { LP_GUEST_SIG_DFL = 0, LP_GUEST_SIG_IGN = 1 };
 
 struct lp_process_signals {
 	pthread_mutex_t lock;
-	bool catch_core; /* signals that leave a core come in even where the guest does not handle them */
+	uint64_t caught; /* signals that come in even where the guest leaves them to their default */
 	struct lp_sigaction action[LP_NSIG];
 };
 

@@ -133,6 +133,8 @@ static void deliver_one(struct lp_guest_thread *t, const siginfo_t *info)
 		lp_crash_core(t, info);
 		lp_process_kill(t, sig);
 	}
+	if (t->signals.process->caught & LP_SIGNAL_BIT(sig))
+		lp_process_kill(t, sig);
 	/* The handler has gone between the host's handler and here: the host's default action is in place by now. */
 	lp_host_send_again(sig, info, true);
 }

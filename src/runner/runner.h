@@ -29,7 +29,8 @@ extern const struct lp_family lp_runner_family;
 /* Strings stay the caller's, and have to stay. */
 struct lp_runner_options {
 	const char *version;
-	bool debug; /* tell on standard error what is patched */
+	bool debug;	     /* tell on standard error what is patched */
+	bool reloads_on_hup; /* SIGHUP has the patch files loaded again also where the guest handles it */
 	const char *const
 		*watch; /* files to watch once it serves, loaded before by `patch load`; ends with NULL; or NULL */
 };

@@ -187,7 +187,8 @@ static void *begin_to_serve(void *arg)
 	return NULL;
 }
 
-void lp_runner_serve(struct lp_runner *r)
+/* One that takes no signals and is not waited for. */
+static void start_thread(void *(*run)(void *arg), struct lp_runner *r)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -198,11 +199,52 @@ void lp_runner_serve(struct lp_runner *r)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&thread, &attr, begin_to_serve, r);
+	rc = pthread_create(&thread, &attr, run, r);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	if (rc)
-		lp_warn("clients are not served: no thread for it: %s", strerrordesc_np(rc));
+		lp_warn("no thread for live patches: %s", strerrordesc_np(rc));
+}
+
+void lp_runner_serve(struct lp_runner *r)
+{
+	start_thread(begin_to_serve, r);
+}
+
+/* ---- SIGHUP ---- */
+
+static void *reload(void *arg)
+{
+	struct lp_runner *r = arg;
+
+	if (unshare(CLONE_FILES))
+		return NULL;
+	leave_descriptors(r->options.debug);
+	if (livepatch_reload(r->system) < 0)
+		lp_warn("SIGHUP: the patches stay as they are: %s", livepatch_last_error()->text);
+	return NULL;
+}
+
+/*
+ * SIGHUP means "read your files again" to programs that have any.  The guest's
+ * own meaning comes first: one that handles it, or ignores it, gets it, and
+ * nobody else does unless the option says so; one that it would end reloads
+ * instead when patch files are loaded.
+ */
+static int on_signal(struct lp_guest_thread *t, const siginfo_t *info, void *arg)
+{
+	struct lp_runner *r = the_runner;
+	struct lp_sigaction act;
+	bool ends;
+
+	if (info->si_signo != SIGHUP)
+		return info->si_signo;
+	lp_signals_action(t, SIGHUP, &act);
+	ends = act.handler == 0;
+	if (!r->options.reloads_on_hup && (!ends || !lp_system_has_files(r->system)))
+		return SIGHUP;
+	start_thread(reload, r);
+	return ends ? 0 : SIGHUP;
 }
 
 /* ---- what happens to the guest ---- */
@@ -283,7 +325,8 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 	r->target = target;
 	r->system = lp_system_over_target(target, "guest");
 	livepatch_set_system(r->system);
-	lp_emu_watch(emu, &(struct lp_emu_events){.forking = forking, .forked = forked, .exiting = exiting});
+	lp_emu_watch(emu, &(struct lp_emu_events){
+				  .forking = forking, .forked = forked, .exiting = exiting, .signal = on_signal});
 	the_runner = r;
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,9 +149,11 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		.stats = w->is_given[RUNNER_STATS],
 		.trace = w->is_given[RUNNER_TRACE],
 		.core = w->is_given[RUNNER_CORE],
+		.caught = UINT64_C(1) << (SIGHUP - 1),
 	};
 	const struct lp_runner_options live = {.version = LP_TOOL_VERSION,
 					       .debug = w->is_given[RUNNER_LIVEPATCH_DEBUG],
+					       .reloads_on_hup = w->is_given[RUNNER_LIVEPATCH_HUP],
 					       .watch = (const char *const *)w->watch.items};
 	struct lp_emu *emu = lp_emu_new(&options, err);
 	const char *program = w->program[0];

@@ -182,6 +182,29 @@ def test_a_file_is_watched_from_the_start(terminal, program):
         lib.wait_for(lambda: g.ask() == "1 0 3", "the reload")
 
 
+def test_sighup_reloads_when_files_are_loaded(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    typed("./arm64_runner --livepatch-load p.json")
+    write_json("p.json", {"type": "NOP", "symbol": "second"})
+    os.kill(guest.pid, signal.SIGHUP)
+    lib.wait_for(lambda: guest.ask() == "1 0 3", "the reload")
+
+
+def test_sighup_ends_a_program_without_patch_files(guest):
+    os.kill(guest.pid, signal.SIGHUP)
+    assert guest.process.wait() == -signal.SIGHUP
+
+
+def test_a_program_that_handles_sighup_keeps_it(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    typed("./arm64_runner --livepatch-load p.json")
+    guest.send("handle")
+    assert guest.line() == "handles"
+    write_json("p.json", {"type": "NOP", "symbol": "second"})
+    os.kill(guest.pid, signal.SIGHUP)
+    lib.wait_for(lambda: guest.ask() == "0 2 3 hup", "the handler")
+
+
 # ---- which runner, and who may
 
 def test_without_a_runner_it_is_said(terminal):

@@ -6,8 +6,10 @@
  *     fork             a child answers one line, "child: ...", and ends
  *     exec PROGRAM     becomes it
  *     spoil            overwrites the instruction at 0x4001000 with a NOP, as a program that makes code does
+ *     handle           handles SIGHUP from now on
  *     stdout           closes its standard output, and ends when its input does
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,9 +33,16 @@ __attribute__((noipa)) int other(int x)
 	return x + 1000;
 }
 
+static volatile sig_atomic_t hups;
+
+static void on_hup(int sig)
+{
+	hups++;
+}
+
 static void answer(const char *who)
 {
-	printf("%s%d %d %d\n", who, first(0), second(0), third(0));
+	printf("%s%d %d %d%s\n", who, first(0), second(0), third(0), hups ? " hup" : "");
 	fflush(stdout);
 }
 
@@ -71,6 +80,8 @@ int main(void)
 			execl(line + 5, line + 5, (char *)NULL);
 		else if (!strcmp(line, "spoil"))
 			spoil();
+		else if (!strcmp(line, "handle"))
+			signal(SIGHUP, on_hup), puts("handles"), fflush(stdout);
 		else if (!strcmp(line, "stdout"))
 			fclose(stdout);
 		else
