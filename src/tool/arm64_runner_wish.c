@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "runner/config.h"
 
 const struct runner_row runner_rows[] = {
 #define RUNNER(id, letter, word, argument, inherited, sentence) {letter, word, argument, sentence, inherited},
@@ -213,6 +216,42 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 	}
 }
 
+static void say_line(const char *line, void *arg)
+{
+	fprintf(stderr, "arm64_runner: %s\n", line);
+}
+
+static void switch_on(struct runner_wish *w, enum runner_option id, bool on)
+{
+	w->is_given[id] = w->is_given[id] || on;
+}
+
+/* What the file says beside the command line; files of patches before those of the command line. */
+static int configure(struct runner_wish *w, struct lp_err *err)
+{
+	struct lp_runner_config c;
+	int rc = lp_runner_config_find(&c, say_line, NULL, err);
+
+	if (c.sysroot && !w->sysroot) {
+		w->sysroot = realpath(c.sysroot, NULL);
+		w->is_given[RUNNER_SYSROOT] = w->sysroot;
+		if (!w->sysroot && rc == 0)
+			rc = lp_fail_sys(err, errno, "arm64runner.conf: sysroot %s", c.sysroot);
+	}
+	switch_on(w, RUNNER_STRACE, c.strace);
+	switch_on(w, RUNNER_STATS, c.stats);
+	switch_on(w, RUNNER_DEBUG, c.debug);
+	switch_on(w, RUNNER_CORE, c.core);
+	switch_on(w, RUNNER_LIVEPATCH_DEBUG, c.livepatch_debug);
+	switch_on(w, RUNNER_LIVEPATCH_HUP, c.livepatch_hup);
+	for (size_t i = 0; i < c.load.nr; i++)
+		take_file(w, true, "load", c.load.items[i]);
+	for (size_t i = 0; i < c.watch.nr; i++)
+		take_watch(w, c.watch.items[i]);
+	lp_runner_config_free(&c);
+	return rc;
+}
+
 static void inherit(struct runner_wish *w)
 {
 	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
@@ -266,8 +305,11 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 			return rc;
 	}
 	lp_vec_push(&w->env, NULL);
-	inherit(w);
 	w->program = optind < argc ? argv + optind : NULL;
+	/* A program that another one executes has its options from that one. */
+	if (w->program && !w->is_given[RUNNER_EXEC_FD] && configure(w, err))
+		return err->code;
+	inherit(w);
 	finish_live(w);
 	return 0;
 }

@@ -140,6 +140,36 @@ def test_a_patch_that_is_refused_keeps_the_program_from_running(terminal, progra
     assert run.returncode == 125 and run.stdout == "" and "nobody" in run.stderr
 
 
+def configured(text, *command):
+    Path("arm64runner.conf").write_text(text)
+    return subprocess.run(["./arm64_runner", *command], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
+
+
+def test_the_configuration_of_the_document_is_accepted(terminal, program):
+    run = configured("[update]\nauto_update = true\nchannel = rc\n", program)
+    assert (run.returncode, run.stdout, run.stderr) == (7, "ready\n", "")
+
+
+def test_a_configured_patch_file_is_loaded(terminal, program):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    Path("arm64runner.conf").write_text("[livepatch]\nload = p.json\n")
+    with Guest(program) as g:
+        assert g.ask() == "0 2 3"
+
+
+def test_what_is_wrong_in_the_configuration_is_told_with_its_line(terminal, program):
+    run = configured("; mine\n[runner]\nsysrot = /x\n[update]\nchannel = beta\n[other]\nstats = yes\n", program)
+    where = [line.split(": ")[1] for line in run.stderr.splitlines()]
+    assert run.returncode == 7 and [w.rsplit(":", 1)[1] for w in where] == ["3", "5", "7"] and "sysrot" in run.stderr
+
+
+def test_a_configuration_that_others_may_write_does_not_count(terminal, program):
+    Path("arm64runner.conf").write_text("[nonsense]\nx = 1\n")
+    Path("arm64runner.conf").chmod(0o666)
+    run = subprocess.run(["./arm64_runner", program], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
+    assert (run.returncode, run.stderr) == (7, "")
+
+
 # ---- reloading
 
 def test_a_reload_applies_the_difference_alone(guest):

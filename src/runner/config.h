@@ -1,0 +1,39 @@
+/*
+ * arm64runner.conf: what the command line need not say.
+ *
+ *     struct lp_runner_config c;
+ *     rc = lp_runner_config_find(&c, complain, arg, err);      // the first of the three places that has one
+ *     lp_runner_config_free(&c);
+ *
+ * The current folder (only when the file is the user's and nobody else may
+ * write it: who puts a program into a folder could else choose patches for it),
+ * $XDG_CONFIG_HOME or ~/.config, /etc.
+ */
+#ifndef LP_RUNNER_CONFIG_H
+#define LP_RUNNER_CONFIG_H
+
+#include "base/err.h"
+#include "base/vec.h"
+
+typedef LP_VEC(char *) lp_config_paths;
+
+struct lp_runner_config {
+	char *sysroot;
+	bool strace, stats, debug, core;
+	lp_config_paths load, watch;
+	bool livepatch_debug, livepatch_hup;
+	bool auto_update, rc_channel;
+};
+
+/*
+ * 0 also when there is no file.  `complain` gets a line for each key that is unknown, or has a value that it cannot have:
+ * "FILE:LINE: ..."; the rest counts.
+ */
+int lp_runner_config_find(struct lp_runner_config *c, void (*complain)(const char *line, void *arg), void *arg,
+			  struct lp_err *err);
+/* One file, whoever may write it.  -errno when it cannot be read. */
+int lp_runner_config_read(struct lp_runner_config *c, const char *path, void (*complain)(const char *line, void *arg),
+			  void *arg, struct lp_err *err);
+void lp_runner_config_free(struct lp_runner_config *c);
+
+#endif
