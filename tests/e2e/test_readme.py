@@ -20,6 +20,7 @@ def build(tmp_path):
     """The directory that the reader is in after the first line."""
     (tmp_path / "build").mkdir()
     (tmp_path / "examples").symlink_to(lib.TOP / "examples")
+    (tmp_path / "scripts").symlink_to(lib.TOP / "scripts")
     (tmp_path / "build" / "dbg").symlink_to(lib.build_directory())
     return tmp_path / "build"
 
@@ -53,3 +54,7 @@ def test_the_example_of_the_agent_upgrades_a_function_and_rolls_it_back(build):
     n, value = re.search(r"^func_J\((\d+)\) = (\d+), told through a socket$", said, re.MULTILINE).groups()
     assert int(value) == 3 * int(n)
     assert "Success to run" in said and "func_J" not in said.rsplit("Success to run", 1)[1]
+
+
+def test_the_example_of_arm64_programs_runs_one(build):
+    assert pasted(printed("ARM64 programs on x86-64"), build).splitlines()[-1] == "42"

@@ -1,4 +1,5 @@
 """Debian's arm64 programs do under arm64_runner what they do under qemu-aarch64: every byte of output, every exit status."""
+import os
 import re
 import signal
 import socket
@@ -278,3 +279,10 @@ def test_a_java_machine_compiles_and_runs(tmp_path):
     expected = subprocess.run([*native, "-cp", tmp_path, "Busy"], capture_output=True, text=True, check=True).stdout
     home = next((ROOT / "usr" / "lib" / "jvm").glob("java-17-*"))
     assert ours([home / "bin" / "java", "-Xmx128m", "-cp", tmp_path, "Busy"]) == expected
+
+
+def test_the_demo_patches_redis_under_load():
+    demo = subprocess.run([runnerlib.TOP / "demo" / "arm64.sh", lib.build_directory()], env={**os.environ, "ARM64_SYSROOT": str(ROOT)},
+                          capture_output=True, text=True, timeout=300)
+    assert demo.returncode == 0 and re.search(r"^failed requests +0$", demo.stdout, re.M), demo.stdout + demo.stderr
+    assert demo.stdout.count("PONG") >= 3 and "TIME answers PONG" in demo.stdout
