@@ -342,6 +342,7 @@ static void put_filler(struct making *m, unsigned nr)
 
 static bool put_unallocated(struct making *m)
 {
+	m->s->memory = true; /* the reference may know a store there, and later cases would see what it wrote */
 	for (unsigned i = 0; i < MAX_TRIES; i++) {
 		uint32_t word = (uint32_t)diff_random(&m->r);
 
