@@ -38,6 +38,11 @@ int lp_system_find(LivePatchSystem *system, const struct lp_addr_expr *e, uint64
 int lp_system_find_in_file(LivePatchSystem *system, const char *object, uint64_t vaddr, uint64_t *at,
 			   struct lp_err *err);
 
+/* A .kpatch file: one transaction of the core, at once.  `*id` is its number in the target's ledger; the system's table
+ * knows nothing of it. */
+int lp_system_apply_object(LivePatchSystem *system, const char *path, uint64_t *id, struct lp_err *err);
+int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err *err);
+
 /* Patch files were loaded, which a reload would load again. */
 bool lp_system_has_files(LivePatchSystem *system);
 
