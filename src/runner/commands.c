@@ -163,8 +163,22 @@ static int list_row(const livepatch_info *i, void *arg)
 	return 0;
 }
 
+static void script_row(const char *file, const char *text, uint64_t id, void *arg)
+{
+	struct lp_call *c = arg;
+	const char *slash = strrchr(file, '/');
+	char *line = lp_strdup(text);
+
+	line[strcspn(line, "\n")] = 0;
+	lp_reply_row(c->reply, "#%             SCRIPT   %: %", LP_UINT("id", id),
+		     LP_STR("name", slash ? slash + 1 : file), LP_STR("description", line), LP_STR("type", "SCRIPT"),
+		     LP_STR("file", file), LP_STR("code", text));
+	lp_free(line);
+}
+
 int lp_cmd_patch_list(struct lp_call *c, struct lp_err *err)
 {
+	lp_system_each_script(system_of(), script_row, c);
 	return lp_api_result(livepatch_foreach(system_of(), list_row, c), err);
 }
 

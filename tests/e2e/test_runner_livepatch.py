@@ -107,7 +107,9 @@ def test_a_script_redirects_a_function(guest):
     Path("fix.lp").write_text("jmp third other\n")
     typed("./arm64_runner --livepatch-load fix.lp")
     assert guest.ask() == "1 2 1000"
+    assert "fix.lp: jmp third other" in typed("./arm64_runner --livepatch-list")
     typed("./arm64_runner --livepatch-revert all")
+    assert typed("./arm64_runner --livepatch-list") == "no patches\n"
     assert guest.ask() == "1 2 3"
 
 
@@ -333,6 +335,16 @@ def test_a_forked_child_has_its_parents_patches(guest):
     assert guest.line() == "child: 40 2 3"
     assert guest.ask() == "40 2 3"
     typed("./arm64_runner --livepatch-revert first")
+    assert guest.ask() == "1 2 3"
+
+
+def test_a_forked_child_is_patched_by_itself(guest):
+    guest.send("stay")
+    child = int(guest.line())
+    lib.wait_for(lambda: any(s.stem == str(child) for s in sockets()), "the child's socket")
+    typed(f"./arm64_runner --pid {child} --livepatch-apply first {ADD_40} x")
+    os.kill(child, signal.SIGUSR1)
+    assert guest.line() == "child: 40 2 3"
     assert guest.ask() == "1 2 3"
 
 
