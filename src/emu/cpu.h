@@ -50,7 +50,7 @@ enum {
 	LP_POLL_PARK = 2,   /* somebody wants all threads to stand still */
 	LP_POLL_STEP = 4,   /* one instruction at a time */
 	LP_POLL_EXIT = 8,   /* the process ends */
-	LP_POLL_TRACE = 16, /* --trace, --profile and the debugger look at every block */
+	LP_POLL_TRACE = 16, /* --trace and the debugger look at every block */
 };
 
 /* Why translated code was left. */
@@ -110,6 +110,7 @@ struct lp_cpu {
 
 	union lp_vreg vr[32];
 
+	uint64_t branch; /* the branch to pc that left translated code; 0: not known, or no branch */
 	enum lp_leave leave;
 	struct lp_fault fault;
 	uint64_t nr_insns; /* executed, with --stats */

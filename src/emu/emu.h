@@ -44,7 +44,9 @@ struct lp_emu_events {
 	/* A fork (of a process with memory of its own) begins, before the world stops for it; and has been made or not, in
 	 * the parent alone. */
 	void (*forking)(struct lp_emu *emu, bool begins, void *arg);
-	void (*forked)(struct lp_emu *emu, void *arg);		    /* in the child */
+	void (*forked)(struct lp_emu *emu, void *arg); /* in the child */
+	/* execve is about to end this program; it may yet be refused. */
+	void (*executing)(struct lp_emu *emu, void *arg);
 	void (*exiting)(struct lp_emu *emu, int status, void *arg); /* negative: by that signal */
 	void (*started)(struct lp_guest_thread *t, void *arg);	    /* before its first instruction */
 	/* LP_POLL_TRACE: before each instruction; the debugger may keep the thread here. */
@@ -57,7 +59,7 @@ struct lp_emu_events {
 	int (*signal)(struct lp_guest_thread *t, const siginfo_t *info, void *arg);
 	void *arg;
 };
-enum { LP_EMU_WATCHERS = 4 };
+enum { LP_EMU_WATCHERS = 8 };
 
 struct lp_emu {
 	struct lp_emu_options options;

@@ -168,6 +168,8 @@ static int execute(struct lp_guest_thread *t, const struct attempt *a, uint64_t 
 	};
 	int rc;
 
+	if (!t->is_vfork_child)
+		lp_emu_tell(t->cpu.emu, executing, t->cpu.emu);
 	lp_signals_exec_begin(t);
 	if (by_runner)
 		fcntl(a->file.fd, F_SETFD, 0);

@@ -64,6 +64,7 @@ static inline bool lp_is64(const struct lp_uop *u)
 		const struct lp_slot *s_ = (s);                                                    \
 		cpu->pc = s_->pc;                                                                  \
 		if (__builtin_expect(atomic_load_explicit(&cpu->poll, memory_order_relaxed), 0)) { \
+			cpu->branch = u->pc;                                                       \
 			cpu->leave = LP_LEAVE_LOOKUP;                                              \
 			return NULL;                                                               \
 		}                                                                                  \

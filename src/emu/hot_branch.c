@@ -31,8 +31,10 @@ BRANCH_IF(tbnz, RD >> u->rm & 1)
 /* To an address: what the jump cache knows, else out to be looked up. */
 #define GO_TO(address)                       \
 	const struct lp_uop *next = address; \
-	if (__builtin_expect(!next, 0))      \
+	if (__builtin_expect(!next, 0)) {    \
+		cpu->branch = u->pc;         \
 		return NULL;                 \
+	}                                    \
 	TAIL(next)
 
 HOT(ret)

@@ -98,6 +98,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 		if (lp_blocks_are_littered(cpu->emu->blocks))
 			clear_away(cpu->emu);
 		cpu->leave = LP_LEAVE_LOOKUP;
+		cpu->branch = 0;
 		if (atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
 			step(cpu);
 		else

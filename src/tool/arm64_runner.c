@@ -17,6 +17,7 @@
 #include "emu/emu.h"
 #include "gdb/gdb.h"
 #include "isa/isa.h"
+#include "profile/profile.h"
 #include "runner/runner.h"
 
 /* ---- help ---- */
@@ -155,6 +156,8 @@ static int run(struct runner_wish *w, struct lp_err *err)
 					       .debug = w->is_given[RUNNER_LIVEPATCH_DEBUG],
 					       .reloads_on_hup = w->is_given[RUNNER_LIVEPATCH_HUP],
 					       .watch = (const char *const *)w->watch.items};
+	const struct lp_profile_options profile = {
+		.file = w->profile, .is_child = w->is_given[RUNNER_EXEC_FD], .waits = w->is_given[RUNNER_PROFILE_WAIT]};
 	struct lp_emu *emu = lp_emu_new(&options, err);
 	const char *program = w->program[0];
 	struct lp_runner *runner;
@@ -177,6 +180,8 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	if (!runner || patch(runner, w, err))
 		return RUNNER_FAILED;
 	lp_runner_serve(runner);
+	if (w->profile && lp_profile_start(emu, &profile, err))
+		return RUNNER_FAILED;
 	if (w->gdb && lp_gdb_start(emu, w->gdb, err))
 		return RUNNER_FAILED;
 	lp_emu_run(emu);

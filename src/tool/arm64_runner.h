@@ -39,7 +39,7 @@ typedef LP_VEC(runner_words) runner_requests;
 /* What the command line says. */
 struct runner_wish {
 	bool is_given[NR_RUNNER_OPTIONS];
-	const char *sysroot, *argv0, *strace_file, *gdb;
+	const char *sysroot, *argv0, *strace_file, *gdb, *profile;
 	int program_fd;
 	pid_t pid;	    /* of the runner to ask; 0: the only one */
 	runner_words env;   /* the program's; ends with NULL once parsed */

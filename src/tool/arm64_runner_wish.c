@@ -149,21 +149,13 @@ static int take_watch(struct runner_wish *w, const char *file)
 
 /* ---- all of them ---- */
 
-/* Those are a transaction of their own each. */
-static bool is_object(const char *path)
-{
-	const char *dot = strrchr(path, '.');
-
-	return dot && !strcmp(dot, ".kpatch");
-}
-
 static int take_live(struct runner_wish *w, enum runner_option id, char *value, int argc, char **argv,
 		     struct lp_err *err)
 {
 	switch (id) {
 	case RUNNER_PATCHES:
 	case RUNNER_LIVEPATCH_LOAD:
-		return take_file(w, !is_object(value), "load", value);
+		return take_file(w, true, "load", value);
 	case RUNNER_LIVEPATCH_APPLY:
 		return take_three(w, id, "apply", value, argc, argv, err);
 	case RUNNER_LIVEPATCH_INSERT:
@@ -171,7 +163,7 @@ static int take_live(struct runner_wish *w, enum runner_option id, char *value, 
 	case RUNNER_LIVEPATCH_REDIRECT:
 		return take_three(w, id, "redirect", value, argc, argv, err);
 	case RUNNER_LIVEPATCH_REVERT:
-		return take_word(w, value[0] != '#', "revert", value);
+		return take_word(w, true, "revert", value);
 	case RUNNER_LIVEPATCH_FORGET:
 		return take_word(w, false, "forget", value);
 	case RUNNER_LIVEPATCH_SHOW:
@@ -215,6 +207,9 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 	case RUNNER_GDB:
 		w->gdb = value;
 		return 0;
+	case RUNNER_PROFILE:
+		w->profile = realpath_of_new(value);
+		return w->profile ? 0 : lp_fail_sys(err, errno, "--profile %s", value);
 	case RUNNER_EXEC_FD:
 		return take_fd(w, value, err);
 	case RUNNER_PID:
@@ -270,6 +265,8 @@ static void inherit(struct runner_wish *w)
 			lp_vec_push(&w->again, lp_strdup(w->sysroot));
 		if (i == RUNNER_STRACE_FILE)
 			lp_vec_push(&w->again, lp_strdup(w->strace_file));
+		if (i == RUNNER_PROFILE)
+			lp_vec_push(&w->again, lp_strdup(w->profile));
 	}
 	lp_vec_push(&w->again, NULL);
 }
