@@ -95,14 +95,14 @@ static int reload(LivePatchSystem *system, const struct lp_patch_file *only, str
 	int rc = lp_system_check(system, err);
 	if (rc < 0)
 		return rc;
+	/* Noted with the lock in hand: who forks holds it, and then nobody has the system's. */
+	pthread_mutex_t *lock = lp_files_lock(system);
+	pthread_mutex_lock(lock);
 	rc = lp_system_check_enabled(system, err);
-	if (rc == 0) {
-		pthread_mutex_t *lock = lp_files_lock(system);
-		pthread_mutex_lock(lock);
+	if (rc == 0)
 		rc = reload_locked(system, only, err);
-		pthread_mutex_unlock(lock);
-	}
 	note_outcome(system, rc, err);
+	pthread_mutex_unlock(lock);
 	return rc;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/reserve.h"
 #include "base/vec.h"
 #include "emu/loader.h"
 
@@ -37,6 +38,8 @@ struct lp_emu *lp_emu_new(const struct lp_emu_options *options, struct lp_err *e
 
 	if (find_sysroot(options->sysroot, &sysroot, err))
 		return NULL;
+	/* A guest that takes all memory there is gets ENOMEM, and goes on: what it executes then needs some of ours. */
+	lp_reserve_make();
 	emu = lp_alloc(sizeof *emu);
 	emu->options = *options;
 	emu->options.sysroot = sysroot;

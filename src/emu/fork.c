@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <sys/syscall.h>
 
+#include "base/reserve.h"
 #include "emu/fp.h"
 #include "emu/host_signals.h"
 #include "emu/thread_private.h"
@@ -75,6 +76,7 @@ static void child_begins(struct lp_guest_thread *t, const struct lp_clone *c, bo
 {
 	struct lp_emu *emu = t->cpu.emu;
 
+	lp_reserve_forked();
 	lp_guest_threads_forked(t, by_libc);
 	unlock_all(t);
 	atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_PARK);

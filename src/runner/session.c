@@ -292,6 +292,7 @@ static void forked(struct lp_emu *emu, void *arg)
 	lp_control_forget(r->control);
 	r->control = NULL;
 	r->place[0] = 0;
+	r->ended = false; /* a thread that the child does not have was ending the parent */
 	lp_changes_forked();
 	lp_runner_serve(r);
 }
@@ -299,7 +300,11 @@ static void forked(struct lp_emu *emu, void *arg)
 static void exiting(struct lp_emu *emu, int status, void *arg)
 {
 	struct lp_runner *r = the_runner;
+	struct lp_guest_thread *self = lp_guest_self();
 
+	/* Another thread that forks has the lock, and waits for this one to stand still. */
+	if (self)
+		lp_thread_enter_host(self);
 	pthread_mutex_lock(&r->ends);
 	r->ended = true;
 	if (r->control)

@@ -184,6 +184,80 @@ static void job_control(void)
 	printf("%x\n", status);
 }
 
+static void *fork_for_ever(void *arg)
+{
+	for (;;) {
+		pid_t child = fork();
+		if (child == 0)
+			_exit(0);
+		waitpid(child, NULL, 0);
+	}
+	return NULL;
+}
+
+static void ends_while_threads_fork(void)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		int status;
+		pid_t child = fork();
+		if (child == 0) {
+			pthread_t thread;
+			alarm(20);
+			for (int k = 0; k < 3; k++)
+				pthread_create(&thread, NULL, fork_for_ever, NULL);
+			usleep(500 + i * 311);
+			if (i % 4)
+				*(volatile int *)8 = 1;
+			_exit(7);
+		}
+		waitpid(child, &status, 0);
+		if ((status & 0xff7f) != (i % 4 ? SIGSEGV : 0x700)) {
+			printf("%x\n", status);
+			break;
+		}
+	}
+}
+
+enum { NR_WORDS = 1 << 14 };
+
+/* Much code that has not been executed yet; for this machine there is none. */
+static void *write_code(void)
+{
+	uint32_t *code =
+		mmap(NULL, NR_WORDS * 4, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	for (int i = 0; i < NR_WORDS; i++)
+		code[i] = i + 1 < NR_WORDS ? 0xd503201f : 0xd65f03c0; /* nop, ret */
+	__builtin___clear_cache((char *)code, (char *)(code + NR_WORDS));
+	return code;
+}
+
+static void take_address_space(void)
+{
+	for (size_t size = (size_t)1 << 40; size >= 1 << 12; size >>= 4)
+		while (mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED)
+			;
+}
+
+static void goes_on_without_address_space(void)
+{
+	void (*code)(void) = write_code();
+	pthread_t thread;
+	pid_t child;
+	int status;
+
+	take_address_space();
+#ifdef __aarch64__
+	code();
+#endif
+	printf("thread %d\n", pthread_create(&thread, NULL, fork_for_ever, NULL));
+	child = fork();
+	if (child == 0)
+		_exit(3);
+	waitpid(child, &status, 0);
+	printf("child %x\n", status);
+}
+
 /* For tests that send something from outside. */
 static void waits(void)
 {
@@ -203,4 +277,4 @@ static void ignores(void)
 }
 
 MAIN(PART(forks), PART(vforks), PART(vfork_signals), PART(spawns), PART(spawns_in_threads), PART(clones), PART(ends),
-     PART(job_control), PART(waits), PART(ignores))
+     PART(job_control), PART(ends_while_threads_fork), PART(goes_on_without_address_space), PART(waits), PART(ignores))
