@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "api/api.h"
 #include "api/sets.h"
 #include "base/buf.h"
 
@@ -158,6 +159,19 @@ static size_t copy_list(LivePatchSystem *s, struct lp_script **out)
 		(*out)[i] = copy_of(&s->scripts.items[i]);
 	pthread_mutex_unlock(&s->lock);
 	return nr;
+}
+
+void lp_system_each_script(LivePatchSystem *system,
+			   void (*fn)(const char *file, const char *text, uint64_t id, void *arg), void *arg)
+{
+	struct lp_script *list;
+	size_t nr = copy_list(system, &list);
+
+	for (size_t i = 0; i < nr; i++) {
+		fn(lp_system_file_name(system, list[i].file), list[i].text, list[i].id, arg);
+		lp_free(list[i].text);
+	}
+	lp_free(list);
 }
 
 int lp_scripts_take_all(struct lp_txn *t)

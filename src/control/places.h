@@ -35,7 +35,10 @@ bool lp_place_candidate(const struct lp_family *f, unsigned i, const char *root,
 			size_t size);
 /* The i-th directory that primary sockets of this user's can be in, "" when there is none of that kind; false: no more. */
 bool lp_place_directory(const struct lp_family *f, unsigned i, uid_t uid, char out[LP_PLACE_MAX]);
-/* Each primary socket of the user's, by its name: nobody need live there any more.  sweep.c. */
+/*
+ * Each primary socket of the user's, by its name: nobody need live there any more.  sweep.c.  Who has set an
+ * $XDG_RUNTIME_DIR of his own has a session of his own, and finds those of that alone.
+ */
 void lp_place_each(const struct lp_family *f, uid_t uid, void (*found)(pid_t pid, const char *path, void *arg),
 		   void *arg);
 

@@ -48,13 +48,25 @@ static void each_in(const char *dir, void (*found)(pid_t pid, const char *path, 
 		closedir(d);
 }
 
+static bool is_session_of_its_own(uid_t uid)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+	char usual[64];
+
+	snprintf(usual, sizeof usual, "/run/user/%u", (unsigned)uid);
+	return xdg && xdg[0] == '/' && strcmp(xdg, usual) != 0;
+}
+
 void lp_place_each(const struct lp_family *f, uid_t uid, void (*found)(pid_t pid, const char *path, void *arg),
 		   void *arg)
 {
 	char dir[LP_PLACE_MAX];
 
-	for (unsigned i = 0; lp_place_directory(f, i, uid, dir); i++)
+	for (unsigned i = 0; lp_place_directory(f, i, uid, dir); i++) {
 		each_in(dir, found, arg);
+		if (is_session_of_its_own(uid))
+			break;
+	}
 }
 
 void lp_place_sweep(const struct lp_family *f, const char *primary)

@@ -1,4 +1,4 @@
-/* Which address a load or store was about to touch.  Private to faults. */
+/* Which address a load or store was about to touch: for faults and watchpoints. */
 #ifndef LP_EMU_ACCESS_ADDRESS_H
 #define LP_EMU_ACCESS_ADDRESS_H
 

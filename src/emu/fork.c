@@ -62,10 +62,13 @@ static void lock_all(struct lp_guest_thread *t)
 	lp_mem_lock(t->cpu.emu);
 	lp_blocks_lock(t->cpu.emu->blocks);
 	lp_signals_fork_lock(t);
+	/* Threads that have left the list are not among those that stand still. */
+	pthread_mutex_lock(&t->cpu.emu->threads_lock);
 }
 
 static void unlock_all(struct lp_guest_thread *t)
 {
+	pthread_mutex_unlock(&t->cpu.emu->threads_lock);
 	lp_signals_fork_unlock(t);
 	lp_blocks_unlock(t->cpu.emu->blocks);
 	lp_mem_unlock(t->cpu.emu);

@@ -32,6 +32,12 @@ struct lp_host_action {
 	 LP_SIGNAL_BIT(SIGTRAP))
 #define LP_SIGNALS_UNSTOPPABLE (LP_SIGNAL_BIT(SIGKILL) | LP_SIGNAL_BIT(SIGSTOP))
 
+/* The host's mask of a thread of which the guest has `blocked` blocked. */
+static inline uint64_t lp_host_set(uint64_t blocked)
+{
+	return blocked & ~LP_SIGNALS_OF_FAULTS;
+}
+
 /* NULL: leave it, or do not ask.  0 or -errno. */
 int lp_host_action(int sig, const struct lp_host_action *set, struct lp_host_action *old);
 /* The handler is called with everything else kept out; system calls are made again where the kernel can. */

@@ -57,11 +57,6 @@ static uint64_t random_pages(uint64_t mask)
 	return lp_align_down(value & mask, PAGE);
 }
 
-static bool failed(uint64_t result)
-{
-	return result > (uint64_t)-4096;
-}
-
 /* ---- files ---- */
 
 /* The name under which the guest would open it. */
@@ -136,7 +131,7 @@ static uint64_t reserve_anywhere(struct mapping *m, uint64_t len)
 {
 	uint64_t slack = m->program->align - PAGE, at = reserve(m, 0, len + slack, 0), start;
 
-	if (failed(at))
+	if (lp_mem_failed(at))
 		return at;
 	start = aligned(m->program, at);
 	if (start > at)
@@ -151,7 +146,7 @@ static uint64_t reserve_pie(struct mapping *m, uint64_t len)
 	for (unsigned i = 0; i < PIE_TRIES; i++) {
 		uint64_t at =
 			reserve(m, aligned(m->program, PIE_BASE + random_pages(PIE_RANDOM)), len, MAP_FIXED_NOREPLACE);
-		if (!failed(at))
+		if (!lp_mem_failed(at))
 			return at;
 	}
 	return reserve_anywhere(m, len);
@@ -170,7 +165,7 @@ static int reserve_span(struct mapping *m, bool is_interpreter)
 		at = reserve(m, p->span.start, len, MAP_FIXED_NOREPLACE);
 	else
 		at = is_interpreter ? reserve_anywhere(m, len) : reserve_pie(m, len);
-	if (failed(at))
+	if (lp_mem_failed(at))
 		return no_room(m, at);
 	m->bias = at - p->span.start;
 	return 0;
@@ -182,7 +177,7 @@ static int map_file_part(struct mapping *m, const struct lp_segment *s, int prot
 	uint64_t at = lp_mem_map(m->emu, m->bias + s->vaddr - before, s->filesz + before, prot, MAP_PRIVATE | MAP_FIXED,
 				 m->fd, s->offset - before);
 
-	return failed(at) ? lp_fail_sys(m->err, (int)-at, "%s: cannot map it", m->name) : 0;
+	return lp_mem_failed(at) ? lp_fail_sys(m->err, (int)-at, "%s: cannot map it", m->name) : 0;
 }
 
 /* Memory behind what is in the file: zeros, in the rest of its last page too. */
@@ -197,7 +192,7 @@ static int map_zeros(struct mapping *m, const struct lp_segment *s, int prot)
 	if (page >= to)
 		return 0;
 	at = lp_mem_map(m->emu, page, to - page, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	return failed(at) ? lp_fail_sys(m->err, (int)-at, "%s: no memory for its data", m->name) : 0;
+	return lp_mem_failed(at) ? lp_fail_sys(m->err, (int)-at, "%s: no memory for its data", m->name) : 0;
 }
 
 static int map_segment(struct mapping *m, const struct lp_segment *s)
@@ -331,7 +326,7 @@ static int map_stack(struct lp_emu *emu, bool is_exec, struct lp_loaded *l, stru
 	uint64_t at = lp_mem_map(emu, 0, size + STACK_GUARD, prot,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
-	if (failed(at))
+	if (lp_mem_failed(at))
 		return lp_fail_sys(err, (int)-at, "no room for a stack of %llu bytes", (unsigned long long)size);
 	lp_mem_protect(emu, at, STACK_GUARD, PROT_NONE);
 	lp_mem_disown(emu, (struct lp_range){at, at + STACK_GUARD});

@@ -137,11 +137,6 @@ static uint64_t host_map(uint64_t addr, uint64_t len, int prot, int flags, int f
 	return p == MAP_FAILED ? (uint64_t)-errno : (uint64_t)p;
 }
 
-static bool failed(uint64_t result)
-{
-	return result > (uint64_t)-4096;
-}
-
 /* A page-aligned range as the kernel makes it of address and length; false: it is none. */
 static bool range_of(uint64_t addr, uint64_t len, struct lp_range *out)
 {
@@ -269,7 +264,7 @@ static int take_holes(struct lp_areas *areas, struct lp_range range)
 	for (; lp_areas_hole(areas, rest, &hole); rest.start = hole.end) {
 		uint64_t at = host_map(hole.start, hole.end - hole.start, PROT_NONE,
 				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-		if (!failed(at))
+		if (!lp_mem_failed(at))
 			continue;
 		give_holes_back(areas, (struct lp_range){range.start, hole.start});
 		return at == (uint64_t)-EEXIST ? -ENOMEM : (int)at;
@@ -286,7 +281,7 @@ static uint64_t map_over(struct lp_areas *areas, struct lp_range range, int prot
 	if (rc)
 		return (uint64_t)rc;
 	at = host_map(range.start, range.end - range.start, prot, flags, fd, offset);
-	if (failed(at))
+	if (lp_mem_failed(at))
 		give_holes_back(areas, range);
 	return at;
 }
@@ -329,7 +324,7 @@ uint64_t lp_mem_map(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot, i
 	pthread_mutex_lock(&s->lock);
 	at = over ? map_over(&s->areas, area.range, host_prot(prot), area.flags, fd, offset)
 		  : host_map(addr, len, host_prot(prot), area.flags, fd, offset);
-	if (failed(at)) {
+	if (lp_mem_failed(at)) {
 		pthread_mutex_unlock(&s->lock);
 		return at;
 	}
@@ -544,7 +539,7 @@ uint64_t lp_mem_remap(struct lp_emu *emu, uint64_t addr, uint64_t old_len, uint6
 	seen = old_len ? from : (struct lp_range){addr, addr + PAGE};
 	pthread_mutex_lock(&s->lock);
 	at = lp_areas_cover(&s->areas, seen) ? remap(emu, from, to, flags) : (uint64_t)-EFAULT;
-	if (!failed(at)) {
+	if (!lp_mem_failed(at)) {
 		to = (struct lp_range){at, at + (to.end - to.start)};
 		gone = note_remap(emu, from, to, flags);
 	}
@@ -567,7 +562,8 @@ static bool grow_heap(struct lp_emu *emu, struct lp_range more)
 	struct lp_address_space *s = emu->space;
 	struct lp_area area = {.range = more, .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS};
 
-	if (failed(host_map(more.start, more.end - more.start, area.prot, area.flags | MAP_FIXED_NOREPLACE, -1, 0)))
+	if (lp_mem_failed(
+		    host_map(more.start, more.end - more.start, area.prot, area.flags | MAP_FIXED_NOREPLACE, -1, 0)))
 		return false;
 	area.file = lp_areas_file(&s->areas, "[heap]", 0, 0);
 	lp_areas_add(&s->areas, &area);
@@ -641,7 +637,7 @@ uint64_t lp_mem_shmat(struct lp_emu *emu, int id, uint64_t addr, int flags)
 		return (uint64_t)-EINVAL;
 	pthread_mutex_lock(&s->lock);
 	at = attach(&s->areas, id, area.range, flags);
-	if (!failed(at)) {
+	if (!lp_mem_failed(at)) {
 		area.range = (struct lp_range){at, at + lp_align_up(ds.shm_segsz, PAGE)};
 		area.prot |= (flags & SHM_RDONLY ? 0 : PROT_WRITE) | (flags & SHM_EXEC ? PROT_EXEC : 0);
 		area.file = segment_identity(&s->areas, &ds, id);

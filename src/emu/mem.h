@@ -64,6 +64,12 @@ int lp_mem_poke(struct lp_emu *emu, uint64_t addr, const void *data, size_t len)
 
 /* ---- mappings ---- */
 
+/* Is this result an error? */
+static inline bool lp_mem_failed(uint64_t result)
+{
+	return result > (uint64_t)-4096;
+}
+
 uint64_t lp_mem_map(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot, int flags, int fd, uint64_t offset);
 uint64_t lp_mem_unmap(struct lp_emu *emu, uint64_t addr, uint64_t len);
 uint64_t lp_mem_protect(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot);

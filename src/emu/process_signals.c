@@ -143,7 +143,7 @@ void lp_signals_exec_failed(struct lp_guest_thread *t)
 	pthread_mutex_lock(&p->lock);
 	tell_host_of_faults(p, false);
 	pthread_mutex_unlock(&p->lock);
-	lp_host_mask(t->signals.blocked & ~LP_SIGNALS_OF_FAULTS);
+	lp_host_mask(lp_host_set(t->signals.blocked));
 }
 
 /* ---- fork ---- */

@@ -16,11 +16,6 @@ enum { SET_SIZE = sizeof(uint64_t) };
 	((uint32_t)SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND | \
 	 0x04000000 /* SA_RESTORER */ | 0x800 /* SA_EXPOSE_TAGBITS */)
 
-static uint64_t on_host(uint64_t blocked)
-{
-	return blocked & ~LP_SIGNALS_OF_FAULTS;
-}
-
 /* A guest's set as it may be blocked. */
 static int get_set(uint64_t addr, uint64_t size, uint64_t *set)
 {
@@ -81,7 +76,7 @@ int64_t lp_sys_rt_sigprocmask(struct lp_guest_thread *t, int how, uint64_t set_a
 		blocked = how == SIG_SETMASK ? set : how == SIG_BLOCK ? old | set : old & ~set;
 	}
 	if (blocked != old) {
-		uint64_t host = on_host(blocked);
+		uint64_t host = lp_host_set(blocked);
 		const uint64_t args[6] = {SIG_SETMASK, (uint64_t)&host, 0, SET_SIZE};
 		int64_t result = lp_safe_syscall(t, SYS_rt_sigprocmask, args);
 		if (result == -LP_ERESTART || result == -LP_ERESTARTNOINTR)
@@ -138,7 +133,7 @@ int64_t lp_sys_rt_sigreturn(struct lp_guest_thread *t)
 	wake_notes(t);
 	/* With a note pending everything is kept out until its delivery, which sets the mask. */
 	if (!(atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL)) {
-		uint64_t host = on_host(s->blocked);
+		uint64_t host = lp_host_set(s->blocked);
 		lp_safe_syscall(t, SYS_rt_sigprocmask, (const uint64_t[6]){SIG_SETMASK, (uint64_t)&host, 0, SET_SIZE});
 	}
 	return (int64_t)t->cpu.x[0];
@@ -182,7 +177,7 @@ int64_t lp_sys_rt_sigsuspend(struct lp_guest_thread *t, uint64_t set_at, uint64_
 	if (rc)
 		return rc;
 	swap_in(t, set);
-	host = on_host(set);
+	host = lp_host_set(set);
 	lp_thread_enter_host(t);
 	result = lp_safe_syscall(t, SYS_rt_sigsuspend, (const uint64_t[6]){(uint64_t)&host, SET_SIZE});
 	lp_thread_leave_host(t);
@@ -250,7 +245,7 @@ int lp_signals_swap_begin(struct lp_guest_thread *t, uint64_t guest_set, uint64_
 	if (rc)
 		return rc;
 	swap_in(t, set);
-	*host_set = on_host(set);
+	*host_set = lp_host_set(set);
 	return 0;
 }
 

@@ -57,11 +57,6 @@ void lp_signals_caught(int sig, siginfo_t *info, void *context)
 
 /* ---- delivering: at an instruction boundary ---- */
 
-static uint64_t on_host(uint64_t blocked)
-{
-	return blocked & ~LP_SIGNALS_OF_FAULTS;
-}
-
 /* Faults first, then the lowest, as the kernel dequeues them.  0: none. */
 static int take_note(struct lp_thread_signals *s, siginfo_t *info)
 {
@@ -170,7 +165,7 @@ void lp_signals_deliver(struct lp_guest_thread *t)
 				atomic_fetch_or(&t->cpu.poll, LP_POLL_SIGNAL);
 		}
 		return_blocked(s);
-		lp_host_mask(on_host(s->blocked));
+		lp_host_mask(lp_host_set(s->blocked));
 	} while (atomic_load(&t->cpu.poll) & LP_POLL_SIGNAL);
 }
 
@@ -232,14 +227,14 @@ void lp_signals_fault(struct lp_guest_thread *t)
 	force(t, &info);
 	/* With a note pending everything is kept out until its delivery. */
 	if (s->blocked != before && !(atomic_load(&s->pending) & ~s->blocked))
-		lp_host_mask(on_host(s->blocked));
+		lp_host_mask(lp_host_set(s->blocked));
 }
 
 /* ---- masks ---- */
 
 void lp_signals_thread_begin(struct lp_guest_thread *t)
 {
-	lp_host_mask(on_host(t->signals.blocked));
+	lp_host_mask(lp_host_set(t->signals.blocked));
 }
 
 void lp_signals_thread_end(struct lp_guest_thread *t)

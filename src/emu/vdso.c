@@ -215,7 +215,7 @@ int lp_vdso_map(struct lp_emu *emu, uint64_t *at, uint64_t *sigreturn)
 {
 	uint64_t page = lp_mem_map(emu, 0, LP_GUEST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (page > (uint64_t)-4096)
+	if (lp_mem_failed(page))
 		return (int)page;
 	if (lp_mem_write(page, &image, sizeof image))
 		return -EFAULT;

@@ -1,29 +1,18 @@
 /*
- * Rows of a64.def are named by what they do and how they find their address
- * (ldr_x_uimm, stp_v_pre, ldadd), and fields stand in the same places: that is
- * enough to tell which memory an instruction touches.
+ * Rows of a64.def are named by what they do (ldr_x_uimm, stp_v_pre, ldadd), and
+ * fields stand in the same places: that is enough to tell how much memory an
+ * instruction touches, and how.
  */
 #include "gdb/access.h"
 
 #include <string.h>
 
+#include "emu/access_address.h"
 #include "isa/a64/table.h"
 
 static bool begins(const char *name, const char *with)
 {
 	return strncmp(name, with, strlen(with)) == 0;
-}
-
-static bool ends(const char *name, const char *with)
-{
-	size_t len = strlen(name), tail = strlen(with);
-
-	return len >= tail && strcmp(name + len - tail, with) == 0;
-}
-
-static int64_t signed_field(uint32_t word, unsigned lsb, unsigned width)
-{
-	return (int64_t)((uint64_t)word << (64 - lsb - width)) >> (64 - width);
 }
 
 static bool is_vector(uint32_t word)
@@ -64,38 +53,6 @@ static uint64_t size_of(const char *name, uint32_t word)
 	return (UINT64_C(1) << log_size(name, word)) * (is_pair(name) ? 2 : 1);
 }
 
-static uint64_t index_of(const struct lp_cpu *cpu, const char *name, uint32_t word)
-{
-	unsigned rm = word >> 16 & 31, option = word >> 13 & 7;
-	uint64_t value = rm == 31 ? 0 : cpu->x[rm];
-
-	if (option == 2)
-		value = (uint32_t)value;
-	else if (option == 6)
-		value = (uint64_t)(int32_t)value;
-	return value << (word >> 12 & 1 ? log_size(name, word) : 0);
-}
-
-static uint64_t address_of(const struct lp_cpu *cpu, const char *name, uint32_t word)
-{
-	uint64_t base = cpu->x[word >> 5 & 31]; /* 31 is the stack pointer in every one of them */
-
-	if (strstr(name, "_lit"))
-		return cpu->pc + (uint64_t)(signed_field(word, 5, 19) * 4);
-	if (ends(name, "_post"))
-		return base;
-	if (is_pair(name))
-		return base + ((uint64_t)signed_field(word, 15, 7) << log_size(name, word));
-	if (ends(name, "_uimm"))
-		return base + ((uint64_t)(word >> 10 & 0xfff) << log_size(name, word));
-	if (ends(name, "_reg"))
-		return base + index_of(cpu, name, word);
-	if (ends(name, "_pre") || begins(name, "ldur") || begins(name, "stur") || begins(name, "ldtr") ||
-	    begins(name, "sttr") || begins(name, "ldapur") || begins(name, "stlur"))
-		return base + (uint64_t)signed_field(word, 12, 9);
-	return base;
-}
-
 bool lp_gdb_access_of(const struct lp_cpu *cpu, uint32_t word, struct lp_gdb_access *out)
 {
 	const char *name = lp_a64_row(lp_a64_decode(word))->name;
@@ -103,10 +60,10 @@ bool lp_gdb_access_of(const struct lp_cpu *cpu, uint32_t word, struct lp_gdb_acc
 		(begins(name, "ldadd") || begins(name, "ldclr") || begins(name, "ldeor") || begins(name, "ldset") ||
 		 begins(name, "ldsm") || begins(name, "ldum") || begins(name, "swp") || begins(name, "cas"));
 	bool load = atomic || begins(name, "ld"), store = atomic || (begins(name, "st") && !begins(name, "stg"));
+	uint64_t at;
 
-	if (!load && !store)
+	if ((!load && !store) || !lp_access_address(cpu, cpu->pc, word, &at, &(bool){false}))
 		return false;
-	uint64_t at = (uint64_t)((int64_t)(address_of(cpu, name, word) << 8) >> 8);
 	*out = (struct lp_gdb_access){{at, at + size_of(name, word)}, load, store};
 	return true;
 }

@@ -278,13 +278,19 @@ void lp_gdb_set_breakpoint(struct lp_gdb *g, uint64_t pc, bool on)
 	lp_block_breakpoint(g->emu->blocks, pc, on);
 }
 
+static bool is_same_watch(const struct lp_gdb_watch *a, const struct lp_gdb_watch *b)
+{
+	return a->range.start == b->range.start && a->range.end == b->range.end && a->reads == b->reads &&
+	       a->writes == b->writes;
+}
+
 void lp_gdb_set_watch(struct lp_gdb *g, const struct lp_gdb_watch *w, bool on)
 {
 	pthread_mutex_lock(&g->lock);
 	if (on)
 		lp_vec_push(&g->watches, *w);
 	for (size_t i = 0; !on && i < g->watches.nr; i++)
-		if (memcmp(&g->watches.items[i], w, sizeof *w) == 0) {
+		if (is_same_watch(&g->watches.items[i], w)) {
 			g->watches.items[i] = g->watches.items[--g->watches.nr];
 			break;
 		}

@@ -163,8 +163,22 @@ static int list_row(const livepatch_info *i, void *arg)
 	return 0;
 }
 
+static void script_row(const char *file, const char *text, uint64_t id, void *arg)
+{
+	struct lp_call *c = arg;
+	const char *slash = strrchr(file, '/');
+	char *line = lp_strdup(text);
+
+	line[strcspn(line, "\n")] = 0;
+	lp_reply_row(c->reply, "#%             SCRIPT   %: %", LP_UINT("id", id),
+		     LP_STR("name", slash ? slash + 1 : file), LP_STR("description", line), LP_STR("type", "SCRIPT"),
+		     LP_STR("file", file), LP_STR("code", text));
+	lp_free(line);
+}
+
 int lp_cmd_patch_list(struct lp_call *c, struct lp_err *err)
 {
+	lp_system_each_script(system_of(), script_row, c);
 	return lp_api_result(livepatch_foreach(system_of(), list_row, c), err);
 }
 
@@ -239,10 +253,43 @@ int lp_cmd_patch_stats(struct lp_call *c, struct lp_err *err)
 
 /* ---- changes ---- */
 
+/* Not part of a transaction: the core has its own. */
+static int load_object(struct lp_call *c, struct lp_err *err)
+{
+	uint64_t id;
+	int rc = lp_changes_none(c, "applying a .kpatch file", err);
+
+	rc = rc ? rc : lp_system_apply_object(system_of(), c->argv[0], &id, err);
+	if (rc == 0)
+		lp_reply_row(c->reply, "%: applied as #%", LP_STR("file", c->argv[0]), LP_UINT("id", id));
+	return rc;
+}
+
+static int revert_object(struct lp_call *c, struct lp_err *err)
+{
+	char *end;
+	uint64_t id = strtoull(c->argv[0] + 1, &end, 10);
+	int rc = lp_changes_none(c, "taking back a .kpatch file", err);
+
+	if (rc == 0 && (*end || end == c->argv[0] + 1))
+		rc = lp_fail(err, LP_EPARSE, "%s is no number of a .kpatch file that was applied", c->argv[0]);
+	return rc ? rc : lp_system_revert_object(system_of(), id, err);
+}
+
+static bool is_object(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len > 7 && strcmp(path + len - 7, ".kpatch") == 0;
+}
+
 int lp_cmd_patch_load(struct lp_call *c, struct lp_err *err)
 {
-	int rc = lp_changes_enter(c, err), nr;
+	int rc, nr;
 
+	if (is_object(c->argv[0]))
+		return load_object(c, err);
+	rc = lp_changes_enter(c, err);
 	if (rc < 0)
 		return rc;
 	nr = livepatch_load_from_file(system_of(), c->argv[0]);
@@ -386,8 +433,11 @@ static int revert_one(const char *text, struct lp_err *err)
 
 int lp_cmd_patch_revert(struct lp_call *c, struct lp_err *err)
 {
-	int rc = lp_changes_enter(c, err), nr = 0;
+	int rc, nr = 0;
 
+	if (c->argc == 1 && c->argv[0][0] == '#')
+		return revert_object(c, err);
+	rc = lp_changes_enter(c, err);
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < c->argc && rc >= 0; i++) {

@@ -231,7 +231,7 @@ static int map_named(struct lp_target *t, const char *name, struct lp_range *ran
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED_NOREPLACE : 0);
 	uint64_t got = lp_mem_map(emu_of(t), fixed ? range->start : 0, len, (int)prot, flags, -1, 0);
 
-	if (got > (uint64_t)-4096)
+	if (lp_mem_failed(got))
 		return lp_fail_sys(err, (int)-(int64_t)got, "cannot map %" PRIu64 " bytes for %s in %s", len, name,
 				   t->label);
 	*range = (struct lp_range){got, got + len};

@@ -149,13 +149,21 @@ static int take_watch(struct runner_wish *w, const char *file)
 
 /* ---- all of them ---- */
 
+/* Those are a transaction of their own each. */
+static bool is_object(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return dot && !strcmp(dot, ".kpatch");
+}
+
 static int take_live(struct runner_wish *w, enum runner_option id, char *value, int argc, char **argv,
 		     struct lp_err *err)
 {
 	switch (id) {
 	case RUNNER_PATCHES:
 	case RUNNER_LIVEPATCH_LOAD:
-		return take_file(w, true, "load", value);
+		return take_file(w, !is_object(value), "load", value);
 	case RUNNER_LIVEPATCH_APPLY:
 		return take_three(w, id, "apply", value, argc, argv, err);
 	case RUNNER_LIVEPATCH_INSERT:
@@ -163,7 +171,7 @@ static int take_live(struct runner_wish *w, enum runner_option id, char *value, 
 	case RUNNER_LIVEPATCH_REDIRECT:
 		return take_three(w, id, "redirect", value, argc, argv, err);
 	case RUNNER_LIVEPATCH_REVERT:
-		return take_word(w, true, "revert", value);
+		return take_word(w, value[0] != '#', "revert", value);
 	case RUNNER_LIVEPATCH_FORGET:
 		return take_word(w, false, "forget", value);
 	case RUNNER_LIVEPATCH_SHOW:

@@ -107,7 +107,9 @@ def test_a_script_redirects_a_function(guest):
     Path("fix.lp").write_text("jmp third other\n")
     typed("./arm64_runner --livepatch-load fix.lp")
     assert guest.ask() == "1 2 1000"
+    assert "fix.lp: jmp third other" in typed("./arm64_runner --livepatch-list")
     typed("./arm64_runner --livepatch-revert all")
+    assert typed("./arm64_runner --livepatch-list") == "no patches\n"
     assert guest.ask() == "1 2 3"
 
 
@@ -168,6 +170,38 @@ def test_a_configuration_that_others_may_write_does_not_count(terminal, program)
     Path("arm64runner.conf").chmod(0o666)
     run = subprocess.run(["./arm64_runner", program], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
     assert (run.returncode, run.stderr) == (7, "")
+
+
+@pytest.mark.skipif(not (lib.build_directory() / "src" / "tool" / "livepatch-cc").exists(), reason="livepatch build is not built")
+def test_a_kpatch_file_of_the_cross_compiler_applies_to_the_guest(terminal):
+    source = terminal / "source"
+    source.mkdir()
+    text = """#include <stdio.h>
+static int calls;
+__attribute__((noipa)) int answer(int x) { calls++; return x + 1; }
+int main(void)
+{
+	char line[100];
+	setvbuf(stdout, NULL, _IONBF, 0);
+	puts("ready");
+	while (fgets(line, sizeof line, stdin))
+		printf("%d %d\\n", answer(41), calls);
+	return 0;
+}
+"""
+    (source / "k.c").write_text(text)
+    (source / "Makefile").write_text(f"k: k.c\n\t{CC} -O2 -g -o k.o -c k.c\n\t{CC} -static -Wl,--build-id -o k k.o\n")
+    subprocess.run(["make", "-s", "-C", source, "k"], check=True)
+    diff = "--- a/k.c\n+++ b/k.c\n@@ -3 +3 @@\n" + "".join(f"{sign}{line}\n" for sign, line in zip("-+", (
+        text.splitlines()[2], text.splitlines()[2].replace("x + 1", "x + 1000"))))
+    Path("fix.patch").write_text(diff)
+    lib.livepatch("build", "-C", source, "-o", "fix.kpatch", "fix.patch")
+    with Guest(source / "k") as g:
+        assert g.ask() == "42 1"
+        assert "applied as #1" in typed("./arm64_runner --livepatch-load fix.kpatch")
+        assert g.ask() == "1041 2"  # and the program's own variable
+        typed("./arm64_runner --livepatch-revert '#1'")
+        assert g.ask() == "42 3"
 
 
 # ---- reloading
@@ -301,6 +335,16 @@ def test_a_forked_child_has_its_parents_patches(guest):
     assert guest.line() == "child: 40 2 3"
     assert guest.ask() == "40 2 3"
     typed("./arm64_runner --livepatch-revert first")
+    assert guest.ask() == "1 2 3"
+
+
+def test_a_forked_child_is_patched_by_itself(guest):
+    guest.send("stay")
+    child = int(guest.line())
+    lib.wait_for(lambda: any(s.stem == str(child) for s in sockets()), "the child's socket")
+    typed(f"./arm64_runner --pid {child} --livepatch-apply first {ADD_40} x")
+    os.kill(child, signal.SIGUSR1)
+    assert guest.line() == "child: 40 2 3"
     assert guest.ask() == "1 2 3"
 
 

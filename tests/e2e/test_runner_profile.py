@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 	return 0;
 }
 """
-LOOPS = 5000000  # about half a second of the interpreter: hundreds of samples, even where the machine is busy
+LOOPS = 8000000  # about half a second of the interpreter: hundreds of samples, even where the machine is busy
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_shares_are_those_of_the_work(program, tmp_path):
 
 
 def test_a_function_without_branches_is_charged_with_its_own_time(program, tmp_path):
-    counts = stacks(profile(program, "leaf", tmp_path, loops=LOOPS // 5))
+    counts = stacks(profile(program, "leaf", tmp_path, loops=LOOPS // 4))
     assert of(counts, "main", "caller", "straight") > 2 * of(counts, "main", "caller"), counts
     assert of(counts, "main", "caller", "straight") > 20
 
@@ -166,14 +166,14 @@ def test_a_forked_child_has_a_file_of_its_own(program, tmp_path):
 
 
 def test_a_program_that_executes_another_leaves_its_profile(program, tmp_path):
-    path = profile(program, "exec", tmp_path, arguments=[program], loops=LOOPS // 5)
-    assert of(stacks(path), "main", "heavy", "spin") > 10
-    assert of(stacks(child_of(path)), "caller", "straight") > 10
+    path = profile(program, "exec", tmp_path, arguments=[program])
+    assert of(stacks(path), "main", "heavy", "spin") > 5
+    assert of(stacks(child_of(path)), "caller", "straight") > 5
 
 
 def test_a_program_that_a_signal_ends_leaves_its_profile(program, tmp_path):
-    path = profile(program, "crash", tmp_path, status=-signal.SIGSEGV, loops=LOOPS // 5)
-    assert of(stacks(path), "main", "heavy", "spin") > 10
+    path = profile(program, "crash", tmp_path, status=-signal.SIGSEGV)
+    assert of(stacks(path), "main", "heavy", "spin") > 5
 
 
 def test_a_frame_pointer_that_leads_nowhere_does_no_harm(program, tmp_path):
@@ -201,10 +201,10 @@ def test_no_link_is_followed_to_the_map(program, tmp_path):
     (tmp_path / "victim").write_text("mine")
     os.symlink("victim", tmp_path / "out.map")
     path = tmp_path / "out"
-    done = runnerlib.run([program, "shares", LOOPS // 5], options=["--profile", str(path)])
+    done = runnerlib.run([program, "shares", LOOPS], options=["--profile", str(path)])
     assert done.status == 0 and b"no profile in" in done.stderr
     assert (tmp_path / "victim").read_text() == "mine"
-    assert of(stacks(path), "heavy", "spin") > 10
+    assert of(stacks(path), "heavy", "spin") > 5
 
 
 def test_a_file_that_cannot_be_made_is_refused_at_the_start(program, tmp_path):

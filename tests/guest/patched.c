@@ -4,6 +4,7 @@
  *
  *     ask              what the functions say
  *     fork             a child answers one line, "child: ...", and ends
+ *     stay             a child says its number, waits for SIGUSR1, and does the same
  *     exec PROGRAM     becomes it
  *     spoil            overwrites the instruction at 0x4001000 with a NOP, as a program that makes code does
  *     handle           handles SIGHUP from now on
@@ -55,6 +56,24 @@ static void make_child(void)
 	wait(NULL);
 }
 
+static void make_waiting_child(void)
+{
+	sigset_t usr1;
+	int sig;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	if (fork() == 0) {
+		printf("%d\n", getpid());
+		fflush(stdout);
+		sigwait(&usr1, &sig);
+		answer("child: ");
+		_exit(0);
+	}
+	wait(NULL);
+}
+
 static void spoil(void)
 {
 	void *page = (void *)0x4001000;
@@ -76,6 +95,8 @@ int main(void)
 		line[strcspn(line, "\n")] = 0;
 		if (!strcmp(line, "fork"))
 			make_child();
+		else if (!strcmp(line, "stay"))
+			make_waiting_child();
 		else if (!strncmp(line, "exec ", 5))
 			execl(line + 5, line + 5, (char *)NULL);
 		else if (!strcmp(line, "spoil"))

@@ -40,6 +40,28 @@ static void *nothing(void *arg)
 	return arg;
 }
 
+/* A program may look up the word that the kernel clears when a thread ends, and set it again. */
+static void *set_again(void *arg)
+{
+	int *word = NULL;
+
+	if (prctl(PR_GET_TID_ADDRESS, &word) == 0) {
+		syscall(SYS_set_tid_address, NULL);
+		syscall(SYS_set_tid_address, word);
+	}
+	return word && *word == gettid() ? arg : NULL;
+}
+
+static void tid_address(void)
+{
+	pthread_t thread;
+	void *result = NULL;
+
+	pthread_create(&thread, NULL, set_again, &thread);
+	pthread_join(thread, &result);
+	printf("the thread's own %d\n", result == &thread);
+}
+
 static void come_and_go(void)
 {
 	pthread_t thread;
@@ -403,4 +425,4 @@ static void clone_errors(void)
 
 MAIN(PART(many), PART(come_and_go), PART(ping_pong), PART(cancel), PART(set_user), PART(robust), PART(own_variables),
      PART(which_thread), PART(main_goes), PART(all_return), PART(exit_while_others_block), PART(fork_in_threads),
-     PART(storm), PART(clone_errors))
+     PART(storm), PART(clone_errors), PART(tid_address))

@@ -171,6 +171,9 @@ CALL(prctl)
 {
 	int option = (int)a[0];
 
+	/* The kernel's is the host thread's, until the guest thread ends. */
+	if (option == PR_GET_TID_ADDRESS)
+		return lp_mem_put(a[1], &t->clear_child_tid);
 	if (option == PR_PAC_RESET_KEYS)
 		return reset_keys(&t->cpu, a);
 	if (option == PR_PAC_SET_ENABLED_KEYS || option == PR_PAC_GET_ENABLED_KEYS)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "emu/emu.h"
@@ -251,6 +252,21 @@ static void stop_while_they_come_and_go(struct world *w)
 	}
 }
 
+/* Some thread always has the list of threads in its hands: a child must not be left with it. */
+static void hold_the_list_while_they_fork(struct world *w)
+{
+	time_t end = time(NULL) + PATIENCE_MS / 1000;
+
+	while (sum(w) < 60) {
+		pthread_mutex_lock(&w->emu->threads_lock);
+		for (int i = 0; i < 20; i++)
+			sched_yield();
+		pthread_mutex_unlock(&w->emu->threads_lock);
+		sched_yield();
+		check(time(NULL) < end, "a child does not end");
+	}
+}
+
 /* The threads and the control thread end with the process that they are in. */
 static void in_a_world(const char *guest, void (*control)(struct world *w))
 {
@@ -285,6 +301,11 @@ static void threads_and_processes_come_and_go_between_stops(void **state)
 	in_a_world(churning, stop_while_they_come_and_go);
 }
 
+static void a_child_is_not_left_with_a_lock_that_another_thread_holds(void **state)
+{
+	in_a_world(churning, hold_the_list_while_they_fork);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +313,7 @@ int main(void)
 		cmocka_unit_test(two_who_stop_the_world_take_turns),
 		cmocka_unit_test(code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was),
 		cmocka_unit_test(threads_and_processes_come_and_go_between_stops),
+		cmocka_unit_test(a_child_is_not_left_with_a_lock_that_another_thread_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
