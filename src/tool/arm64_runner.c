@@ -183,7 +183,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	if (w->profile && lp_profile_start(emu, &profile, err))
 		return RUNNER_FAILED;
 	if (w->gdb && lp_gdb_start(emu, w->gdb, err))
-		return RUNNER_FAILED;
+		return err->code == -LP_EUSAGE ? RUNNER_USAGE : RUNNER_FAILED;
 	lp_emu_run(emu);
 }
 

@@ -1,5 +1,6 @@
 """arm64_runner, Debian's arm64 programs for it, and qemu-aarch64 as the second opinion."""
 import fcntl
+import functools
 import os
 import subprocess
 from collections import namedtuple
@@ -19,6 +20,7 @@ def packages():
     return [line.split()[0] for line in lines if line and not line.startswith("#")]
 
 
+@functools.cache
 def sysroot():
     """The folder with arm64 programs; fetched and unpacked when it is not there.  ARM64_SYSROOT= names another."""
     if "ARM64_SYSROOT" in os.environ:

@@ -11,26 +11,24 @@ import pytest
 import lib
 import runnerlib
 
-ROOT = runnerlib.sysroot()
-
 
 def both(command, **how):
     """What came of it, the same under both."""
-    ours = runnerlib.run(command, root=ROOT, **how)
-    theirs = runnerlib.run(command, runnerlib.QEMU, root=ROOT, **how)
+    ours = runnerlib.run(command, root=runnerlib.sysroot(), **how)
+    theirs = runnerlib.run(command, runnerlib.QEMU, root=runnerlib.sysroot(), **how)
     assert (ours.status, ours.stdout, ours.stderr) == (theirs.status, theirs.stdout, theirs.stderr)
     return ours
 
 
 def ours(command, **how):
     """For programs that execute others of the sysroot: qemu-aarch64 cannot."""
-    done = runnerlib.run(command, root=ROOT, **how)
+    done = runnerlib.run(command, root=runnerlib.sysroot(), **how)
     assert done.status == 0, done.stderr.decode()
     return done.stdout.decode()
 
 
 def program(name):
-    return ROOT / "usr" / "bin" / name
+    return runnerlib.sysroot() / "usr" / "bin" / name
 
 
 SHELL = r"""
@@ -114,7 +112,7 @@ def test_programs_say_the_same_under_both_emulators(name):
 
 
 def test_go_programs_run():
-    done = runnerlib.run([program("fzf"), "-f", "pay"], root=ROOT, stdin=b"apple\npaypal\nspray\n")
+    done = runnerlib.run([program("fzf"), "-f", "pay"], root=runnerlib.sysroot(), stdin=b"apple\npaypal\nspray\n")
     assert done.stdout == b"paypal\nspray\n" or set(done.stdout.split()) == {b"paypal"}, done
 
 
@@ -159,7 +157,7 @@ def test_a_compiler_for_arm64_compiles_a_program_that_runs(tmp_path):
     (tmp_path / "p.c").write_text('#include <stdio.h>\n#include <math.h>\nint main(int c, char **v)\n{\n\tfor (int i = 0; i < 3; i++)\n'
                                   '\t\tprintf("%d %.3f\\n", i, sqrt(i + c));\n\treturn c;\n}\n')
     ours([program("aarch64-linux-gnu-gcc-12"), "-O2", tmp_path / "p.c", "-o", tmp_path / "p", "-lm"], cwd=tmp_path)
-    done = runnerlib.run([tmp_path / "p", "x"], root=ROOT)
+    done = runnerlib.run([tmp_path / "p", "x"], root=runnerlib.sysroot())
     assert (done.status, done.stdout) == (2, b"0 1.414\n1 1.732\n2 2.000\n")
 
 
@@ -196,7 +194,7 @@ def started():
     running = []
 
     def start(command, **how):
-        p = subprocess.Popen([runnerlib.RUNNER, "-L", str(ROOT), *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
+        p = subprocess.Popen([runnerlib.RUNNER, "-L", str(runnerlib.sysroot()), *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
         running.append(p)
         return p
 
@@ -232,7 +230,7 @@ def test_nginx_serves_files_from_several_workers(started, tmp_path):
     (tmp_path / "nginx.conf").write_text(f"""daemon off; worker_processes 2; pid {tmp_path}/pid; error_log stderr; events {{ worker_connections 64; }}
 user root; http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {tmp_path}; }} client_body_temp_path {tmp_path}/a; proxy_temp_path {tmp_path}/b;
 fastcgi_temp_path {tmp_path}/c; uwsgi_temp_path {tmp_path}/d; scgi_temp_path {tmp_path}/e; }}\n""")
-    server = started([ROOT / "usr" / "sbin" / "nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path])
+    server = started([runnerlib.sysroot() / "usr" / "sbin" / "nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path])
     wait_until(lambda: connects(port), server, "nginx")
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
@@ -277,12 +275,12 @@ def test_a_java_machine_compiles_and_runs(tmp_path):
     native = ["/usr/lib/jvm/default-java/bin/java"]
     subprocess.run([*native, "-m", "jdk.compiler/com.sun.tools.javac.Main", "--release", "17", "-d", tmp_path, tmp_path / "Busy.java"], check=True)
     expected = subprocess.run([*native, "-cp", tmp_path, "Busy"], capture_output=True, text=True, check=True).stdout
-    home = next((ROOT / "usr" / "lib" / "jvm").glob("java-17-*"))
+    home = next((runnerlib.sysroot() / "usr" / "lib" / "jvm").glob("java-17-*"))
     assert ours([home / "bin" / "java", "-Xmx128m", "-cp", tmp_path, "Busy"]) == expected
 
 
 def test_the_demo_patches_redis_under_load():
-    demo = subprocess.run([runnerlib.TOP / "demo" / "arm64.sh", lib.build_directory()], env={**os.environ, "ARM64_SYSROOT": str(ROOT)},
+    demo = subprocess.run([runnerlib.TOP / "demo" / "arm64.sh", lib.build_directory()], env={**os.environ, "ARM64_SYSROOT": str(runnerlib.sysroot())},
                           capture_output=True, text=True, timeout=300)
     assert demo.returncode == 0 and re.search(r"^failed requests +0$", demo.stdout, re.M), demo.stdout + demo.stderr
     assert demo.stdout.count("PONG") >= 3 and "TIME answers PONG" in demo.stdout
