@@ -72,6 +72,7 @@ void lp_emu_free(struct lp_emu *emu)
 	pthread_mutex_destroy(&emu->stop_lock);
 	pthread_mutex_destroy(&emu->threads_lock);
 	lp_free(emu->main);
+	lp_process_signals_free(emu->signals);
 	lp_free((char *)emu->options.sysroot);
 	lp_free(emu);
 }

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "elf/elf.h"
 #include "emu/emu.h"
 #include "emu/loader.h"
@@ -75,7 +76,7 @@ static int unload(void **state)
 
 static uint64_t word(uint64_t at)
 {
-	return *(const uint64_t *)at;
+	return lp_get64((const void *)at);
 }
 
 static uint64_t auxv(const struct lp_emu *emu, uint64_t key)
