@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo bench replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
