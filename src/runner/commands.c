@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "base/bits.h"
 #include "base/vec.h"
+#include "emu/mem.h"
 #include "runner/private.h"
 
 #define CODE_MAX 65536 /* words of code that a command may bring */
@@ -124,6 +125,28 @@ static char *show_words(const uint8_t *bytes, size_t size, size_t max)
 	return text;
 }
 
+/* The bytes stand behind a landing pad (bti), if there is one. */
+static bool stands_at(uint64_t at, const livepatch_info *i, bool *mapped)
+{
+	uint8_t *now = lp_alloc(i->size);
+	bool same = lp_mem_read(at, now, i->size) == 0;
+
+	*mapped = *mapped || same;
+	same = same && memcmp(now, i->patched, i->size) == 0;
+	lp_free(now);
+	return same;
+}
+
+/* A program that makes code may write over a patch, or unmap what it stands in: the patch is lost then, and is told so. */
+static const char *state_of(const livepatch_info *i)
+{
+	bool mapped = false;
+
+	if (!i->size || stands_at(i->addr, i, &mapped) || stands_at(i->addr + 4, i, &mapped))
+		return "active";
+	return mapped ? "lost: the program has written over it" : "lost: the program has unmapped it";
+}
+
 enum { LIST_WORDS = 2 };
 
 /* In text the columns are part of the format, and the description alone is a value. */
@@ -151,11 +174,13 @@ static int list_row(const livepatch_info *i, void *arg)
 
 	columns(i, &format);
 	lp_buf_str(&format, i->name[0] ? "% (%)" : "%");
+	if (strcmp(state_of(i), "active") != 0)
+		lp_buf_printf(&format, " [%s]", state_of(i));
 	lp_reply_row(c->reply, lp_buf_cstr(&format), LP_STR("description", i->description), LP_STR("name", i->name),
 		     LP_ADDRESS("address", i->addr), LP_STR("type", type_names[i->type]), LP_UINT("size", i->size),
 		     LP_STR("original", was), LP_STR("patched", is), LP_STR("code", code),
 		     LP_ADDRESS("target", i->target), LP_STR("file", i->file), LP_UINT("generation", i->generation),
-		     LP_INT("applied", i->applied));
+		     LP_INT("applied", i->applied), LP_STR("state", state_of(i)));
 	lp_buf_free(&format);
 	lp_free(was);
 	lp_free(is);
@@ -193,7 +218,7 @@ static int show_rows(const livepatch_info *i, void *arg)
 		LP_STR("file", i->file),	 LP_STR("original", was),
 		LP_STR("patched", is),		 LP_STR("code", code),
 		LP_ADDRESS("target", i->target), LP_UINT("generation", i->generation),
-		LP_INT("applied", i->applied),
+		LP_INT("applied", i->applied),	 LP_STR("state", state_of(i)),
 	};
 
 	for (size_t k = 0; k < LP_ARRAY_SIZE(fields); k++) {
