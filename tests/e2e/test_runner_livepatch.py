@@ -121,7 +121,7 @@ def test_insert_and_redirect_from_the_command_line(guest):
 def test_a_patch_that_the_program_overwrites_is_told_to_be_lost(guest):
     typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply second {ADD_40} y")
     assert {row["state"] for row in listed().values()} == {"active"}
-    guest.say("spoil")
+    assert guest.ask("spoil") == "spoilt"
     assert [row["state"] for row in listed().values()] == ["lost: the program has written over it", "active"]
     assert "x [lost: the program has written over it]" in typed("./arm64_runner --livepatch-list")
     assert guest.ask() == "0 40 3"
