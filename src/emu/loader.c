@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -436,15 +437,24 @@ static void make_argv(const struct lp_exec_file *f, char *const *argv, argv_vec 
 	lp_vec_push(out, NULL);
 }
 
+/* Says of a refusal of a script's interpreter whose it is, and where another one could come from. */
+static int script_refused(const struct lp_emu *emu, const char *script, int rc, struct lp_err *err)
+{
+	lp_err_context(err, rc, "%s: its interpreter", script);
+	if (!emu->options.sysroot)
+		lp_err_append(err, "; give the folder that holds an AArch64 one with -L");
+	return rc;
+}
+
 static int load_file(struct lp_emu *emu, const struct lp_exec_file *f, const char *name, char *const *argv,
 		     char *const *envp, struct lp_err *err)
 {
 	argv_vec words = {0};
 	struct lp_program p;
-	int rc = lp_program_read(&p, f->fd, name, err);
+	int rc = lp_program_read(&p, f->fd, f->before.nr ? f->before.items[0] : name, err);
 
 	if (rc)
-		return rc;
+		return f->before.nr ? script_refused(emu, name, rc, err) : rc;
 	make_argv(f, argv, &words);
 	rc = load(emu, f->fd, name, &p, words.items, envp, err);
 	lp_vec_free(&words);
@@ -460,6 +470,22 @@ static void set_comm(const char *name)
 	prctl(PR_SET_NAME, slash ? slash + 1 : name);
 }
 
+static int refuse_file(const struct lp_emu *emu, const struct lp_exec_file *f, const char *program, const char *host,
+		       int errnum, struct lp_err *err)
+{
+	struct stat st;
+
+	if (f->before.nr && errnum == ENOENT)
+		return interpreter_missing(emu, program, f->before.items[0], errnum, err);
+	if (f->before.nr)
+		return lp_fail_sys(err, errnum, "%s: its interpreter %s", program, f->before.items[0]);
+	if (errnum == EACCES && stat(host, &st) == 0 && S_ISDIR(st.st_mode))
+		return lp_fail(err, EACCES, "%s: a directory, not a program", program);
+	if (errnum == EACCES && access(host, R_OK) == 0)
+		return lp_fail(err, EACCES, "%s: neither a program nor a script", program);
+	return lp_fail_sys(err, errnum, "cannot execute %s", program);
+}
+
 int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err)
 {
 	int given = emu->options.program_fd, rc;
@@ -469,10 +495,8 @@ int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, c
 	lp_path_host(emu, program, 0, host);
 	rc = given ? lp_exec_follow(emu, given, "", program, false, &f)
 		   : lp_exec_follow(emu, AT_FDCWD, host, program, false, &f);
-	if (rc == -EACCES && access(host, R_OK) == 0)
-		rc = lp_fail(err, EACCES, "%s: neither a program nor a script", program);
-	else if (rc)
-		rc = lp_fail_sys(err, -rc, "cannot execute %s", program);
+	if (rc)
+		rc = refuse_file(emu, &f, program, host, -rc, err);
 	if (rc == 0)
 		rc = load_file(emu, &f, program, argv, envp, err);
 	if (rc == 0)

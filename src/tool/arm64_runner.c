@@ -219,6 +219,10 @@ int main(int argc, char **argv)
 
 	if (runner_wish_parse(&w, argc, argv, &err) == 0)
 		status = do_wish(&w, &err);
+	if (fflush(stdout) && !err.code) {
+		lp_fail_sys(&err, errno, "cannot write to standard output");
+		status = RUNNER_FAILED;
+	}
 	if (err.code)
 		fprintf(stderr, "arm64_runner: %s\n", err.text);
 	return status;

@@ -214,7 +214,11 @@ int runner_client(const struct runner_wish *w)
 		json_emit(json_error(&err));
 	else if (rc < 0)
 		note_error(&err);
-	if (out_flush() < 0 && rc == 0)
+	int written = out_flush();
+	if (written < 0 && rc == 0) {
+		if (written != -EPIPE) /* a reader that went away is not worth a sentence */
+			note("cannot write to standard output: %s", lp_strerror(written));
 		return EXIT_REFUSED;
+	}
 	return status_of(rc);
 }

@@ -319,6 +319,10 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 	}
 	lp_vec_push(&w->env, NULL);
 	w->program = optind < argc ? argv + optind : NULL;
+	if (w->program && (w->is_given[RUNNER_PID] || w->is_given[RUNNER_JSON]))
+		return lp_fail(err, LP_EUSAGE,
+			       "--%s is for questions to a runner that runs, but %s would be started; leave one out",
+			       w->is_given[RUNNER_PID] ? "pid" : "json", w->program[0]);
 	/* A program that another one executes has its options from that one. */
 	if (w->program && !w->is_given[RUNNER_EXEC_FD] && configure(w, err))
 		return err->code;
