@@ -284,7 +284,7 @@ static void a_half_s_root_is_the_nearest(void **state)
 /* value * 2^fbits as a number of 2^-60ths, where that fits. */
 static __int128 scaled(double value, unsigned fbits)
 {
-	return (__int128)(value * 0x1p40) << (20 + fbits);
+	return (__int128)(value * 0x1p40) * ((__int128)1 << (20 + fbits));
 }
 
 static __int128 rounded_fixed(__int128 sixtieths, enum lp_fp_rounding rounding)
