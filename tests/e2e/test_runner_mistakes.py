@@ -1,8 +1,12 @@
 """What arm64_runner says to a user's mistakes: the culprit, what would help, and a status as env(1) has them."""
+import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+import lib
 import runnerlib
 
 
@@ -53,3 +57,17 @@ def test_what_cannot_be_written_is_told(option):
         done = subprocess.run([runnerlib.RUNNER, option], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 125
     assert "cannot write to standard output: No space left on device" in done.stderr
+
+
+# ---- its helpers ----
+
+def test_the_helpers_are_installed_beside_the_runner():
+    listed = subprocess.run(["meson", "introspect", "--installed", lib.build_directory()], capture_output=True, text=True, check=True)
+    places = {Path(p).name: Path(p).parent for p in json.loads(listed.stdout).values()}
+    assert places["arm64-sysroot"] == places["arm64-binfmt"] == places["arm64_runner"]
+
+
+def test_an_installed_sysroot_helper_asks_for_packages(tmp_path):
+    alone = shutil.copy(runnerlib.TOP / "scripts" / "arm64-sysroot", tmp_path)
+    done = subprocess.run([alone, tmp_path / "root"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("arm64-sysroot: which packages? usage:"), done
