@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -71,6 +72,12 @@ with recursive n(x) as (select 1 union all select x + 1 from n where x < 20000) 
 select count(*), sum(b), avg(b), max(c) from t; create index i on t(b, c);
 select b, count(*) from t group by b order by 2 desc, 1 limit 5; update t set b = b + 0.5 where a % 3 = 0; select total(b) from t;
 delete from t where a % 2; select count(*) from t; select round(1.0 / 3, 10), 1e300 * 1e10, typeof(9223372036854775807 + 1);"""
+SQL_100000 = """create table t(a integer primary key, b integer, c text); begin;
+with recursive n(x) as (select 1 union all select x + 1 from n where x < 100000) insert into t select x, x * 7919 % 100003, hex(x) from n; commit;
+create index i on t(b); pragma integrity_check; select count(*), sum(b), min(c), max(c) from t;
+update t set c = c || b where a % 10 = 0; select count(distinct b), total(length(c)) from t where b between 100 and 90000;
+delete from t where b % 3 = 0; vacuum; pragma integrity_check; select count(*), sum(a) from t;
+select sum(x.b * y.a % 1000) from t x join t y on x.b = y.a; pragma page_count;"""
 
 ALIKE = {
     "bash": ["bash", "--norc", "-c", SHELL],
@@ -80,6 +87,7 @@ ALIKE = {
     "python": ["python3", "-c", PYTHON],
     "perl": ["perl", "-e", PERL],
     "sqlite": ["sqlite3", ":memory:", SQL],
+    "sqlite of 100,000 rows": ["sqlite3", ":memory:", SQL_100000],
     "awk": ["gawk", "BEGIN { for (i = 0; i < 5000; i++) s += sin(i) * i; print s, substr(\"abc\", 2), toupper(\"x\"), 2 ** 0.5 }"],
     "openssl digests": ["openssl", "dgst", "-sha512", "/proc/self/exe"],
     "openssl cipher": ["openssl", "enc", "-aes-256-cbc", "-k", "pw", "-pbkdf2", "-S", "0011223344556677", "-in", __file__],
@@ -122,7 +130,13 @@ def test_go_programs_run():
                                     "sed s/root/toor/ /etc/passwd", "awk -F: {print$3*2} /etc/passwd", "grep -c : /etc/passwd", "sort -n /etc/group",
                                     "cmp /etc/passwd /etc/group", "test -d /etc", "true", "false", "dirname /a/b", "date -u -d @0", "ls /etc/apt",
                                     "cksum /etc/passwd", "strings /bin/true", "hexdump -C /etc/hostname", "bc --version", "dc -e 5,3*p", "tr a-z A-Z",
-                                    "readlink -f /bin", "stat -c %s /etc/passwd", "find /etc/apt -type d", "tee", "which ls", "yes --help", "env", "id -u"])
+                                    "readlink -f /bin", "stat -c %s /etc/passwd", "find /etc/apt -type d", "tee", "which ls", "yes --help", "env", "id -u",
+                                    "gzip -c /etc/passwd", "bzip2 -c /etc/passwd", "sha1sum /etc/passwd", "sha3sum /etc/passwd", "sha512sum /etc/passwd",
+                                    "xxd /etc/hostname", "od -t x2 /etc/hostname", "fold -w 20 /etc/passwd", "expand /etc/group", "paste /etc/group",
+                                    "comm /etc/passwd /etc/group", "diff -u /etc/passwd /etc/group", "cpio -t", "tar -cf - -C /etc passwd", "uuencode x",
+                                    "tail -n 3 /etc/passwd", "split --help", "shuf -n 0", "timeout 5 echo in time", "xargs echo", "cut -c 2-4",
+                                    "ipcalc -bn 10.1.2.3/22", "realpath /etc/..", "du -s /etc/apt", "dd bs=4 count=1", "truncate --help", "uname -m",
+                                    "expr length abc", "unexpand -a", "usleep 1", "mktemp -u /tmp/fixed", "ar -t /no", "sh -c ulimit", "crc32 /etc/passwd"])
 def test_applets_of_busybox_say_the_same(applet):
     both([program("busybox"), *applet.split()], stdin=b"some text\n", env={"PATH": "/usr/bin:/bin"})
 
@@ -175,6 +189,13 @@ def test_round_trips_through_compressors_of_the_sysroot():
     assert ours([program("bash"), "-c", script]).split() == ["gzip", "xz", "zstd", "bzip2"]
 
 
+def test_speed_of_openssl_is_told_for_every_size():
+    out = ours([program("openssl"), "speed", "-seconds", "1", "-bytes", "1024", "-mr", "-evp", "aes-128-gcm"])
+    assert re.search(r"^\+F:\d+:AES-128-GCM:(?!0\.0)[\d.]+$", out, re.M | re.I), out
+    out = ours([program("openssl"), "speed", "-seconds", "1", "-mr", "sha256"])
+    assert re.search(r"^\+F:\d+:sha256(:(?!0\.0)[\d.]+){6}$", out, re.M), out
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -223,7 +244,13 @@ def test_redis_serves_native_clients_under_load(started, tmp_path):
     assert server.wait(60) == 0
 
 
-def test_nginx_serves_files_from_several_workers(started, tmp_path):
+def fetched(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: s.recv(65536), b""))
+
+
+def test_nginx_serves_several_clients_from_several_workers(started, tmp_path):
     port = free_port()
     (tmp_path / "index.html").write_bytes(b"x" * 100000)
     tmp_path.chmod(0o755)
@@ -232,10 +259,9 @@ user root; http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {tmp_
 fastcgi_temp_path {tmp_path}/c; uwsgi_temp_path {tmp_path}/d; scgi_temp_path {tmp_path}/e; }}\n""")
     server = started([runnerlib.sysroot() / "usr" / "sbin" / "nginx", "-c", tmp_path / "nginx.conf", "-p", tmp_path])
     wait_until(lambda: connects(port), server, "nginx")
-    for _ in range(50):
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
-            s.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            answer = b"".join(iter(lambda: s.recv(65536), b""))
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(fetched, [port] * 400))
+    for answer in answers:
         assert answer.startswith(b"HTTP/1.1 200 OK") and answer.endswith(b"\r\n\r\n" + b"x" * 100000)
     server.send_signal(signal.SIGQUIT)
     assert server.wait(60) == 0
