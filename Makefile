@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest arm64-programs replay lint format cross install clean help create-patches load-patches memory-demo
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
@@ -99,6 +99,9 @@ bench: release-for-bench ## measure the pause, the cost of a patched call, ten t
 
 bench-guest: release-for-bench ## programs in arm64_runner beside qemu-aarch64 and this machine itself
 	@bench/guest --out bench/results build/rel
+
+arm64-programs: release-for-bench ## test-suites of arm64 programs in arm64_runner, beside qemu-aarch64 and this machine (an hour)
+	@bench/arm64-programs --out bench/results/arm64-programs.md build/rel
 
 replay: release-for-bench ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
 	@bench/cve-replay --work build/replay --out bench/results build/rel
