@@ -58,7 +58,7 @@ static int64_t wait_masked(struct lp_guest_thread *t, long nr, const uint64_t ar
 
 static int64_t wait_epoll(struct lp_guest_thread *t, long nr, const uint64_t a[6])
 {
-	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4] ? lp_arg_of(&mask) : 0, sizeof mask};
+	uint64_t mask = 0, args[6] = {a[0], a[1], a[2], a[3], a[4] ? lp_arg_of(&mask) : 0, sizeof mask};
 	int64_t rc = wait_masked(t, nr, args, a[4], a[5], &mask);
 
 	return rc > 0 ? spread_events(a[1], rc) : rc;
@@ -76,7 +76,7 @@ CALL(epoll_pwait2)
 
 CALL(ppoll)
 {
-	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3] ? lp_arg_of(&mask) : 0, sizeof mask};
+	uint64_t mask = 0, args[6] = {a[0], a[1], a[2], a[3] ? lp_arg_of(&mask) : 0, sizeof mask};
 
 	return wait_masked(t, SYS_ppoll, args, a[3], a[4], &mask);
 }
@@ -89,7 +89,7 @@ struct masked {
 CALL(pselect6)
 {
 	struct masked m = {0}, host = {.size = sizeof(uint64_t)};
-	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
+	uint64_t mask = 0, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
 
 	if (a[5] && lp_arg_get(a[5], &m))
 		return -EFAULT;
@@ -100,7 +100,7 @@ CALL(pselect6)
 CALL(io_pgetevents)
 {
 	struct masked m = {0}, host = {.size = sizeof(uint64_t)};
-	uint64_t mask, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
+	uint64_t mask = 0, args[6] = {a[0], a[1], a[2], a[3], a[4], lp_arg_of(&host)};
 
 	if (a[5] && lp_arg_get(a[5], &m))
 		return -EFAULT;
