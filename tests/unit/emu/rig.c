@@ -75,6 +75,9 @@ static void caught(int signal, siginfo_t *info, void *context)
 		abort();
 	r->cpu.pc = r->cpu.at->pc;
 	r->cpu.leave = LP_LEAVE_FAULT;
+	/* An address that is not canonical is SIGBUS where the compiler has it in rbp or rsp. */
+	if (info->si_code == SI_KERNEL)
+		signal = SIGSEGV;
 	r->cpu.fault = (struct lp_fault){.signal = signal, .code = info->si_code, .addr = (uint64_t)info->si_addr};
 	siglongjmp(landing, 1);
 }

@@ -96,8 +96,14 @@ static void compare(struct rig *r, const uint32_t *words, size_t nr, uint64_t se
 			fail_msg("%08x: x%zu is %#lx, not %#lx", words[0], i, hot.x[i], plain.x[i]);
 	if (hot.pc != plain.pc || hot.nzcv != plain.nzcv || hot.leave != plain.leave)
 		fail_msg("%08x: pc %#lx, not %#lx; flags %x, not %x", words[0], hot.pc, plain.pc, hot.nzcv, plain.nzcv);
-	if (memcmp(&hot, &plain, sizeof hot) != 0)
-		fail_msg("%08x: memory or fault", words[0]);
+	if (hot.btype != plain.btype || hot.at_zr != plain.at_zr)
+		fail_msg("%08x: BTYPE is %u, not %u; zr is %#lx", words[0], hot.btype, plain.btype, hot.at_zr);
+	if (hot.fault.signal != plain.fault.signal || hot.fault.code != plain.fault.code ||
+	    hot.fault.addr != plain.fault.addr)
+		fail_msg("%08x: signal %d at %#lx, not %d at %#lx", words[0], hot.fault.signal, hot.fault.addr,
+			 plain.fault.signal, plain.fault.addr);
+	if (memcmp(hot.data, plain.data, sizeof hot.data) != 0)
+		fail_msg("%08x: memory", words[0]);
 }
 
 /* A word of the row; offsets are small as often as not. */
