@@ -31,7 +31,7 @@ CASES = [
 def run(generator, rows, directory):
     table = directory / "t.def"
     table.write_text(FIELDS + "# ---- rows ----\n" + rows)
-    return subprocess.run([sys.executable, generator, table, directory / "ops.h", directory / "table.inc"], capture_output=True,
+    return subprocess.run([sys.executable, generator, table, directory / "ops.h", directory / "rows.inc", directory / "table.inc"], capture_output=True,
                           text=True)
 
 
