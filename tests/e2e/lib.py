@@ -39,6 +39,13 @@ def scratch_directory():
     return directory
 
 
+def private_directory():
+    """The same, for its user alone, and short: names of sockets have to be."""
+    directory = scratch_directory()
+    directory.chmod(0o700)
+    return directory
+
+
 # ---- the tool
 
 def build_directory():

@@ -28,8 +28,7 @@ def program():
 def terminal(tmp_path, monkeypatch):
     """A folder with arm64_runner in it, and an own place for sockets: other tests' runners are not this user's here."""
     (tmp_path / "arm64_runner").symlink_to(RUNNER)
-    (tmp_path / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))  # tmp_path is too long for a socket's name
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

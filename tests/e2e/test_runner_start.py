@@ -159,7 +159,7 @@ def test_wrong_use_is_said_in_a_sentence(words, why):
 
 
 def test_a_sysroot_that_is_not_there_is_refused():
-    assert "/nonexistent" in refused("-L", "/nonexistent", "prog", status=127)
+    assert "/nonexistent" in refused("-L", "/nonexistent", "prog", status=2)
 
 
 def test_what_cannot_be_run_is_refused_with_the_reason(programs, tmp_path):
@@ -167,7 +167,7 @@ def test_what_cannot_be_run_is_refused_with_the_reason(programs, tmp_path):
     assert "an x86-64 program; only 64-bit AArch64" in refused("/proc/self/exe", status=126)
     (tmp_path / "text").write_text("hello\n")
     assert "not a program" in refused(tmp_path / "text", status=126)
-    assert "neither a program nor a script" in refused(tmp_path, status=126)
+    assert "a directory, not a program" in refused(tmp_path, status=126)
     assert "give the folder that holds it with -L" in refused(programs / "dynamic", status=127)
     cut = (programs / "show").read_bytes()[:20000]
     (tmp_path / "cut").write_bytes(cut)

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+import lib
 import runner_live
 
 TOGGLES = int(os.environ.get("TOGGLES", "50"))  # of each kind
@@ -29,8 +30,8 @@ def program():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, program, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, program, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
     on, off = KINDS[kind]
     with runner_live.Guest(program, args=("64",)) as guest:
         client = guest.client()
