@@ -124,19 +124,27 @@ static inline void lp_guest_done(void)
 	__asm__ volatile("" ::: "memory");
 }
 
+/* Guest memory is not the sanitizers' business: what is wrong with an address is the guest's fault, and raised there. */
+#ifdef LP_EMU_NO_TAIL
+#define LP_EMU_UNWATCHED __attribute__((no_sanitize("address", "null")))
+#else
+#define LP_EMU_UNWATCHED
+#endif
+
 /* Plain accesses of any alignment; single-copy atomic where aligned (x86-64 makes them so), acquire and release by TSO. */
-#define LP_EMU_ACCESS(name, type)                                                                              \
-	typedef type lp_unaligned_##name __attribute__((aligned(1), may_alias));                               \
-	static inline type LOAD_##name(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t addr)              \
-	{                                                                                                      \
-		type value = *(const volatile lp_unaligned_##name *)lp_guest(cpu, u, addr);                    \
-		lp_guest_done();                                                                               \
-		return value;                                                                                  \
-	}                                                                                                      \
-	static inline void STORE_##name(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t addr, type value) \
-	{                                                                                                      \
-		*(volatile lp_unaligned_##name *)lp_guest(cpu, u, addr) = value;                               \
-		lp_guest_done();                                                                               \
+#define LP_EMU_ACCESS(name, type)                                                                                   \
+	typedef type lp_unaligned_##name __attribute__((aligned(1), may_alias));                                    \
+	LP_EMU_UNWATCHED static inline type LOAD_##name(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t addr)  \
+	{                                                                                                           \
+		type value = *(const volatile lp_unaligned_##name *)lp_guest(cpu, u, addr);                         \
+		lp_guest_done();                                                                                    \
+		return value;                                                                                       \
+	}                                                                                                           \
+	LP_EMU_UNWATCHED static inline void STORE_##name(struct lp_cpu *cpu, const struct lp_uop *u, uint64_t addr, \
+							 type value)                                                \
+	{                                                                                                           \
+		*(volatile lp_unaligned_##name *)lp_guest(cpu, u, addr) = value;                                    \
+		lp_guest_done();                                                                                    \
 	}
 LP_EMU_ACCESS(u8, uint8_t)
 LP_EMU_ACCESS(u16, uint16_t)
