@@ -45,6 +45,7 @@ void lp_system_each_script(LivePatchSystem *system,
 /* A .kpatch file: one transaction of the core, at once.  `*id` is its number in the target's ledger; the system's table
  * knows nothing of it. */
 int lp_system_apply_object(LivePatchSystem *system, const char *path, uint64_t *id, struct lp_err *err);
+/* A script by its number, too. */
 int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err *err);
 
 /* Patch files were loaded, which a reload would load again. */

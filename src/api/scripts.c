@@ -52,14 +52,13 @@ static void enlist(struct part *p)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void delist(struct part *p)
+void lp_scripts_delist(LivePatchSystem *s, uint64_t id)
 {
-	LivePatchSystem *s = p->system;
 	size_t nr = 0;
 
 	pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < s->scripts.nr; i++) {
-		if (s->scripts.items[i].id == p->script.id)
+		if (s->scripts.items[i].id == id)
 			lp_free(s->scripts.items[i].text);
 		else
 			s->scripts.items[nr++] = s->scripts.items[i];
@@ -99,7 +98,7 @@ static int take_back(struct part *p, struct lp_err *err)
 	int rc = space->ops->unscript(space, p->script.id, flags_of(p->system), err);
 
 	if (!rc)
-		delist(p);
+		lp_scripts_delist(p->system, p->script.id);
 	return rc;
 }
 

@@ -24,6 +24,8 @@ int lp_script_put(struct lp_txn *t, const struct lp_sourced *s, struct lp_err *e
 int lp_scripts_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, struct lp_err *err);
 /* All of them are taken back; the count. */
 int lp_scripts_take_all(struct lp_txn *t);
+/* What has this number in the ledger was taken back: it is in the list no more, if it was. */
+void lp_scripts_delist(LivePatchSystem *system, uint64_t id);
 void lp_scripts_free(LivePatchSystem *system);
 
 #endif

@@ -1,5 +1,6 @@
 /* Systems over targets of any kind, and the end of all systems. */
 #include "api/api.h"
+#include "api/sets.h"
 #include "api/files.h"
 #include "api/system.h"
 
@@ -40,7 +41,10 @@ int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err 
 {
 	int rc = check_objects(system, err);
 
-	return rc ? rc : system->space->ops->unscript(system->space, id, flags_of(system), err);
+	rc = rc ? rc : system->space->ops->unscript(system->space, id, flags_of(system), err);
+	if (rc == 0)
+		lp_scripts_delist(system, id);
+	return rc;
 }
 
 /* Whoever is in the middle of something holds one of these. */

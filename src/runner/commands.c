@@ -294,11 +294,15 @@ static int revert_object(struct lp_call *c, struct lp_err *err)
 {
 	char *end;
 	uint64_t id = strtoull(c->argv[0] + 1, &end, 10);
-	int rc = lp_changes_none(c, "taking back a .kpatch file", err);
+	int rc = lp_changes_none(c, "taking back a script or .kpatch file by its number", err);
 
 	if (rc == 0 && (*end || end == c->argv[0] + 1))
-		rc = lp_fail(err, LP_EPARSE, "%s is no number of a .kpatch file that was applied", c->argv[0]);
-	return rc ? rc : lp_system_revert_object(system_of(), id, err);
+		rc = lp_fail(err, LP_EPARSE, "%s is no number of a script or .kpatch file that was applied",
+			     c->argv[0]);
+	rc = rc ? rc : lp_system_revert_object(system_of(), id, err);
+	if (rc == 0)
+		lp_reply_row(c->reply, "taken back: #%", LP_UINT("id", id));
+	return rc;
 }
 
 static bool is_object(const char *path)

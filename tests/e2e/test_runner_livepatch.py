@@ -1,6 +1,7 @@
 """Live patches in the emulator's guest: what document 000 says, typed into a second terminal while the program runs."""
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -110,6 +111,15 @@ def test_a_script_redirects_a_function(guest):
     typed("./arm64_runner --livepatch-revert all")
     assert typed("./arm64_runner --livepatch-list") == "no patches\n"
     assert guest.ask() == "1 2 3"
+
+
+def test_a_script_is_taken_back_by_its_number_and_leaves_the_list(guest):
+    Path("fix.lp").write_text("jmp third other\n")
+    typed("./arm64_runner --livepatch-load fix.lp")
+    number = re.search(r"^#(\d+) +SCRIPT", typed("./arm64_runner --livepatch-list"), re.MULTILINE)[1]
+    assert typed(f"./arm64_runner --livepatch-revert '#{number}'") == f"taken back: #{number}\n"
+    assert guest.ask() == "1 2 3" and typed("./arm64_runner --livepatch-list") == "no patches\n"
+    typed("./arm64_runner --livepatch-revert all")
 
 
 def test_insert_and_redirect_from_the_command_line(guest):
