@@ -11,8 +11,8 @@
  *	lp_x86_bind(&x, zero);						// zero:
  *
  * Operands stand in Intel's order, the destination first; `w` is the operand's size (0: 32 bits, 1: 64), `bytes` is the
- * same in 1, 2, 4, 8.  Vectors say `l256` (0: 128 bits or a scalar, 1: 256).  Registers are 0 to 15 (vectors: 0 to 31 where the
- * function says so); an immediate is cut to its field.
+ * same in 1, 2, 4, 8.  Vectors say `l256` (0: 128 bits or a scalar, 1: 256).  General registers are 0 to 15, those of
+ * vectors 0 to 31; an immediate is cut to its field.
  *
  * Whatever writes EFLAGS, in whole or in part, or leaves them undefined, sets flags_clobbered; nothing clears it but the
  * caller.  Jumps, calls and returns leave it alone.
@@ -24,5 +24,6 @@
 #define LP_JIT_X86_H
 
 #include "jit/x86_integer.h"
+#include "jit/x86_vector.h"
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 #include <Zydis/Zydis.h>
@@ -143,14 +144,6 @@ const char *hex(uint64_t value)
 	return to;
 }
 
-static const char *signed_hex(int64_t value)
-{
-	char *to = text();
-
-	snprintf(to, 80, "%c%s", value < 0 ? '-' : '+', hex(value < 0 ? -(uint64_t)value : (uint64_t)value));
-	return to;
-}
-
 const char *reg_text(unsigned reg, unsigned bytes)
 {
 	static const char *const names[4][8] = {
@@ -189,7 +182,7 @@ static const char *memory_text(struct lp_x86_rm rm, unsigned bytes)
 	else if (rm.index != LP_RSP)
 		snprintf(index, sizeof(index), "+%s*1", reg_text(rm.index, 8));
 	if (rm.disp)
-		snprintf(disp, sizeof(disp), "%s", signed_hex(rm.disp));
+		snprintf(disp, sizeof(disp), "%c0x%llx", rm.disp < 0 ? '-' : '+', llabs(rm.disp));
 	snprintf(to, 80, "%s[%s%s%s]", size, reg_text(rm.base, 8), index, disp);
 	return to;
 }

@@ -1,0 +1,260 @@
+/*
+ * The encoder's vector part: every row of the table with every class of operand, as Zydis reads it.
+ */
+#include <ctype.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "decoded.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static const struct row {
+	const char *name;
+	enum lp_x86_vop op;
+	const char *form, *registers, *memory, *length, *encodings;
+} rows[] = {
+#define VOP(name, pp, map, w, opcode, form, registers, memory, length, encodings) \
+	{#name, LP_##name, #form, #registers, #memory, #length, #encodings},
+#include "jit/x86_vector.def"
+#undef VOP
+};
+
+static bool is(const char *text, const char *other)
+{
+	return !strcmp(text, other);
+}
+
+static const char *mnemonic(const struct row *row)
+{
+	static char name[32];
+	size_t i;
+
+	for (i = 0; row->name[i] && row->name[i] != '_'; i++)
+		name[i] = (char)tolower(row->name[i]);
+	name[i] = 0;
+	return name;
+}
+
+/* Bytes of the register that a letter stands for. */
+static unsigned register_bytes(char letter, unsigned l256)
+{
+	return letter == 'D' ? 4 : letter == 'Q' ? 8 : letter == 'V' && l256 ? 32 : 16;
+}
+
+static unsigned memory_bytes(const char *column, unsigned l256)
+{
+	static const struct {
+		const char *name;
+		unsigned bytes;
+	} of[] = {{"FULL", 16}, {"HALF", 8}, {"QUARTER", 4}, {"EIGHTH", 2}};
+
+	for (size_t i = 0; i < COUNT(of); i++)
+		if (is(column, of[i].name))
+			return of[i].bytes << l256;
+	return column[0] == 'M' ? (unsigned)strtoul(column + 1, NULL, 10) : 0;
+}
+
+/* The operand R or V of a row that is register n; general registers end at 15. */
+static const char *operand(const struct row *row, unsigned which, unsigned l256, unsigned n)
+{
+	return reg_text(n, register_bytes(row->registers[which], l256));
+}
+
+/* One row, one set of operands. */
+static void check(const struct row *row, unsigned l256, unsigned reg, unsigned vvvv, struct lp_x86_rm rm)
+{
+	const char *name = mnemonic(row), *form = row->form;
+	const char *r = operand(row, 0, l256, reg), *v = operand(row, 1, l256, vvvv);
+	const char *m = vm_text(rm, register_bytes(row->registers[2], l256), memory_bytes(row->memory, l256));
+
+	if (is(form, "RVM")) {
+		lp_x86_vex(&x, row->op, l256, reg, vvvv, rm);
+		expect("%s %s, %s, %s", name, r, v, m);
+	} else if (is(form, "RVMI")) {
+		lp_x86_vex_imm(&x, row->op, l256, reg, vvvv, rm, 0x1b);
+		expect("%s %s, %s, %s, 0x1b", name, r, v, m);
+	} else if (is(form, "RVMR")) {
+		lp_x86_vex_blend(&x, row->op, l256, reg, vvvv, rm, 13);
+		expect("%s %s, %s, %s, %s", name, r, v, m, operand(row, 0, l256, 13));
+	} else if (is(form, "RM") || is(form, "FLAGS")) {
+		lp_x86_vex_rm(&x, row->op, l256, reg, rm);
+		expect("%s %s, %s", name, r, m);
+	} else if (is(form, "RMI")) {
+		lp_x86_vex_rm_imm(&x, row->op, l256, reg, rm, 0x1b);
+		expect("%s %s, %s, 0x1b", name, r, m);
+	} else if (is(form, "MR")) {
+		lp_x86_vex_to(&x, row->op, l256, rm, reg);
+		expect("%s %s, %s", name, m, r);
+	} else if (is(form, "MRI")) {
+		lp_x86_vex_to_imm(&x, row->op, l256, rm, reg, 0x1b);
+		expect("%s %s, %s, 0x1b", name, m, r);
+	} else {
+		assert_memory_equal(form, "VMI", 3);
+		lp_x86_vex_shift(&x, row->op, l256, vvvv, rm, 0x1b);
+		expect("%s %s, %s, 0x1b", name, v, m);
+	}
+}
+
+static bool is_general(char letter)
+{
+	return letter == 'D' || letter == 'Q';
+}
+
+/* Every length that the row has. */
+static bool has_length(const struct row *row, unsigned l256)
+{
+	return is(row->length, "ANY") || is(row->length, "Y") == (l256 == 1);
+}
+
+/* Memory and a register each where the row has them; registers that only EVEX knows where it has that. */
+static bool has_operand(const struct row *row, struct lp_x86_rm rm)
+{
+	return rm.kind == LP_RM_REG ? row->registers[2] != 'M' : !is(row->memory, "NONE");
+}
+
+static bool has_register(const struct row *row, unsigned which, unsigned n)
+{
+	return n < 16 || (strchr(row->encodings, 'E') && !is_general(row->registers[which]));
+}
+
+static void check_registers(const struct row *row, unsigned l256, struct lp_x86_rm rm)
+{
+	static const unsigned regs[] = {0, 4, 5, 7, 8, 13, 15, 16, 22, 25, 31};
+
+	for (size_t i = 0; i < COUNT(regs); i++)
+		for (size_t j = 0; j < COUNT(regs); j++)
+			if (has_register(row, 0, regs[i]) && has_register(row, 1, regs[j]))
+				check(row, l256, regs[i], regs[j], rm);
+}
+
+static void every_row_is_what_it_says(void **state)
+{
+	for (const struct row *row = rows; row < rows + COUNT(rows); row++)
+		for (unsigned l256 = 0; l256 < 2; l256++) {
+			if (!has_length(row, l256))
+				continue;
+			for
+				each_form(rm) if (has_operand(row, *rm)) check_registers(row, l256, *rm);
+			for (unsigned n = 16; n < 32; n += 5)
+				if (has_register(row, 2, n) && row->registers[2] != 'M')
+					check_registers(row, l256, lp_rm_reg(n));
+		}
+}
+
+static void displacements_are_as_short_as_the_encoding_allows(void **state)
+{
+	for
+		each_memory(rm)
+		{
+			lp_x86_vex(&x, LP_VPADDD, 1, 9, 10, *rm);
+			expect("vpaddd ymm9, ymm10, %s", rm_text(*rm, 32));
+			lp_x86_vex(&x, LP_VPADDD, 1, 19, 10, *rm);
+			expect("vpaddd ymm19, ymm10, %s", rm_text(*rm, 32));
+			lp_x86_vex(&x, LP_VADDSS, 0, 9, 20, *rm);
+			expect("vaddss xmm9, xmm20, %s", rm_text(*rm, 4));
+		}
+	for (int32_t disp = -5000; disp < 5000; disp++) {
+		const uint8_t *from = x.at;
+
+		lp_x86_vex_rm(&x, LP_VMOVUPS, 0, 16, lp_rm_mem(LP_RBP, disp));
+		assert_int_equal(x.at - from, disp % 16 == 0 && disp / 16 == (int8_t)(disp / 16) ? 7 : 10);
+		expect("vmovups xmm16, %s", rm_text(lp_rm_mem(LP_RBP, disp), 16));
+	}
+}
+
+static void low_registers_take_the_two_byte_prefix(void **state)
+{
+	const uint8_t *from = x.at;
+
+	lp_x86_vex(&x, LP_VPADDD, 0, 15, 15, lp_rm_reg(7));
+	assert_int_equal(x.at - from, 4);
+	expect("vpaddd xmm15, xmm15, xmm7");
+	lp_x86_vex(&x, LP_VPADDD, 0, 0, 0, lp_rm_reg(8));
+	assert_int_equal(x.at - from, 5);
+	expect("vpaddd xmm0, xmm0, xmm8");
+}
+
+static void registers_that_have_no_encoding_are_noticed(void **state)
+{
+	lp_x86_vex(&x, LP_VPAND, 0, 1, 2, lp_rm_reg(16));
+	assert_true(x.out_of_reach);
+	start_over(state);
+	lp_x86_vex(&x, LP_VPAND, 0, 16, 2, lp_rm_reg(3));
+	assert_true(x.out_of_reach);
+	start_over(state);
+	lp_x86_vex_blend(&x, LP_VPBLENDVB, 0, 1, 2, lp_rm_reg(3), 16);
+	assert_true(x.out_of_reach);
+	start_over(state);
+	lp_x86_vex(&x, LP_VPADDD, 0, 16, 31, lp_rm_reg(17));
+	assert_false(x.out_of_reach);
+}
+
+static void comparisons_say_what_they_compare(void **state)
+{
+	static const struct {
+		enum lp_x86_vcmp how;
+		const char *name;
+	} of[] = {
+		{LP_VCMP_EQ, "eq"},	     {LP_VCMP_LT, "lt"},	  {LP_VCMP_LE, "le"},
+		{LP_VCMP_UNORD, "unord"},    {LP_VCMP_NEQ, "neq"},	  {LP_VCMP_GE, "ge"},
+		{LP_VCMP_GT, "gt"},	     {LP_VCMP_LT_QUIET, "lt_oq"}, {LP_VCMP_LE_QUIET, "le_oq"},
+		{LP_VCMP_GE_QUIET, "ge_oq"}, {LP_VCMP_GT_QUIET, "gt_oq"},
+	};
+
+	for (size_t i = 0; i < COUNT(of); i++) {
+		lp_x86_vex_imm(&x, LP_VCMPSD, 0, 1, 2, lp_rm_reg(3), of[i].how);
+		expect("vcmpsd xmm1, xmm2, xmm3, %s", hex(of[i].how));
+	}
+}
+
+static void hashes_and_control_words_have_forms_of_their_own(void **state)
+{
+	static const struct {
+		enum lp_x86_sha op;
+		const char *name;
+	} sha[] = {
+		{LP_SHA1NEXTE, "sha1nexte"},	 {LP_SHA1MSG1, "sha1msg1"},	{LP_SHA1MSG2, "sha1msg2"},
+		{LP_SHA256RNDS2, "sha256rnds2"}, {LP_SHA256MSG1, "sha256msg1"}, {LP_SHA256MSG2, "sha256msg2"},
+	};
+
+	for
+		each_form(rm)
+		{
+			for (unsigned dst = 0; dst < 16; dst += 3) {
+				for (size_t i = 0; i < COUNT(sha); i++) {
+					lp_x86_sha(&x, sha[i].op, dst, *rm);
+					expect("%s xmm%u, %s", sha[i].name, dst, rm_text(*rm, 16));
+				}
+				lp_x86_sha1rnds4(&x, dst, *rm, 2);
+				expect("sha1rnds4 xmm%u, %s, 0x2", dst, rm_text(*rm, 16));
+			}
+			if (rm->kind == LP_RM_REG)
+				continue;
+			lp_x86_ldmxcsr(&x, *rm);
+			expect("ldmxcsr %s", rm_text(*rm, 4));
+			lp_x86_stmxcsr(&x, *rm);
+			expect("stmxcsr %s", rm_text(*rm, 4));
+		}
+	lp_x86_vzeroupper(&x);
+	expect("vzeroupper");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(every_row_is_what_it_says, start_over),
+		cmocka_unit_test_setup(displacements_are_as_short_as_the_encoding_allows, start_over),
+		cmocka_unit_test_setup(low_registers_take_the_two_byte_prefix, start_over),
+		cmocka_unit_test_setup(registers_that_have_no_encoding_are_noticed, start_over),
+		cmocka_unit_test_setup(comparisons_say_what_they_compare, start_over),
+		cmocka_unit_test_setup(hashes_and_control_words_have_forms_of_their_own, start_over),
+	};
+
+	return cmocka_run_group_tests(tests, make_operands, NULL);
+}
