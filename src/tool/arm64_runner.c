@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "emu/emu.h"
 #include "gdb/gdb.h"
 #include "isa/isa.h"
@@ -53,7 +54,7 @@ static void print_about(void)
 	       "and "
 	       "more; no SVE.\n"
 	       "What the program sees as the machine's is this machine's; -L gives it libraries of its own.\n",
-	       LP_TOOL_VERSION);
+	       lp_program_version);
 }
 
 /* ---- what is told while it runs ---- */
@@ -152,7 +153,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		.core = w->is_given[RUNNER_CORE],
 		.caught = UINT64_C(1) << (SIGHUP - 1),
 	};
-	const struct lp_runner_options live = {.version = LP_TOOL_VERSION,
+	const struct lp_runner_options live = {.version = lp_program_version,
 					       .debug = w->is_given[RUNNER_LIVEPATCH_DEBUG],
 					       .reloads_on_hup = w->is_given[RUNNER_LIVEPATCH_HUP],
 					       .watch = (const char *const *)w->watch.items};
@@ -198,7 +199,7 @@ static int do_wish(struct runner_wish *w, struct lp_err *err)
 		return EXIT_SUCCESS;
 	}
 	if (w->is_given[RUNNER_VERSION]) {
-		printf("arm64_runner %s\n", LP_TOOL_VERSION);
+		printf("arm64_runner %s\n", lp_program_version);
 		return EXIT_SUCCESS;
 	}
 	if (w->is_given[RUNNER_DEBUG])
