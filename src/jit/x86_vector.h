@@ -5,9 +5,9 @@
  *	lp_x86_vex_rm(x, LP_VMOVDQU, 1, dst, lp_rm_mem(LP_RBP, 64))	// vmovdqu ymm, [rbp+64]
  *	lp_x86_vex_to(x, LP_VMOVSS_TO, 0, lp_rm_mem(LP_RAX, 0), src)	// vmovss [rax], xmm
  *
- * Registers are 0 to 31.  VEX is written where it can be, EVEX (AVX-512VL) where a register is above 15 or the instruction
- * has nothing else; which of these the host has is the caller's to know.  Where a register above 15 cannot be encoded,
- * out_of_reach is set.  Bits above the operation's length are cleared in the destination.
+ * Registers are 0 to 31, masks 0 to 7.  VEX is written where it can be, EVEX (AVX-512VL) where a register is above 15 or
+ * the instruction has nothing else; which of these the host has is the caller's to know.  Where a register above 15 or a
+ * mask has no place in the encoding, out_of_reach is set.  Bits above the operation's length are cleared in the destination.
  *
  * Which form takes which function: RVM vex, RM and FLAGS vex_rm, MR vex_to, with an I behind ..._imm, VMI vex_shift,
  * RVMR vex_blend.
@@ -112,37 +112,26 @@ enum lp_x86_round {
 
 /* ---- encodings ---- */
 
-static inline void lp_x86_evex_op(struct lp_x86 *x, unsigned op, unsigned l256, unsigned reg, unsigned vvvv,
-				  struct lp_x86_rm rm, unsigned imm_len)
-{
-	uint8_t *at = x->at;
-	unsigned xbit = rm.index << 3 | rm.base << 2; /* bit 6: of an index, or of a register above 15 */
-	unsigned shift = (op >> LP_VOP_MEM & 7) + (op & LP_VOP_GROWS ? l256 : 0);
+/* What a mask does to elements that it has no bit for: they stay, or they are cleared. */
+enum { LP_MASK_MERGE = 0, LP_MASK_ZERO = 8 };
 
-	*at++ = 0x62;
-	*at++ = (uint8_t)((~reg & 8) << 4 | (~xbit & 0x40) | (~rm.base & 8) << 2 | (~reg & 16) |
-			  (op >> LP_VOP_MAP & 3));
-	*at++ = (uint8_t)((op >> LP_VOP_EVEX_W & 1) << 7 | (~vvvv & 15) << 3 | 4 | (op >> LP_VOP_PP & 3));
-	*at++ = (uint8_t)(l256 << 5 | (~vvvv & 16) >> 1);
-	*at++ = (uint8_t)op;
-	x->at = at;
-	lp_x86_modrm_scaled(x, reg, rm, imm_len, shift);
-}
+/* mask: the number of a mask register, 1 to 7, and one of the above; 0: no mask. */
+void lp_x86_evex_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask, unsigned reg, unsigned vvvv,
+		    struct lp_x86_rm rm, unsigned imm_len);
 
 static inline void lp_x86_vector_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned reg, unsigned vvvv,
 				    struct lp_x86_rm rm, unsigned imm_len)
 {
 	bool above15 = ((reg | vvvv | rm.base) & 16) != 0;
 
+	if (!(op & LP_VOP_VEX) || above15) {
+		lp_x86_evex_op(x, op, l256, 0, reg, vvvv, rm, imm_len);
+		return;
+	}
 	if (op & LP_VOP_FLAGS)
 		x->flags_clobbered = true;
-	if (above15 && !(op & LP_VOP_EVEX))
-		x->out_of_reach = true;
-	if (op & LP_VOP_VEX && !(above15 && op & LP_VOP_EVEX))
-		lp_x86_vex_op(x, op >> LP_VOP_PP & 3, op >> LP_VOP_MAP & 3, op >> LP_VOP_W & 1, op & 0xff, l256, reg,
-			      vvvv, rm, imm_len);
-	else
-		lp_x86_evex_op(x, op, l256, reg, vvvv, rm, imm_len);
+	lp_x86_vex_op(x, op >> LP_VOP_PP & 3, op >> LP_VOP_MAP & 3, op >> LP_VOP_W & 1, op & 0xff, l256, reg, vvvv, rm,
+		      imm_len);
 }
 
 /* ---- forms ---- */
@@ -200,6 +189,33 @@ static inline void lp_x86_vex_blend(struct lp_x86 *x, enum lp_x86_vop op, unsign
 		x->out_of_reach = true;
 	lp_x86_vector_op(x, op, l256, dst, src1, rm, 1);
 	lp_x86_put8(x, mask << 4);
+}
+
+/* With EVEX: elements that `mask` (| LP_MASK_...) has no bit for take no part, neither in faults nor in what MXCSR collects. */
+static inline void lp_x86_vex_masked(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask, unsigned dst,
+				     unsigned src1, struct lp_x86_rm rm)
+{
+	lp_x86_evex_op(x, op, l256, mask, dst, src1, rm, 0);
+}
+
+static inline void lp_x86_vex_masked_imm(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask,
+					 unsigned dst, unsigned src1, struct lp_x86_rm rm, unsigned imm)
+{
+	lp_x86_evex_op(x, op, l256, mask, dst, src1, rm, 1);
+	lp_x86_put8(x, imm);
+}
+
+static inline void lp_x86_vex_rm_masked(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask,
+					unsigned dst, struct lp_x86_rm rm)
+{
+	lp_x86_evex_op(x, op, l256, mask, dst, 0, rm, 0);
+}
+
+/* What has no bit is not stored; LP_MASK_MERGE only. */
+static inline void lp_x86_vex_to_masked(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask,
+					struct lp_x86_rm rm, unsigned src)
+{
+	lp_x86_evex_op(x, op, l256, mask, src, 0, rm, 0);
 }
 
 /* ---- others ---- */

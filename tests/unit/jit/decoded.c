@@ -101,15 +101,16 @@ static ZydisDecodedInstruction decode(const uint8_t *bytes, size_t len, ZydisDec
 	return insn;
 }
 
-uint64_t branch_target(const uint8_t *from, const struct lp_x86 *buffer)
+void expect_branch(const uint8_t *from, const struct lp_x86 *buffer, const char *mnemonic, uint64_t target)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction insn = decode(from, LP_X86_MAX, operands);
-	uint64_t target;
+	uint64_t got;
 
+	assert_string_equal(ZydisMnemonicGetString(insn.mnemonic), mnemonic);
 	assert_true(ZYAN_SUCCESS(
-		ZydisCalcAbsoluteAddress(&insn, operands, (uint64_t)from + (uint64_t)buffer->run_offset, &target)));
-	return target;
+		ZydisCalcAbsoluteAddress(&insn, operands, (uint64_t)from + (uint64_t)buffer->run_offset, &got)));
+	assert_int_equal(got, target);
 }
 
 size_t count_nops(const uint8_t *bytes, size_t len)
@@ -156,7 +157,9 @@ const char *reg_text(unsigned reg, unsigned bytes)
 	unsigned size = (unsigned)__builtin_ctz(bytes);
 	char *to = text();
 
-	if (bytes >= 16)
+	if (bytes == TEXT_MASK)
+		snprintf(to, 80, "k%u", reg);
+	else if (bytes >= 16)
 		snprintf(to, 80, "%cmm%u", bytes == 16 ? 'x' : 'y', reg);
 	else if (reg < 8)
 		snprintf(to, 80, "%s", names[size][reg]);

@@ -16,13 +16,14 @@ void start(int64_t run_offset);
  * flags but those it said. */
 void expect(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Where the jump at `from` goes, once both are where they run. */
-uint64_t branch_target(const uint8_t *from, const struct lp_x86 *buffer);
+/* The jump at `from`, once it and its target are where they run. */
+void expect_branch(const uint8_t *from, const struct lp_x86 *buffer, const char *mnemonic, uint64_t target);
 /* How many instructions these bytes are, all of which do nothing. */
 size_t count_nops(const uint8_t *bytes, size_t len);
 
-/* Operands as they read; valid for the next 60 calls.  bytes: 1 to 8 for general registers, 16 and 32 for vectors;
+/* Operands as they read; valid for the next 60 calls.  bytes: 1 to 8 for general registers, 16 and 32 for vectors, TEXT_MASK;
  * memory alone may be of 0 bytes (a lea). */
+enum { TEXT_MASK = 64 };
 const char *reg_text(unsigned reg, unsigned bytes);
 const char *rm_text(struct lp_x86_rm rm, unsigned bytes);
 /* A vector register, or memory of so many bytes. */

@@ -382,11 +382,19 @@ static void constants_take_the_shortest_form(void **state)
 		}
 }
 
+static const char *const cc_names[] = {"o", "no", "b", "nb", "z", "nz", "be", "nbe",
+				       "s", "ns", "p", "np", "l", "nl", "le", "nle"};
+
+static const char *jcc_text(unsigned cc)
+{
+	static char name[8];
+
+	snprintf(name, sizeof(name), "j%s", cc_names[cc]);
+	return name;
+}
+
 static void conditions_choose(void **state)
 {
-	static const char *const names[] = {"o", "no", "b", "nb", "z", "nz", "be", "nbe",
-					    "s", "ns", "p", "np", "l", "nl", "le", "nle"};
-
 	for (unsigned cc = 0; cc < 16; cc++) {
 		const uint8_t *target = x.at + 0x110000;
 
@@ -394,17 +402,17 @@ static void conditions_choose(void **state)
 			each_form(rm)
 			{
 				lp_x86_setcc(&x, cc, *rm);
-				expect("set%s %s", names[cc], rm_text(*rm, 1));
+				expect("set%s %s", cc_names[cc], rm_text(*rm, 1));
 			for each_reg(reg)
 				for each_w(w)
 				{
 					lp_x86_cmov(&x, cc, w, *reg, *rm);
-					expect("cmov%s %s, %s", names[cc], reg_text(*reg, 4 << w),
+					expect("cmov%s %s, %s", cc_names[cc], reg_text(*reg, 4 << w),
 					       rm_text(*rm, 4 << w));
 				}
 			}
 		lp_x86_jcc(&x, cc, target);
-		expect("j%s %s", names[cc], hex((uint64_t)target));
+		expect("%s %s", jcc_text(cc), hex((uint64_t)target));
 	}
 }
 
@@ -534,6 +542,7 @@ static void a_forward_jump_goes_where_it_is_bound(void **state)
 		lp_x86_jmp_forward_short,
 		lp_x86_jrcxz_forward_short,
 	};
+	static const char *const names[] = {"jmp", "jmp", "jrcxz"};
 	static struct lp_x86_fixup (*const conditional[])(struct lp_x86 *, enum lp_x86_cc) = {
 		lp_x86_jcc_forward,
 		lp_x86_jcc_forward_short,
@@ -555,7 +564,7 @@ static void a_forward_jump_goes_where_it_is_bound(void **state)
 				continue;
 			}
 			assert_false(it.out_of_reach);
-			assert_int_equal(branch_target(bytes, &it), lp_x86_here(&it));
+			expect_branch(bytes, &it, m < COUNT(makers) ? names[m] : jcc_text(c % 16), lp_x86_here(&it));
 		}
 }
 
@@ -574,7 +583,7 @@ static void a_jump_back_takes_the_shorter_form(void **state)
 			else
 				lp_x86_jcc_back(&it, cc, bytes);
 			assert_int_equal(it.at - bytes - (ptrdiff_t)gaps[g], gaps[g] <= 126 ? 2 : cc == 16 ? 5 : 6);
-			assert_int_equal(branch_target(bytes + gaps[g], &it), (uint64_t)bytes - 0x5000);
+			expect_branch(bytes + gaps[g], &it, cc == 16 ? "jmp" : jcc_text(cc), (uint64_t)bytes - 0x5000);
 		}
 }
 

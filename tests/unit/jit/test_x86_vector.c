@@ -30,11 +30,38 @@ static bool is(const char *text, const char *other)
 	return !strcmp(text, other);
 }
 
-static const char *mnemonic(const struct row *row)
+/* What is called otherwise where it is encoded with EVEX. */
+static const struct {
+	const char *name, *evex;
+} renamed[] = {
+	{"VPAND", "vpandd"},
+	{"VPANDN", "vpandnd"},
+	{"VPOR", "vpord"},
+	{"VPXOR", "vpxord"},
+	{"VMOVDQU", "vmovdqu32"},
+	{"VMOVDQU_TO", "vmovdqu32"},
+	{"VMOVDQA", "vmovdqa32"},
+	{"VMOVDQA_TO", "vmovdqa32"},
+	{"VROUNDPS", "vrndscaleps"},
+	{"VROUNDPD", "vrndscalepd"},
+	{"VROUNDSS", "vrndscaless"},
+	{"VROUNDSD", "vrndscalesd"},
+	{"VINSERTI128", "vinserti32x4"},
+	{"VINSERTF128", "vinsertf32x4"},
+	{"VEXTRACTI128", "vextracti32x4"},
+	{"VEXTRACTF128", "vextractf32x4"},
+	{"VBROADCASTI128", "vbroadcasti32x4"},
+	{"VBROADCASTF128", "vbroadcastf32x4"},
+};
+
+static const char *mnemonic(const struct row *row, bool evex)
 {
 	static char name[32];
 	size_t i;
 
+	for (i = 0; evex && i < COUNT(renamed); i++)
+		if (is(row->name, renamed[i].name))
+			return renamed[i].evex;
 	for (i = 0; row->name[i] && row->name[i] != '_'; i++)
 		name[i] = (char)tolower(row->name[i]);
 	name[i] = 0;
@@ -44,7 +71,7 @@ static const char *mnemonic(const struct row *row)
 /* Bytes of the register that a letter stands for. */
 static unsigned register_bytes(char letter, unsigned l256)
 {
-	return letter == 'D' ? 4 : letter == 'Q' ? 8 : letter == 'V' && l256 ? 32 : 16;
+	return letter == 'K' ? TEXT_MASK : letter == 'D' ? 4 : letter == 'Q' ? 8 : letter == 'V' && l256 ? 32 : 16;
 }
 
 static unsigned memory_bytes(const char *column, unsigned l256)
@@ -66,10 +93,17 @@ static const char *operand(const struct row *row, unsigned which, unsigned l256,
 	return reg_text(n, register_bytes(row->registers[which], l256));
 }
 
+static bool has(const struct row *row, unsigned which)
+{
+	return row->registers[which] != '_';
+}
+
 /* One row, one set of operands. */
 static void check(const struct row *row, unsigned l256, unsigned reg, unsigned vvvv, struct lp_x86_rm rm)
 {
-	const char *name = mnemonic(row), *form = row->form;
+	const char *form = row->form;
+	unsigned used = rm.base | (has(row, 0) ? reg : 0) | (has(row, 1) ? vvvv : 0);
+	const char *name = mnemonic(row, used > 15);
 	const char *r = operand(row, 0, l256, reg), *v = operand(row, 1, l256, vvvv);
 	const char *m = vm_text(rm, register_bytes(row->registers[2], l256), memory_bytes(row->memory, l256));
 
@@ -101,26 +135,25 @@ static void check(const struct row *row, unsigned l256, unsigned reg, unsigned v
 	}
 }
 
-static bool is_general(char letter)
-{
-	return letter == 'D' || letter == 'Q';
-}
-
 /* Every length that the row has. */
 static bool has_length(const struct row *row, unsigned l256)
 {
 	return is(row->length, "ANY") || is(row->length, "Y") == (l256 == 1);
 }
 
-/* Memory and a register each where the row has them; registers that only EVEX knows where it has that. */
-static bool has_operand(const struct row *row, struct lp_x86_rm rm)
-{
-	return rm.kind == LP_RM_REG ? row->registers[2] != 'M' : !is(row->memory, "NONE");
-}
-
+/* Registers that only EVEX knows where the row has that. */
 static bool has_register(const struct row *row, unsigned which, unsigned n)
 {
-	return n < 16 || (strchr(row->encodings, 'E') && !is_general(row->registers[which]));
+	char letter = row->registers[which];
+
+	if (letter == 'V' || letter == 'X')
+		return n < 16 || strchr(row->encodings, 'E');
+	return letter != 'M' && n < (letter == 'K' ? 8 : 16);
+}
+
+static bool has_operand(const struct row *row, struct lp_x86_rm rm)
+{
+	return rm.kind == LP_RM_REG ? has_register(row, 2, rm.base) : !is(row->memory, "NONE");
 }
 
 static void check_registers(const struct row *row, unsigned l256, struct lp_x86_rm rm)
@@ -129,7 +162,7 @@ static void check_registers(const struct row *row, unsigned l256, struct lp_x86_
 
 	for (size_t i = 0; i < COUNT(regs); i++)
 		for (size_t j = 0; j < COUNT(regs); j++)
-			if (has_register(row, 0, regs[i]) && has_register(row, 1, regs[j]))
+			if (has_register(row, 0, regs[i]) && has_register(row, 1, regs[j]) && (has(row, 1) || j == i))
 				check(row, l256, regs[i], regs[j], rm);
 }
 
@@ -142,9 +175,29 @@ static void every_row_is_what_it_says(void **state)
 			for
 				each_form(rm) if (has_operand(row, *rm)) check_registers(row, l256, *rm);
 			for (unsigned n = 16; n < 32; n += 5)
-				if (has_register(row, 2, n) && row->registers[2] != 'M')
+				if (has_operand(row, lp_rm_reg(n)))
 					check_registers(row, l256, lp_rm_reg(n));
 		}
+}
+
+static void masks_choose_elements(void **state)
+{
+	for
+		each_form(rm) for (unsigned mask = 1; mask < 8; mask += 3)
+		{
+			lp_x86_vex_masked(&x, LP_VPADDB, 1, mask, 1, 17, *rm);
+			expect("vpaddb ymm1 {k%u}, ymm17, %s", mask, rm_text(*rm, 32));
+			lp_x86_vex_masked(&x, LP_VPADDD, 0, mask | LP_MASK_ZERO, 21, 7, *rm);
+			expect("vpaddd xmm21 {k%u} {z}, xmm7, %s", mask, rm_text(*rm, 16));
+			lp_x86_vex_masked_imm(&x, LP_VPTERNLOGQ, 0, mask, 2, 9, *rm, 0xca);
+			expect("vpternlogq xmm2 {k%u}, xmm9, %s, 0xca", mask, rm_text(*rm, 16));
+			lp_x86_vex_rm_masked(&x, LP_VMOVDQU8, 0, mask | LP_MASK_ZERO, 30, *rm);
+			expect("vmovdqu8 xmm30 {k%u} {z}, %s", mask, rm_text(*rm, 16));
+			lp_x86_vex_to_masked(&x, LP_VMOVDQU16_TO, 1, mask, *rm, 8);
+			expect("vmovdqu16 %s {k%u}, ymm8", rm_text(*rm, 32), mask);
+		}
+	lp_x86_vex_masked(&x, LP_VPHADDW, 0, 1, 1, 2, lp_rm_reg(3));
+	assert_true(x.out_of_reach);
 }
 
 static void displacements_are_as_short_as_the_encoding_allows(void **state)
@@ -182,10 +235,10 @@ static void low_registers_take_the_two_byte_prefix(void **state)
 
 static void registers_that_have_no_encoding_are_noticed(void **state)
 {
-	lp_x86_vex(&x, LP_VPAND, 0, 1, 2, lp_rm_reg(16));
+	lp_x86_vex(&x, LP_VPHADDW, 0, 1, 2, lp_rm_reg(16));
 	assert_true(x.out_of_reach);
 	start_over(state);
-	lp_x86_vex(&x, LP_VPAND, 0, 16, 2, lp_rm_reg(3));
+	lp_x86_vex(&x, LP_VPHADDW, 0, 16, 2, lp_rm_reg(3));
 	assert_true(x.out_of_reach);
 	start_over(state);
 	lp_x86_vex_blend(&x, LP_VPBLENDVB, 0, 1, 2, lp_rm_reg(3), 16);
@@ -249,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_row_is_what_it_says, start_over),
+		cmocka_unit_test_setup(masks_choose_elements, start_over),
 		cmocka_unit_test_setup(displacements_are_as_short_as_the_encoding_allows, start_over),
 		cmocka_unit_test_setup(low_registers_take_the_two_byte_prefix, start_over),
 		cmocka_unit_test_setup(registers_that_have_no_encoding_are_noticed, start_over),
