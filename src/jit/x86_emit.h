@@ -74,7 +74,7 @@ static inline uint64_t lp_x86_here(const struct lp_x86 *x)
 
 /* ---- operands that may be memory ---- */
 
-enum lp_x86_rm_kind { LP_RM_REG, LP_RM_MEM, LP_RM_ABS };
+enum lp_x86_rm_kind { LP_RM_REG, LP_RM_MEM, LP_RM_ABS, LP_RM_INDEX };
 
 struct lp_x86_rm {
 	uint8_t kind;
@@ -106,6 +106,15 @@ static inline struct lp_x86_rm lp_rm_sib(unsigned base, unsigned index, unsigned
 		.scale = (uint8_t)__builtin_ctz(scale),
 		.disp = disp,
 	};
+}
+
+/* [index * scale + disp]: what lea shifts left with, leaving the flags alone. */
+static inline struct lp_x86_rm lp_rm_index(unsigned index, unsigned scale, int32_t disp)
+{
+	struct lp_x86_rm rm = lp_rm_sib(LP_RBP, index, scale, disp);
+
+	rm.kind = LP_RM_INDEX;
+	return rm;
 }
 
 /* [rip + ...]: the address must be within 2 GiB of where the instruction will run, else out_of_reach is set. */
@@ -162,6 +171,12 @@ static inline int32_t lp_x86_distance(struct lp_x86 *x, const uint8_t *next, con
 
 /* ---- ModRM, SIB, displacement ---- */
 
+static inline uint8_t *lp_x86_disp32(uint8_t *at, int32_t disp)
+{
+	memcpy(at, &disp, sizeof(disp));
+	return at + sizeof(disp);
+}
+
 /* imm_len: bytes of the instruction behind the operand, for what is relative to the end of it.
  * shift8: what a displacement of one byte is scaled by (2.7.5; 0 but for EVEX). */
 static inline void lp_x86_modrm_scaled(struct lp_x86 *x, unsigned reg, struct lp_x86_rm rm, unsigned imm_len,
@@ -173,12 +188,7 @@ static inline void lp_x86_modrm_scaled(struct lp_x86 *x, unsigned reg, struct lp
 
 	if (rm.kind == LP_RM_REG) {
 		*at++ = (uint8_t)(0xc0 | field | low);
-	} else if (rm.kind == LP_RM_ABS) {
-		*at++ = (uint8_t)(field | 5);
-		int32_t disp = lp_x86_distance(x, at + 4 + imm_len, rm.address);
-		memcpy(at, &disp, sizeof(disp));
-		at += sizeof(disp);
-	} else {
+	} else if (rm.kind == LP_RM_MEM) {
 		int32_t disp8 = rm.disp >> shift8;
 		bool fits8 = disp8 == (int8_t)disp8 && (uint32_t)disp8 << shift8 == (uint32_t)rm.disp;
 		/* RBP and R13 without a displacement are encodings of something else */
@@ -190,12 +200,17 @@ static inline void lp_x86_modrm_scaled(struct lp_x86 *x, unsigned reg, struct lp
 		} else {
 			*at++ = (uint8_t)(mod | field | low);
 		}
-		if (mod == 0x40) {
+		if (mod == 0x40)
 			*at++ = (uint8_t)disp8;
-		} else if (mod == 0x80) {
-			memcpy(at, &rm.disp, sizeof(rm.disp));
-			at += sizeof(rm.disp);
-		}
+		else if (mod == 0x80)
+			at = lp_x86_disp32(at, rm.disp);
+	} else if (rm.kind == LP_RM_ABS) {
+		*at++ = (uint8_t)(field | 5);
+		at = lp_x86_disp32(at, lp_x86_distance(x, at + 4 + imm_len, rm.address));
+	} else {
+		*at++ = (uint8_t)(field | 4);
+		*at++ = (uint8_t)(rm.scale << 6 | (rm.index & 7) << 3 | low);
+		at = lp_x86_disp32(at, rm.disp);
 	}
 	x->at = at;
 }

@@ -569,6 +569,12 @@ static inline void lp_x86_mfence(struct lp_x86 *x)
 	lp_x86_put16(x, 0xf0ae);
 }
 
+/* In loops that wait. */
+static inline void lp_x86_pause(struct lp_x86 *x)
+{
+	lp_x86_put16(x, 0x90f3);
+}
+
 /* ---- jumps ---- */
 
 static inline void lp_x86_call_rm(struct lp_x86 *x, struct lp_x86_rm rm)

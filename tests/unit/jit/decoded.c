@@ -48,6 +48,8 @@ static bool is_wasteful(const ZydisDecodedInstruction *insn)
 	if (!(insn->attributes & ZYDIS_ATTRIB_HAS_MODRM) || insn->raw.modrm.mod == 3 || !insn->raw.disp.size ||
 	    (insn->raw.modrm.mod == 0 && insn->raw.modrm.rm == 5))
 		return false;
+	if (insn->raw.modrm.mod == 0 && insn->raw.modrm.rm == 4 && insn->raw.sib.base == 5)
+		return false; /* the only form without a base */
 	unsigned base = insn->raw.modrm.rm == 4 ? insn->raw.sib.base : insn->raw.modrm.rm;
 	return (insn->raw.disp.size == 32 && disp == (int8_t)disp &&
 		insn->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX) ||
@@ -186,7 +188,10 @@ static const char *memory_text(struct lp_x86_rm rm, unsigned bytes)
 		snprintf(index, sizeof(index), "+%s*1", reg_text(rm.index, 8));
 	if (rm.disp)
 		snprintf(disp, sizeof(disp), "%c0x%llx", rm.disp < 0 ? '-' : '+', llabs(rm.disp));
-	snprintf(to, 80, "%s[%s%s%s]", size, reg_text(rm.base, 8), index, disp);
+	if (rm.kind == LP_RM_INDEX)
+		snprintf(to, 80, "%s[%s%s]", size, index + 1, disp);
+	else
+		snprintf(to, 80, "%s[%s%s%s]", size, reg_text(rm.base, 8), index, disp);
 	return to;
 }
 
@@ -220,6 +225,9 @@ int make_operands(void **state)
 					all_memory[memory_count++] = lp_rm_sib(base, index, scale, disps[d]);
 		}
 	}
+	for (unsigned index = 0; index < 16; index++)
+		for (unsigned scale = 1; index != LP_RSP && scale <= 8; scale *= 2)
+			all_memory[memory_count++] = lp_rm_index(index, scale, disps[index % 9]);
 	for (unsigned i = 0; i < sizeof(bases) / sizeof(*bases); i++) {
 		all_forms[forms_count++] = lp_rm_reg(bases[i]);
 		for (size_t d = 0; d < 7; d += 3)
@@ -229,6 +237,8 @@ int make_operands(void **state)
 	}
 	all_forms[forms_count++] = lp_rm_reg(LP_RSI);
 	all_forms[forms_count++] = lp_rm_reg(LP_R15);
+	all_forms[forms_count++] = lp_rm_index(LP_R12, 4, 0);
+	all_forms[forms_count++] = lp_rm_index(LP_RBP, 2, -8);
 	all_forms[forms_count++] = lp_rm_abs((const void *)((uintptr_t)code + 0x110000));
 	return 0;
 }

@@ -1,10 +1,13 @@
 /*
  * The encoder's integer part: what is written is decoded by Zydis and compared with what was asked for.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -450,7 +453,7 @@ static void some_have_no_operands(void **state)
 	} of[] = {
 		{lp_x86_cdq, "cdq"}, {lp_x86_cqo, "cqo"}, {lp_x86_lahf, "lahf"}, {lp_x86_sahf, "sahf"},
 		{lp_x86_cmc, "cmc"}, {lp_x86_clc, "clc"}, {lp_x86_stc, "stc"},	 {lp_x86_mfence, "mfence"},
-		{lp_x86_ret, "ret"}, {lp_x86_ud2, "ud2"}, {lp_x86_int3, "int3"},
+		{lp_x86_ret, "ret"}, {lp_x86_ud2, "ud2"}, {lp_x86_int3, "int3"}, {lp_x86_pause, "pause"},
 	};
 
 	for (size_t i = 0; i < COUNT(of); i++) {
@@ -587,6 +590,46 @@ static void a_jump_back_takes_the_shorter_form(void **state)
 		}
 }
 
+static void what_was_written_runs_elsewhere(void **state)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	int fd = memfd_create("code", MFD_CLOEXEC);
+	uint64_t (*sum)(uint64_t);
+	static uint64_t calls;
+
+	assert_return_code(ftruncate(fd, (off_t)size), errno);
+	uint8_t *written = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint8_t *executed = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	assert_true(written != MAP_FAILED && executed != MAP_FAILED);
+
+	struct lp_x86 it = {.at = written, .end = written + size, .run_offset = (intptr_t)executed - (intptr_t)written};
+	/* the slot of a call, reached by address */
+	lp_x86_put64(&it, (uint64_t)executed + 8);
+	lp_x86_lock_alu_imm(&it, LP_ALU_ADD, 8, lp_rm_mem(LP_RSI, 0), 1);
+	lp_x86_ret(&it);
+
+	memcpy(&sum, &(uint8_t *){executed + (it.at - written)}, sizeof(sum));
+	lp_x86_mov_imm(&it, LP_RSI, (uint64_t)&calls);
+	lp_x86_mov_imm(&it, LP_RAX, 0);
+	lp_x86_test(&it, 1, lp_rm_reg(LP_RDI), LP_RDI);
+	struct lp_x86_fixup zero = lp_x86_jcc_forward(&it, LP_CC_E);
+	uint8_t *again = it.at;
+	lp_x86_alu(&it, LP_ALU_ADD, 1, LP_RAX, lp_rm_reg(LP_RDI));
+	lp_x86_call_rm(&it, lp_rm_abs(executed));
+	lp_x86_alu_imm(&it, LP_ALU_SUB, 1, lp_rm_reg(LP_RDI), 1);
+	lp_x86_jcc_back(&it, LP_CC_NE, again);
+	lp_x86_bind(&it, zero);
+	lp_x86_ret(&it);
+	assert_false(it.out_of_reach);
+
+	assert_int_equal(sum(100), 5050);
+	assert_int_equal(calls, 100);
+	assert_int_equal(sum(0), 0);
+	munmap(written, size);
+	munmap(executed, size);
+	close(fd);
+}
+
 static void nothing_is_done_in_any_number_of_bytes(void **state)
 {
 	uint8_t bytes[64];
@@ -623,6 +666,7 @@ int main(void)
 		cmocka_unit_test_setup(jumps_and_calls_reach_their_targets, start_over),
 		cmocka_unit_test_setup(a_forward_jump_goes_where_it_is_bound, start_over),
 		cmocka_unit_test_setup(a_jump_back_takes_the_shorter_form, start_over),
+		cmocka_unit_test_setup(what_was_written_runs_elsewhere, start_over),
 		cmocka_unit_test_setup(nothing_is_done_in_any_number_of_bytes, start_over),
 	};
 
