@@ -40,6 +40,14 @@ static void make_formatter(void)
 	ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_DISP_SIGNEDNESS, ZYDIS_SIGNEDNESS_SIGNED);
 }
 
+static bool decodes(const uint8_t *bytes, size_t len, ZydisDecodedInstruction *insn, ZydisDecodedOperand *operands)
+{
+	ZydisDecoder decoder;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, len, insn, operands));
+}
+
 /* Longer than need be: with a displacement of zero where none would do, or of four bytes where one would. */
 static bool is_wasteful(const ZydisDecodedInstruction *insn)
 {
@@ -65,7 +73,6 @@ static bool writes_flags(const ZydisDecodedInstruction *insn)
 
 void expect(const char *fmt, ...)
 {
-	ZydisDecoder decoder;
 	ZydisDecodedInstruction insn;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	char want[256], got[256] = "";
@@ -75,8 +82,7 @@ void expect(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(want, sizeof(want), fmt, ap);
 	va_end(ap);
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, len, &insn, operands)))
+	if (!decodes(code, len, &insn, operands))
 		fail_msg("%s: no instruction, of %zu bytes: %02x %02x %02x %02x %02x %02x", want, len, code[0], code[1],
 			 code[2], code[3], code[4], code[5]);
 	ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible, got, sizeof(got),
@@ -95,12 +101,24 @@ void expect(const char *fmt, ...)
 
 static ZydisDecodedInstruction decode(const uint8_t *bytes, size_t len, ZydisDecodedOperand *operands)
 {
-	ZydisDecoder decoder;
 	ZydisDecodedInstruction insn;
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	assert_true(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, len, &insn, operands)));
+	assert_true(decodes(bytes, len, &insn, operands));
 	return insn;
+}
+
+const char *written_text(void)
+{
+	static char got[256];
+	ZydisDecodedInstruction insn;
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	bool is = decodes(code, (size_t)(x.at - code), &insn, operands);
+
+	if (is)
+		ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible, got,
+						sizeof(got), (uint64_t)code + (uint64_t)x.run_offset, ZYAN_NULL);
+	start(x.run_offset);
+	return is ? got : NULL;
 }
 
 void expect_branch(const uint8_t *from, const struct lp_x86 *buffer, const char *mnemonic, uint64_t target)

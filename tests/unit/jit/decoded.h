@@ -16,6 +16,9 @@ void start(int64_t run_offset);
  * flags but those it said. */
 void expect(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* How what was written reads; NULL: as nothing. */
+const char *written_text(void);
+
 /* The jump at `from`, once it and its target are where they run. */
 void expect_branch(const uint8_t *from, const struct lp_x86 *buffer, const char *mnemonic, uint64_t target);
 /* How many instructions these bytes are, all of which do nothing. */
@@ -37,8 +40,14 @@ extern size_t memory_count;
 extern const struct lp_x86_rm *forms;
 extern size_t forms_count;
 
-#define each_memory(rm) (const struct lp_x86_rm *rm = memory; rm < memory + memory_count; rm++)
-#define each_form(rm) (const struct lp_x86_rm *rm = forms; rm < forms + forms_count; rm++)
+#define EACH_MEMORY(rm)                      \
+	const struct lp_x86_rm *rm = memory; \
+	rm < memory + memory_count;          \
+	rm++
+#define EACH_FORM(rm)                       \
+	const struct lp_x86_rm *rm = forms; \
+	rm < forms + forms_count;           \
+	rm++
 
 /* Set-ups of the group and of each test. */
 int make_operands(void **state);

@@ -18,10 +18,22 @@
 static const unsigned regs[] = {LP_RAX, LP_RSP, LP_RBP, LP_RDI, LP_R8, LP_R13, LP_R15};
 static const int32_t imms[] = {0, 1, 127, -128, 128, -129, 0x12345678, INT32_MIN};
 
-#define each_reg(reg) (const unsigned *reg = regs; reg < regs + COUNT(regs); reg++)
-#define each_imm(imm) (const int32_t *imm = imms; imm < imms + COUNT(imms); imm++)
-#define each_w(w) (unsigned w = 0; w < 2; w++)
-#define each_bytes(bytes) (unsigned bytes = 1; bytes <= 8; bytes *= 2)
+#define EACH_REG(reg)               \
+	const unsigned *reg = regs; \
+	reg < regs + COUNT(regs);   \
+	reg++
+#define EACH_IMM(imm)              \
+	const int32_t *imm = imms; \
+	imm < imms + COUNT(imms);  \
+	imm++
+#define EACH_W(w)       \
+	unsigned w = 0; \
+	w < 2;          \
+	w++
+#define EACH_BYTES(bytes)   \
+	unsigned bytes = 1; \
+	bytes <= 8;         \
+	bytes *= 2
 
 /* The immediate of an operand of so many bytes, as it reads. */
 static const char *imm_text(int32_t imm, unsigned bytes)
@@ -34,22 +46,20 @@ static const char *imm_text(int32_t imm, unsigned bytes)
 
 static void any_register_and_any_memory_can_be_an_operand(void **state)
 {
-	for
-		each_memory(rm)
-		{
-			lp_x86_mov(&x, 1, LP_RDX, *rm);
-			expect("mov rdx, %s", rm_text(*rm, 8));
-			lp_x86_mov_to(&x, 0, *rm, LP_R9);
-			expect("mov %s, r9d", rm_text(*rm, 4));
-			lp_x86_shlx(&x, 1, LP_RDX, *rm, LP_R10);
-			expect("shlx rdx, %s, r10", rm_text(*rm, 8));
-		}
-	for
-		each_bytes(bytes) for (unsigned reg = 0; reg < 16; reg++) for (unsigned other = 0; other < 16; other++)
-		{
-			lp_x86_store(&x, bytes, lp_rm_reg(other), reg);
-			expect("mov %s, %s", reg_text(other, bytes), reg_text(reg, bytes));
-		}
+	for (EACH_MEMORY(rm)) {
+		lp_x86_mov(&x, 1, LP_RDX, *rm);
+		expect("mov rdx, %s", rm_text(*rm, 8));
+		lp_x86_mov_to(&x, 0, *rm, LP_R9);
+		expect("mov %s, r9d", rm_text(*rm, 4));
+		lp_x86_shlx(&x, 1, LP_RDX, *rm, LP_R10);
+		expect("shlx rdx, %s, r10", rm_text(*rm, 8));
+	}
+	for (EACH_BYTES(bytes))
+		for (unsigned reg = 0; reg < 16; reg++)
+			for (unsigned other = 0; other < 16; other++) {
+				lp_x86_store(&x, bytes, lp_rm_reg(other), reg);
+				expect("mov %s, %s", reg_text(other, bytes), reg_text(reg, bytes));
+			}
 }
 
 static void addresses_are_relative_to_where_the_code_runs(void **state)
@@ -88,71 +98,46 @@ static void arithmetic_takes_registers_memory_and_immediates(void **state)
 	static const char *const names[] = {"add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"};
 
 	for (unsigned op = 0; op < 8; op++)
-		for
-			each_form(rm)
-			{
-			for
-				each_reg(reg)
-				{
-				for
-					each_w(w)
-					{
-						lp_x86_alu(&x, op, w, *reg, *rm);
-						expect("%s %s, %s", names[op], reg_text(*reg, 4 << w),
-						       rm_text(*rm, 4 << w));
-						lp_x86_alu_to(&x, op, w, *rm, *reg);
-						expect("%s %s, %s", names[op], rm_text(*rm, 4 << w),
-						       reg_text(*reg, 4 << w));
-					}
-				for
-					each_bytes(bytes)
-					{
-						lp_x86_alu_sized(&x, op, bytes, *reg, *rm);
-						expect("%s %s, %s", names[op], reg_text(*reg, bytes),
-						       rm_text(*rm, bytes));
-						lp_x86_alu_to_sized(&x, op, bytes, *rm, *reg);
-						expect("%s %s, %s", names[op], rm_text(*rm, bytes),
-						       reg_text(*reg, bytes));
-					}
+		for (EACH_FORM(rm)) {
+			for (EACH_REG(reg)) {
+				for (EACH_W(w)) {
+					lp_x86_alu(&x, op, w, *reg, *rm);
+					expect("%s %s, %s", names[op], reg_text(*reg, 4 << w), rm_text(*rm, 4 << w));
+					lp_x86_alu_to(&x, op, w, *rm, *reg);
+					expect("%s %s, %s", names[op], rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
 				}
-			for
-				each_imm(imm)
-				{
-				for
-					each_w(w)
-					{
-						lp_x86_alu_imm(&x, op, w, *rm, *imm);
-						expect("%s %s, %s", names[op], rm_text(*rm, 4 << w),
-						       imm_text(*imm, 4 << w));
-					}
-				for
-					each_bytes(bytes)
-					{
-						lp_x86_alu_imm_sized(&x, op, bytes, *rm, *imm);
-						expect("%s %s, %s", names[op], rm_text(*rm, bytes),
-						       imm_text(*imm, bytes));
-					}
+				for (EACH_BYTES(bytes)) {
+					lp_x86_alu_sized(&x, op, bytes, *reg, *rm);
+					expect("%s %s, %s", names[op], reg_text(*reg, bytes), rm_text(*rm, bytes));
+					lp_x86_alu_to_sized(&x, op, bytes, *rm, *reg);
+					expect("%s %s, %s", names[op], rm_text(*rm, bytes), reg_text(*reg, bytes));
 				}
 			}
+			for (EACH_IMM(imm)) {
+				for (EACH_W(w)) {
+					lp_x86_alu_imm(&x, op, w, *rm, *imm);
+					expect("%s %s, %s", names[op], rm_text(*rm, 4 << w), imm_text(*imm, 4 << w));
+				}
+				for (EACH_BYTES(bytes)) {
+					lp_x86_alu_imm_sized(&x, op, bytes, *rm, *imm);
+					expect("%s %s, %s", names[op], rm_text(*rm, bytes), imm_text(*imm, bytes));
+				}
+			}
+		}
 }
 
 static void tests_take_registers_and_immediates(void **state)
 {
-	for each_form(rm)
-		for each_bytes(bytes)
-		{
-			for
-				each_reg(reg)
-				{
-					lp_x86_test_sized(&x, bytes, *rm, *reg);
-					expect("test %s, %s", rm_text(*rm, bytes), reg_text(*reg, bytes));
-				}
-			for
-				each_imm(imm)
-				{
-					lp_x86_test_imm_sized(&x, bytes, *rm, *imm);
-					expect("test %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
-				}
+	for (EACH_FORM(rm))
+		for (EACH_BYTES(bytes)) {
+			for (EACH_REG(reg)) {
+				lp_x86_test_sized(&x, bytes, *rm, *reg);
+				expect("test %s, %s", rm_text(*rm, bytes), reg_text(*reg, bytes));
+			}
+			for (EACH_IMM(imm)) {
+				lp_x86_test_imm_sized(&x, bytes, *rm, *imm);
+				expect("test %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
+			}
 		}
 	lp_x86_test(&x, 1, lp_rm_reg(LP_R9), LP_RAX);
 	expect("test r9, rax");
@@ -171,9 +156,8 @@ static void one_operand_is_enough_for_some(void **state)
 	};
 
 	for (size_t i = 0; i < COUNT(of); i++)
-		for each_form(rm)
-			for each_w(w)
-			{
+		for (EACH_FORM(rm))
+			for (EACH_W(w)) {
 				of[i].emit(&x, w, *rm);
 				expect("%s %s", of[i].name, rm_text(*rm, 4 << w));
 			}
@@ -190,29 +174,26 @@ static void a_register_is_made_of_an_operand(void **state)
 	};
 
 	for (size_t i = 0; i < COUNT(of); i++)
-		for each_form(rm)
-			for each_reg(reg)
-				for each_w(w)
-			{
-				of[i].emit(&x, w, *reg, *rm);
-				expect("%s %s, %s", of[i].name, reg_text(*reg, 4 << w), rm_text(*rm, 4 << w));
-			}
-	for each_form(rm)
-		for each_reg(reg)
-			for each_imm(imm)
-				for each_w(w)
-		{
-			lp_x86_imul_imm(&x, w, *reg, *rm, *imm);
-			expect("imul %s, %s, %s", reg_text(*reg, 4 << w), rm_text(*rm, 4 << w), imm_text(*imm, 4 << w));
-		}
-	for
-		each_memory(rm)
-		{
-			lp_x86_lea(&x, 1, LP_R11, *rm);
-			expect("lea r11, %s", rm_text(*rm, 0));
-			lp_x86_lea(&x, 0, LP_RBX, *rm);
-			expect("lea ebx, %s", rm_text(*rm, 0));
-		}
+		for (EACH_FORM(rm))
+			for (EACH_REG(reg))
+				for (EACH_W(w)) {
+					of[i].emit(&x, w, *reg, *rm);
+					expect("%s %s, %s", of[i].name, reg_text(*reg, 4 << w), rm_text(*rm, 4 << w));
+				}
+	for (EACH_FORM(rm))
+		for (EACH_REG(reg))
+			for (EACH_IMM(imm))
+				for (EACH_W(w)) {
+					lp_x86_imul_imm(&x, w, *reg, *rm, *imm);
+					expect("imul %s, %s, %s", reg_text(*reg, 4 << w), rm_text(*rm, 4 << w),
+					       imm_text(*imm, 4 << w));
+				}
+	for (EACH_MEMORY(rm)) {
+		lp_x86_lea(&x, 1, LP_R11, *rm);
+		expect("lea r11, %s", rm_text(*rm, 0));
+		lp_x86_lea(&x, 0, LP_RBX, *rm);
+		expect("lea ebx, %s", rm_text(*rm, 0));
+	}
 }
 
 static void shifts_go_by_a_number_or_by_cl(void **state)
@@ -220,9 +201,8 @@ static void shifts_go_by_a_number_or_by_cl(void **state)
 	static const char *const names[] = {"rol", "ror", "rcl", "rcr", "shl", "shr", NULL, "sar"};
 	static const unsigned counts[] = {0, 1, 2, 31, 63};
 
-	for each_form(rm)
-		for each_w(w)
-		{
+	for (EACH_FORM(rm))
+		for (EACH_W(w)) {
 			for (unsigned op = 0; op < 8; op++) {
 				if (!names[op])
 					continue;
@@ -233,16 +213,14 @@ static void shifts_go_by_a_number_or_by_cl(void **state)
 					expect("%s %s, %s", names[op], rm_text(*rm, 4 << w), hex(counts[i]));
 				}
 			}
-			for
-				each_reg(reg)
-				{
-					lp_x86_shld(&x, w, *rm, *reg, 29);
-					expect("shld %s, %s, 0x1d", rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
-					lp_x86_shrd(&x, w, *rm, *reg, 3);
-					expect("shrd %s, %s, 0x3", rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
-					lp_x86_rorx(&x, w, *reg, *rm, 30);
-					expect("rorx %s, %s, 0x1e", reg_text(*reg, 4 << w), rm_text(*rm, 4 << w));
-				}
+			for (EACH_REG(reg)) {
+				lp_x86_shld(&x, w, *rm, *reg, 29);
+				expect("shld %s, %s, 0x1d", rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
+				lp_x86_shrd(&x, w, *rm, *reg, 3);
+				expect("shrd %s, %s, 0x3", rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
+				lp_x86_rorx(&x, w, *reg, *rm, 30);
+				expect("rorx %s, %s, 0x1e", reg_text(*reg, 4 << w), rm_text(*rm, 4 << w));
+			}
 		}
 }
 
@@ -265,22 +243,23 @@ static void three_operands_need_no_moves(void **state)
 		{lp_x86_mulx, "mulx"},
 	};
 
-	for each_form(rm)
-		for each_reg(dst)
-			for each_reg(reg)
-				for each_w(w)
-		{
-			const char *to = reg_text(*dst, 4 << w), *with = reg_text(*reg, 4 << w);
+	for (EACH_FORM(rm))
+		for (EACH_REG(dst))
+			for (EACH_REG(reg))
+				for (EACH_W(w)) {
+					const char *to = reg_text(*dst, 4 << w), *with = reg_text(*reg, 4 << w);
 
-			for (size_t i = 0; i < COUNT(rm_first); i++) {
-				rm_first[i].emit(&x, w, *dst, *rm, *reg);
-				expect("%s %s, %s, %s", rm_first[i].name, to, rm_text(*rm, 4 << w), with);
-			}
-			for (size_t i = 0; i < COUNT(rm_last); i++) {
-				rm_last[i].emit(&x, w, *dst, *reg, *rm);
-				expect("%s %s, %s, %s", rm_last[i].name, to, with, rm_text(*rm, 4 << w));
-			}
-		}
+					for (size_t i = 0; i < COUNT(rm_first); i++) {
+						rm_first[i].emit(&x, w, *dst, *rm, *reg);
+						expect("%s %s, %s, %s", rm_first[i].name, to, rm_text(*rm, 4 << w),
+						       with);
+					}
+					for (size_t i = 0; i < COUNT(rm_last); i++) {
+						rm_last[i].emit(&x, w, *dst, *reg, *rm);
+						expect("%s %s, %s, %s", rm_last[i].name, to, with,
+						       rm_text(*rm, 4 << w));
+					}
+				}
 }
 
 static void single_bits_are_tested_and_changed(void **state)
@@ -288,70 +267,55 @@ static void single_bits_are_tested_and_changed(void **state)
 	static const char *const names[] = {"bt", "bts", "btr", "btc"};
 
 	for (unsigned op = 0; op < 4; op++)
-		for each_form(rm)
-			for each_w(w)
-			{
+		for (EACH_FORM(rm))
+			for (EACH_W(w)) {
 				lp_x86_bt_imm(&x, op, w, *rm, 17);
 				expect("%s %s, 0x11", names[op], rm_text(*rm, 4 << w));
-				for
-					each_reg(reg)
-					{
-						lp_x86_bt(&x, op, w, *rm, *reg);
-						expect("%s %s, %s", names[op], rm_text(*rm, 4 << w),
-						       reg_text(*reg, 4 << w));
-					}
+				for (EACH_REG(reg)) {
+					lp_x86_bt(&x, op, w, *rm, *reg);
+					expect("%s %s, %s", names[op], rm_text(*rm, 4 << w), reg_text(*reg, 4 << w));
+				}
 			}
 }
 
 static void bytes_are_swapped_and_summed(void **state)
 {
-	for
-		each_reg(reg)
-		{
-		for
-			each_w(w)
-			{
-				lp_x86_bswap(&x, w, *reg);
-				expect("bswap %s", reg_text(*reg, 4 << w));
-			}
-		for each_form(rm)
-			for each_bytes(bytes)
-			{
+	for (EACH_REG(reg)) {
+		for (EACH_W(w)) {
+			lp_x86_bswap(&x, w, *reg);
+			expect("bswap %s", reg_text(*reg, 4 << w));
+		}
+		for (EACH_FORM(rm))
+			for (EACH_BYTES(bytes)) {
 				lp_x86_crc32(&x, bytes, *reg, *rm);
 				expect("crc32 %s, %s", reg_text(*reg, bytes == 8 ? 8 : 4), rm_text(*rm, bytes));
 			}
-		}
+	}
 }
 
 static void moves_have_every_size(void **state)
 {
-	for each_form(rm)
-		for each_bytes(bytes)
-		{
-			for
-				each_reg(reg)
-				{
-					lp_x86_store(&x, bytes, *rm, *reg);
-					expect("mov %s, %s", rm_text(*rm, bytes), reg_text(*reg, bytes));
-					lp_x86_load(&x, bytes, *reg, *rm);
-					expect("%s %s, %s", bytes < 4 ? "movzx" : "mov",
-					       reg_text(*reg, bytes == 8 ? 8 : 4), rm_text(*rm, bytes));
-					for (unsigned w = bytes == 4; w < 2 && bytes < 8; w++) {
-						lp_x86_load_signed(&x, bytes, w, *reg, *rm);
-						expect("%s %s, %s", bytes == 4 ? "movsxd" : "movsx",
-						       reg_text(*reg, 4 << w), rm_text(*rm, bytes));
-					}
+	for (EACH_FORM(rm))
+		for (EACH_BYTES(bytes)) {
+			for (EACH_REG(reg)) {
+				lp_x86_store(&x, bytes, *rm, *reg);
+				expect("mov %s, %s", rm_text(*rm, bytes), reg_text(*reg, bytes));
+				lp_x86_load(&x, bytes, *reg, *rm);
+				expect("%s %s, %s", bytes < 4 ? "movzx" : "mov", reg_text(*reg, bytes == 8 ? 8 : 4),
+				       rm_text(*rm, bytes));
+				for (unsigned w = bytes == 4; w < 2 && bytes < 8; w++) {
+					lp_x86_load_signed(&x, bytes, w, *reg, *rm);
+					expect("%s %s, %s", bytes == 4 ? "movsxd" : "movsx", reg_text(*reg, 4 << w),
+					       rm_text(*rm, bytes));
 				}
-			for
-				each_imm(imm)
-				{
-					lp_x86_store_imm(&x, bytes, *rm, *imm);
-					expect("mov %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
-				}
+			}
+			for (EACH_IMM(imm)) {
+				lp_x86_store_imm(&x, bytes, *rm, *imm);
+				expect("mov %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
+			}
 		}
-	for each_form(rm)
-		for each_w(w)
-		{
+	for (EACH_FORM(rm))
+		for (EACH_W(w)) {
 			lp_x86_mov_to(&x, w, *rm, LP_R10);
 			expect("mov %s, %s", rm_text(*rm, 4 << w), reg_text(LP_R10, 4 << w));
 		}
@@ -374,9 +338,8 @@ static void constants_take_the_shortest_form(void **state)
 		{0x123456789abcdef0, 10},
 	};
 
-	for
-		each_reg(reg) for (size_t i = 0; i < COUNT(of); i++)
-		{
+	for (EACH_REG(reg))
+		for (size_t i = 0; i < COUNT(of); i++) {
 			const uint8_t *from = x.at;
 
 			lp_x86_mov_imm(&x, *reg, of[i].value);
@@ -401,19 +364,16 @@ static void conditions_choose(void **state)
 	for (unsigned cc = 0; cc < 16; cc++) {
 		const uint8_t *target = x.at + 0x110000;
 
-		for
-			each_form(rm)
-			{
-				lp_x86_setcc(&x, cc, *rm);
-				expect("set%s %s", cc_names[cc], rm_text(*rm, 1));
-			for each_reg(reg)
-				for each_w(w)
-				{
+		for (EACH_FORM(rm)) {
+			lp_x86_setcc(&x, cc, *rm);
+			expect("set%s %s", cc_names[cc], rm_text(*rm, 1));
+			for (EACH_REG(reg))
+				for (EACH_W(w)) {
 					lp_x86_cmov(&x, cc, w, *reg, *rm);
 					expect("cmov%s %s, %s", cc_names[cc], reg_text(*reg, 4 << w),
 					       rm_text(*rm, 4 << w));
 				}
-			}
+		}
 		lp_x86_jcc(&x, cc, target);
 		expect("%s %s", jcc_text(cc), hex((uint64_t)target));
 	}
@@ -421,28 +381,22 @@ static void conditions_choose(void **state)
 
 static void the_stack_is_pushed_and_popped(void **state)
 {
-	for
-		each_form(rm)
-		{
-			lp_x86_push_rm(&x, *rm);
-			expect("push %s", rm_text(*rm, 8));
-			lp_x86_pop_rm(&x, *rm);
-			expect("pop %s", rm_text(*rm, 8));
-		}
-	for
-		each_reg(reg)
-		{
-			lp_x86_push(&x, *reg);
-			expect("push %s", reg_text(*reg, 8));
-			lp_x86_pop(&x, *reg);
-			expect("pop %s", reg_text(*reg, 8));
-		}
-	for
-		each_imm(imm)
-		{
-			lp_x86_push_imm(&x, *imm);
-			expect("push %s", imm_text(*imm, 8));
-		}
+	for (EACH_FORM(rm)) {
+		lp_x86_push_rm(&x, *rm);
+		expect("push %s", rm_text(*rm, 8));
+		lp_x86_pop_rm(&x, *rm);
+		expect("pop %s", rm_text(*rm, 8));
+	}
+	for (EACH_REG(reg)) {
+		lp_x86_push(&x, *reg);
+		expect("push %s", reg_text(*reg, 8));
+		lp_x86_pop(&x, *reg);
+		expect("pop %s", reg_text(*reg, 8));
+	}
+	for (EACH_IMM(imm)) {
+		lp_x86_push_imm(&x, *imm);
+		expect("push %s", imm_text(*imm, 8));
+	}
 }
 
 static void some_have_no_operands(void **state)
@@ -466,56 +420,46 @@ static void atomic_operations_are_locked(void **state)
 {
 	static const char *const names[] = {"add", "or", "adc", "sbb", "and", "sub", "xor"};
 
-	for
-		each_form(rm)
-		{
-			if (rm->kind == LP_RM_REG)
-				continue;
-			lp_x86_prefetcht0(&x, *rm);
-			expect("prefetcht0 %s", rm_text(*rm, 1));
-			lp_x86_lock_cmpxchg16b(&x, *rm);
-			expect("lock cmpxchg16b %s", rm_text(*rm, 16));
-		for
-			each_bytes(bytes)
-			{
-			for
-				each_imm(imm)
-				{
-					lp_x86_lock_alu_imm(&x, LP_ALU_AND, bytes, *rm, *imm);
-					expect("lock and %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
-				}
-			for
-				each_reg(reg)
-				{
-					const char *to = rm_text(*rm, bytes), *from = reg_text(*reg, bytes);
+	for (EACH_FORM(rm)) {
+		if (rm->kind == LP_RM_REG)
+			continue;
+		lp_x86_prefetcht0(&x, *rm);
+		expect("prefetcht0 %s", rm_text(*rm, 1));
+		lp_x86_lock_cmpxchg16b(&x, *rm);
+		expect("lock cmpxchg16b %s", rm_text(*rm, 16));
+		for (EACH_BYTES(bytes)) {
+			for (EACH_IMM(imm)) {
+				lp_x86_lock_alu_imm(&x, LP_ALU_AND, bytes, *rm, *imm);
+				expect("lock and %s, %s", rm_text(*rm, bytes), imm_text(*imm, bytes));
+			}
+			for (EACH_REG(reg)) {
+				const char *to = rm_text(*rm, bytes), *from = reg_text(*reg, bytes);
 
-					lp_x86_xchg(&x, bytes, *rm, *reg);
-					expect("xchg %s, %s", to, from);
-					lp_x86_lock_cmpxchg(&x, bytes, *rm, *reg);
-					expect("lock cmpxchg %s, %s", to, from);
-					lp_x86_lock_xadd(&x, bytes, *rm, *reg);
-					expect("lock xadd %s, %s", to, from);
-					for (unsigned op = 0; op < COUNT(names); op++) {
-						lp_x86_lock_alu(&x, op, bytes, *rm, *reg);
-						expect("lock %s %s, %s", names[op], to, from);
-					}
+				lp_x86_xchg(&x, bytes, *rm, *reg);
+				expect("xchg %s, %s", to, from);
+				lp_x86_lock_cmpxchg(&x, bytes, *rm, *reg);
+				expect("lock cmpxchg %s, %s", to, from);
+				lp_x86_lock_xadd(&x, bytes, *rm, *reg);
+				expect("lock xadd %s, %s", to, from);
+				for (unsigned op = 0; op < COUNT(names); op++) {
+					lp_x86_lock_alu(&x, op, bytes, *rm, *reg);
+					expect("lock %s %s, %s", names[op], to, from);
 				}
 			}
 		}
+	}
 }
 
 static void jumps_and_calls_reach_their_targets(void **state)
 {
 	static const int64_t distances[] = {0x123, -0x12345, 0x7fffff00, -0x7fffff00};
 
-	for
-		each_form(rm)
-		{
-			lp_x86_call_rm(&x, *rm);
-			expect("call %s", rm_text(*rm, 8));
-			lp_x86_jmp_rm(&x, *rm);
-			expect("jmp %s", rm_text(*rm, 8));
-		}
+	for (EACH_FORM(rm)) {
+		lp_x86_call_rm(&x, *rm);
+		expect("call %s", rm_text(*rm, 8));
+		lp_x86_jmp_rm(&x, *rm);
+		expect("jmp %s", rm_text(*rm, 8));
+	}
 	for (size_t i = 0; i < COUNT(distances); i++) {
 		const void *target = (const void *)(uintptr_t)(lp_x86_here(&x) + (uint64_t)distances[i]);
 

@@ -148,6 +148,8 @@ static bool has_register(const struct row *row, unsigned which, unsigned n)
 
 	if (letter == 'V' || letter == 'X')
 		return n < 16 || strchr(row->encodings, 'E');
+	if (letter == '_')
+		return true;
 	return letter != 'M' && n < (letter == 'K' ? 8 : 16);
 }
 
@@ -172,19 +174,42 @@ static void every_row_is_what_it_says(void **state)
 		for (unsigned l256 = 0; l256 < 2; l256++) {
 			if (!has_length(row, l256))
 				continue;
-			for
-				each_form(rm) if (has_operand(row, *rm)) check_registers(row, l256, *rm);
+			for (EACH_FORM(rm))
+				if (has_operand(row, *rm))
+					check_registers(row, l256, *rm);
 			for (unsigned n = 16; n < 32; n += 5)
 				if (has_operand(row, lp_rm_reg(n)))
 					check_registers(row, l256, lp_rm_reg(n));
 		}
 }
 
+static unsigned above15_if_vector(char letter)
+{
+	return letter == 'V' || letter == 'X' ? 17 : 1;
+}
+
+/* Else a row could say less than there is. */
+static void rows_without_evex_have_no_such_encoding(void **state)
+{
+	for (const struct row *row = rows; row < rows + COUNT(rows); row++)
+		for (unsigned w = 0; w < 2 && is(row->encodings, "V"); w++) {
+			const char *name = mnemonic(row, false), *text;
+			const char *regs = row->registers;
+
+			lp_x86_evex_op(&x, row->op | w << LP_VOP_EVEX_W, is(row->length, "Y"), 0,
+				       above15_if_vector(regs[0]), has(row, 1) ? above15_if_vector(regs[1]) : 0,
+				       lp_rm_reg(above15_if_vector(regs[2])), strchr(row->form, 'I') != NULL);
+			lp_x86_put8(&x, 1);
+			text = written_text();
+			if (text && !strncmp(text, name, strlen(name)) && text[strlen(name)] == ' ')
+				fail_msg("%s has EVEX: %s", row->name, text);
+		}
+}
+
 static void masks_choose_elements(void **state)
 {
-	for
-		each_form(rm) for (unsigned mask = 1; mask < 8; mask += 3)
-		{
+	for (EACH_FORM(rm))
+		for (unsigned mask = 1; mask < 8; mask += 3) {
 			lp_x86_vex_masked(&x, LP_VPADDB, 1, mask, 1, 17, *rm);
 			expect("vpaddb ymm1 {k%u}, ymm17, %s", mask, rm_text(*rm, 32));
 			lp_x86_vex_masked(&x, LP_VPADDD, 0, mask | LP_MASK_ZERO, 21, 7, *rm);
@@ -202,16 +227,14 @@ static void masks_choose_elements(void **state)
 
 static void displacements_are_as_short_as_the_encoding_allows(void **state)
 {
-	for
-		each_memory(rm)
-		{
-			lp_x86_vex(&x, LP_VPADDD, 1, 9, 10, *rm);
-			expect("vpaddd ymm9, ymm10, %s", rm_text(*rm, 32));
-			lp_x86_vex(&x, LP_VPADDD, 1, 19, 10, *rm);
-			expect("vpaddd ymm19, ymm10, %s", rm_text(*rm, 32));
-			lp_x86_vex(&x, LP_VADDSS, 0, 9, 20, *rm);
-			expect("vaddss xmm9, xmm20, %s", rm_text(*rm, 4));
-		}
+	for (EACH_MEMORY(rm)) {
+		lp_x86_vex(&x, LP_VPADDD, 1, 9, 10, *rm);
+		expect("vpaddd ymm9, ymm10, %s", rm_text(*rm, 32));
+		lp_x86_vex(&x, LP_VPADDD, 1, 19, 10, *rm);
+		expect("vpaddd ymm19, ymm10, %s", rm_text(*rm, 32));
+		lp_x86_vex(&x, LP_VADDSS, 0, 9, 20, *rm);
+		expect("vaddss xmm9, xmm20, %s", rm_text(*rm, 4));
+	}
 	for (int32_t disp = -5000; disp < 5000; disp++) {
 		const uint8_t *from = x.at;
 
@@ -276,24 +299,22 @@ static void hashes_and_control_words_have_forms_of_their_own(void **state)
 		{LP_SHA256RNDS2, "sha256rnds2"}, {LP_SHA256MSG1, "sha256msg1"}, {LP_SHA256MSG2, "sha256msg2"},
 	};
 
-	for
-		each_form(rm)
-		{
-			for (unsigned dst = 0; dst < 16; dst += 3) {
-				for (size_t i = 0; i < COUNT(sha); i++) {
-					lp_x86_sha(&x, sha[i].op, dst, *rm);
-					expect("%s xmm%u, %s", sha[i].name, dst, rm_text(*rm, 16));
-				}
-				lp_x86_sha1rnds4(&x, dst, *rm, 2);
-				expect("sha1rnds4 xmm%u, %s, 0x2", dst, rm_text(*rm, 16));
+	for (EACH_FORM(rm)) {
+		for (unsigned dst = 0; dst < 16; dst += 3) {
+			for (size_t i = 0; i < COUNT(sha); i++) {
+				lp_x86_sha(&x, sha[i].op, dst, *rm);
+				expect("%s xmm%u, %s", sha[i].name, dst, rm_text(*rm, 16));
 			}
-			if (rm->kind == LP_RM_REG)
-				continue;
-			lp_x86_ldmxcsr(&x, *rm);
-			expect("ldmxcsr %s", rm_text(*rm, 4));
-			lp_x86_stmxcsr(&x, *rm);
-			expect("stmxcsr %s", rm_text(*rm, 4));
+			lp_x86_sha1rnds4(&x, dst, *rm, 2);
+			expect("sha1rnds4 xmm%u, %s, 0x2", dst, rm_text(*rm, 16));
 		}
+		if (rm->kind == LP_RM_REG)
+			continue;
+		lp_x86_ldmxcsr(&x, *rm);
+		expect("ldmxcsr %s", rm_text(*rm, 4));
+		lp_x86_stmxcsr(&x, *rm);
+		expect("stmxcsr %s", rm_text(*rm, 4));
+	}
 	lp_x86_vzeroupper(&x);
 	expect("vzeroupper");
 }
@@ -302,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_row_is_what_it_says, start_over),
+		cmocka_unit_test_setup(rows_without_evex_have_no_such_encoding, start_over),
 		cmocka_unit_test_setup(masks_choose_elements, start_over),
 		cmocka_unit_test_setup(displacements_are_as_short_as_the_encoding_allows, start_over),
 		cmocka_unit_test_setup(low_registers_take_the_two_byte_prefix, start_over),
