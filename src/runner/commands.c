@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "base/bits.h"
+#include "base/log.h"
 #include "base/vec.h"
 #include "emu/mem.h"
 #include "runner/private.h"
@@ -541,6 +542,27 @@ int lp_cmd_patch_save(struct lp_call *c, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	lp_reply_row(c->reply, "%: patches: %", LP_STR("file", c->argv[0]), LP_INT("patches", rc));
+	return 0;
+}
+
+/* ---- another version is installed ---- */
+
+static char installed[64];
+
+const char *lp_installed_since(void)
+{
+	return installed;
+}
+
+int lp_cmd_update_installed(struct lp_call *c, struct lp_err *err)
+{
+	static const char fine[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
+	size_t len = strlen(c->argv[0]);
+
+	if (!len || len >= sizeof installed || strspn(c->argv[0], fine) != len)
+		return lp_fail(err, LP_EUSAGE, "that is no version");
+	memcpy(installed, c->argv[0], len + 1);
+	lp_warn("version %s of the runner has been installed; this one runs on", installed);
 	return 0;
 }
 

@@ -12,17 +12,25 @@
 
 #define FILE_NAME "arm64runner.conf"
 
-enum kind { BOOL, PATH, PATHS, CHANNEL };
+enum kind { BOOL, PATH, PATHS, CHANNEL, TEXT, SECONDS, KEYS };
 
 static const struct key {
 	const char *section, *name;
 	enum kind kind;
 	size_t at; /* in struct lp_runner_config */
+	bool decides;
 } keys[] = {
-#define CONFIG(section, key, kind, member, sentence) {section, key, kind, offsetof(struct lp_runner_config, member)},
+#define CONFIG(section, key, kind, member, sentence) \
+	{section, key, kind, offsetof(struct lp_runner_config, member), false},
+#define DECIDES(section, key, kind, member, sentence) \
+	{section, key, kind, offsetof(struct lp_runner_config, member), true},
 #include "runner/config.def"
 #undef CONFIG
+#undef DECIDES
 };
+
+/* Which keys of a file count. */
+enum taken { ALL, NOTHING_DECIDED, DECISIONS_ALONE };
 
 /* A file that is being read. */
 struct reading {
@@ -30,6 +38,8 @@ struct reading {
 	const char *path;
 	FILE *file;
 	unsigned line;
+	enum taken taken;
+	bool is_trusted; /* nobody else writes it */
 	void (*complain)(const char *line, void *arg);
 	void *arg;
 };
@@ -59,6 +69,35 @@ static char *whole_path(const struct reading *r, const char *text)
 	return lp_sprintf("%.*s/%s", (int)(slash - r->path), r->path, text);
 }
 
+static bool read_seconds(const char *text, unsigned *out)
+{
+	static const struct {
+		const char *unit;
+		unsigned seconds;
+	} units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}};
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(units); i++)
+		if (*text >= '0' && *text <= '9' && n <= 1000000 && !strcmp(end, units[i].unit)) {
+			*out = (unsigned)n * units[i].seconds;
+			return n > 0;
+		}
+	return false;
+}
+
+/* A key is base64 of 42 bytes that begin with "Ed"; '/' is a digit of that, but never the first. */
+static bool is_key(const char *text)
+{
+	return strlen(text) == 56 && !strncmp(text, "RW", 2);
+}
+
+static void put_text(char **member, char *text)
+{
+	lp_free(*member);
+	*member = text;
+}
+
 static bool take(struct reading *r, const struct key *k, const char *text)
 {
 	void *member = (char *)r->config + k->at;
@@ -71,8 +110,15 @@ static bool take(struct reading *r, const struct key *k, const char *text)
 		*(bool *)member = strcmp(text, "rc") == 0;
 		return !strcmp(text, "rc") || !strcmp(text, "stable");
 	case PATH:
-		lp_free(*(char **)member);
-		*(char **)member = whole_path(r, text);
+		put_text(member, whole_path(r, text));
+		return *text;
+	case TEXT:
+		put_text(member, lp_strdup(text));
+		return *text;
+	case SECONDS:
+		return read_seconds(text, member);
+	case KEYS:
+		lp_vec_push(paths, is_key(text) ? lp_strdup(text) : whole_path(r, text));
 		return *text;
 	default:
 		lp_vec_push(paths, whole_path(r, text));
@@ -91,18 +137,46 @@ static void complain(struct reading *r, const char *section, const char *name, c
 	lp_free(line);
 }
 
+static const struct key *find_key(const char *section, const char *name)
+{
+	/* The first runner's file had no sections. */
+	if (!*section && !strcmp(name, "auto_update"))
+		section = "update";
+	for (size_t i = 0; i < LP_ARRAY_SIZE(keys); i++)
+		if (!strcmp(keys[i].section, section) && !strcmp(keys[i].name, name))
+			return &keys[i];
+	return NULL;
+}
+
+/* Why a key that decides does not count here; NULL: it does. */
+static const char *distrust(const struct reading *r, const struct key *k)
+{
+	if (!k->decides)
+		return NULL;
+	if (r->taken == NOTHING_DECIDED)
+		return " is not taken from the current folder: write it to ~/.config/" FILE_NAME " or /etc/" FILE_NAME;
+	if (!r->is_trusted)
+		return " is not taken from a file that somebody else may write; it has to be root's or yours (chmod "
+		       "go-w)";
+	return NULL;
+}
+
 /* For inih: not 0, which would end at the first mistake. */
 static int on_key(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *r = user;
+	const struct key *k = find_key(section, name);
+	const char *why = k ? distrust(r, k) : " is no setting of this runner";
 
-	for (size_t i = 0; i < LP_ARRAY_SIZE(keys); i++)
-		if (!strcmp(keys[i].section, section) && !strcmp(keys[i].name, name)) {
-			if (!take(r, &keys[i], value))
-				complain(r, section, name, " cannot be that");
-			return 1;
-		}
-	complain(r, section, name, " is no setting of this runner");
+	if (r->taken == DECISIONS_ALONE && (!k || !k->decides))
+		return 1;
+	if (why)
+		complain(r, section, name, why);
+	else if (!take(r, k, value))
+		complain(r, section, name, " cannot be that");
+	else if (k->at == offsetof(struct lp_runner_config, requires_signature) && !r->config->requires_signature)
+		complain(r, section, name,
+			 " = no is not taken from a file: only --unsigned on the command line can say so");
 	return 1;
 }
 
@@ -121,16 +195,46 @@ static int read_stream(struct reading *r, struct lp_err *err)
 	return rc > 0 ? lp_fail(err, LP_EPARSE, "%s:%d: neither [section] nor key = value", r->path, rc) : 0;
 }
 
+static bool is_trusted(FILE *file)
+{
+	struct stat st;
+
+	return fstat(fileno(file), &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 022);
+}
+
+static int read_file(struct reading *r, struct lp_err *err)
+{
+	int rc;
+
+	r->file = fopen(r->path, "re");
+	if (!r->file)
+		return lp_fail_sys(err, errno, "%s", r->path);
+	r->is_trusted = is_trusted(r->file);
+	if (!r->config->from)
+		r->config->from = lp_strdup(r->path);
+	rc = read_stream(r, err);
+	fclose(r->file);
+	return rc;
+}
+
+/* From the root on. */
+static char *absolute(const char *path)
+{
+	char here[PATH_MAX];
+
+	return *path == '/' || !getcwd(here, sizeof here) ? lp_strdup(path) : lp_sprintf("%s/%s", here, path);
+}
+
 int lp_runner_config_read(struct lp_runner_config *c, const char *path, void (*say)(const char *line, void *arg),
 			  void *arg, struct lp_err *err)
 {
-	struct reading r = {.config = c, .path = path, .file = fopen(path, "re"), .complain = say, .arg = arg};
+	char *whole = absolute(path);
+	struct reading r = {.config = c, .path = whole, .complain = say, .arg = arg};
 	int rc;
 
-	if (!r.file)
-		return lp_fail_sys(err, errno, "%s", path);
-	rc = read_stream(&r, err);
-	fclose(r.file);
+	*c = (struct lp_runner_config){0};
+	rc = read_file(&r, err);
+	lp_free(whole);
 	return rc;
 }
 
@@ -166,16 +270,23 @@ enum { NR_PLACES = 3 };
 int lp_runner_config_find(struct lp_runner_config *c, void (*say)(const char *line, void *arg), void *arg,
 			  struct lp_err *err)
 {
-	int rc = -ENOENT;
+	struct reading r = {.config = c, .complain = say, .arg = arg};
+	bool is_done = false;
+	int rc = 0;
 
 	*c = (struct lp_runner_config){0};
-	for (unsigned i = 0; i < NR_PLACES && rc == -ENOENT; i++) {
+	for (unsigned i = 0; i < NR_PLACES && rc == 0 && !is_done; i++) {
 		char *path = place(i);
-		if (path && access(path, F_OK) == 0 && (i > 0 || is_ours_alone(path)))
-			rc = lp_runner_config_read(c, path, say, arg, err);
+		if (path && access(path, F_OK) == 0 && (i > 0 || is_ours_alone(path))) {
+			r.path = path;
+			r.line = 0;
+			r.taken = i == 0 ? NOTHING_DECIDED : c->from ? DECISIONS_ALONE : ALL;
+			rc = read_file(&r, err);
+			is_done = i > 0;
+		}
 		lp_free(path);
 	}
-	return rc == -ENOENT ? 0 : rc;
+	return rc;
 }
 
 static void free_paths(lp_config_paths *paths)
@@ -190,4 +301,9 @@ void lp_runner_config_free(struct lp_runner_config *c)
 	lp_free(c->sysroot);
 	free_paths(&c->load);
 	free_paths(&c->watch);
+	free_paths(&c->keys);
+	lp_free(c->repository);
+	lp_free(c->url);
+	lp_free(c->ca_file);
+	lp_free(c->from);
 }

@@ -8,6 +8,11 @@
  * The current folder (only when the file is the user's and nobody else may
  * write it: who puts a program into a folder could else choose patches for it),
  * $XDG_CONFIG_HOME or ~/.config, /etc.
+ *
+ * What decides whose updates are good (DECIDES in config.def) is taken from
+ * the last two alone, and of these from a file only that is root's or the
+ * user's, and that nobody else may write: a folder that was unpacked from
+ * somewhere belongs to the user, too.
  */
 #ifndef LP_RUNNER_CONFIG_H
 #define LP_RUNNER_CONFIG_H
@@ -22,7 +27,11 @@ struct lp_runner_config {
 	bool strace, stats, debug, core;
 	lp_config_paths load, watch;
 	bool livepatch_debug, livepatch_hup;
-	bool auto_update, rc_channel;
+	bool auto_update, rc_channel, installs, requires_signature;
+	unsigned interval_s, timeout_s; /* 0: not given */
+	char *repository, *url, *ca_file;
+	lp_config_paths keys; /* those that begin with / are files */
+	char *from;	      /* the file, absolute; NULL: there is none */
 };
 
 /*
@@ -31,7 +40,7 @@ struct lp_runner_config {
  */
 int lp_runner_config_find(struct lp_runner_config *c, void (*complain)(const char *line, void *arg), void *arg,
 			  struct lp_err *err);
-/* One file, whoever may write it.  -errno when it cannot be read. */
+/* One file, whoever may write it; what decides about updates only if nobody else may.  -errno when it cannot be read. */
 int lp_runner_config_read(struct lp_runner_config *c, const char *path, void (*complain)(const char *line, void *arg),
 			  void *arg, struct lp_err *err);
 void lp_runner_config_free(struct lp_runner_config *c);

@@ -38,6 +38,8 @@ struct lp_guest_pauses lp_session_pauses(void);
 int lp_session_tells(bool on, struct lp_err *err);
 
 /* ---- commands.c ---- */
+/* The version of the runner that was installed while this one runs; "": none that we were told of. */
+const char *lp_installed_since(void);
 extern const struct lp_command lp_runner_commands[];
 extern const size_t lp_nr_runner_commands;
 

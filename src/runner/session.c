@@ -61,6 +61,9 @@ struct lp_guest_pauses lp_session_pauses(void)
 static void show_stats(struct lp_call *c)
 {
 	lp_reply_row(c->reply, "%: %", LP_STR("name", "socket"), LP_STR("value", the_runner->place));
+	if (*lp_installed_since())
+		lp_reply_row(c->reply, "%: %", LP_STR("name", "installed since"),
+			     LP_STR("value", lp_installed_since()));
 }
 
 static struct lp_control_options control_options(const struct lp_runner *r)

@@ -26,7 +26,8 @@
 static void print_help(void)
 {
 	printf("usage: arm64_runner [OPTIONS] PROGRAM [ARGS...]\n"
-	       "       arm64_runner [--pid PID] [--json] --livepatch-...\n\n"
+	       "       arm64_runner [--pid PID] [--json] --livepatch-...\n"
+	       "       arm64_runner --update [--check|--rollback]\n\n"
 	       "Runs a Linux program for AArch64 (ARM64) on this machine, and patches it: before its first instruction "
 	       "when\nPROGRAM is given, else while it runs.\n\n");
 	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
@@ -202,6 +203,10 @@ static int do_wish(struct runner_wish *w, struct lp_err *err)
 		printf("arm64_runner %s\n", lp_program_version);
 		return EXIT_SUCCESS;
 	}
+	if (w->is_given[RUNNER_SELF_TEST])
+		return runner_self_test(err);
+	if (runner_wants_update(w))
+		return runner_update(w, err);
 	if (w->is_given[RUNNER_DEBUG])
 		lp_log_set(LP_LOG_DEBUG, tell, NULL);
 	if (w->program)

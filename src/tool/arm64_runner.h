@@ -4,6 +4,7 @@
  *     struct runner_wish w = {0};
  *     rc = runner_wish_parse(&w, argc, argv, err);        // after a refusal, too, w says whether JSON is wanted
  *     status = runner_client(&w);                         // asks a runner that runs
+ *     status = runner_update(&w, err);                    // becomes update_module
  */
 #ifndef LP_TOOL_ARM64_RUNNER_H
 #define LP_TOOL_ARM64_RUNNER_H
@@ -55,5 +56,17 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 /* ---- arm64_runner_client.c ---- */
 /* Does what the command line asks a running runner for, and returns the exit status. */
 int runner_client(const struct runner_wish *w);
+
+/* ---- arm64_runner_update.c ---- */
+struct lp_runner_config;
+bool runner_wants_update(const struct runner_wish *w);
+/* Becomes update_module; returns our exit status when it cannot. */
+int runner_update(const struct runner_wish *w, struct lp_err *err);
+/* Tells what an earlier look for updates found, and starts another when it is time; waits for nothing. */
+void runner_auto_update(const struct lp_runner_config *c);
+
+/* ---- arm64_runner_selftest.c ---- */
+/* An exit status. */
+int runner_self_test(struct lp_err *err);
 
 #endif

@@ -255,6 +255,8 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 	switch_on(w, RUNNER_CORE, c.core);
 	switch_on(w, RUNNER_LIVEPATCH_DEBUG, c.livepatch_debug);
 	switch_on(w, RUNNER_LIVEPATCH_HUP, c.livepatch_hup);
+	if (rc == 0)
+		runner_auto_update(&c);
 	for (size_t i = 0; i < c.load.nr; i++)
 		take_file(w, true, "load", c.load.items[i]);
 	for (size_t i = 0; i < c.watch.nr; i++)
@@ -288,6 +290,24 @@ static void finish_live(struct runner_wish *w)
 		take_word(w, false, "debug", "on");
 }
 
+/* Options that mean something together only. */
+static int check_together(const struct runner_wish *w, struct lp_err *err)
+{
+	static const enum runner_option of_update[] = {RUNNER_CHECK, RUNNER_ROLLBACK, RUNNER_UNSIGNED};
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(of_update); i++)
+		if (w->is_given[of_update[i]] && !w->is_given[RUNNER_UPDATE])
+			return lp_fail(err, LP_EUSAGE, "--%s goes with --update", runner_rows[of_update[i]].word);
+	if (w->program && runner_wants_update(w))
+		return lp_fail(err, LP_EUSAGE, "an update is done alone, but %s would be started; leave one out",
+			       w->program[0]);
+	if (w->program && (w->is_given[RUNNER_PID] || w->is_given[RUNNER_JSON]))
+		return lp_fail(err, LP_EUSAGE,
+			       "--%s is for questions to a runner that runs, but %s would be started; leave one out",
+			       w->is_given[RUNNER_PID] ? "pid" : "json", w->program[0]);
+	return 0;
+}
+
 int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
 {
 	struct option words[NR_RUNNER_OPTIONS + 1] = {0};
@@ -319,10 +339,8 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 	}
 	lp_vec_push(&w->env, NULL);
 	w->program = optind < argc ? argv + optind : NULL;
-	if (w->program && (w->is_given[RUNNER_PID] || w->is_given[RUNNER_JSON]))
-		return lp_fail(err, LP_EUSAGE,
-			       "--%s is for questions to a runner that runs, but %s would be started; leave one out",
-			       w->is_given[RUNNER_PID] ? "pid" : "json", w->program[0]);
+	if (check_together(w, err))
+		return err->code;
 	/* A program that another one executes has its options from that one. */
 	if (w->program && !w->is_given[RUNNER_EXEC_FD] && configure(w, err))
 		return err->code;

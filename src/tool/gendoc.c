@@ -81,6 +81,24 @@ static const struct option runner_options[] = {
 #undef RUNNER
 };
 
+static const struct option update_options[] = {
+#define UPDATE(id, letter, word, argument, sentence) \
+	{letter, word, sizeof(argument) > 1 ? argument : NULL, 0, sentence},
+#include "tool/update_module.def"
+#undef UPDATE
+};
+
+static const struct setting {
+	const char *section, *key, *kind, *sentence;
+	bool decides;
+} settings[] = {
+#define CONFIG(section, key, kind, member, sentence) {section, key, #kind, sentence, false},
+#define DECIDES(section, key, kind, member, sentence) {section, key, #kind, sentence, true},
+#include "runner/config.def"
+#undef CONFIG
+#undef DECIDES
+};
+
 static const struct refusal {
 	const char *code;
 	bool allowable;
@@ -197,6 +215,36 @@ static void man_runner_options(FILE *out)
 		man_option(out, &runner_options[i]);
 }
 
+static void man_update_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(update_options); i++)
+		man_option(out, &update_options[i]);
+}
+
+/* How the man page calls what a setting may be. */
+static const char *kind_word(const char *kind)
+{
+	static const char *const words[][2] = {{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"PATH", "FILE"},
+					       {"PATHS", "FILE"},   {"TEXT", "TEXT"},	      {"SECONDS", "TIME"},
+					       {"KEYS", "KEY|FILE"}};
+
+	for (size_t i = 0; i < NR(words); i++)
+		if (!strcmp(words[i][0], kind))
+			return words[i][1];
+	return kind;
+}
+
+static void man_settings(FILE *out)
+{
+	for (size_t i = 0; i < NR(settings); i++) {
+		const struct setting *s = &settings[i];
+		if (!i || strcmp(s->section, settings[i - 1].section) != 0)
+			fprintf(out, ".SS [%s]\n", s->section);
+		fprintf(out, ".TP\n\\fB%s\\fR = \\fI%s\\fR%s\n", s->key, kind_word(s->kind), s->decides ? " (*)" : "");
+		roff_sentence(out, s->sentence);
+	}
+}
+
 static void man_commands(FILE *out)
 {
 	for (size_t i = 0; i < NR(commands); i++) {
@@ -308,6 +356,14 @@ static void bash_runner_options(FILE *out)
 	}
 }
 
+static void bash_update_options(FILE *out)
+{
+	fputs("\tlocal options=\"", out);
+	for (size_t i = 0; i < NR(update_options); i++)
+		fprintf(out, "%s--%s", i ? " " : "", update_options[i].word);
+	fputs("\"\n", out);
+}
+
 /* ---- zsh ---- */
 
 /* Inside single quotes, within [...] of an _arguments specification. */
@@ -374,6 +430,12 @@ static void zsh_runner_options(FILE *out)
 		zsh_option(out, "arm64_runner", &runner_options[i]);
 }
 
+static void zsh_update_options(FILE *out)
+{
+	for (size_t i = 0; i < NR(update_options); i++)
+		zsh_option(out, "update_module", &update_options[i]);
+}
+
 /* ---- templates ---- */
 
 static const struct {
@@ -398,6 +460,10 @@ static const struct {
 	{"man-runner-options", man_runner_options},
 	{"bash-runner-options", bash_runner_options},
 	{"zsh-runner-options", zsh_runner_options},
+	{"man-update-options", man_update_options},
+	{"man-settings", man_settings},
+	{"bash-update-options", bash_update_options},
+	{"zsh-update-options", zsh_update_options},
 };
 
 static int fill(const char *line, FILE *out)
