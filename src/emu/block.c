@@ -148,7 +148,7 @@ static size_t find_breakpoint(const struct lp_blocks *b, uint64_t pc)
 	return i;
 }
 
-static bool is_breakpoint(struct lp_blocks *b, uint64_t pc)
+bool lp_block_is_breakpoint(struct lp_blocks *b, uint64_t pc)
 {
 	bool is;
 
@@ -195,7 +195,7 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 		if (b->emu->options.stats)
 			uops[nr++] = (struct lp_uop){.run = count, .pc = pc + nr_insns * 4};
 		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded);
-		if (is_breakpoint(b, pc + nr_insns * 4))
+		if (lp_block_is_breakpoint(b, pc + nr_insns * 4))
 			uops[nr].run = stop_here;
 		nr_insns++;
 		nr++;
@@ -352,6 +352,8 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range)
 			kill_in_bucket(b, hash(page), range);
 	}
 	pthread_mutex_unlock(&b->lock);
+	if (b->emu->engine)
+		b->emu->engine->invalidate(b->emu, range);
 }
 
 /* The same bytes of the same file, mapped elsewhere: where programs that write code have it to be executed. */

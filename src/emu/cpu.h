@@ -108,6 +108,11 @@ struct lp_cpu {
 		uint64_t value[2];
 	} exclusive;
 
+	struct {
+		uint64_t host_sp, shadow_sp, shadow_limit, shadow_base;
+		void *jumps;
+	} jit; /* translated code's own */
+
 	union lp_vreg vr[32];
 
 	uint64_t branch; /* the branch to pc that left translated code; 0: not known, or no branch */
@@ -117,7 +122,9 @@ struct lp_cpu {
 
 	struct lp_emu *emu;
 	struct lp_guest_thread *thread;
-	void *landing; /* where a host fault in guest memory goes: sigjmp_buf of run.c */
+	void *engine;	/* the engine's, of this thread */
+	bool interpret; /* the next instruction is for the interpreter */
+	void *landing;	/* where a host fault in guest memory goes: sigjmp_buf of run.c */
 
 	struct lp_jump jumps[LP_JUMP_CACHE];
 };

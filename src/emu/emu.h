@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "emu/block.h"
 #include "emu/cpu.h"
+#include "emu/engine.h"
 #include "emu/mem.h"
 #include "emu/signals.h"
 #include "emu/thread.h"
@@ -77,6 +78,9 @@ struct lp_emu {
 	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
 	_Atomic uint32_t stood; /* futex: counts threads that have come to stand still while somebody waits for that */
 	pthread_mutex_t stop_lock;
+
+	const struct lp_engine *engine; /* NULL: the interpreter alone */
+	void *engine_data;
 
 	struct lp_emu_events events[LP_EMU_WATCHERS];
 	size_t nr_events;

@@ -92,6 +92,22 @@ static void own_fault(int sig, const siginfo_t *info, const ucontext_t *context)
 	lp_host_action(sig, &action, NULL);
 }
 
+/* Registers are in the cpu again.  True: the address has no mapping on this host whatever the guest has there (SI_KERNEL),
+ * but perhaps the instruction would do without its tag, which translated code does not look for. */
+static bool translated_code_faulted(struct lp_cpu *cpu, const siginfo_t *info, const ucontext_t *context)
+{
+	const struct lp_engine *engine = cpu->emu->engine;
+	const struct lp_uop *u = engine ? engine->faulted(cpu, context) : NULL;
+
+	if (!u)
+		return false;
+	cpu->at = u;
+	if (info->si_code != SI_KERNEL)
+		return false;
+	lp_fp_land(cpu, context->uc_mcontext.fpregs->mxcsr);
+	return true;
+}
+
 void lp_fault_caught(int sig, siginfo_t *info, void *data)
 {
 	struct lp_guest_thread *t = lp_guest_self();
@@ -109,6 +125,8 @@ void lp_fault_caught(int sig, siginfo_t *info, void *data)
 		context->uc_mcontext.gregs[REG_RIP] = (greg_t)lp_copy_fault;
 		return;
 	}
+	if (t && t->cpu.landing && translated_code_faulted(&t->cpu, info, context))
+		lp_fault_retry(&t->cpu);
 	if (!t || !t->cpu.at || !t->cpu.landing) {
 		own_fault(sig, info, context);
 		return;

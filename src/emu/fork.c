@@ -61,6 +61,8 @@ static void lock_all(struct lp_guest_thread *t)
 	lp_threads_stop(t->cpu.emu, 0);
 	lp_mem_lock(t->cpu.emu);
 	lp_blocks_lock(t->cpu.emu->blocks);
+	if (emu->engine)
+		emu->engine->lock(emu);
 	lp_signals_fork_lock(t);
 	/* Threads that have left the list are not among those that stand still. */
 	pthread_mutex_lock(&t->cpu.emu->threads_lock);
@@ -70,6 +72,8 @@ static void unlock_all(struct lp_guest_thread *t)
 {
 	pthread_mutex_unlock(&t->cpu.emu->threads_lock);
 	lp_signals_fork_unlock(t);
+	if (t->cpu.emu->engine)
+		t->cpu.emu->engine->unlock(t->cpu.emu);
 	lp_blocks_unlock(t->cpu.emu->blocks);
 	lp_mem_unlock(t->cpu.emu);
 	lp_threads_go(t->cpu.emu);
@@ -82,6 +86,8 @@ static void child_begins(struct lp_guest_thread *t, const struct lp_clone *c, bo
 	lp_reserve_forked();
 	lp_guest_threads_forked(t, by_libc);
 	unlock_all(t);
+	if (emu->engine)
+		emu->engine->forked(emu);
 	atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_PARK);
 	t->tid = lp_host_tid();
 	t->clear_child_tid = c->flags & CLONE_CHILD_CLEARTID ? c->child_tid : 0;

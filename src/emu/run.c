@@ -11,6 +11,7 @@ static void step(struct lp_cpu *cpu)
 	struct lp_uop uops[2];
 	const struct lp_uop *u = lp_block_single(cpu->emu->blocks, cpu, uops);
 
+	cpu->interpret = false;
 	while (u == &uops[0] || u == &uops[1])
 		u = u->run(cpu, u);
 }
@@ -18,7 +19,11 @@ static void step(struct lp_cpu *cpu)
 /* Translated code, until it leaves. */
 static void run(struct lp_cpu *cpu)
 {
-	const struct lp_uop *u = lp_block_enter(cpu->emu->blocks, cpu);
+	const struct lp_uop *u;
+
+	if (cpu->emu->engine && cpu->emu->engine->run(cpu))
+		return;
+	u = lp_block_enter(cpu->emu->blocks, cpu);
 
 	while (u)
 		u = u->run(cpu, u);
@@ -75,7 +80,14 @@ static void clear_away(struct lp_emu *emu)
 {
 	lp_threads_stop(emu, 0);
 	lp_blocks_reclaim(emu->blocks);
+	if (emu->engine)
+		emu->engine->reclaim(emu);
 	lp_threads_go(emu);
+}
+
+static bool is_littered(const struct lp_emu *emu)
+{
+	return lp_blocks_are_littered(emu->blocks) || (emu->engine && emu->engine->is_littered(emu));
 }
 
 void lp_cpu_run(struct lp_cpu *cpu)
@@ -95,17 +107,27 @@ void lp_cpu_run(struct lp_cpu *cpu)
 			if (t->ends)
 				break;
 		}
-		if (lp_blocks_are_littered(cpu->emu->blocks))
+		if (is_littered(cpu->emu))
 			clear_away(cpu->emu);
 		cpu->leave = LP_LEAVE_LOOKUP;
 		cpu->branch = 0;
-		if (atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
+		if (cpu->interpret ||
+		    atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
 			step(cpu);
 		else
 			run(cpu);
 		after(t);
 	}
 	cpu->landing = NULL;
+}
+
+void lp_fault_retry(struct lp_cpu *cpu)
+{
+	cpu->pc = cpu->at->pc;
+	cpu->at = NULL;
+	cpu->leave = LP_LEAVE_LOOKUP;
+	cpu->interpret = true;
+	siglongjmp(*(sigjmp_buf *)cpu->landing, 1);
 }
 
 void lp_fault_land(struct lp_cpu *cpu, const struct lp_fault *fault)

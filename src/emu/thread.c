@@ -91,6 +91,8 @@ void *lp_guest_thread_stack(struct lp_guest_thread *t, size_t *size)
 void lp_guest_thread_free(struct lp_guest_thread *t)
 {
 	lp_exec_forget(t);
+	if (t->cpu.emu->engine)
+		t->cpu.emu->engine->thread_ended(&t->cpu);
 	if (t->room)
 		munmap(t->room, room_size());
 	else
@@ -254,6 +256,8 @@ static bool end(struct lp_guest_thread *t)
 	/* A stopper that waits for this thread looks at the list again. */
 	lp_thread_enter_host(t);
 	hand_over_clear_tid(t);
+	if (emu->engine)
+		emu->engine->thread_ended(&t->cpu);
 	self = NULL;
 	return true;
 }

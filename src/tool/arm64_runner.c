@@ -18,6 +18,7 @@
 #include "emu/emu.h"
 #include "gdb/gdb.h"
 #include "isa/isa.h"
+#include "jit/jit.h"
 #include "profile/profile.h"
 #include "runner/runner.h"
 
@@ -165,6 +166,9 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	struct lp_runner *runner;
 
 	if (!emu)
+		return RUNNER_FAILED;
+	if (w->is_given[RUNNER_JIT] && !w->is_given[RUNNER_NO_JIT] &&
+	    lp_jit_attach(emu, &(struct lp_jit_options){0}, err))
 		return RUNNER_FAILED;
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;

@@ -1,0 +1,124 @@
+/* Memory for code: written in one mapping, executed in another, never both in one. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/vec.h"
+#include "jit/private.h"
+
+enum { SLOTS_SIZE = LP_SLOTS * sizeof(struct lp_jit_slot), STUBS_SIZE = LP_SLOTS * LP_STUB };
+_Static_assert(sizeof(struct lp_jit_slot) == 32, "a slot is half a cache line");
+
+static void *reserve(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Memory to be written, which can be executed at `rx`.  Without a descriptor: those are the guest's. */
+static uint8_t *map_twice(uint8_t *rx, size_t size)
+{
+	uint8_t *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (rw == MAP_FAILED)
+		return NULL;
+	/* A length of 0 asks for another mapping of the same pages (mremap(2)). */
+	if (mremap(rw, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rx) == MAP_FAILED ||
+	    mprotect(rx, size, PROT_READ | PROT_EXEC)) {
+		munmap(rw, size);
+		return NULL;
+	}
+	return rw;
+}
+
+static struct lp_segment *new_segment(struct lp_jit *jit)
+{
+	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
+	struct lp_segment *s = &jit->segments[nr];
+
+	if (nr == LP_SEGMENTS)
+		return NULL;
+	s->rx = jit->segment_area + nr * LP_SEGMENT;
+	s->used = 0;
+	atomic_init(&s->nr_units, 0);
+	if (!s->units)
+		s->units = reserve(LP_SEGMENT_UNITS * sizeof s->units[0]);
+	if (!s->units || mprotect(s->units, LP_SEGMENT_UNITS * sizeof s->units[0], PROT_READ | PROT_WRITE))
+		return NULL;
+	s->rw = map_twice(s->rx, LP_SEGMENT);
+	if (!s->rw)
+		return NULL;
+	atomic_store_explicit(&jit->nr_segments, nr + 1, memory_order_release);
+	return s;
+}
+
+int lp_code_make(struct lp_jit *jit, struct lp_err *err)
+{
+	uint8_t *region = reserve(SLOTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT);
+
+	if (!region)
+		return lp_fail_sys(err, errno, "no address space for translated code");
+	jit->slot_array = (void *)region;
+	jit->slot_stubs = region + SLOTS_SIZE;
+	jit->segment_area = jit->slot_stubs + STUBS_SIZE;
+	jit->slot_stubs_rw = map_twice(jit->slot_stubs, STUBS_SIZE);
+	if (mprotect(region, SLOTS_SIZE, PROT_READ | PROT_WRITE) || !jit->slot_stubs_rw || !new_segment(jit))
+		return lp_fail_sys(err, errno, "no memory that can be executed");
+	return 0;
+}
+
+struct lp_segment *lp_code_room(struct lp_jit *jit, size_t size)
+{
+	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
+	struct lp_segment *s = &jit->segments[nr - 1];
+
+	/* The first one is for the stubs. */
+	if (nr > 1 && LP_SEGMENT - s->used >= size &&
+	    atomic_load_explicit(&s->nr_units, memory_order_relaxed) < LP_SEGMENT_UNITS)
+		return s;
+	return new_segment(jit);
+}
+
+void lp_code_freeze(struct lp_jit *jit)
+{
+	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
+
+	for (size_t i = 0; i < nr; i++)
+		jit->segments[i].used = LP_SEGMENT;
+}
+
+bool lp_code_has(const struct lp_jit *jit, uint64_t rip)
+{
+	return rip - (uint64_t)jit->segment_area < (uint64_t)LP_SEGMENTS * LP_SEGMENT;
+}
+
+struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip)
+{
+	size_t index = (rip - (uint64_t)jit->segment_area) / LP_SEGMENT, low = 0, high;
+	const struct lp_segment *s = &jit->segments[index];
+	struct lp_unit *u;
+
+	if (!lp_code_has(jit, rip) || index >= atomic_load_explicit(&jit->nr_segments, memory_order_acquire))
+		return NULL;
+	high = atomic_load_explicit(&s->nr_units, memory_order_acquire);
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if ((uint64_t)s->units[middle]->code <= rip)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0)
+		return NULL;
+	u = s->units[low - 1];
+	return rip - (uint64_t)u->code < u->size ? u : NULL;
+}
+
+void lp_code_release(struct lp_jit *jit, struct lp_segment *s)
+{
+	/* Another process may execute it still: our mappings go, the memory is not written to again. */
+	munmap(s->rw, LP_SEGMENT);
+	mmap(s->rx, LP_SEGMENT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	atomic_store_explicit(&s->nr_units, 0, memory_order_relaxed);
+}

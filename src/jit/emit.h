@@ -1,0 +1,248 @@
+/*
+ * One guest instruction becomes host code: what the functions that do so (emit_*.c) have at hand.
+ *
+ *     static bool add_reg(struct lp_tr *t, uint32_t word)
+ *     {
+ *             if (F(shift) == LP_ROR)
+ *                     return false;                   // nothing has been written yet: the interpreter's function
+ *             unsigned n = lp_x_read(t, lp_reads(F(Rn)), LP_RAX);
+ *             ...
+ *             return true;
+ *     }
+ *
+ * Rules:
+ *   - false only before anything was written or changed; the instruction is then left to the interpreter's function.
+ *   - A fault is the whole instruction's: touch guest memory first, write guest registers after the last access.
+ *   - EFLAGS may hold the guest's flags.  Before the first host instruction that writes EFLAGS: lp_flags_clobber(t), which
+ *     may use rax itself.
+ *     lea, mov, shlx, rorx, not, bswap, vector moves and the like do not.
+ *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2).
+ *   - 31 is what lp_reads(), lp_writes() (emu/hot.h) or "is SP" make of it: LP_ZR, LP_SINK, LP_SP.
+ */
+#ifndef LP_JIT_EMIT_H
+#define LP_JIT_EMIT_H
+
+#include <stddef.h>
+
+#include "isa/a64/table.h"
+#include "jit/private.h"
+
+/* ---- the cpu in memory ---- */
+
+/* rbp points there, so that all of x[] is within a displacement of one byte. */
+#define LP_CPU_BIAS ((int32_t)offsetof(struct lp_cpu, x[16]))
+#define LP_CPU(member) lp_rm_mem(LP_RBP, (int32_t)offsetof(struct lp_cpu, member) - LP_CPU_BIAS)
+static inline struct lp_x86_rm lp_cpu_x(unsigned r)
+{
+	return lp_rm_mem(LP_RBP, ((int32_t)r - 16) * 8);
+}
+static inline struct lp_x86_rm lp_cpu_v(unsigned r)
+{
+	return lp_rm_mem(LP_RBP, (int32_t)(offsetof(struct lp_cpu, vr) + r * 16) - LP_CPU_BIAS);
+}
+
+/* What no guest's return address is. */
+enum { LP_SHADOW_NOWHERE = 1 };
+
+/* ---- a translation under way ---- */
+
+/* Where the guest's flags are, and how EFLAGS stands for them. */
+enum lp_flags {
+	LP_FLAGS_IN_MEMORY,
+	LP_FLAGS_SUB,	 /* C is the opposite of CF */
+	LP_FLAGS_ADD,	 /* C is CF; also of logical instructions */
+	LP_FLAGS_FP,	 /* of ucomis n, m */
+	LP_FLAGS_FP_BACK /* of ucomis m, n */
+};
+
+struct lp_tr;
+struct lp_cold;
+typedef bool lp_emit_fn(struct lp_tr *t, uint32_t word);
+typedef void lp_cold_fn(struct lp_tr *t, const struct lp_cold *c);
+
+enum { LP_COLD_MAX = 4 * LP_UNIT_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13 };
+
+/* What is seldom executed stands behind the unit's code. */
+struct lp_cold {
+	lp_cold_fn *emit;
+	struct lp_x86_fixup from[2]; /* jumps that lead here; next is NULL: none */
+	uint8_t *back;		     /* where to go on, if it does */
+	unsigned i;		     /* the instruction */
+	enum lp_flags flags;
+	bool flags_kept;
+	uint32_t v_loaded;
+	int8_t v_of[LP_NR_V_HOST];
+	uint64_t arg, arg2;
+};
+
+struct lp_insn {
+	uint32_t word;
+	uint16_t op;
+};
+
+struct lp_tr {
+	struct lp_x86 x;
+	struct lp_jit *jit;
+	uint64_t start, pc; /* of the unit, and of the instruction */
+	unsigned i, nr;
+	struct lp_insn insns[LP_UNIT_MAX];
+	uint64_t flags_live; /* bit i: what the flags are behind instruction i matters */
+	uint64_t exit_live;  /* bit i: and where its branch goes */
+	bool end_live;
+	enum lp_flags flags;
+	bool flags_kept; /* the memory has them as well */
+	bool is_loop, has_ended;
+	uint8_t *head; /* where the loop goes back to */
+
+	/* Vector registers live in memory; host registers have copies that are always the same.  v_host: which; -1: none. */
+	int8_t v_host[32];
+	int8_t v_of[LP_NR_V_HOST];
+	uint32_t v_loaded;  /* bit of the guest's register: the copy is there */
+	uint32_t v_used;    /* asked for at all */
+	uint32_t v_in_loop; /* those that the loop has in registers at its head */
+	unsigned v_turn, v_when[LP_NR_V_HOST];
+	bool v_fixed;
+
+	struct lp_cold cold[LP_COLD_MAX];
+	unsigned nr_cold;
+	struct lp_unit *unit;
+	unsigned nr_uops;
+	struct lp_uop uops[2 * LP_UNIT_MAX];
+	uint32_t offsets[LP_UNIT_MAX];
+	uint8_t flags_at[LP_UNIT_MAX];
+	struct lp_look looked[LP_UNIT_LOOKED];
+	unsigned nr_looked;
+	bool failed; /* something ran out */
+};
+
+/* A field of the instruction `word`. */
+#define F(name) lp_a64_field_##name(word)
+
+/* Tables by op, one in each file of functions; NULL: the interpreter's. */
+extern lp_emit_fn *const lp_emit_integer[A64_OP_COUNT], *const lp_emit_branch[A64_OP_COUNT],
+								*const lp_emit_memory[A64_OP_COUNT];
+
+/* ---- general registers ---- */
+
+/* The host register that guest register r (0 to 33) lives in; -1: memory. */
+extern const int8_t lp_pin[LP_NR_X];
+
+/* As an operand to be read, or written in all its 64 bits. */
+static inline struct lp_x86_rm lp_x_rm(unsigned r)
+{
+	return lp_pin[r] >= 0 ? lp_rm_reg((unsigned)lp_pin[r]) : lp_cpu_x(r);
+}
+/* In a register: its own, or `scratch`, to which it is loaded.  Not to be changed. */
+static inline unsigned lp_x_read(struct lp_tr *t, unsigned r, unsigned scratch)
+{
+	if (lp_pin[r] >= 0)
+		return (unsigned)lp_pin[r];
+	if (r == LP_ZR)
+		lp_x86_mov_imm32(&t->x, scratch, 0);
+	else
+		lp_x86_mov(&t->x, 1, scratch, lp_cpu_x(r));
+	return scratch;
+}
+/* A copy in that register, to be changed; w 0: the upper half is zero. */
+static inline void lp_x_copy(struct lp_tr *t, unsigned w, unsigned r, unsigned to)
+{
+	if (r == LP_ZR)
+		lp_x86_mov_imm32(&t->x, to, 0);
+	else
+		lp_x86_mov(&t->x, w, to, lp_x_rm(r));
+}
+/* The register in which a result for r is best computed: its own, or `scratch`. */
+static inline unsigned lp_x_dest(unsigned r, unsigned scratch)
+{
+	return lp_pin[r] >= 0 ? (unsigned)lp_pin[r] : scratch;
+}
+/* `from`, all 64 bits, is the new value of r. */
+static inline void lp_x_write(struct lp_tr *t, unsigned r, unsigned from)
+{
+	if (lp_pin[r] >= 0) {
+		if ((unsigned)lp_pin[r] != from)
+			lp_x86_mov(&t->x, 1, (unsigned)lp_pin[r], lp_rm_reg(from));
+	} else if (r != LP_SINK) {
+		lp_x86_mov_to(&t->x, 1, lp_cpu_x(r), from);
+	}
+}
+/* So is a constant; rax may be used. */
+void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value);
+
+/* Translated code runs only while sp is aligned to 16 bytes, and so checks no access.  The instruction has written
+ * something to sp that may not be: checked here, at its end. */
+void lp_sp_changed(struct lp_tr *t);
+
+/* ---- vector registers ---- */
+
+/* The host register with all 128 bits of v: not to be changed. */
+unsigned lp_v_read(struct lp_tr *t, unsigned v);
+/* Where a result for v is best computed, if its old value is not asked for any more by then: of no meaning until lp_v_write(). */
+unsigned lp_v_dest(struct lp_tr *t, unsigned v);
+/* Before anything: loads the registers of a loop. */
+void lp_v_preload(struct lp_tr *t);
+/* The same unit is translated again, with the registers of the loop where they are now. */
+void lp_v_fix(struct lp_tr *t);
+/* At the end of a loop: everything is again where it was at its head. */
+void lp_v_loop(struct lp_tr *t);
+/* All 128 bits of `from` are the new value of v. */
+void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
+/* Functions of C have overwritten all xmm registers, or guest registers were changed in memory. */
+void lp_v_forget(struct lp_tr *t);
+/* In cold code that called C and goes back: registers as they were where it was left. */
+void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
+
+/* ---- flags (flags.c) ---- */
+
+/* EFLAGS is about to be overwritten: what is wanted of it is put into memory. */
+void lp_flags_clobber(struct lp_tr *t);
+/* EFLAGS has been written by the instruction: these are the guest's flags now. */
+static inline void lp_flags_are(struct lp_tr *t, enum lp_flags flags)
+{
+	t->flags = flags;
+	t->flags_kept = false;
+}
+/* Flags that a fault found in EFLAGS. */
+void lp_flags_set_from(struct lp_cpu *cpu, enum lp_flags kind, uint64_t eflags);
+/* Puts EFLAGS into memory; EFLAGS stays.  Uses rax. */
+void lp_flags_keep(struct lp_tr *t);
+
+/* How a condition is asked of EFLAGS: cc, and then perhaps parity. */
+enum lp_parity { LP_PARITY_NO_MATTER, LP_PARITY_AND_NOT, LP_PARITY_OR };
+struct lp_test {
+	enum lp_x86_cc cc;
+	enum lp_parity parity;
+};
+/* Makes EFLAGS answer to the condition (0 to 13); may overwrite EFLAGS when they are not the guest's.  Uses rax. */
+struct lp_test lp_flags_test(struct lp_tr *t, unsigned condition);
+/* Jumps where it holds, or does not: up to two jumps; fixup.next is NULL for none. */
+void lp_flags_jump(struct lp_tr *t, struct lp_test test, bool holds, struct lp_x86_fixup to[2]);
+/* to = from where it holds, both registers. */
+void lp_flags_cmov(struct lp_tr *t, struct lp_test test, unsigned w, unsigned to, struct lp_x86_rm from,
+		   unsigned otherwise);
+/* CF = the guest's C, or its opposite.  EFLAGS may be overwritten from then on.  sets: the instruction sets all flags. */
+void lp_flags_carry(struct lp_tr *t, bool inverted, bool sets);
+
+/* ---- going elsewhere ---- */
+
+/* To the code at a guest pc, for good. */
+void lp_emit_goto(struct lp_tr *t, uint64_t pc);
+/* Where the condition of a branch holds: to `pc`. */
+void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc);
+/* rdx: the entry of the jump cache for the pc in rax; ZF: it is of that pc.  Uses rcx. */
+void lp_emit_jump_entry(struct lp_x86 *x);
+/* Cold code for the current instruction, with what is known now. */
+struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit);
+/* The interpreter's function executes the current instruction, and then back: to cold->back, with t->v_loaded as it was.
+ * For cases that are rare and hard. */
+lp_cold_fn lp_cold_fallback;
+/* Slot of a pc; never NULL (t->failed is set instead). */
+struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc);
+
+/* The signed field as in emu/integer.h, times 4, from the instruction on. */
+static inline uint64_t lp_branch_target(const struct lp_tr *t, uint32_t word, unsigned lsb, unsigned width)
+{
+	return t->pc + (uint64_t)((int64_t)((uint64_t)word << (64 - lsb - width)) >> (64 - width)) * 4;
+}
+
+#endif

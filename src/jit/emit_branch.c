@@ -1,0 +1,281 @@
+/* Branches: to slots, through the jump cache, and back by the shadow stack. */
+#include "emu/branch.h"
+#include "emu/hot.h"
+#include "jit/emit.h"
+
+#undef RD
+#undef RN
+#undef RM
+#undef RA
+
+/* ---- to a known pc ---- */
+
+void lp_emit_goto(struct lp_tr *t, uint64_t pc)
+{
+	if (pc == t->start && t->is_loop) {
+		lp_v_loop(t);
+		lp_x86_jmp_back(&t->x, t->head);
+		return;
+	}
+	lp_x86_jmp_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));
+}
+
+/* Behind the taken exit of a conditional branch. */
+static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	if (t->exit_live >> c->i & 1)
+		lp_flags_keep(t);
+	lp_emit_goto(t, c->arg);
+}
+
+void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
+{
+	struct lp_x86_fixup taken[2];
+	struct lp_cold *c;
+
+	if (pc == t->start)
+		t->is_loop = true;
+	lp_flags_jump(t, test, true, taken);
+	c = lp_cold_add(t, exit_cold);
+	c->arg = pc;
+	c->from[0] = taken[0];
+	c->from[1] = taken[1];
+}
+
+/* To the head, where most of the time goes: a jump that falls through when the loop ends. */
+static bool loop_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
+{
+	if (pc != t->start || test.parity != LP_PARITY_NO_MATTER)
+		return false;
+	t->is_loop = true;
+	if (t->exit_live >> t->i & 1)
+		lp_flags_keep(t);
+	lp_v_loop(t);
+	lp_x86_jcc_back(&t->x, test.cc, t->head);
+	return true;
+}
+
+static void branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
+{
+	if (!loop_if(t, test, pc))
+		lp_emit_branch_if(t, test, pc);
+}
+
+static bool b(struct lp_tr *t, uint32_t word)
+{
+	uint64_t pc = lp_branch_target(t, word, 0, 26);
+
+	if (pc == t->start)
+		t->is_loop = true;
+	if (t->exit_live >> t->i & 1)
+		lp_flags_keep(t);
+	lp_emit_goto(t, pc);
+	t->has_ended = true;
+	return true;
+}
+
+static bool b_cond(struct lp_tr *t, uint32_t word)
+{
+	uint64_t pc = lp_branch_target(t, word, 5, 19);
+	unsigned cond = F(condb);
+
+	if (cond >= 14) {
+		if (pc == t->start)
+			t->is_loop = true;
+		if (t->exit_live >> t->i & 1)
+			lp_flags_keep(t);
+		lp_emit_goto(t, pc);
+		t->has_ended = true; /* what follows in the unit is not reached */
+		return true;
+	}
+	branch_if(t, lp_flags_test(t, cond), pc);
+	return true;
+}
+
+static bool compare_branch(struct lp_tr *t, uint32_t word, enum lp_x86_cc cc)
+{
+	unsigned r = lp_reads(F(Rt)), w = F(sf);
+
+	lp_flags_clobber(t);
+	if (lp_pin[r] >= 0)
+		lp_x86_test(&t->x, w, lp_x_rm(r), (unsigned)lp_pin[r]);
+	else
+		lp_x86_alu_imm(&t->x, LP_ALU_CMP, w, lp_x_rm(r), 0);
+	branch_if(t, (struct lp_test){cc, LP_PARITY_NO_MATTER}, lp_branch_target(t, word, 5, 19));
+	return true;
+}
+
+static bool cbz(struct lp_tr *t, uint32_t word)
+{
+	return compare_branch(t, word, LP_CC_E);
+}
+static bool cbnz(struct lp_tr *t, uint32_t word)
+{
+	return compare_branch(t, word, LP_CC_NE);
+}
+
+static bool test_branch(struct lp_tr *t, uint32_t word, bool set)
+{
+	unsigned r = lp_reads(F(Rt)), bit = F(b5) << 5 | F(b40);
+	uint64_t pc = lp_branch_target(t, word, 5, 14);
+	enum lp_x86_cc cc = set ? LP_CC_NE : LP_CC_E;
+	struct lp_x86 *x = &t->x;
+
+	lp_flags_clobber(t);
+	if (bit == 31 || bit == 63) {
+		if (lp_pin[r] >= 0)
+			lp_x86_test(x, bit == 63, lp_x_rm(r), (unsigned)lp_pin[r]);
+		else
+			lp_x86_alu_imm(x, LP_ALU_CMP, bit == 63, lp_x_rm(r), 0);
+		cc = set ? LP_CC_S : LP_CC_NS;
+	} else if (bit < 8) {
+		lp_x86_test_imm_sized(x, 1, lp_x_rm(r), (int32_t)(1u << bit));
+	} else if (bit < 32) {
+		lp_x86_test_imm(x, 0, lp_x_rm(r), (int32_t)(1u << bit));
+	} else {
+		lp_x86_bt_imm(x, LP_BIT_TEST, 1, lp_x_rm(r), bit);
+		cc = set ? LP_CC_B : LP_CC_AE;
+	}
+	branch_if(t, (struct lp_test){cc, LP_PARITY_NO_MATTER}, pc);
+	return true;
+}
+
+static bool tbz(struct lp_tr *t, uint32_t word)
+{
+	return test_branch(t, word, false);
+}
+static bool tbnz(struct lp_tr *t, uint32_t word)
+{
+	return test_branch(t, word, true);
+}
+
+/* ---- calls ---- */
+
+/* Too deep for the shadow stack: all that is on it is forgotten.  Who returns to it finds his way by the jump cache. */
+static void overflow(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_x86_mov(&t->x, 1, LP_RSP, LP_CPU(jit.shadow_base));
+	lp_x86_jmp_back(&t->x, c->back);
+}
+
+/* x30 = the next pc, which goes onto the shadow stack as well; in rdx. */
+static void push_return(struct lp_tr *t)
+{
+	struct lp_x86 *x = &t->x;
+	struct lp_cold *c;
+
+	lp_x86_mov_imm(x, LP_RDX, t->pc + 4);
+	lp_x_write(t, 30, LP_RDX);
+	lp_x86_alu(x, LP_ALU_CMP, 1, LP_RSP, LP_CPU(jit.shadow_limit));
+	c = lp_cold_add(t, overflow);
+	c->from[0] = lp_x86_jcc_forward(x, LP_CC_B);
+	c->back = x->at;
+	lp_x86_push(x, LP_RDX);
+}
+
+/* Where the host's return comes to: on through the slot, so that code that was replaced meanwhile is not gone on with. */
+static void returned(struct lp_tr *t)
+{
+	lp_x86_lea(&t->x, 1, LP_RSP, lp_rm_mem(LP_RSP, 8));
+	lp_x86_jmp_rm(&t->x, lp_rm_abs(lp_tr_slot(t, t->pc + 4)));
+	t->has_ended = true;
+}
+
+static bool bl(struct lp_tr *t, uint32_t word)
+{
+	uint64_t pc = lp_branch_target(t, word, 0, 26);
+
+	if (t->exit_live >> t->i & 1)
+		lp_flags_keep(t);
+	push_return(t);
+	lp_x86_call_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));
+	returned(t);
+	return true;
+}
+
+void lp_emit_jump_entry(struct lp_x86 *x)
+{
+	_Static_assert(sizeof(struct lp_jump_entry) == 16, "pc >> 2 times 16 is pc times 4");
+	lp_x86_mov(x, 0, LP_RCX, lp_rm_reg(LP_RAX));
+	lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RCX), (LP_JUMPS - 1) << 2);
+	lp_x86_mov(x, 1, LP_RDX, LP_CPU(jit.jumps));
+	lp_x86_lea(x, 1, LP_RDX, lp_rm_sib(LP_RDX, LP_RCX, 4, 0));
+	lp_x86_alu(x, LP_ALU_CMP, 1, LP_RAX, lp_rm_mem(LP_RDX, offsetof(struct lp_jump_entry, pc)));
+}
+
+/* The kind of branch matters where a guarded page is come to; those are never in the jump cache. */
+static void lookup_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	if (c->arg != LP_BTYPE_NONE)
+		lp_x86_store_imm(&t->x, 1, LP_CPU(btype), (int32_t)c->arg);
+	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
+/* rdx: the slot of the pc in rax. */
+static void find_jump(struct lp_tr *t, unsigned btype)
+{
+	struct lp_cold *c;
+
+	lp_emit_jump_entry(&t->x);
+	c = lp_cold_add(t, lookup_cold);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	c->arg = btype;
+	lp_x86_mov(&t->x, 1, LP_RDX, lp_rm_mem(LP_RDX, offsetof(struct lp_jump_entry, slot)));
+}
+
+/* Nothing of guarded pages is translated: the branch is from none. */
+static bool br(struct lp_tr *t, uint32_t word)
+{
+	lp_flags_clobber(t);
+	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
+	find_jump(t, LP_BTYPE_JUMP_ANY);
+	lp_x86_jmp_rm(&t->x, lp_rm_mem(LP_RDX, offsetof(struct lp_jit_slot, code)));
+	t->has_ended = true;
+	return true;
+}
+
+static bool blr(struct lp_tr *t, uint32_t word)
+{
+	struct lp_x86 *x = &t->x;
+
+	lp_flags_clobber(t);
+	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
+	lp_x86_mov_imm(x, LP_RDX, t->pc + 4);
+	lp_x_write(t, 30, LP_RDX);
+	find_jump(t, LP_BTYPE_CALL);
+	lp_x86_mov(x, 1, LP_RAX, lp_rm_reg(LP_RDX));
+	push_return(t);
+	lp_x86_call_rm(x, lp_rm_mem(LP_RAX, offsetof(struct lp_jit_slot, code)));
+	returned(t);
+	return true;
+}
+
+static void ret_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_x86_jmp(&t->x, t->jit->stubs.ret_miss);
+}
+
+static bool ret(struct lp_tr *t, uint32_t word)
+{
+	struct lp_cold *c;
+
+	lp_flags_clobber(t);
+	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
+	lp_x86_alu(&t->x, LP_ALU_CMP, 1, LP_RAX, lp_rm_mem(LP_RSP, 8));
+	c = lp_cold_add(t, ret_cold);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	lp_x86_ret(&t->x);
+	t->has_ended = true;
+	return true;
+}
+
+static bool nop(struct lp_tr *t, uint32_t word)
+{
+	return true;
+}
+
+lp_emit_fn *const lp_emit_branch[A64_OP_COUNT] = {
+	[A64_OP_B] = b,	    [A64_OP_BL] = bl,	  [A64_OP_B_COND] = b_cond, [A64_OP_CBZ] = cbz, [A64_OP_CBNZ] = cbnz,
+	[A64_OP_TBZ] = tbz, [A64_OP_TBNZ] = tbnz, [A64_OP_BR] = br,	    [A64_OP_BLR] = blr, [A64_OP_RET] = ret,
+	[A64_OP_NOP] = nop, [A64_OP_BTI] = nop,	  [A64_OP_HINT] = nop,
+};

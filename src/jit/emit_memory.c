@@ -1,0 +1,280 @@
+/* Loads and stores of one register and of two. */
+#include "emu/hot.h"
+#include "jit/emit.h"
+
+#undef RD
+#undef RN
+#undef RM
+#undef RA
+
+/* ---- addresses ---- */
+
+enum way { SCALED, UNSCALED, POST, PRE, INDEXED };
+
+/* Where the base register ends up: after the access. */
+struct address {
+	struct lp_x86_rm at;
+	unsigned base; /* guest register */
+	int32_t then;  /* added to the base; 0: nothing */
+	bool writes_back;
+};
+
+/* The index register, extended, to rcx or in its own. */
+static unsigned index_of(struct lp_tr *t, uint32_t word)
+{
+	unsigned m = lp_reads(F(Rm));
+
+	switch (F(option)) {
+	case 2: /* uxtw */
+		lp_x_copy(t, 0, m, LP_RCX);
+		return LP_RCX;
+	case 6: /* sxtw */
+		lp_x86_movsxd(&t->x, LP_RCX, lp_x_rm(m));
+		return LP_RCX;
+	default:
+		return lp_x_read(t, m, LP_RCX);
+	}
+}
+
+/* May use rax and rcx.  log2: of the size by which an index is scaled. */
+static struct address address_of(struct lp_tr *t, uint32_t word, enum way way, unsigned log2)
+{
+	struct address a = {.base = F(Rn)};
+	int32_t imm9 = (int32_t)lp_signed_field(word, 12, 9);
+	unsigned base = lp_x_read(t, a.base, LP_RAX);
+
+	switch (way) {
+	case SCALED:
+		a.at = lp_rm_mem(base, (int32_t)(F(imm12) << log2));
+		break;
+	case UNSCALED:
+		a.at = lp_rm_mem(base, imm9);
+		break;
+	case POST:
+		a.at = lp_rm_mem(base, 0);
+		break;
+	case PRE:
+		a.at = lp_rm_mem(base, imm9);
+		break;
+	case INDEXED:
+		if (F(S) && log2 == 4) { /* the host scales by 8 at most */
+			unsigned index = index_of(t, word);
+			lp_x86_lea(&t->x, 1, LP_RCX, lp_rm_sib(index, index, 1, 0));
+			a.at = lp_rm_sib(base, LP_RCX, 8, 0);
+			break;
+		}
+		a.at = lp_rm_sib(base, index_of(t, word), 1u << (F(S) ? log2 : 0), 0);
+		break;
+	}
+	if (way == POST || way == PRE) {
+		a.writes_back = true;
+		a.then = imm9;
+	}
+	return a;
+}
+
+static void write_back(struct lp_tr *t, const struct address *a)
+{
+	unsigned to;
+
+	if (!a->writes_back || a->then == 0)
+		return;
+	to = lp_x_dest(a->base, LP_RAX);
+	if (lp_pin[a->base] < 0)
+		lp_x86_mov(&t->x, 1, LP_RAX, lp_cpu_x(a->base));
+	lp_x86_lea(&t->x, 1, to, lp_rm_mem(to, a->then));
+	lp_x_write(t, a->base, to);
+	if (a->base == LP_SP && a->then & 15)
+		lp_sp_changed(t);
+}
+
+/* ---- one register ---- */
+
+struct kind {
+	uint8_t log2; /* of the bytes */
+	bool is_load, is_signed, to64;
+};
+
+/* A load that writes its base back to where it loads: CONSTRAINED UNPREDICTABLE, the interpreter's business. */
+static bool is_odd(uint32_t word, enum way way)
+{
+	return (way == POST || way == PRE) && F(Rn) == F(Rt) && F(Rn) != 31;
+}
+
+static bool transfer(struct lp_tr *t, uint32_t word, struct kind kind, enum way way)
+{
+	unsigned bytes = 1u << kind.log2, r = kind.is_load ? lp_writes(F(Rt)) : lp_reads(F(Rt)), reg;
+	struct address a;
+
+	if (is_odd(word, way))
+		return false;
+	a = address_of(t, word, way, kind.log2);
+	if (!kind.is_load) {
+		reg = lp_x_read(t, r, LP_RDX);
+		lp_x86_store(&t->x, bytes, a.at, reg);
+		write_back(t, &a);
+		return true;
+	}
+	/* What is written back is in the base still: a load may only overwrite it when it is done */
+	reg = lp_x_dest(r, LP_RDX);
+	if (kind.is_signed)
+		lp_x86_load_signed(&t->x, bytes, kind.to64, reg, a.at);
+	else
+		lp_x86_load(&t->x, bytes, reg, a.at);
+	lp_x_write(t, r, reg);
+	write_back(t, &a);
+	return true;
+}
+
+#define ONE(name, row, log2, load, sign, to64, way)                                   \
+	static bool name##_##way(struct lp_tr *t, uint32_t word)                      \
+	{                                                                             \
+		return transfer(t, word, (struct kind){log2, load, sign, to64}, way); \
+	}
+#define ALL(name, log2, load, sign, to64)                 \
+	ONE(name, name, log2, load, sign, to64, SCALED)   \
+	ONE(name, name, log2, load, sign, to64, UNSCALED) \
+	ONE(name, name, log2, load, sign, to64, POST)     \
+	ONE(name, name, log2, load, sign, to64, PRE)      \
+	ONE(name, name, log2, load, sign, to64, INDEXED)
+ALL(strb, 0, false, false, false)
+ALL(strh, 1, false, false, false)
+ALL(str_w, 2, false, false, false)
+ALL(str_x, 3, false, false, false)
+ALL(ldrb, 0, true, false, false)
+ALL(ldrh, 1, true, false, false)
+ALL(ldr_w, 2, true, false, false)
+ALL(ldr_x, 3, true, false, false)
+ALL(ldrsb_x, 0, true, true, true)
+ALL(ldrsb_w, 0, true, true, false)
+ALL(ldrsh_x, 1, true, true, true)
+ALL(ldrsh_w, 1, true, true, false)
+ALL(ldrsw, 2, true, true, true)
+
+/* ---- two registers ---- */
+
+static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum way way)
+{
+	bool is64 = word >> 31;
+	int32_t imm = (int32_t)lp_signed_field(word, 15, 7) * (is64 ? 8 : 4), first = way == POST ? 0 : imm;
+	unsigned n = F(Rn), bytes = is64 ? 8 : 4, base;
+	unsigned r = is_load ? lp_writes(F(Rt)) : lp_reads(F(Rt)), r2 = is_load ? lp_writes(F(Rt2)) : lp_reads(F(Rt2));
+	struct address a = {.base = n, .then = imm, .writes_back = way == POST || way == PRE};
+	struct lp_x86 *x = &t->x;
+
+	if (a.writes_back && n != 31 && (n == F(Rt) || n == F(Rt2)))
+		return false;
+	if (is_load && F(Rt) == F(Rt2))
+		return false;
+	base = lp_x_read(t, n, LP_RAX);
+	if (!is_load) {
+		lp_x86_store(x, bytes, lp_rm_mem(base, first), lp_x_read(t, r, LP_RDX));
+		lp_x86_store(x, bytes, lp_rm_mem(base, first + (int32_t)bytes), lp_x_read(t, r2, LP_RDX));
+		write_back(t, &a);
+		return true;
+	}
+	/* The first one waits until the second has not faulted. */
+	lp_x86_load(x, bytes, LP_RDX, lp_rm_mem(base, first));
+	if (lp_pin[r2] >= 0) {
+		lp_x86_load(x, bytes, (unsigned)lp_pin[r2], lp_rm_mem(base, first + (int32_t)bytes));
+	} else {
+		lp_x86_load(x, bytes, LP_RCX, lp_rm_mem(base, first + (int32_t)bytes));
+		lp_x_write(t, r2, LP_RCX);
+	}
+	lp_x_write(t, r, LP_RDX);
+	write_back(t, &a);
+	return true;
+}
+
+static bool ldp_off(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, UNSCALED);
+}
+static bool ldp_post(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, POST);
+}
+static bool ldp_pre(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, PRE);
+}
+static bool stp_off(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, false, UNSCALED);
+}
+static bool stp_post(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, false, POST);
+}
+static bool stp_pre(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, false, PRE);
+}
+
+/* ---- literals ---- */
+
+static bool literal(struct lp_tr *t, uint32_t word, unsigned bytes, bool is_signed)
+{
+	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(r, LP_RDX);
+
+	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
+	if (is_signed)
+		lp_x86_load_signed(&t->x, bytes, 1, reg, lp_rm_mem(LP_RAX, 0));
+	else
+		lp_x86_load(&t->x, bytes, reg, lp_rm_mem(LP_RAX, 0));
+	lp_x_write(t, r, reg);
+	return true;
+}
+
+static bool ldr_lit_w(struct lp_tr *t, uint32_t word)
+{
+	return literal(t, word, 4, false);
+}
+static bool ldr_lit_x(struct lp_tr *t, uint32_t word)
+{
+	return literal(t, word, 8, false);
+}
+static bool ldrsw_lit(struct lp_tr *t, uint32_t word)
+{
+	return literal(t, word, 4, true);
+}
+
+static bool prefetch(struct lp_tr *t, uint32_t word)
+{
+	return true;
+}
+
+#define ROWS(uimm, reg, unscaled, post, pre, name)                                                             \
+	[A64_OP_##uimm] = name##_SCALED, [A64_OP_##unscaled] = name##_UNSCALED, [A64_OP_##post] = name##_POST, \
+	[A64_OP_##pre] = name##_PRE, [A64_OP_##reg] = name##_INDEXED
+
+lp_emit_fn *const lp_emit_memory[A64_OP_COUNT] = {
+	ROWS(STRB_UIMM, STRB_REG, STURB, STRB_POST, STRB_PRE, strb),
+	ROWS(STRH_UIMM, STRH_REG, STURH, STRH_POST, STRH_PRE, strh),
+	ROWS(STR_W_UIMM, STR_W_REG, STUR_W, STR_W_POST, STR_W_PRE, str_w),
+	ROWS(STR_X_UIMM, STR_X_REG, STUR_X, STR_X_POST, STR_X_PRE, str_x),
+	ROWS(LDRB_UIMM, LDRB_REG, LDURB, LDRB_POST, LDRB_PRE, ldrb),
+	ROWS(LDRH_UIMM, LDRH_REG, LDURH, LDRH_POST, LDRH_PRE, ldrh),
+	ROWS(LDR_W_UIMM, LDR_W_REG, LDUR_W, LDR_W_POST, LDR_W_PRE, ldr_w),
+	ROWS(LDR_X_UIMM, LDR_X_REG, LDUR_X, LDR_X_POST, LDR_X_PRE, ldr_x),
+	ROWS(LDRSB_X_UIMM, LDRSB_X_REG, LDURSB_X, LDRSB_X_POST, LDRSB_X_PRE, ldrsb_x),
+	ROWS(LDRSB_W_UIMM, LDRSB_W_REG, LDURSB_W, LDRSB_W_POST, LDRSB_W_PRE, ldrsb_w),
+	ROWS(LDRSH_X_UIMM, LDRSH_X_REG, LDURSH_X, LDRSH_X_POST, LDRSH_X_PRE, ldrsh_x),
+	ROWS(LDRSH_W_UIMM, LDRSH_W_REG, LDURSH_W, LDRSH_W_POST, LDRSH_W_PRE, ldrsh_w),
+	ROWS(LDRSW_UIMM, LDRSW_REG, LDURSW, LDRSW_POST, LDRSW_PRE, ldrsw),
+	[A64_OP_LDP_OFF] = ldp_off,
+	[A64_OP_LDP_POST] = ldp_post,
+	[A64_OP_LDP_PRE] = ldp_pre,
+	[A64_OP_LDP_NT] = ldp_off,
+	[A64_OP_STP_OFF] = stp_off,
+	[A64_OP_STP_POST] = stp_post,
+	[A64_OP_STP_PRE] = stp_pre,
+	[A64_OP_STP_NT] = stp_off,
+	[A64_OP_LDR_LIT_W] = ldr_lit_w,
+	[A64_OP_LDR_LIT_X] = ldr_lit_x,
+	[A64_OP_LDRSW_LIT] = ldrsw_lit,
+	[A64_OP_PRFM_UIMM] = prefetch,
+	[A64_OP_PRFM_REG] = prefetch,
+	[A64_OP_PRFUM] = prefetch,
+	[A64_OP_PRFM_LIT] = prefetch,
+};

@@ -1,0 +1,268 @@
+/* The translator as the emulator's engine. */
+#include "jit/jit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/vec.h"
+#include "jit/emit.h"
+
+enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
+
+const int8_t lp_pin[LP_NR_X] = {
+#define PIN(guest, host) [guest] = host,
+#define MEM(guest) [guest] = -1,
+#include "jit/registers.def"
+#undef PIN
+#undef MEM
+};
+
+static const struct lp_uop *stop(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	return u;
+}
+
+const struct lp_uop lp_jit_stop = {.run = stop};
+
+static struct lp_jit *jit_of(const struct lp_emu *emu)
+{
+	return emu->engine_data;
+}
+
+/* ---- threads ---- */
+
+enum { JUMPS_SIZE = LP_JUMPS * sizeof(struct lp_jump_entry) };
+enum { THREAD_MEMORY = LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE + JUMPS_SIZE };
+
+static void empty_shadow(struct lp_cpu *cpu)
+{
+	cpu->jit.shadow_sp = cpu->jit.shadow_base;
+}
+
+/* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
+static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
+{
+	char *memory =
+		mmap(NULL, THREAD_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct lp_jit_thread *thread;
+	uint64_t *last;
+
+	if (memory == MAP_FAILED)
+		return false;
+	thread = lp_alloc(sizeof *thread);
+	thread->memory = memory;
+	last = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE);
+	last[0] = (uint64_t)jit->stubs.bottom;
+	last[1] = LP_SHADOW_NOWHERE;
+	cpu->jit.shadow_base = (uint64_t)last;
+	cpu->jit.shadow_limit = (uint64_t)memory + LP_SHADOW_ROOM;
+	cpu->jit.jumps = memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE;
+	/* An empty entry has a pc that is looked for elsewhere. */
+	((struct lp_jump_entry *)cpu->jit.jumps)[0].pc = 4;
+	empty_shadow(cpu);
+	cpu->engine = thread;
+	return true;
+}
+
+static void thread_ended(struct lp_cpu *cpu)
+{
+	struct lp_jit_thread *thread = cpu->engine;
+
+	if (!thread)
+		return;
+	munmap(thread->memory, THREAD_MEMORY);
+	lp_free(thread);
+	cpu->engine = NULL;
+}
+
+/* ---- running ---- */
+
+static bool run(struct lp_cpu *cpu)
+{
+	struct lp_jit *jit = jit_of(cpu->emu);
+	struct lp_jit_slot *slot;
+	const struct lp_unit *unit;
+
+	/* Translated code relies on both. */
+	if (cpu->fp_exact || cpu->x[LP_SP] & 15)
+		return false;
+	if (!cpu->engine && !begin_thread(jit, cpu))
+		return false;
+	cpu->pc = lp_untagged(cpu->pc);
+	slot = lp_jit_slot_find(jit, cpu->pc);
+	unit = slot ? atomic_load_explicit(&slot->unit, memory_order_acquire) : NULL;
+	if (!unit) {
+		slot = lp_translate(jit, cpu->pc);
+		unit = slot ? atomic_load_explicit(&slot->unit, memory_order_acquire) : NULL;
+	}
+	if (!unit || unit->interpreted)
+		return false;
+	cpu->btype = 0;
+	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
+	jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
+	return true;
+}
+
+/* ---- faults ---- */
+
+static const greg_t host_register[] = {
+	[LP_RAX] = REG_RAX, [LP_RCX] = REG_RCX, [LP_RDX] = REG_RDX, [LP_RBX] = REG_RBX,
+	[LP_RSP] = REG_RSP, [LP_RBP] = REG_RBP, [LP_RSI] = REG_RSI, [LP_RDI] = REG_RDI,
+	[LP_R8] = REG_R8,   [LP_R9] = REG_R9,	[LP_R10] = REG_R10, [LP_R11] = REG_R11,
+	[LP_R12] = REG_R12, [LP_R13] = REG_R13, [LP_R14] = REG_R14, [LP_R15] = REG_R15,
+};
+
+static unsigned insn_at(const struct lp_unit *u, uint32_t offset)
+{
+	unsigned i = 0;
+
+	while (i + 1 < u->nr_insns && u->offsets[i + 1] <= offset)
+		i++;
+	return i;
+}
+
+static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *context)
+{
+	const greg_t *regs = context->uc_mcontext.gregs;
+	const struct lp_unit *unit = lp_code_find(jit_of(cpu->emu), (uint64_t)regs[REG_RIP]);
+	struct lp_jit_thread *thread = cpu->engine;
+	unsigned i;
+
+	if (!unit || !thread)
+		return NULL;
+	/* Cold code touches no guest memory. */
+	i = insn_at(unit, (uint32_t)((uint64_t)regs[REG_RIP] - (uint64_t)unit->code));
+	for (unsigned r = 0; r < LP_NR_X; r++)
+		if (lp_pin[r] >= 0)
+			cpu->x[r] = (uint64_t)regs[host_register[lp_pin[r]]];
+	lp_flags_set_from(cpu, unit->flags_at[i], (uint64_t)regs[REG_EFL]);
+	cpu->jit.shadow_sp = (uint64_t)regs[REG_RSP];
+	thread->at = (struct lp_uop){.word = unit->words[i], .pc = unit->range.start + i * 4};
+	return &thread->at;
+}
+
+/* ---- forgetting ---- */
+
+static void invalidate(struct lp_emu *emu, struct lp_range range)
+{
+	lp_jit_invalidate(jit_of(emu), range);
+}
+
+static bool is_littered(const struct lp_emu *emu)
+{
+	const struct lp_jit *jit = jit_of(emu);
+
+	return atomic_load_explicit(&jit->dead_bytes, memory_order_relaxed) > DEAD_LIMIT ||
+	       atomic_load_explicit(&jit->is_full, memory_order_relaxed);
+}
+
+static void reclaim(struct lp_emu *emu)
+{
+	struct lp_jit *jit = jit_of(emu);
+
+	if (!is_littered(emu))
+		return;
+	pthread_mutex_lock(&jit->lock);
+	for (struct lp_guest_thread *t = lp_guest_threads(emu); t; t = t->next)
+		if (t->cpu.engine)
+			empty_shadow(&t->cpu);
+	lp_jit_flush(jit);
+	atomic_store_explicit(&jit->is_full, false, memory_order_relaxed);
+	pthread_mutex_unlock(&jit->lock);
+}
+
+/* ---- fork ---- */
+
+static void lock(struct lp_emu *emu)
+{
+	pthread_mutex_lock(&jit_of(emu)->lock);
+	/* Both processes execute what there is; neither writes to it any more. */
+	lp_code_freeze(jit_of(emu));
+}
+
+static void unlock(struct lp_emu *emu)
+{
+	pthread_mutex_unlock(&jit_of(emu)->lock);
+}
+
+static void forked(struct lp_emu *emu)
+{
+}
+
+/* ---- life ---- */
+
+static unsigned host_features(void)
+{
+	unsigned f = 0;
+
+	f |= __builtin_cpu_supports("aes") ? LP_HOST_AES : 0;
+	f |= __builtin_cpu_supports("pclmul") ? LP_HOST_PCLMUL : 0;
+	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
+	f |= __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+			     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+		     ? LP_HOST_AVX512
+		     : 0;
+	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
+	return f;
+}
+
+static bool host_can(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
+	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt");
+}
+
+/* Rows of features that the guest is not offered are the interpreter's, which knows what to do about them. */
+static void fill_table(struct lp_jit *jit)
+{
+	static lp_emit_fn *const *const tables[] = {lp_emit_integer, lp_emit_branch, lp_emit_memory};
+
+	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
+		for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+			if (tables[i][op] && lp_cpu_offers(lp_a64_row(op)->feature))
+				jit->emit[op] = tables[i][op];
+}
+
+static const struct lp_engine engine = {
+	.run = run,
+	.faulted = faulted,
+	.invalidate = invalidate,
+	.is_littered = is_littered,
+	.reclaim = reclaim,
+	.thread_ended = thread_ended,
+	.lock = lock,
+	.unlock = unlock,
+	.forked = forked,
+};
+
+int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err)
+{
+	struct lp_jit *jit;
+
+	if (!host_can())
+		return lp_fail(err, ENOTSUP, "this CPU has no AVX2, BMI2 and FMA: nothing is translated");
+	jit = mmap(NULL, sizeof *jit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (jit == MAP_FAILED)
+		return lp_fail_sys(err, errno, "no memory for the translator");
+	jit->emu = emu;
+	jit->host = host_features() & ~options->without;
+	pthread_mutex_init(&jit->lock, NULL);
+	fill_table(jit);
+	if (lp_code_make(jit, err) || lp_stubs_make(jit)) {
+		munmap(jit, sizeof *jit);
+		return -ENOMEM;
+	}
+	emu->engine_data = jit;
+	emu->engine = &engine;
+	return 0;
+}
+
+void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out)
+{
+	struct lp_jit *jit = jit_of(emu);
+
+	pthread_mutex_lock(&jit->lock);
+	*out = jit->stats;
+	pthread_mutex_unlock(&jit->lock);
+}

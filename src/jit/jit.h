@@ -1,0 +1,42 @@
+/*
+ * The translator: guest code becomes host code, a unit at a time.
+ *
+ *     struct lp_jit_options options = {0};
+ *     rc = lp_jit_attach(emu, &options, &err);       // before the guest's first instruction
+ *
+ * From then on lp_cpu_run() comes here first, and to the interpreter with what is left alone (docs/jit.md).  One per
+ * process, as the emulator is; never detached.  Thread-safe from then on.
+ */
+#ifndef LP_JIT_JIT_H
+#define LP_JIT_JIT_H
+
+#include "base/err.h"
+#include "emu/emu.h"
+
+struct lp_jit_options {
+	unsigned without; /* host features that are not to be used: bits of enum lp_host_feature */
+};
+
+/* What the host's CPU has beyond x86-64-v3, which is needed. */
+enum lp_host_feature {
+	LP_HOST_AES = 1 << 0,
+	LP_HOST_PCLMUL = 1 << 1,
+	LP_HOST_SHA = 1 << 2,
+	LP_HOST_GFNI = 1 << 3,
+	LP_HOST_AVX512 = 1 << 4, /* F, BW, DQ and VL */
+	LP_HOST_VBMI = 1 << 5,
+};
+
+/* What --stats prints of it. */
+struct lp_jit_stats {
+	uint64_t units, insns, bytes;	  /* translated: bytes of host code */
+	uint64_t invalidated, flushed;	  /* units, and how often all of them went */
+	uint64_t left_to_c, instructions; /* of those translated: left to functions of the interpreter; all */
+	uint64_t ns;			  /* spent in translating */
+};
+
+/* 0, or -errno: -ENOTSUP when the host has not what is needed, which is no harm: the interpreter goes on alone. */
+int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err);
+void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out);
+
+#endif

@@ -1,0 +1,166 @@
+/*
+ * Inside the translator: its memory, slots and units.
+ *
+ * A slot is the entry of the code at one guest pc, and every jump to that pc goes through it: linking, unlinking and
+ * patching is one store of eight bytes.  Slots are made when they are first referred to and are never freed.  One that
+ * has no unit leads to its stub, which leaves translated code with that pc.
+ *
+ * Code is written through one mapping and executed through another.  A segment is only ever appended to.  After a fork
+ * both processes execute what is there, and go on in segments of their own.  Dead units lie where they are until there are
+ * so many that everything is thrown away at once, while all threads stand still.
+ */
+#ifndef LP_JIT_PRIVATE_H
+#define LP_JIT_PRIVATE_H
+
+#include <pthread.h>
+
+#include "emu/emu.h"
+#include "jit/jit.h"
+#include "jit/x86.h"
+
+enum { LP_UNIT_MAX = 64 };	   /* guest instructions */
+enum { LP_UNIT_BYTES = 48 << 10 }; /* of host code at most, cold parts included */
+enum { LP_UNIT_LOOKED = 6 };
+
+struct lp_unit;
+struct lp_tr;
+
+struct lp_jit_slot {
+	_Atomic(const void *) code;
+	uint64_t pc;
+	_Atomic(struct lp_unit *) unit;	    /* NULL: none; changed with the lock */
+	_Atomic(struct lp_jit_slot *) next; /* in its bucket */
+};
+
+/* Code behind an exit that was looked at: were it other code, the unit would be as well. */
+struct lp_look {
+	struct lp_range range;
+	struct lp_unit *unit;
+	struct lp_look *next; /* in its page */
+};
+
+/* One translation. */
+struct lp_unit {
+	struct lp_jit_slot *slot;
+	const uint8_t *code; /* where it runs */
+	uint32_t size;
+	uint16_t nr_insns;
+	bool interpreted; /* no code: the interpreter executes what stands here */
+	bool is_dead;
+	struct lp_range range; /* of guest code */
+	struct lp_look looked[LP_UNIT_LOOKED];
+	unsigned nr_looked;
+	struct lp_unit *next; /* in unit list of its page */
+	struct lp_uop *uops;  /* what it leaves to functions of the interpreter: pairs, the second of which stops */
+	uint32_t *words;      /* the instructions as they were translated */
+	uint32_t *offsets;    /* in the code: where each instruction begins; ascending, hot part only */
+	uint8_t *flags_at;    /* enum lp_flags, of each instruction before it is executed */
+	uint32_t hot_size;
+};
+
+/* What a thread has of the translator's. */
+struct lp_jit_thread {
+	struct lp_uop at; /* stands for an instruction that faulted */
+	char *memory;	  /* the shadow stack, and behind it the jump cache */
+};
+
+/* Known to translated code: at fixed offsets from rbp, which points into struct lp_cpu, there is cpu->engine; what it
+ * needs quickly is in cpu->jit. */
+struct lp_jump_entry {
+	uint64_t pc;
+	struct lp_jit_slot *slot;
+};
+enum { LP_JUMPS_BITS = 10, LP_JUMPS = 1 << LP_JUMPS_BITS };
+enum { LP_SHADOW_ROOM = 64 << 10, LP_SHADOW_SIZE = 64 << 10 }; /* room: for host signal handlers below the limit */
+
+enum { LP_SEGMENT = 1 << 20, LP_SEGMENTS = 512 };
+enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 4096 };
+enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
+enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
+
+struct lp_segment {
+	uint8_t *rx, *rw;
+	size_t used;
+	struct lp_unit **units; /* in the order of their addresses */
+	_Atomic size_t nr_units;
+};
+
+/* Parts of translated code that all units share. */
+struct lp_jit_stubs {
+	void (*enter)(struct lp_cpu *cpu, const void *code);
+	const void *exit_lookup; /* rax: the pc to go on at */
+	const void *exit_left;	 /* C has said in cpu->leave why */
+	const void *fallback;	 /* rsi: a uop; called.  Returns when its function went on to the next */
+	const void *call_c;	 /* rsi: a uop; called.  Never returns: whatever the function says, out at cpu->pc */
+	const void *miss;	 /* rax: a slot that leads nowhere */
+	const void *jump;	 /* rax: where to go on, by the jump cache */
+	const void *ret_miss;	 /* rax: where to; the shadow stack says otherwise */
+	const void *bottom;	 /* what the shadow stack's last entry returns to */
+};
+
+struct lp_jit {
+	struct lp_emu *emu;
+	unsigned host; /* enum lp_host_feature */
+	pthread_mutex_t lock;
+	/* Within reach of each other: */
+	struct lp_jit_slot *slot_array;
+	uint8_t *slot_stubs, *slot_stubs_rw; /* of each, LP_STUB bytes: the slot's address to rax, and to `miss` */
+	uint8_t *segment_area;
+	struct lp_segment segments[LP_SEGMENTS];
+	_Atomic size_t nr_segments;
+	size_t nr_slots, nr_stubs;
+	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
+	struct lp_unit *pages[LP_UNIT_BUCKETS];
+	struct lp_look *looks[LP_UNIT_BUCKETS];
+	struct lp_unit *dead; /* taken out of their pages */
+	_Atomic uint64_t dead_bytes;
+	struct lp_jit_stubs stubs;
+	struct lp_jit_stats stats;
+	_Atomic bool is_full; /* of slots or of code: nothing is translated any more before it is flushed */
+	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
+};
+
+/* ---- code.c ---- */
+
+/* Address space for everything, and the first segment, which is for the stubs that all share. */
+int lp_code_make(struct lp_jit *jit, struct lp_err *err);
+/* A segment with that much room, as what runs and what is written; NULL: there is no more.  With the lock. */
+struct lp_segment *lp_code_room(struct lp_jit *jit, size_t size);
+/* From now on code goes into a new one. */
+void lp_code_freeze(struct lp_jit *jit);
+/* The unit that holds a host address; NULL: none.  Safe in signal handlers. */
+struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip);
+bool lp_code_has(const struct lp_jit *jit, uint64_t rip);
+/* Nobody is in there any more, in this process. */
+void lp_code_release(struct lp_jit *jit, struct lp_segment *s);
+
+/* ---- slots.c ---- */
+
+/* Any thread, no lock; NULL: there is none. */
+struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc);
+/* Made if need be, with the lock; NULL: there are no more. */
+struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc);
+/* Back to its stub. */
+void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot);
+
+/* ---- stubs.c ---- */
+
+int lp_stubs_make(struct lp_jit *jit);
+
+/* ---- translate.c ---- */
+
+/* What stands at pc, put into its slot; NULL: nothing can be fetched there, or no room is left.  Takes the lock. */
+struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc);
+/* Code in the range is other code now. */
+void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
+/* Everything is thrown away; nobody is in translated code, nor has it on his shadow stack. */
+void lp_jit_flush(struct lp_jit *jit);
+/* Nothing behind an instruction of that row is reached from it. */
+bool lp_jit_ends(enum lp_a64_op op);
+
+/* ---- jit.c ---- */
+
+/* What a uop is followed by, when the one alone is to be executed: returns, and not NULL. */
+extern const struct lp_uop lp_jit_stop;
+
+#endif

@@ -1,0 +1,61 @@
+/* Slots: where the code of each guest pc begins. */
+#include "jit/private.h"
+
+static size_t hash(uint64_t pc)
+{
+	return (pc >> 2) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_SLOT_BUCKETS));
+}
+
+struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc)
+{
+	struct lp_jit_slot *s = atomic_load_explicit(&jit->slots[hash(pc)], memory_order_acquire);
+
+	while (s && s->pc != pc)
+		s = atomic_load_explicit(&s->next, memory_order_acquire);
+	return s;
+}
+
+static uint8_t *stub_of(struct lp_jit *jit, const struct lp_jit_slot *slot)
+{
+	return jit->slot_stubs + (size_t)(slot - jit->slot_array) * LP_STUB;
+}
+
+/* Of the next slots.  What they are depends on nothing but their place, so that processes that share the memory since a
+ * fork may both write them. */
+static void write_stubs(struct lp_jit *jit)
+{
+	uint8_t *at = jit->slot_stubs_rw + jit->nr_stubs * LP_STUB;
+	struct lp_x86 x = {.run_offset = jit->slot_stubs - jit->slot_stubs_rw};
+
+	for (size_t i = 0; i < LP_STUBS_AT_ONCE; i++) {
+		x.at = at + i * LP_STUB;
+		x.end = x.at + LP_STUB;
+		lp_x86_lea(&x, 1, LP_RAX, lp_rm_abs(&jit->slot_array[jit->nr_stubs + i]));
+		lp_x86_jmp(&x, jit->stubs.miss);
+	}
+	jit->nr_stubs += LP_STUBS_AT_ONCE;
+}
+
+struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
+{
+	_Atomic(struct lp_jit_slot *) *bucket = &jit->slots[hash(pc)];
+	struct lp_jit_slot *s = lp_jit_slot_find(jit, pc);
+
+	if (s || jit->nr_slots == LP_SLOTS)
+		return s;
+	if (jit->nr_slots == jit->nr_stubs)
+		write_stubs(jit);
+	s = &jit->slot_array[jit->nr_slots++];
+	s->pc = pc;
+	atomic_init(&s->unit, NULL);
+	atomic_init(&s->code, stub_of(jit, s));
+	atomic_init(&s->next, atomic_load_explicit(bucket, memory_order_relaxed));
+	atomic_store_explicit(bucket, s, memory_order_release);
+	return s;
+}
+
+void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot)
+{
+	atomic_store_explicit(&slot->code, stub_of(jit, slot), memory_order_release);
+	atomic_store_explicit(&slot->unit, NULL, memory_order_release);
+}

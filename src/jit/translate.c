@@ -1,0 +1,644 @@
+/* A unit: from guest instructions to host code in its slot. */
+#include "jit/emit.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/vec.h"
+#include "emu/mem.h"
+#include "emu/vdso.h"
+
+enum { LOOK_AHEAD = 8 };
+enum { INSN_BYTES = 1024 }; /* no instruction needs more host code, cold parts apart */
+
+/* ---- flags: who asks for them ---- */
+
+enum { READS_FLAGS = 1, WRITES_FLAGS = 2 };
+
+static uint8_t flags_of(enum lp_a64_op op)
+{
+	switch (op) {
+	case A64_OP_ADDS_IMM:
+	case A64_OP_SUBS_IMM:
+	case A64_OP_ANDS_IMM:
+	case A64_OP_ANDS_REG:
+	case A64_OP_BICS_REG:
+	case A64_OP_ADDS_REG:
+	case A64_OP_SUBS_REG:
+	case A64_OP_ADDS_EXT:
+	case A64_OP_SUBS_EXT:
+	case A64_OP_FCMP:
+	case A64_OP_FCMP_ZERO:
+	case A64_OP_FCMPE:
+	case A64_OP_FCMPE_ZERO:
+		return WRITES_FLAGS;
+	case A64_OP_ADCS:
+	case A64_OP_SBCS:
+	case A64_OP_CCMN_REG:
+	case A64_OP_CCMN_IMM:
+	case A64_OP_CCMP_REG:
+	case A64_OP_CCMP_IMM:
+	case A64_OP_FCCMP:
+	case A64_OP_FCCMPE:
+		return READS_FLAGS | WRITES_FLAGS;
+	case A64_OP_ADC:
+	case A64_OP_SBC:
+	case A64_OP_B_COND:
+	case A64_OP_CSEL:
+	case A64_OP_CSINC:
+	case A64_OP_CSINV:
+	case A64_OP_CSNEG:
+	case A64_OP_FCSEL:
+	case A64_OP_RMIF:
+	case A64_OP_SETF8:
+	case A64_OP_SETF16:
+	case A64_OP_CFINV:
+	case A64_OP_AXFLAG:
+	case A64_OP_XAFLAG:
+	case A64_OP_MRS:
+	case A64_OP_MSR_REG:
+	case A64_OP_MSR_IMM:
+	case A64_OP_SUBPS:
+		return READS_FLAGS;
+	default:
+		return 0;
+	}
+}
+
+/* What is not followed: whoever is there may ask for flags. */
+static bool goes_elsewhere(enum lp_a64_op op)
+{
+	switch (op) {
+	case A64_OP_CBZ:
+	case A64_OP_CBNZ:
+	case A64_OP_TBZ:
+	case A64_OP_TBNZ:
+	case A64_OP_BL:
+	case A64_OP_SVC:
+	case A64_OP_UNALLOCATED:
+		return true;
+	default:
+		return lp_jit_ends(op) && op != A64_OP_B;
+	}
+}
+
+static void note_look(struct lp_tr *t, struct lp_range range)
+{
+	if (t->nr_looked < LP_UNIT_LOOKED)
+		t->looked[t->nr_looked++] = (struct lp_look){.range = range};
+}
+
+/* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions; what was seen is
+ * noted, as the answer holds as long as they do. */
+static bool asks_for_flags(struct lp_tr *t, uint64_t pc)
+{
+	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE;
+	uint32_t words[LOOK_AHEAD];
+	size_t nr = (until - pc) / 4 < LOOK_AHEAD ? (until - pc) / 4 : LOOK_AHEAD;
+
+	if (t->nr_looked == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
+		return true;
+	for (size_t i = 0; i < nr; i++) {
+		enum lp_a64_op op = lp_a64_decode(words[i]);
+		uint8_t flags = flags_of(op);
+		if (flags & READS_FLAGS || goes_elsewhere(op) || op == A64_OP_B)
+			return true;
+		if (flags & WRITES_FLAGS) {
+			note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool target_of(const struct lp_tr *t, unsigned i, uint64_t *target)
+{
+	uint64_t pc = t->start + i * 4;
+	uint32_t word = t->insns[i].word;
+	int64_t offset;
+
+	switch (t->insns[i].op) {
+	case A64_OP_B:
+	case A64_OP_BL:
+		offset = (int64_t)((uint64_t)word << 38) >> 38;
+		break;
+	case A64_OP_B_COND:
+	case A64_OP_CBZ:
+	case A64_OP_CBNZ:
+		offset = (int64_t)((uint64_t)word << 40) >> 45;
+		break;
+	case A64_OP_TBZ:
+	case A64_OP_TBNZ:
+		offset = (int64_t)((uint64_t)word << 45) >> 50;
+		break;
+	default:
+		return false;
+	}
+	*target = pc + (uint64_t)offset * 4;
+	return true;
+}
+
+/* Loads and stores (DDI 0487 C4.1): where they fault somebody may look at all registers. */
+static bool may_fault(uint32_t word)
+{
+	return (word & 0x0a000000) == 0x08000000;
+}
+
+/* From the end to the begin: flags_live, exit_live and end_live. */
+static void find_live_flags(struct lp_tr *t)
+{
+	bool wanted = false;
+	uint64_t target;
+	unsigned i = t->nr;
+
+	t->nr_looked = 0;
+	t->flags_live = t->exit_live = 0;
+	if (!lp_jit_ends(t->insns[i - 1].op))
+		wanted = asks_for_flags(t, t->start + t->nr * 4);
+	t->end_live = wanted;
+	while (i-- > 0) {
+		enum lp_a64_op op = t->insns[i].op;
+		uint8_t flags = flags_of(op);
+		if (target_of(t, i, &target)) {
+			bool asks = asks_for_flags(t, target);
+			t->exit_live |= (uint64_t)asks << i;
+			wanted |= asks;
+		} else if (lp_jit_ends(op)) {
+			wanted = true;
+		}
+		t->flags_live |= (uint64_t)wanted << i;
+		if (flags & WRITES_FLAGS)
+			wanted = false;
+		if (flags & READS_FLAGS || may_fault(t->insns[i].word))
+			wanted = true;
+	}
+}
+
+/* ---- what is translated ---- */
+
+bool lp_jit_ends(enum lp_a64_op op)
+{
+	switch (op) {
+	case A64_OP_B:
+	case A64_OP_BL:
+	case A64_OP_BR:
+	case A64_OP_BLR:
+	case A64_OP_RET:
+	case A64_OP_BRAAZ:
+	case A64_OP_BRABZ:
+	case A64_OP_BRAA:
+	case A64_OP_BRAB:
+	case A64_OP_BLRAAZ:
+	case A64_OP_BLRABZ:
+	case A64_OP_BLRAA:
+	case A64_OP_BLRAB:
+	case A64_OP_RETAA:
+	case A64_OP_RETAB:
+	case A64_OP_SVC:
+	case A64_OP_BRK:
+	case A64_OP_UDF:
+	case A64_OP_HLT:
+	case A64_OP_ISB:
+	case A64_OP_MSR_REG: /* FPCR may say that this thread is not for translated code any more */
+	case A64_OP_SYS:     /* ic ivau: what follows may be other code from here on */
+	case A64_OP_UNALLOCATED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
+{
+	size_t nr = 0;
+
+	while (nr < nr_words) {
+		if (nr > 0 && lp_block_is_breakpoint(t->jit->emu->blocks, t->start + nr * 4))
+			break;
+		t->insns[nr] = (struct lp_insn){words[nr], (uint16_t)lp_a64_decode(words[nr])};
+		nr++;
+		if (lp_jit_ends(t->insns[nr - 1].op))
+			break;
+	}
+	return (unsigned)nr;
+}
+
+/* ---- parts that emit functions use ---- */
+
+struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc)
+{
+	struct lp_jit_slot *slot = lp_jit_slot_of(t->jit, pc);
+
+	if (slot)
+		return slot;
+	t->failed = true;
+	return &t->jit->slot_array[0];
+}
+
+struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
+{
+	struct lp_cold *c = &t->cold[t->nr_cold];
+
+	if (t->nr_cold + 1 < LP_COLD_MAX)
+		t->nr_cold++;
+	else
+		t->failed = true;
+	*c = (struct lp_cold){
+		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
+	memcpy(c->v_of, t->v_of, sizeof c->v_of);
+	return c;
+}
+
+/* The uop with which the interpreter's function executes instruction i. */
+static const struct lp_uop *uop_of(struct lp_tr *t, unsigned i)
+{
+	struct lp_uop *u = &t->uops[2 * t->nr_uops];
+
+	for (unsigned k = 0; k < t->nr_uops; k++)
+		if (t->uops[2 * k].pc == t->start + i * 4)
+			return &t->unit->uops[2 * k];
+	lp_lower(t->jit->emu->blocks, u, t->insns[i].word, t->start + i * 4);
+	lp_vdso_lower(t->jit->emu, u);
+	u[1] = lp_jit_stop;
+	t->nr_uops++;
+	return &t->unit->uops[u - t->uops];
+}
+
+static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
+{
+	const struct lp_uop *u = uop_of(t, i);
+
+	lp_x86_mov_imm64(&t->x, LP_RAX, (uint64_t)u);
+	lp_x86_call(&t->x, stub);
+}
+
+void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
+{
+	call_stub(t, c->i, t->jit->stubs.fallback);
+	lp_v_restore(t, c);
+	lp_x86_jmp_back(&t->x, c->back);
+}
+
+static void leave_to_c(struct lp_tr *t)
+{
+	enum lp_a64_op op = t->insns[t->i].op;
+
+	lp_flags_clobber(t);
+	t->jit->stats.left_to_c++;
+	if (lp_jit_ends(op)) {
+		lp_x86_mov_imm(&t->x, LP_RAX, t->pc + 4);
+		lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
+		call_stub(t, t->i, t->jit->stubs.call_c);
+		t->has_ended = true;
+		return;
+	}
+	call_stub(t, t->i, t->jit->stubs.fallback);
+	lp_v_forget(t);
+}
+
+void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
+{
+	if (lp_pin[r] >= 0) {
+		lp_x86_mov_imm(&t->x, (unsigned)lp_pin[r], value);
+	} else if (r != LP_SINK && (int64_t)value == (int32_t)value) {
+		lp_x86_store_imm(&t->x, 8, lp_cpu_x(r), (int32_t)value);
+	} else if (r != LP_SINK) {
+		lp_x86_mov_imm(&t->x, LP_RAX, value);
+		lp_x86_mov_to(&t->x, 1, lp_cpu_x(r), LP_RAX);
+	}
+}
+
+/* Out, to the pc in arg; the interpreter goes on as long as need be. */
+static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
+	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
+void lp_sp_changed(struct lp_tr *t)
+{
+	struct lp_cold *c;
+
+	lp_flags_clobber(t);
+	lp_x86_test_imm_sized(&t->x, 1, lp_x_rm(LP_SP), 15);
+	c = lp_cold_add(t, exit_cold);
+	c->arg = t->pc + 4;
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+}
+
+/* ---- a unit ---- */
+
+static void begin(struct lp_tr *t)
+{
+	struct lp_cold *c;
+
+	t->head = t->x.at;
+	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, LP_CPU(poll), 0);
+	c = lp_cold_add(t, exit_cold);
+	c->arg = t->start;
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	t->flags = LP_FLAGS_IN_MEMORY;
+	t->flags_kept = true;
+}
+
+static void emit_insn(struct lp_tr *t)
+{
+	const struct lp_insn *insn = &t->insns[t->i];
+	lp_emit_fn *emit = t->jit->emit[insn->op];
+
+	t->x.flags_clobbered = false;
+	if (!emit || !emit(t, insn->word))
+		leave_to_c(t);
+}
+
+static void emit_cold(struct lp_tr *t)
+{
+	for (unsigned k = 0; k < t->nr_cold; k++) {
+		const struct lp_cold c = t->cold[k];
+		if (lp_x86_room(&t->x) < INSN_BYTES) {
+			t->failed = true;
+			return;
+		}
+		for (unsigned f = 0; f < 2; f++)
+			if (c.from[f].next)
+				lp_x86_bind(&t->x, c.from[f]);
+		t->i = c.i;
+		t->pc = t->start + c.i * 4;
+		t->flags = c.flags;
+		t->flags_kept = c.flags_kept;
+		t->v_loaded = c.v_loaded;
+		memcpy(t->v_of, c.v_of, sizeof t->v_of);
+		c.emit(t, &c);
+	}
+}
+
+static void reset(struct lp_tr *t, struct lp_segment *s)
+{
+	t->x = (struct lp_x86){
+		.at = s->rw + s->used, .end = s->rw + s->used + LP_UNIT_BYTES, .run_offset = s->rx - s->rw};
+	t->nr_cold = t->nr_uops = 0;
+	t->has_ended = t->is_loop = t->failed = false;
+	t->v_loaded = t->v_used = t->v_turn = 0;
+	memset(t->v_when, 0, sizeof t->v_when);
+	if (!t->v_fixed) {
+		memset(t->v_host, -1, sizeof t->v_host);
+		memset(t->v_of, -1, sizeof t->v_of);
+		t->v_in_loop = 0;
+	}
+}
+
+/* The code, where the segment is free; *hot: how much of it is not cold. */
+static void emit_all(struct lp_tr *t, struct lp_segment *s, size_t *hot)
+{
+	uint8_t *code = s->rw + s->used;
+
+	reset(t, s);
+	lp_v_preload(t);
+	begin(t);
+	for (t->i = 0; t->i < t->nr && !t->failed; t->i++) {
+		t->pc = t->start + t->i * 4;
+		t->offsets[t->i] = (uint32_t)(t->x.at - code);
+		t->flags_at[t->i] = t->flags_kept ? LP_FLAGS_IN_MEMORY : (uint8_t)t->flags;
+		if (lp_x86_room(&t->x) < INSN_BYTES) {
+			t->failed = true;
+			return;
+		}
+		emit_insn(t);
+	}
+	if (!t->has_ended) {
+		if (t->end_live)
+			lp_flags_keep(t);
+		lp_emit_goto(t, t->start + t->nr * 4);
+	}
+	*hot = (size_t)(t->x.at - code);
+	emit_cold(t);
+}
+
+static size_t aligned(size_t size)
+{
+	return lp_align_up(size, 16);
+}
+
+static struct lp_unit *new_unit(struct lp_tr *t, struct lp_segment *s, size_t hot, size_t size)
+{
+	struct lp_unit *u = t->unit;
+
+	u->code = s->rx + s->used;
+	u->size = (uint32_t)size;
+	u->hot_size = (uint32_t)hot;
+	u->nr_insns = (uint16_t)t->nr;
+	u->range = (struct lp_range){t->start, t->start + t->nr * 4};
+	memcpy(u->looked, t->looked, sizeof u->looked);
+	u->nr_looked = t->nr_looked;
+	u->words = lp_alloc(t->nr * sizeof u->words[0]);
+	for (unsigned i = 0; i < t->nr; i++)
+		u->words[i] = t->insns[i].word;
+	u->offsets = lp_alloc(t->nr * sizeof u->offsets[0]);
+	memcpy(u->offsets, t->offsets, t->nr * sizeof u->offsets[0]);
+	u->flags_at = lp_alloc(t->nr);
+	memcpy(u->flags_at, t->flags_at, t->nr);
+	memcpy(u->uops, t->uops, 2 * t->nr_uops * sizeof u->uops[0]);
+	return u;
+}
+
+static void free_unit(struct lp_unit *u)
+{
+	lp_free(u->words);
+	lp_free(u->offsets);
+	lp_free(u->flags_at);
+	lp_free(u->uops);
+	lp_free(u);
+}
+
+static void free_units(struct lp_unit **list)
+{
+	while (*list) {
+		struct lp_unit *u = *list;
+		*list = u->next;
+		free_unit(u);
+	}
+}
+
+static struct lp_unit *make_unit(struct lp_tr *t)
+{
+	struct lp_segment *s = lp_code_room(t->jit, LP_UNIT_BYTES);
+	size_t hot = 0, size, nr;
+
+	if (!s)
+		return NULL;
+	t->unit = lp_alloc(sizeof *t->unit);
+	t->unit->uops = lp_alloc(sizeof t->uops);
+	t->v_fixed = false;
+	emit_all(t, s, &hot);
+	if (t->is_loop && t->v_used && !t->failed) {
+		lp_v_fix(t);
+		if (t->v_fixed)
+			emit_all(t, s, &hot);
+	}
+	if (t->failed || t->x.out_of_reach) {
+		free_unit(t->unit);
+		return NULL;
+	}
+	size = (size_t)(t->x.at - (s->rw + s->used));
+	new_unit(t, s, hot, size);
+	nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
+	s->units[nr] = t->unit;
+	atomic_store_explicit(&s->nr_units, nr + 1, memory_order_release);
+	s->used += aligned(size);
+	t->jit->stats.bytes += size;
+	return t->unit;
+}
+
+static size_t page_bucket(uint64_t addr)
+{
+	return (addr / LP_GUEST_PAGE) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_UNIT_BUCKETS));
+}
+
+static void publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot)
+{
+	struct lp_unit **page = &jit->pages[page_bucket(u->range.start)];
+
+	u->slot = slot;
+	u->next = *page;
+	*page = u;
+	for (unsigned i = 0; i < u->nr_looked; i++) {
+		struct lp_look **look = &jit->looks[page_bucket(u->looked[i].range.start)];
+		u->looked[i].unit = u;
+		u->looked[i].next = *look;
+		*look = &u->looked[i];
+	}
+	jit->stats.units++;
+	jit->stats.insns += u->nr_insns;
+	atomic_store_explicit(&slot->unit, u, memory_order_release);
+	if (!u->interpreted)
+		atomic_store_explicit(&slot->code, u->code, memory_order_release);
+}
+
+/* The interpreter executes what stands there: a guarded page, or an instruction that is a breakpoint. */
+static struct lp_unit *leave_alone(uint64_t pc)
+{
+	struct lp_unit *u = lp_alloc(sizeof *u);
+
+	u->interpreted = true;
+	u->nr_insns = 1;
+	u->range = (struct lp_range){pc, pc + 4};
+	return u;
+}
+
+static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t *words, size_t nr)
+{
+	static struct lp_tr t; /* with the lock */
+
+	t.jit = jit;
+	t.start = pc;
+	t.nr = decode(&t, words, nr);
+	find_live_flags(&t);
+	return make_unit(&t);
+}
+
+struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
+{
+	uint64_t until;
+	uint32_t words[LP_UNIT_MAX];
+	struct lp_jit_slot *slot;
+	struct lp_unit *u;
+	bool guarded;
+	size_t nr;
+
+	if (pc & 3)
+		return NULL;
+	pthread_mutex_lock(&jit->lock);
+	slot = lp_jit_slot_of(jit, pc);
+	if (!slot || atomic_load_explicit(&slot->unit, memory_order_relaxed))
+		goto out;
+	/* Code that changes behind our look at it is invalidated after that, with the lock: when this unit can be found. */
+	if (lp_mem_fetch(jit->emu, pc, &guarded, &until)) {
+		slot = NULL;
+		goto out;
+	}
+	nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
+	if (lp_mem_read(pc, words, nr * 4)) {
+		slot = NULL;
+		goto out;
+	}
+	if (guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
+		u = leave_alone(pc);
+	else
+		u = translate(jit, pc, words, nr);
+	if (u)
+		publish(jit, u, slot);
+	else
+		slot = NULL;
+out:
+	pthread_mutex_unlock(&jit->lock);
+	return slot;
+}
+
+/* ---- forgetting ---- */
+
+static bool overlaps(struct lp_range a, struct lp_range b)
+{
+	return a.start < b.end && b.start < a.end;
+}
+
+static void kill_unit(struct lp_jit *jit, struct lp_unit *u)
+{
+	lp_jit_slot_empty(jit, u->slot);
+	u->is_dead = true;
+	atomic_fetch_add_explicit(&jit->dead_bytes, u->size + sizeof *u, memory_order_relaxed);
+	jit->stats.invalidated++;
+}
+
+static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range range)
+{
+	struct lp_unit **link = &jit->pages[bucket], *u;
+
+	while ((u = *link)) {
+		if (u->is_dead || overlaps(u->range, range)) {
+			if (!u->is_dead)
+				kill_unit(jit, u);
+			*link = u->next;
+			u->next = jit->dead;
+			jit->dead = u;
+		} else {
+			link = &u->next;
+		}
+	}
+	for (struct lp_look *look = jit->looks[bucket]; look; look = look->next)
+		if (!look->unit->is_dead && overlaps(look->range, range))
+			kill_unit(jit, look->unit); /* its own bucket finds it dead, sooner or later */
+}
+
+void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
+{
+	/* What begins in the page before may reach into this one; nothing is looked at beyond its own page. */
+	lp_addr page = range.start / LP_GUEST_PAGE, last = (range.end - 1) / LP_GUEST_PAGE;
+
+	pthread_mutex_lock(&jit->lock);
+	if (last - page >= LP_UNIT_BUCKETS) {
+		for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
+			kill_in_bucket(jit, i, range);
+	} else {
+		for (; page <= last; page++)
+			kill_in_bucket(jit, page_bucket(page * LP_GUEST_PAGE), range);
+	}
+	pthread_mutex_unlock(&jit->lock);
+}
+
+/* Everything: of one unit alone nobody knows who is in it. */
+void lp_jit_flush(struct lp_jit *jit)
+{
+	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
+
+	for (size_t i = 0; i < jit->nr_slots; i++)
+		lp_jit_slot_empty(jit, &jit->slot_array[i]);
+	memset(jit->looks, 0, sizeof jit->looks);
+	for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
+		free_units(&jit->pages[i]);
+	free_units(&jit->dead);
+	for (size_t i = 1; i < nr; i++)
+		lp_code_release(jit, &jit->segments[i]);
+	atomic_store_explicit(&jit->nr_segments, 1, memory_order_release);
+	atomic_store_explicit(&jit->dead_bytes, 0, memory_order_relaxed);
+	jit->stats.flushed++;
+}
