@@ -38,15 +38,32 @@ int lp_system_find(LivePatchSystem *system, const struct lp_addr_expr *e, uint64
 int lp_system_find_in_file(LivePatchSystem *system, const char *object, uint64_t vaddr, uint64_t *at,
 			   struct lp_err *err);
 
-/* Each script that is applied: its file, what it says, and its number in the target's ledger.  fn must not use the system. */
-void lp_system_each_script(LivePatchSystem *system,
-			   void (*fn)(const char *file, const char *text, uint64_t id, void *arg), void *arg);
+struct lp_script_info {
+	const char *file;
+	const char *text; /* what it says; NULL: it is a .kpatch file */
+	uint64_t id;	  /* its number in the target's ledger */
+	bool is_object;	  /* a .kpatch file */
+	bool is_lost;	  /* the target has written over its code, or unmapped it */
+};
 
-/* A .kpatch file: one transaction of the core, at once.  `*id` is its number in the target's ledger; the system's table
- * knows nothing of it. */
+/* Each script and .kpatch file that is applied.  fn must not use the system. */
+void lp_system_each_script(LivePatchSystem *system, void (*fn)(const struct lp_script_info *info, void *arg),
+			   void *arg);
+
+/* As livepatch_revert_all(), but what the target wrote over stays, and is counted. */
+int lp_system_revert_rest(LivePatchSystem *system, size_t *lost);
+/* As livepatch_forget(), for a script or .kpatch file; the rest of it is taken back. */
+int lp_system_forget_script(LivePatchSystem *system, uint64_t id, struct lp_err *err);
+
+/* A .kpatch file: one transaction of the core, at once.  `*id` is its number in the target's ledger.  Neither a reload nor
+ * livepatch_revert_all() is about it. */
 int lp_system_apply_object(LivePatchSystem *system, const char *path, uint64_t *id, struct lp_err *err);
 /* A script by its number, too. */
 int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err *err);
+
+/* Has `fn` told, in the watching thread, when a watched file changed and nothing came of it: once for each content.  Before
+ * anything is watched. */
+void lp_system_tell_refusals(LivePatchSystem *system, void (*fn)(const char *why, void *arg), void *arg);
 
 /* Patch files were loaded, which a reload would load again. */
 bool lp_system_has_files(LivePatchSystem *system);

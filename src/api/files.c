@@ -182,6 +182,15 @@ bool lp_system_has_files(LivePatchSystem *system)
 	return has;
 }
 
+uint64_t lp_file_content_hash(const char *path)
+{
+	struct lp_buf b = {0};
+	int rc = read_file(path, path, &b, NULL);
+	uint64_t hash = rc < 0 ? (uint64_t)-rc : lp_patch_file_hash(&b);
+	lp_buf_free(&b);
+	return hash;
+}
+
 enum lp_file_state lp_files_look(LivePatchSystem *system, const char *path)
 {
 	struct lp_buf b = {0};
@@ -256,7 +265,10 @@ static void free_change(void *arg, bool committed)
 static void add_change(struct lp_txn *t, const struct lp_file_list *l, bool adds)
 {
 	struct change c = {t->system, lp_file_list_copy(l), adds};
-	lp_txn_add_part(t, &(struct lp_txn_part){commit_change, undo_change, free_change, lp_memdup(&c, sizeof c)});
+	lp_txn_add_part(t, &(struct lp_txn_part){.commit = commit_change,
+						 .undo = undo_change,
+						 .free = free_change,
+						 .arg = lp_memdup(&c, sizeof c)});
 }
 
 void lp_file_list_plan(struct lp_txn *t, const struct lp_file_list *l)

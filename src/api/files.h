@@ -64,6 +64,9 @@ enum lp_file_state {
 };
 enum lp_file_state lp_files_look(LivePatchSystem *system, const char *path);
 
+/* Of what the file at `path` holds now; the same each time while it cannot be read. */
+uint64_t lp_file_content_hash(const char *path);
+
 /* `name` for a time when the working directory is another one; lp_free() it. */
 char *lp_path_absolute(const char *name);
 

@@ -235,7 +235,8 @@ static void add_rehook(struct lp_txn *t, void *fn, void *replacement)
 	struct rehook *r = lp_alloc(sizeof *r);
 
 	*r = (struct rehook){.txn = t, .fn = fn, .to = address(replacement)};
-	lp_txn_add_part(t, &(struct lp_txn_part){commit_rehook, undo_rehook, free_rehook, r});
+	lp_txn_add_part(
+		t, &(struct lp_txn_part){.commit = commit_rehook, .undo = undo_rehook, .free = free_rehook, .arg = r});
 }
 
 int livepatch_rehook(void *fn, void *replacement)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/api.h"
 #include "api/host.h"
 #include "api/sets.h"
 #include "api/txn.h"
@@ -306,6 +307,8 @@ int livepatch_revert(LivePatchSystem *system, uint64_t target_addr)
 }
 
 struct addresses {
+	LivePatchSystem *system; /* whose patches that are lost are left out; NULL: none are */
+	size_t lost;
 	LP_VEC(lp_addr) list;
 };
 
@@ -313,28 +316,44 @@ static void add_address(struct lp_patch *p, void *arg)
 {
 	struct addresses *a = arg;
 
-	lp_vec_push(&a->list, p->at);
+	if (a->system && !lp_patch_stands(a->system, p))
+		a->lost++;
+	else
+		lp_vec_push(&a->list, p->at);
 }
 
-static int take_all(struct lp_txn *t, struct lp_err *err)
+static void count_lost(const struct lp_script_info *info, void *arg)
 {
-	struct addresses all = {0};
+	size_t *lost = arg;
+
+	*lost += info->is_lost && !info->is_object;
+}
+
+/* `lost` NULL: those that are lost too, which refuses all. */
+static int take_all(struct lp_txn *t, size_t *lost, struct lp_err *err)
+{
+	struct addresses all = {.system = lost ? t->system : NULL};
 	struct lp_held held = lp_table_lock_all(t->system->table);
 	int rc = 0, taken = 0;
 
 	lp_table_each(t->system->table, add_address, &all);
 	lp_table_unlock(t->system->table, held);
+	all.system = NULL;
 	if (t->puts)
 		lp_table_each(t->puts, add_address, &all);
+	if (lost) {
+		*lost = all.lost;
+		lp_system_each_script(t->system, count_lost, lost);
+	}
 	for (size_t i = 0; rc >= 0 && i < all.list.nr; i++) {
 		rc = lp_txn_take_if(t, all.list.items[i], err);
 		taken += rc;
 	}
 	lp_vec_free(&all.list);
-	return rc < 0 ? rc : taken + lp_scripts_take_all(t);
+	return rc < 0 ? rc : taken + lp_scripts_take_all(t, !lost);
 }
 
-int livepatch_revert_all(LivePatchSystem *system)
+static int revert_all(LivePatchSystem *system, size_t *lost)
 {
 	struct lp_err *err = lp_enter();
 	struct lp_txn_use use;
@@ -342,8 +361,18 @@ int livepatch_revert_all(LivePatchSystem *system)
 
 	if (rc)
 		return lp_leave(system, rc);
-	rc = take_all(lp_txn_use(&use, system), err);
+	rc = take_all(lp_txn_use(&use, system), lost, err);
 	return lp_leave(system, lp_txn_done(&use, rc, err));
+}
+
+int livepatch_revert_all(LivePatchSystem *system)
+{
+	return revert_all(system, NULL);
+}
+
+int lp_system_revert_rest(LivePatchSystem *system, size_t *lost)
+{
+	return revert_all(system, lost);
 }
 
 int livepatch_forget(LivePatchSystem *system, uint64_t target_addr)

@@ -604,6 +604,8 @@ static int plan_divert(struct plan *p)
 	p->extent = p->isa->insn_align;
 	for (size_t i = 0; i < p->divert->nr; i++) {
 		const struct lp_code_edit *e = &p->divert->edits[i];
+		/* A script that goes has gone when it is committed; the bytes are the divert's own. */
+		lp_scripts_lay_original(p->txn, false, e->at, (uint8_t *)(uintptr_t)e->old_bytes, e->len);
 		if (e->at - p->at < SITE_MAX && e->at + e->len - p->at > p->extent)
 			p->extent = (uint32_t)(e->at + e->len - p->at);
 	}

@@ -37,6 +37,8 @@ static int resolve(struct lp_txn *t, const struct lp_addr_expr *e, lp_addr *at, 
 
 	if (e->kind == LP_ADDR_MEMSYM)
 		return lp_fail(err, LP_ENOSYM, "$%s:%s: a function has no symbols inside of it", e->mem, e->symbol);
+	if (e->kind == LP_ADDR_FILE)
+		return lp_system_find_in_file(t->system, e->symbol, e->number, at, err);
 	if (e->kind != LP_ADDR_MEM)
 		return s->ops->resolve(s, e, at, &size, err);
 	if (!lp_txn_name(t, e->mem, strlen(e->mem), at))
@@ -457,19 +459,20 @@ static void count_old(struct replace *r)
 int lp_sets_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, struct lp_err *err)
 {
 	struct replace r = {.err = err};
-	int rc, scripts;
+	int rc;
 
+	r.changed = lp_scripts_replace(t, sets, nr, false);
 	keeper_init(&r.k, t, sets, nr);
 	rc = each_op(&r, sets, nr, true);
 	rc = rc ? rc : each_op(&r, sets, nr, false);
 	rc = rc ? rc : take_old(&r);
 	rc = rc ? rc : put_waiting(&r);
 	count_old(&r);
-	scripts = rc ? 0 : lp_scripts_replace(t, sets, nr, err);
+	r.changed += rc ? 0 : lp_scripts_replace(t, sets, nr, true);
 	keeper_free(&r.k);
 	lp_vec_free(&r.waiting);
 	lp_vec_free(&r.old);
-	return rc ? rc : scripts < 0 ? scripts : r.changed + scripts;
+	return rc ? rc : r.changed;
 }
 
 /* ---- back to a patchset ---- */

@@ -52,11 +52,21 @@ struct lp_txn;
 struct lp_files; /* files.c */
 struct lp_watch; /* watch.c */
 
-/* A patch script that was applied. */
+/* A place that a script changed: what it put there and, `len` bytes behind that, what it found. */
+struct lp_script_place {
+	lp_addr at;
+	uint32_t len;
+	bool is_data;
+	uint8_t *bytes;
+};
+typedef LP_VEC(struct lp_script_place) lp_script_places;
+
+/* A patch script that was applied, or a .kpatch file. */
 struct lp_script {
 	uint32_t file;
-	char *text;
-	uint64_t id; /* the space's */
+	char *text;		 /* NULL: a .kpatch file, which a reload leaves alone */
+	uint64_t id;		 /* the space's */
+	lp_script_places places; /* of those in the system's list */
 };
 
 struct LivePatchSystem {
@@ -79,6 +89,8 @@ struct LivePatchSystem {
 	bool (*stays)(LivePatchSystem *system); /* for livepatch_cleanup(): true when it stays; NULL: it does not */
 	struct lp_files *files;
 	struct lp_watch *watch;
+	void (*tell_refusal)(const char *why, void *arg); /* of a reload by ourselves; NULL: nobody */
+	void *tell_arg;
 };
 
 /* Takes the space over, also on error. */
@@ -106,9 +118,11 @@ void lp_tell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * Part of a transaction that is no patch of the table.  Committed in order
- * after the patches; what is committed already is undone when a later one fails.
+ * after the patches, but for scripts that go, which make way for them; what is
+ * committed already is undone when a later one fails.
  */
 struct lp_txn_part {
+	uint64_t takes; /* the number of the script that this takes back; 0 = none */
 	int (*commit)(void *arg, struct lp_err *err);
 	void (*undo)(void *arg);
 	void (*free)(void *arg, bool committed);

@@ -8,7 +8,7 @@ LivePatchSystem *lp_system_over_target(struct lp_target *t, const char *name)
 {
 	struct lp_code_space *space;
 
-	lp_code_open_target(&space, t, name);
+	lp_code_open_target(&space, t, name, true);
 	return lp_system_new(space);
 }
 
@@ -17,7 +17,7 @@ static unsigned flags_of(LivePatchSystem *system)
 	return atomic_load(&system->flags) & LIVEPATCH_ALLOW_ACTIVE ? LP_CODE_ALLOW_ACTIVE : 0;
 }
 
-static int check_objects(LivePatchSystem *system, struct lp_err *err)
+int lp_objects_check(LivePatchSystem *system, struct lp_err *err)
 {
 	int rc = lp_system_check_enabled(system, err);
 
@@ -26,20 +26,9 @@ static int check_objects(LivePatchSystem *system, struct lp_err *err)
 	return rc;
 }
 
-int lp_system_apply_object(LivePatchSystem *system, const char *path, uint64_t *id, struct lp_err *err)
-{
-	struct lp_patchset *set = NULL;
-	int rc = check_objects(system, err);
-
-	rc = rc ? rc : lp_patch_open(&set, path, err);
-	rc = rc ? rc : system->space->ops->script(system->space, set, flags_of(system), id, err);
-	lp_patchset_free(set);
-	return rc;
-}
-
 int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err *err)
 {
-	int rc = check_objects(system, err);
+	int rc = lp_objects_check(system, err);
 
 	rc = rc ? rc : system->space->ops->unscript(system->space, id, flags_of(system), err);
 	if (rc == 0)

@@ -102,7 +102,25 @@ int lp_txn_check(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err
 	struct lp_held held = lp_table_lock(t->system->table, at, size);
 	rc = check_against_system(t, at, size, err);
 	lp_table_unlock(t->system->table, held);
-	return rc;
+	return rc ? rc : lp_scripts_check(t, at, size, err);
+}
+
+int lp_txn_check_script(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err)
+{
+	int rc = check_against_puts(t, at, size, err);
+
+	rc = rc ? rc : check_against_system(t, at, size, err);
+	return rc ? rc : lp_scripts_check(t, at, size, err);
+}
+
+bool lp_txn_takes_script(const struct lp_txn *t, uint64_t id)
+{
+	for (size_t i = 0; i < t->steps.nr; i++) {
+		const struct lp_txn_step *s = &t->steps.items[i];
+		if (s->kind == LP_STEP_PART && s->part.takes == id)
+			return true;
+	}
+	return false;
 }
 
 /* ---- a patch as the space has it ---- */
@@ -177,6 +195,8 @@ static int read_below(struct lp_txn *t, bool all, lp_addr at, void *bytes, size_
 			lay_original(p, at, bytes, len);
 	}
 	lp_table_unlock(table, held);
+	if (!rc)
+		lp_scripts_lay_original(t, all, at, bytes, len);
 	return rc;
 }
 
@@ -398,6 +418,7 @@ static void find_come(struct lp_patch *p, void *arg)
 	struct commit *c = arg;
 
 	c->rc = c->rc ? c->rc : check_against_system(c->t, p->at, p->extent, c->err);
+	c->rc = c->rc ? c->rc : lp_scripts_check(c->t, p->at, p->extent, c->err);
 	lp_vec_push(&c->come, p);
 }
 
@@ -482,23 +503,33 @@ static int write_edits(struct commit *c)
 	return rc;
 }
 
-/* The parts that are no patches: all, or none. */
-static int commit_parts(struct commit *c)
+static bool is_part(const struct lp_txn_step *s, bool early)
+{
+	return s->kind == LP_STEP_PART && (s->part.takes != 0) == early;
+}
+
+/* Those before the n-th step, in reverse. */
+static void undo_parts(struct commit *c, bool early, size_t n)
+{
+	for (; n > 0; n--) {
+		struct lp_txn_step *s = &c->t->steps.items[n - 1];
+		if (is_part(s, early))
+			s->part.undo(s->part.arg);
+	}
+}
+
+/* The parts that are no patches, the early ones or the others: all, or none. */
+static int commit_parts(struct commit *c, bool early)
 {
 	size_t i, nr = c->t->steps.nr;
 	int rc = 0;
 
 	for (i = 0; !rc && i < nr; i++) {
 		struct lp_txn_step *s = &c->t->steps.items[i];
-		rc = s->kind == LP_STEP_PART ? s->part.commit(s->part.arg, c->err) : 0;
+		rc = is_part(s, early) ? s->part.commit(s->part.arg, c->err) : 0;
 	}
-	if (!rc)
-		return 0;
-	for (i--; i > 0; i--) {
-		struct lp_txn_step *s = &c->t->steps.items[i - 1];
-		if (s->kind == LP_STEP_PART)
-			s->part.undo(s->part.arg);
-	}
+	if (rc)
+		undo_parts(c, early, i - 1);
 	return rc;
 }
 
@@ -557,6 +588,18 @@ static void finish_steps(struct lp_txn *t)
 	}
 }
 
+static int write_all(struct commit *c)
+{
+	int rc = write_edits(c);
+
+	if (rc)
+		return rc;
+	rc = commit_parts(c, false);
+	if (rc)
+		unwrite_edits(c);
+	return rc;
+}
+
 static int commit_locked(struct commit *c)
 {
 	if (c->t->takes)
@@ -566,12 +609,12 @@ static int commit_locked(struct commit *c)
 	if (c->rc)
 		return c->rc;
 	list_edits(c);
-	c->rc = write_edits(c);
+	c->rc = commit_parts(c, true);
 	if (c->rc)
 		return c->rc;
-	c->rc = commit_parts(c);
+	c->rc = write_all(c);
 	if (c->rc) {
-		unwrite_edits(c);
+		undo_parts(c, true, c->t->steps.nr);
 		return c->rc;
 	}
 	leave_table(c);
@@ -628,29 +671,49 @@ static bool stands(LivePatchSystem *s, const struct lp_code_edit *e)
 	return same;
 }
 
-static int check_overwritten(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
+bool lp_patch_stands(LivePatchSystem *s, const struct lp_patch *p)
 {
-	for (size_t i = 0; i < edits_of(p); i++) {
+	bool stand = true;
+
+	for (size_t i = 0; stand && i < edits_of(p); i++) {
 		struct lp_code_edit e = edit_of(p, i);
 
-		if (!stands(s, &e))
-			return 0;
+		stand = stands(s, &e);
 	}
+	return stand;
+}
+
+static int check_overwritten(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
+{
+	if (!lp_patch_stands(s, p))
+		return 0;
 	return fail_at(err, lp_fail(err, LP_EUSAGE, "the patch at " LP_ADDR " stands as it was made: revert it", p->at),
 		       p->at);
 }
 
 /* Its room is nobody's from now on. */
-static void disown(LivePatchSystem *s, struct lp_patch *p)
+static int disown(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
 {
-	s->space->ops->disown(s->space, p->is_word ? NULL : p->more->divert);
-	if (!p->is_word) {
-		p->more->divert = NULL;
-		p->more->room_size = 0;
+	LP_VEC(struct lp_code_edit) edits = {0};
+
+	add_edits(&edits, p);
+	int rc = s->space->ops->disown(s->space, edits.items, edits.nr, err);
+	lp_vec_free(&edits);
+	return rc;
+}
+
+static void forget_patch(LivePatchSystem *s, struct lp_patch *p)
+{
+	struct lp_patch copy = *p;
+
+	if (!copy.is_word) {
+		copy.more->divert = NULL;
+		copy.more->room_size = 0;
 	}
+	lp_table_remove(s->table, p);
 	lp_system_next_generation(s);
-	lp_system_note_gone(s, p);
-	lp_patch_drop(s, p);
+	lp_system_note_gone(s, &copy);
+	lp_patch_drop(s, &copy);
 }
 
 int lp_patch_forget(LivePatchSystem *s, lp_addr at, struct lp_err *err)
@@ -659,11 +722,9 @@ int lp_patch_forget(LivePatchSystem *s, lp_addr at, struct lp_err *err)
 	struct lp_patch *p = lp_table_find(s->table, at);
 	int rc = p && p->at == at ? check_overwritten(s, p, err) : fail_none(at, p, err);
 
-	if (!rc) {
-		struct lp_patch copy = *p;
-		lp_table_remove(s->table, p);
-		disown(s, &copy);
-	}
+	rc = rc ? rc : disown(s, p, err);
+	if (!rc)
+		forget_patch(s, p);
 	lp_table_unlock(s->table, held);
 	return rc;
 }

@@ -2,10 +2,14 @@
 #ifndef LP_API_TXN_H
 #define LP_API_TXN_H
 
-#include "api/system.h"
+#include "api/sets.h"
 
 /* Would a patch of [at, at + size) be alone there? */
 int lp_txn_check(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err);
+/* The same for a script that is being committed: the shards are held. */
+int lp_txn_check_script(struct lp_txn *t, lp_addr at, uint64_t size, struct lp_err *err);
+/* Does it take back the script of this number? */
+bool lp_txn_takes_script(const struct lp_txn *t, uint64_t id);
 /* Memory as it will be when the patches that are to go are gone. */
 int lp_txn_read(struct lp_txn *t, lp_addr at, void *bytes, size_t len, struct lp_err *err);
 /* As it was before all of the system's patches. */
@@ -25,6 +29,9 @@ int lp_system_each_pass(LivePatchSystem *s, unsigned passes,
 
 /* Frees what the patch owns, room included. */
 void lp_patch_drop(LivePatchSystem *s, struct lp_patch *p);
+
+/* Does memory hold what it put there?  Its shards are held. */
+bool lp_patch_stands(LivePatchSystem *s, const struct lp_patch *p);
 
 /* Gives up the system's patch at `at`, which is not what is in memory any more. */
 int lp_patch_forget(LivePatchSystem *s, lp_addr at, struct lp_err *err);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/api.h"
 #include "api/bell.h"
 #include "api/files.h"
 #include "api/watch_path.h"
@@ -32,6 +33,7 @@ struct lp_watch {
 	/* Of the thread alone, in milliseconds of now(): */
 	int64_t quiet_at; /* when to look, if nothing more happens; NEVER = nothing did */
 	int64_t at_last;  /* ... and if it does */
+	uint64_t told;	  /* the content that was told to be refused; 0 = none */
 };
 
 /* ---- waiting for quiet ---- */
@@ -68,10 +70,33 @@ static int timeout(const struct lp_watch *w)
 
 /* ---- the thread ---- */
 
+static uint64_t content(struct lp_watch *w)
+{
+	uint64_t all = 1;
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; i < w->paths.paths.nr; i++)
+		all = all * UINT64_C(0x100000001b3) + lp_file_content_hash(w->paths.paths.items[i]);
+	pthread_mutex_unlock(&w->lock);
+	return all ? all : 1;
+}
+
+/* Writing a file has several events, and touching it one. */
+static void tell_refusal(struct lp_watch *w, const char *why)
+{
+	uint64_t now = content(w);
+	if (w->system->tell_refusal && w->told != now)
+		w->system->tell_refusal(why, w->system->tell_arg);
+	w->told = now;
+}
+
 static void reload(struct lp_watch *w)
 {
 	struct lp_err err = {0};
 	int rc = lp_files_reload(w->system, &err);
+	if (rc < 0)
+		tell_refusal(w, err.text);
+	else
+		w->told = 0;
 	if (rc < 0 && lp_debug_on())
 		lp_tell("the patch files changed, but all stays as it is: %s", err.text);
 	else if (lp_debug_on())
@@ -281,6 +306,12 @@ static int watch(LivePatchSystem *system, const char *name, struct lp_err *err)
 	else if (w != system->watch)
 		stop(w);
 	return rc;
+}
+
+void lp_system_tell_refusals(LivePatchSystem *system, void (*fn)(const char *why, void *arg), void *arg)
+{
+	system->tell_refusal = fn;
+	system->tell_arg = arg;
 }
 
 int livepatch_watch(LivePatchSystem *system, const char *filename)

@@ -207,6 +207,12 @@ void lp_foreign_free(struct lp_foreign_list *l);
 int lp_revert(struct lp_target *t, const uint64_t *ids, size_t nr, const struct lp_apply_opts *opts,
 	      struct lp_result *out, struct lp_err *err);
 int lp_recover(struct lp_target *t, const struct lp_apply_opts *opts, struct lp_result *out, struct lp_err *err);
+/*
+ * The target has put something else at `place`: these applied patches claim it no more, and nothing but the ledger is
+ * written.  For targets that end with us (a writer that is killed in the middle may leave an entry twice).
+ */
+int lp_forsake(struct lp_target *t, const uint64_t *ids, size_t nr, struct lp_range place,
+	       const struct lp_apply_opts *opts, struct lp_err *err);
 
 /* check: every active write compared with memory. */
 struct lp_check_item {

@@ -48,11 +48,29 @@ static int refuse_candidates(struct lp_plan *p, const char *text, const lp_found
 	return rc;
 }
 
+static int image_named(const struct lp_image *images, size_t nr, const char *name, size_t *image);
+
+/* "libfoo.so.1:f" when there is no such image: it is no source file. */
+static const char *absent_library(struct lp_plan *p, const struct lp_symspec *spec)
+{
+	const char *name = spec->module ? spec->module : spec->prefix;
+	const struct lp_image *images;
+	size_t nr, image;
+	bool is_library = name && strstr(name, ".so");
+	return is_library && p->t->ops->images(p->t, &images, &nr, NULL) == 0 &&
+			       image_named(images, nr, name, &image) < 0
+		       ? name
+		       : NULL;
+}
+
 /* A name that is not there may be one that strip(1) took away. */
 static int refuse_unknown(struct lp_plan *p, const char *text, const struct lp_symspec *spec, struct lp_err *err)
 {
 	const struct lp_image *images;
+	const char *library = p->t->tells_absent ? absent_library(p, spec) : NULL;
 	size_t nr;
+	if (library)
+		return lp_fail(err, LP_ENOTLOADED, "%s has not loaded %s", p->t->label, library);
 	int rc = lp_fail(err, LP_ENOSYM, "no symbol %s in %s", text, p->t->label);
 	if (spec->module || p->t->ops->images(p->t, &images, &nr, NULL) < 0 || !nr)
 		return rc;
@@ -278,6 +296,13 @@ static int resolve_mem(struct lp_plan *p, const struct lp_addr_expr *e, struct l
 	return rc;
 }
 
+static int resolve_in_file(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place *out, struct lp_err *err)
+{
+	lp_addr at;
+	int rc = lp_resolve_in_object(p->t, e->symbol, e->number, &at, err);
+	return rc ? rc : lp_resolve_number(p, at, out, err);
+}
+
 int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place *out, struct lp_err *err)
 {
 	*out = (struct lp_place){.mem = LP_NONE};
@@ -292,6 +317,9 @@ int lp_resolve(struct lp_plan *p, const struct lp_addr_expr *e, struct lp_place 
 		break;
 	case LP_ADDR_SYMBOL:
 		rc = resolve_symbol(p, e, out, err);
+		break;
+	case LP_ADDR_FILE:
+		rc = resolve_in_file(p, e, out, err);
 		break;
 	}
 	return lp_at_where(err, rc, &e->where);

@@ -174,7 +174,8 @@ struct lp_target_ops {
 struct lp_target {
 	const struct lp_target_ops *ops;
 	const struct lp_isa *isa;
-	char *label; /* "process 4711 (redis-server)" for messages; owned */
+	char *label;	   /* "process 4711 (redis-server)" for messages; owned */
+	bool tells_absent; /* a symbol of a library that is not there is -LP_ENOTLOADED, not -LP_ENOSYM: it may come yet */
 };
 
 void lp_target_close(struct lp_target *t); /* NULL is fine */

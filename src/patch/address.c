@@ -5,6 +5,7 @@
  *     $mem  $mem:16  $mem+16      start of a memory name, or that many bytes into it
  *     $mem:symbol[+0x10]          symbol of an object that `dl` placed
  *     [prefix:]symbol[@ver][+0x10]  symbol of the target
+ *     file@0x1138                 what nm(1) shows of an object of the target's; versions begin with no digit
  *
  * The offset is what follows the last '+' behind the last ':', so that the
  * '+' of `libstdc++.so.6:name` is part of the name.  Which prefix means a
@@ -159,10 +160,29 @@ static int read_mem(struct lp_addr_expr *out, struct lp_word w, unsigned line, s
 	return 0;
 }
 
+/* Where the `@` of file@NUMBER is; w.len: it is none. */
+static size_t file_sign(struct lp_word w)
+{
+	size_t at = last_of(w, '@');
+	return at > 0 && at + 1 < w.len && is_digit(w.text[at + 1]) ? at : w.len;
+}
+
+static int read_in_file(struct lp_addr_expr *out, struct lp_word w, size_t sign, unsigned line, struct lp_complaints *c)
+{
+	int rc = read_unsigned(&out->number, lp_word_from(w, sign + 1), "an address", line, c);
+	out->kind = LP_ADDR_FILE;
+	if (rc == 0)
+		out->symbol = lp_word_dup(lp_word_upto(w, sign));
+	return rc;
+}
+
 static int read_any(struct lp_addr_expr *out, struct lp_word w, unsigned line, struct lp_complaints *c)
 {
 	if (w.text[0] == '$')
 		return read_mem(out, w, line, c);
+	size_t sign = file_sign(w);
+	if (sign < w.len)
+		return read_in_file(out, w, sign, line, c);
 	bool number = (is_digit(w.text[0]) || w.text[0] == '-' || w.text[0] == '+') && !memchr(w.text, ':', w.len);
 	out->kind = number ? LP_ADDR_INT : LP_ADDR_SYMBOL;
 	return number ? read_unsigned(&out->number, w, "an address", line, c) : read_symbol(out, w, line, c);
@@ -226,6 +246,9 @@ void lp_addr_expr_print(const struct lp_addr_expr *e, struct lp_buf *out)
 		lp_buf_printf(out, "$%s", e->mem);
 		if (e->number)
 			lp_buf_printf(out, ":0x%" PRIx64, e->number);
+		return;
+	case LP_ADDR_FILE:
+		lp_buf_printf(out, "%s@0x%" PRIx64, e->symbol, e->number);
 		return;
 	case LP_ADDR_MEMSYM:
 		lp_buf_printf(out, "$%s:", e->mem);

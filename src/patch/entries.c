@@ -53,6 +53,36 @@ int lp_hex_number(uint64_t *out, struct lp_word w, unsigned bits, const char *wh
 	return 0;
 }
 
+bool lp_is_hex(struct lp_word w)
+{
+	struct lp_word digits = without_prefix(w);
+	return digits.len && lp_hex_length(digits) == digits.len;
+}
+
+/* What begins with a digit is a number, or was meant to be one: "7zip.c:main" and "7zip@0x10" are not. */
+static bool is_number(struct lp_word w)
+{
+	bool digit = w.len && w.text[0] >= '0' && w.text[0] <= '9';
+	return !w.len || lp_is_hex(w) || (digit && !memchr(w.text, ':', w.len) && !memchr(w.text, '@', w.len));
+}
+
+int lp_place_read(struct lp_op *op, struct lp_word w, unsigned line, struct lp_complaints *c)
+{
+	if (is_number(w))
+		return lp_hex_number(&op->at.number, w, 64, "an address", line, c);
+	int rc = lp_address_read(&op->at, w, line, c);
+	if (rc == 0 && op->at.mem) {
+		lp_addr_expr_free(&op->at);
+		return lp_complain(c, line, w.column, "%s is code of a patch: patch the patch file instead",
+				   lp_quote(w).text);
+	}
+	if (rc == 0 && op->at.kind == LP_ADDR_FILE) {
+		op->file = op->at.symbol;
+		op->at = (struct lp_addr_expr){.kind = LP_ADDR_INT, .number = op->at.number};
+	}
+	return rc;
+}
+
 int lp_hex_bytes(struct lp_buf *bytes, struct lp_word w, unsigned line, struct lp_complaints *c)
 {
 	size_t bad = lp_hex_length(w);

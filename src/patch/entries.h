@@ -13,6 +13,11 @@ size_t lp_hex_length(struct lp_word w);
 /* A hexadecimal number of at most `bits` bits; 0x before it is optional.  `what`: "an address", for the complaint. */
 int lp_hex_number(uint64_t *out, struct lp_word w, unsigned bits, const char *what, unsigned line,
 		  struct lp_complaints *c);
+/* Where an entry stands: a hexadecimal number, with or without 0x, or a symbol of the target or file@0xNUMBER; the latter
+ * goes into op->file and op->at. */
+int lp_place_read(struct lp_op *op, struct lp_word w, unsigned line, struct lp_complaints *c);
+/* Could it be one? */
+bool lp_is_hex(struct lp_word w);
 /* Pairs of hex digits, added to `bytes`. */
 int lp_hex_bytes(struct lp_buf *bytes, struct lp_word w, unsigned line, struct lp_complaints *c);
 

@@ -194,6 +194,8 @@ static int read_addr(struct reader *r, struct lp_op *op)
 {
 	const struct value *v = &r->members[KEY_ADDR];
 	op->at.kind = LP_ADDR_INT;
+	if (json_is_string(v->json))
+		return lp_place_read(op, string_word(v), v->place.line, &r->complaints);
 	return read_number(r, v, KEY_ADDR, 64, "an address", &op->at.number);
 }
 
@@ -213,9 +215,11 @@ static int read_file(struct reader *r, struct lp_op *op)
 	const char *text = text_of(r, KEY_FILE);
 	if (!text)
 		return -LP_EPARSE;
-	if (has(r, KEY_SYMBOL))
+	if (has(r, KEY_SYMBOL) || op->at.kind != LP_ADDR_INT)
 		return complain_at(r, r->members[KEY_FILE].place,
 				   "`file` is for addresses: a symbol of an object is written \"%s:symbol\"", text);
+	if (op->file)
+		return complain_at(r, r->members[KEY_FILE].place, "`addr` names an object already: `%s`", op->file);
 	op->file = lp_strdup(text);
 	return 0;
 }
@@ -244,7 +248,7 @@ static int read_target(struct reader *r, struct lp_op *op)
 	const char *text = json_is_string(v->json) ? text_of(r, KEY_TARGET) : "0";
 	if (!text)
 		return -LP_EPARSE;
-	bool number = text[0] >= '0' && text[0] <= '9' && !strchr(text, ':'); /* "7zip.c:main" is a symbol */
+	bool number = text[0] >= '0' && text[0] <= '9' && !strpbrk(text, ":@"); /* "7zip.c:main" is a symbol */
 	if (number)
 		return read_number(r, v, KEY_TARGET, 64, "an address", &op->to.number);
 	int rc = lp_address_read(&op->to, string_word(v), v->place.line, &r->complaints);

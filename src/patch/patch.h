@@ -29,14 +29,16 @@ enum lp_addr_kind {
 	LP_ADDR_MEM,	/* $foo, $foo:0x10: start of a memory name plus offset */
 	LP_ADDR_MEMSYM, /* $foo:func1 */
 	LP_ADDR_SYMBOL, /* func_J, file.c:func_J, libc.so.6:malloc@GLIBC_2.2.5 */
+	LP_ADDR_FILE,	/* libfoo.so@0x1138: what nm(1) shows of that object */
 };
 
 struct lp_addr_expr {
 	enum lp_addr_kind kind;
 	struct lp_where where;
-	char *mem;	 /* MEM, MEMSYM: name without '$' */
-	char *symbol;	 /* MEMSYM, SYMBOL: as written, without the offset (lp_symspec_parse takes it) */
-	uint64_t number; /* INT: the address; otherwise an offset to add (symbol+0x10, $foo:16) */
+	char *mem; /* MEM, MEMSYM: name without '$' */
+	/* MEMSYM, SYMBOL: as written, without the offset (lp_symspec_parse takes it); FILE: the object */
+	char *symbol;
+	uint64_t number; /* INT, FILE: the address; otherwise an offset to add (symbol+0x10, $foo:16) */
 };
 
 enum lp_op_kind {

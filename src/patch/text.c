@@ -4,8 +4,11 @@
  *     # addr instruction description
  *     4001000 D503201F NOP patch
  *     4002000 14000001,D65F03C0 two instructions
+ *     libc.so.6:malloc+8 D503201F at a symbol
+ *     libfoo.so@0x1138 D503201F what nm shows of that object
  *
- * Numbers are hexadecimal, with or without 0x.  An instruction is a word of
+ * Numbers are hexadecimal, with or without 0x; a word of nothing but hex digits
+ * is one, and the symbol `add` is written add+0.  An instruction is a word of
  * four bytes; several of them are joined by commas.  The description is the
  * rest of the line, as it stands, without the blanks around it.  A line whose
  * first character is # is a comment.
@@ -29,8 +32,9 @@ struct reader {
 static int read_address(struct reader *r, struct lp_op *op)
 {
 	struct lp_word w = lp_lex_word(&r->lex);
+	int rc = lp_place_read(op, w, r->line, &r->complaints);
 	op->at.where = op->where;
-	return lp_hex_number(&op->at.number, w, 64, "an address", r->line, &r->complaints);
+	return rc;
 }
 
 static int add_instruction(struct reader *r, struct lp_word w, struct lp_buf *code)
@@ -123,17 +127,16 @@ int lp_patch_parse_text(struct lp_patchset **out, const char *text, size_t len, 
 
 enum format { TEXT, JSON, SCRIPT };
 
-/* The first word of the first line that has one; empty when none has. */
-static struct lp_word first_word(const char *text, const char *end)
+/* The first line that has a word; else an empty one. */
+static struct lp_lex first_line(const char *text, const char *end)
 {
-	struct lp_word w = {"", 0, 1};
-	while (text < end && !w.len) {
+	struct lp_lex lex = lp_lex_line(text, text);
+	while (text < end && !lp_lex_more(&lex)) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		struct lp_lex lex = lp_lex_line(text, newline ? newline : end);
-		w = lp_lex_word(&lex);
+		lex = lp_lex_line(text, newline ? newline : end);
 		text = newline ? newline + 1 : end;
 	}
-	return w;
+	return lex;
 }
 
 /* An address, or what was meant to be one: no instruction of the script language begins with a digit. */
@@ -142,12 +145,30 @@ static bool is_address(struct lp_word w)
 	return (w.text[0] >= '0' && w.text[0] <= '9') || lp_hex_length(w) == w.len;
 }
 
+/* Eight digits each, as instructions mostly are: the operands of a misspelt script are not. */
+static bool is_instructions(struct lp_word w)
+{
+	for (;;) {
+		const char *comma = memchr(w.text, ',', w.len);
+		struct lp_word item = lp_word_upto(w, comma ? (size_t)(comma - w.text) : w.len);
+		bool prefixed = lp_word_begins(item, "0x") || lp_word_begins(item, "0X");
+		if (!lp_is_hex(item) || item.len != (prefixed ? 10 : 8))
+			return false;
+		if (!comma)
+			return true;
+		w = lp_word_from(w, item.len + 1);
+	}
+}
+
 static enum format format_of(const char *text, const char *end)
 {
-	struct lp_word w = first_word(lp_lex_begin(text, end), end);
+	struct lp_lex lex = first_line(lp_lex_begin(text, end), end);
+	struct lp_word w = lp_lex_word(&lex);
 	if (w.len && (w.text[0] == '[' || w.text[0] == '{'))
 		return JSON;
-	return !w.len || is_address(w) ? TEXT : SCRIPT;
+	if (!w.len || is_address(w))
+		return TEXT;
+	return !lp_op_syntax_named(w) && lp_lex_more(&lex) && is_instructions(lp_lex_word(&lex)) ? TEXT : SCRIPT;
 }
 
 int lp_patch_parse(struct lp_patchset **out, const char *text, size_t len, const char *name, struct lp_err *err)

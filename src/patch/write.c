@@ -34,13 +34,19 @@ static bool is_one_line(const char *s)
 	return !len || (!is_blank(s[0]) && !is_blank(s[len - 1]) && !strchr(s, '\n'));
 }
 
+static bool is_one_word(const char *s)
+{
+	return !s || (*s && !strpbrk(s, " \t\r\n") && *s != '#');
+}
+
 static int check_text(const struct lp_op *op, struct lp_err *err)
 {
 	if (op->kind != LP_OP_INLINE)
 		return refuse(op, err, "is of a kind that a text file cannot hold; JSON can");
-	if (op->at.kind != LP_ADDR_INT || op->file)
-		return refuse(op, err,
-			      "is not at an address of the target itself, which a text file cannot say; JSON can");
+	if (op->at.mem)
+		return refuse(op, err, "is in memory that a script made");
+	if (!is_one_word(op->at.symbol) || !is_one_word(op->file))
+		return refuse(op, err, "is at a name with blanks, which a text file cannot say; JSON can");
 	if (op->assembly || op->path || !op->value_len || op->value_len % 4)
 		return refuse(op, err, "does not consist of words of 4 bytes, which a text file cannot say; JSON can");
 	if (op->expect)
@@ -57,9 +63,20 @@ static void write_description(const char *desc, struct lp_buf *out)
 	lp_buf_printf(out, " %s%s", desc, len && desc[len - 1] == '\r' ? "\r" : "");
 }
 
+/* A symbol of hex digits alone would be a number, and one that a script begins with a script. */
+static void write_place(const struct lp_op *op, struct lp_buf *out)
+{
+	if (op->file)
+		lp_buf_printf(out, "%s@0x%" PRIX64, op->file, op->at.number);
+	else if (op->at.kind == LP_ADDR_INT)
+		lp_buf_printf(out, "%" PRIX64, op->at.number);
+	else
+		lp_buf_printf(out, "%s+0x%" PRIX64, op->at.symbol, op->at.number);
+}
+
 static void write_line(const struct lp_op *op, struct lp_buf *out)
 {
-	lp_buf_printf(out, "%" PRIX64, op->at.number);
+	write_place(op, out);
 	for (size_t i = 0; i < op->value_len; i += 4)
 		lp_buf_printf(out, "%c%08" PRIX32, i ? ',' : ' ', lp_get32(op->value + i));
 	if (op->desc && op->desc[0])

@@ -21,41 +21,31 @@ static LivePatchSystem *system_of(void)
 
 /* ---- operands ---- */
 
-/* FILE@NUMBER: versions of symbols (name@GLIBC_2.17) never begin with a digit. */
-static const char *file_part(const char *text)
+/* "address:1:3: ..." is for files; here the word itself is told. */
+static int without_place(int rc, struct lp_err *err)
 {
-	const char *at = strrchr(text, '@');
+	const char *text = err->text + strlen("address:");
+	size_t line, column;
 
-	return at && at != text && at[1] >= '0' && at[1] <= '9' ? at : NULL;
-}
-
-static int read_in_file(const char *text, const char *sign, uint64_t *at, struct lp_err *err)
-{
-	char *end, *file;
-	uint64_t number;
-	int rc;
-
-	errno = 0;
-	number = strtoull(sign + 1, &end, 0);
-	if (*end || errno)
-		return lp_fail(err, LP_EPARSE, "%s: what follows @ is no address", text);
-	file = lp_sprintf("%.*s", (int)(sign - text), text);
-	rc = lp_system_find_in_file(system_of(), file, number, at, err);
-	lp_free(file);
+	if (rc >= 0 || strncmp(err->text, "address:", strlen("address:")) != 0)
+		return rc;
+	line = strspn(text, "0123456789");
+	column = text[line] == ':' ? strspn(text + line + 1, "0123456789") : 0;
+	if (line && column && !strncmp(text + line + 1 + column, ": ", 2)) {
+		text += line + 1 + column + 2;
+		memmove(err->text, text, strlen(text) + 1);
+	}
 	return rc;
 }
 
 static int read_address(const char *text, uint64_t *at, struct lp_err *err)
 {
-	const char *sign = file_part(text);
 	struct lp_addr_expr e;
-	int rc;
+	int rc = without_place(lp_patch_parse_addr(&e, text, err), err);
 
-	if (sign)
-		return read_in_file(text, sign, at, err);
-	rc = lp_patch_parse_addr(&e, text, err);
 	if (rc < 0)
 		return rc;
+	e.where = (struct lp_where){0};
 	rc = lp_system_find(system_of(), &e, at, err);
 	lp_addr_expr_free(&e);
 	return rc;
@@ -189,21 +179,29 @@ static int list_row(const livepatch_info *i, void *arg)
 	return 0;
 }
 
-static void script_row(const char *file, const char *text, uint64_t id, void *arg)
+static const char script_lost[] = "lost: the program has written over it, or unmapped it";
+
+static void script_row(const struct lp_script_info *i, void *arg)
 {
 	struct lp_call *c = arg;
-	const char *slash = strrchr(file, '/');
-	char *line = lp_strdup(text);
+	const char *slash = strrchr(i->file, '/'), *state = i->is_lost ? script_lost : "active";
+	char *line = lp_strdup(i->text ? i->text : "");
+	struct lp_buf format = {0};
 
 	line[strcspn(line, "\n")] = 0;
-	lp_reply_row(c->reply, "#%             SCRIPT   %: %", LP_UINT("id", id),
-		     LP_STR("name", slash ? slash + 1 : file), LP_STR("description", line), LP_STR("type", "SCRIPT"),
-		     LP_STR("file", file), LP_STR("code", text));
+	lp_buf_printf(&format, "#%%             %s   %%%s%%", i->is_object ? "KPATCH" : "SCRIPT", *line ? ": " : "");
+	if (i->is_lost)
+		lp_buf_printf(&format, " [%s]", state);
+	lp_reply_row(c->reply, lp_buf_cstr(&format), LP_UINT("id", i->id), LP_STR("name", slash ? slash + 1 : i->file),
+		     LP_STR("description", line), LP_STR("type", i->is_object ? "KPATCH" : "SCRIPT"),
+		     LP_STR("file", i->file), LP_STR("code", i->text ? i->text : ""), LP_STR("state", state));
+	lp_buf_free(&format);
 	lp_free(line);
 }
 
 int lp_cmd_patch_list(struct lp_call *c, struct lp_err *err)
 {
+	lp_pending_rows(c);
 	lp_system_each_script(system_of(), script_row, c);
 	return lp_api_result(livepatch_foreach(system_of(), list_row, c), err);
 }
@@ -259,6 +257,8 @@ int lp_cmd_patch_stats(struct lp_call *c, struct lp_err *err)
 	for (size_t i = 0; i < LP_ARRAY_SIZE(type_names); i++)
 		if (n.of_type[i])
 			ROW(type_names[i], n.of_type[i]);
+	if (lp_pending_count())
+		ROW("waiting", lp_pending_count());
 	ROW("applied", n.applied);
 	ROW("reverted", n.reverted);
 	ROW("refused", n.refused);
@@ -291,15 +291,24 @@ static int load_object(struct lp_call *c, struct lp_err *err)
 	return rc;
 }
 
-static int revert_object(struct lp_call *c, struct lp_err *err)
+/* "#12" */
+static int read_id(const char *text, uint64_t *id, struct lp_err *err)
 {
 	char *end;
-	uint64_t id = strtoull(c->argv[0] + 1, &end, 10);
+
+	errno = 0;
+	*id = text[1] >= '0' && text[1] <= '9' ? strtoull(text + 1, &end, 10) : 0;
+	if (!*id || *end || errno)
+		return lp_fail(err, LP_EPARSE, "%s is no number of a script or .kpatch file that was applied", text);
+	return 0;
+}
+
+static int revert_object(struct lp_call *c, struct lp_err *err)
+{
+	uint64_t id;
 	int rc = lp_changes_none(c, "taking back a script or .kpatch file by its number", err);
 
-	if (rc == 0 && (*end || end == c->argv[0] + 1))
-		rc = lp_fail(err, LP_EPARSE, "%s is no number of a script or .kpatch file that was applied",
-			     c->argv[0]);
+	rc = rc ? rc : read_id(c->argv[0], &id, err);
 	rc = rc ? rc : lp_system_revert_object(system_of(), id, err);
 	if (rc == 0)
 		lp_reply_row(c->reply, "taken back: #%", LP_UINT("id", id));
@@ -318,7 +327,7 @@ int lp_cmd_patch_load(struct lp_call *c, struct lp_err *err)
 	int rc, nr;
 
 	if (is_object(c->argv[0]))
-		return load_object(c, err);
+		return lp_pending_offer(c, "load", load_object(c, err), err);
 	rc = lp_changes_enter(c, err);
 	if (rc < 0)
 		return rc;
@@ -326,7 +335,7 @@ int lp_cmd_patch_load(struct lp_call *c, struct lp_err *err)
 	rc = lp_changes_leave(c, nr, err);
 	if (rc == 0)
 		lp_reply_row(c->reply, "%: patches: %", LP_STR("file", c->argv[0]), LP_INT("patches", nr));
-	return rc;
+	return lp_pending_offer(c, "load", rc, err);
 }
 
 static void tell_applied(struct lp_call *c, uint64_t at)
@@ -342,7 +351,7 @@ static int replace(LivePatchSystem *s, uint64_t at, const void *code, size_t siz
 }
 
 /* ADDRESS CODE [DESCRIPTION...] */
-static int change_bytes(struct lp_call *c, bytes_fn *change, struct lp_err *err)
+static int change_bytes(struct lp_call *c, const char *verb, bytes_fn *change, struct lp_err *err)
 {
 	uint8_t *code = NULL;
 	size_t size = 0;
@@ -362,17 +371,17 @@ static int change_bytes(struct lp_call *c, bytes_fn *change, struct lp_err *err)
 	rc = lp_changes_leave(c, rc, err);
 	if (rc == 0)
 		tell_applied(c, at);
-	return rc;
+	return lp_pending_offer(c, verb, rc, err);
 }
 
 int lp_cmd_patch_apply(struct lp_call *c, struct lp_err *err)
 {
-	return change_bytes(c, replace, err);
+	return change_bytes(c, "apply", replace, err);
 }
 
 int lp_cmd_patch_insert(struct lp_call *c, struct lp_err *err)
 {
-	return change_bytes(c, livepatch_insert, err);
+	return change_bytes(c, "insert", livepatch_insert, err);
 }
 
 int lp_cmd_patch_nop(struct lp_call *c, struct lp_err *err)
@@ -397,7 +406,7 @@ int lp_cmd_patch_nop(struct lp_call *c, struct lp_err *err)
 typedef int target_fn(LivePatchSystem *s, uint64_t at, uint64_t to, const char *description);
 
 /* ADDRESS TARGET [DESCRIPTION...] */
-static int change_target(struct lp_call *c, target_fn *change, struct lp_err *err)
+static int change_target(struct lp_call *c, const char *verb, target_fn *change, struct lp_err *err)
 {
 	uint64_t at, to;
 	int rc = lp_changes_enter(c, err);
@@ -414,17 +423,17 @@ static int change_target(struct lp_call *c, target_fn *change, struct lp_err *er
 	rc = lp_changes_leave(c, rc, err);
 	if (rc == 0)
 		tell_applied(c, at);
-	return rc;
+	return lp_pending_offer(c, verb, rc, err);
 }
 
 int lp_cmd_patch_branch(struct lp_call *c, struct lp_err *err)
 {
-	return change_target(c, livepatch_create_branch, err);
+	return change_target(c, "branch", livepatch_create_branch, err);
 }
 
 int lp_cmd_patch_redirect(struct lp_call *c, struct lp_err *err)
 {
-	return change_target(c, livepatch_redirect_function, err);
+	return change_target(c, "redirect", livepatch_redirect_function, err);
 }
 
 int lp_cmd_patch_func(struct lp_call *c, struct lp_err *err)
@@ -449,13 +458,23 @@ int lp_cmd_patch_func(struct lp_call *c, struct lp_err *err)
 	return rc;
 }
 
-static int revert_one(const char *text, struct lp_err *err)
+/* With those that wait for a library. */
+static int revert_all(size_t *lost)
+{
+	int nr = lp_system_revert_rest(system_of(), lost);
+
+	return nr < 0 ? nr : nr + (int)lp_pending_drop_all();
+}
+
+static int revert_one(const char *text, size_t *lost, struct lp_err *err)
 {
 	uint64_t at;
 	int rc;
 
 	if (!strcmp(text, "all"))
-		return livepatch_revert_all(system_of());
+		return revert_all(lost);
+	if (lp_pending_drop(text))
+		return 1;
 	rc = read_address(text, &at, err);
 	rc = rc ? rc : livepatch_revert(system_of(), at);
 	return rc < 0 ? rc : 1;
@@ -463,6 +482,7 @@ static int revert_one(const char *text, struct lp_err *err)
 
 int lp_cmd_patch_revert(struct lp_call *c, struct lp_err *err)
 {
+	size_t lost = 0;
 	int rc, nr = 0;
 
 	if (c->argc == 1 && c->argv[0][0] == '#')
@@ -471,24 +491,39 @@ int lp_cmd_patch_revert(struct lp_call *c, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < c->argc && rc >= 0; i++) {
-		rc = revert_one(c->argv[i], err);
+		rc = revert_one(c->argv[i], &lost, err);
 		nr += rc;
 	}
 	rc = lp_changes_leave(c, rc, err);
 	if (rc == 0)
 		lp_reply_row(c->reply, "patches taken back: %", LP_INT("patches", nr));
+	if (rc == 0 && lost)
+		lp_reply_row(c->reply, "lost, and left as they are: %; forget them (list shows which)",
+			     LP_UINT("lost", lost));
 	return rc;
 }
 
 /* ---- what is done at once ---- */
 
-int lp_cmd_patch_forget(struct lp_call *c, struct lp_err *err)
+static int forget_one(const char *text, struct lp_err *err)
 {
 	uint64_t at;
+	int rc = text[0] == '#' ? read_id(text, &at, err) : read_address(text, &at, err);
+
+	if (rc < 0)
+		return rc;
+	return text[0] == '#' ? lp_system_forget_script(system_of(), at, err)
+			      : lp_api_result(livepatch_forget(system_of(), at), err);
+}
+
+int lp_cmd_patch_forget(struct lp_call *c, struct lp_err *err)
+{
 	int rc = lp_changes_none(c, "forgetting a patch", err);
 
-	rc = rc ? rc : read_address(c->argv[0], &at, err);
-	return rc ? rc : lp_api_result(livepatch_forget(system_of(), at), err);
+	rc = rc ? rc : forget_one(c->argv[0], err);
+	if (rc == 0)
+		lp_reply_row(c->reply, "forgotten: %; what the program put there stays", LP_STR("patch", c->argv[0]));
+	return rc;
 }
 
 int lp_cmd_patch_reload(struct lp_call *c, struct lp_err *err)

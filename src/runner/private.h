@@ -31,6 +31,25 @@ void lp_changes_forked(void);
 /* The last error of livepatch.h as one of ours, when rc is below 0; else rc. */
 int lp_api_result(int rc, struct lp_err *err);
 
+/* ---- pending.c: what was asked for before the first instruction, and waits for a library ---- */
+
+void lp_pending_open(bool has_interpreter);
+/* From now on what cannot be done is refused. */
+void lp_pending_close(void);
+/* The dynamic linker is done. */
+void lp_pending_program_begins(void);
+/* For the end of a command: 0 when what it was refused for is that a library is not there, and it waits now; else rc. */
+int lp_pending_offer(struct lp_call *c, const char *verb, int rc, struct lp_err *err);
+size_t lp_pending_count(void);
+/* What waits, or was refused, is given up; the count.  `first`: those whose first operand this is. */
+size_t lp_pending_drop_all(void);
+size_t lp_pending_drop(const char *first);
+bool lp_pending_has_file(const char *file);
+void lp_pending_rows(struct lp_call *c);
+/* False: something was refused. */
+bool lp_pending_try(struct lp_runner *r, void (*applied)(const char *verb, const char *first),
+		    void (*refused)(const char *line));
+
 /* ---- session.c ---- */
 /* How long the guest stood still. */
 struct lp_guest_pauses lp_session_pauses(void);

@@ -5,6 +5,10 @@
  * One lock is held while a client's commands run.  A guest thread that forks
  * takes it first, as a thread that stands still: the command may be waiting for
  * that.  So the child's copy of everything is whole.
+ *
+ * What the guest itself sets off (SIGHUP, code that it maps and that patches
+ * wait for) is done by a thread of ours, the worker, with a table of
+ * descriptors of its own, while the guest thread goes on, or stands still.
  */
 #include "runner/runner.h"
 
@@ -13,18 +17,23 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "api/api.h"
 #include "base/log.h"
 #include "base/vec.h"
 #include "emu/emu.h"
+#include "emu/loader.h"
 #include "runner/private.h"
 #include "space/guest.h"
 
 const struct lp_family lp_runner_family = {.name = "arm64_runner"};
+
+enum { EXIT_REFUSED = 125 };
 
 struct lp_runner {
 	struct lp_emu *emu;
@@ -35,6 +44,15 @@ struct lp_runner {
 	char place[LP_PLACE_MAX];
 	pthread_mutex_t ends; /* of a name that is being made, and an end that would remove it */
 	bool ended;
+
+	/* The worker's: what it is to do, and what it has done. */
+	pthread_mutex_t work;
+	pthread_cond_t asked, answered;
+	bool works, reloads;
+	uint64_t tries_asked, tries_done;
+	bool tries_well;    /* nothing that waited was refused before the program began */
+	pid_t pid;	    /* of the process that has the worker */
+	atomic_bool awaits; /* the program's own first instruction, because something waits for a library */
 };
 
 /* One per process: what the server calls has no argument. */
@@ -112,6 +130,24 @@ int lp_runner_do(struct lp_runner *r, const char *const *words, size_t nr, void 
 
 /* ---- the server ---- */
 
+/* In our table of descriptors: standard error as it was when the program began.  The guest may have another file there. */
+enum { TOLD_FD = 3 };
+
+static void write_line(int fd, const char *line)
+{
+	char *text = lp_sprintf("arm64_runner: %s\n", line);
+
+	if (write(fd, text, strlen(text)) < 0)
+		lp_debug("nobody is told: %s", strerrordesc_np(errno));
+	lp_free(text);
+}
+
+/* For threads with our table of descriptors. */
+static void tell(const char *line)
+{
+	write_line(TOLD_FD, line);
+}
+
 /* The table is the thread's own; /proc/self/fd is that of the process's first thread, which is the guest's. */
 int lp_session_tells(bool on, struct lp_err *err)
 {
@@ -124,14 +160,16 @@ int lp_session_tells(bool on, struct lp_err *err)
 	return 0;
 }
 
-/* Nothing of the guest's stays open because of us. */
+/* Nothing else of the guest's stays open because of us. */
 static void leave_descriptors(bool tells)
 {
 	int null = open("/dev/null", O_RDWR);
 
+	if (dup3(STDERR_FILENO, TOLD_FD, O_CLOEXEC) < 0)
+		dup3(null, TOLD_FD, O_CLOEXEC);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	close_range(TOLD_FD + 1, ~0U, 0);
 	if (tells)
 		lp_session_tells(true, NULL);
 }
@@ -166,14 +204,98 @@ static int start(struct lp_runner *r, struct lp_err *err)
 	return rc;
 }
 
-static void watch_files(struct lp_runner *r)
+static void watch_file(struct lp_runner *r, const char *file)
 {
-	for (const char *const *file = r->options.watch; file && *file; file++)
-		if (livepatch_watch(r->system, *file) < 0)
-			lp_warn("%s is not watched: %s", *file, livepatch_last_error()->text);
+	char *line;
+
+	if (livepatch_watch(r->system, file) >= 0)
+		return;
+	line = lp_sprintf("%s is not watched: %s", file, livepatch_last_error()->text);
+	tell(line);
+	lp_free(line);
 }
 
-/* The server's thread inherits the table of descriptors that is made here. */
+/* One that waits for a library is watched once it is loaded. */
+static void watch_files(struct lp_runner *r)
+{
+	for (const char *const *file = r->options.watch; file && *file; file++) {
+		session_lock();
+		bool waits = lp_pending_has_file(*file);
+		session_unlock();
+		if (!waits)
+			watch_file(r, *file);
+	}
+}
+
+static void tell_refusal(const char *why, void *arg)
+{
+	char *line = lp_sprintf("a patch file changed, and the patches stay as they are: %s", why);
+
+	tell(line);
+	lp_free(line);
+}
+
+/* ---- the worker ---- */
+
+static void reload(struct lp_runner *r)
+{
+	char *line;
+
+	if (livepatch_reload(r->system) >= 0)
+		return;
+	line = lp_sprintf("SIGHUP: the patches stay as they are: %s", livepatch_last_error()->text);
+	tell(line);
+	lp_free(line);
+}
+
+static void on_applied(const char *verb, const char *first)
+{
+	struct lp_runner *r = the_runner;
+
+	for (const char *const *file = r->options.watch; !strcmp(verb, "load") && file && *file; file++)
+		if (!strcmp(*file, first))
+			watch_file(r, first);
+}
+
+static bool try_waiting(struct lp_runner *r)
+{
+	bool well;
+
+	session_lock();
+	well = lp_pending_try(r, on_applied, tell);
+	session_unlock();
+	return well;
+}
+
+/* With r->work in hand, which is put down meanwhile. */
+static void work_once(struct lp_runner *r)
+{
+	uint64_t asked = r->tries_asked;
+	bool reloads = r->reloads, tries = asked != r->tries_done, well = r->tries_well;
+
+	r->reloads = false;
+	pthread_mutex_unlock(&r->work);
+	if (reloads)
+		reload(r);
+	if (tries)
+		well = try_waiting(r);
+	pthread_mutex_lock(&r->work);
+	r->tries_well = well;
+	r->tries_done = asked;
+	pthread_cond_broadcast(&r->answered);
+}
+
+static void work(struct lp_runner *r)
+{
+	pthread_mutex_lock(&r->work);
+	for (;;) {
+		while (!r->reloads && r->tries_asked == r->tries_done)
+			pthread_cond_wait(&r->asked, &r->work);
+		work_once(r);
+	}
+}
+
+/* The server's thread, and the watching one, inherit the table of descriptors that is made here. */
 static void *begin_to_serve(void *arg)
 {
 	struct lp_runner *r = arg;
@@ -187,11 +309,12 @@ static void *begin_to_serve(void *arg)
 	if (start(r, &err) < 0)
 		lp_warn("clients are not served: %s", err.text);
 	watch_files(r);
+	work(r);
 	return NULL;
 }
 
 /* One that takes no signals and is not waited for. */
-static void start_thread(void *(*run)(void *arg), struct lp_runner *r)
+static bool start_thread(void *(*run)(void *arg), struct lp_runner *r)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -207,25 +330,30 @@ static void start_thread(void *(*run)(void *arg), struct lp_runner *r)
 	pthread_attr_destroy(&attr);
 	if (rc)
 		lp_warn("no thread for live patches: %s", strerrordesc_np(rc));
+	return !rc;
 }
+
+static void await_program(struct lp_runner *r);
 
 void lp_runner_serve(struct lp_runner *r)
 {
-	start_thread(begin_to_serve, r);
+	lp_pending_close();
+	if (lp_pending_count())
+		await_program(r);
+	r->pid = getpid();
+	r->works = true;
+	if (!start_thread(begin_to_serve, r))
+		r->works = false;
 }
 
 /* ---- SIGHUP ---- */
 
-static void *reload(void *arg)
+static void ask_for_reload(struct lp_runner *r)
 {
-	struct lp_runner *r = arg;
-
-	if (unshare(CLONE_FILES))
-		return NULL;
-	leave_descriptors(r->options.debug);
-	if (livepatch_reload(r->system) < 0)
-		lp_warn("SIGHUP: the patches stay as they are: %s", livepatch_last_error()->text);
-	return NULL;
+	pthread_mutex_lock(&r->work);
+	r->reloads = true;
+	pthread_cond_signal(&r->asked);
+	pthread_mutex_unlock(&r->work);
 }
 
 /*
@@ -246,8 +374,86 @@ static int on_signal(struct lp_guest_thread *t, const siginfo_t *info, void *arg
 	ends = act.handler == 0;
 	if (!r->options.reloads_on_hup && (!ends || !lp_system_has_files(r->system)))
 		return SIGHUP;
-	start_thread(reload, r);
+	ask_for_reload(r);
 	return ends ? 0 : SIGHUP;
+}
+
+/* ---- code that patches wait for ---- */
+
+/* A guest thread stands still until all that waits was tried. */
+static bool try_again(struct lp_runner *r, struct lp_guest_thread *t)
+{
+	bool well;
+
+	lp_thread_enter_host(t);
+	pthread_mutex_lock(&r->work);
+	uint64_t mine = ++r->tries_asked;
+	pthread_cond_signal(&r->asked);
+	while (r->tries_done < mine)
+		pthread_cond_wait(&r->answered, &r->work);
+	well = r->tries_well;
+	pthread_mutex_unlock(&r->work);
+	lp_thread_leave_host(t);
+	return well;
+}
+
+static bool has_work(struct lp_runner *r, struct lp_guest_thread *t)
+{
+	bool has;
+
+	if (!t || !r->works || r->pid != getpid())
+		return false;
+	lp_thread_enter_host(t);
+	session_lock();
+	has = lp_pending_count();
+	session_unlock();
+	lp_thread_leave_host(t);
+	return has;
+}
+
+/* What is refused before the program's own first instruction keeps it from running. */
+static void try_or_end(struct lp_runner *r, struct lp_guest_thread *t, bool begins)
+{
+	if (!try_again(r, t) && begins)
+		lp_process_exit(r->emu, EXIT_REFUSED);
+}
+
+static void mapped(struct lp_emu *emu, struct lp_range range, void *arg)
+{
+	struct lp_runner *r = the_runner;
+	struct lp_guest_thread *t = lp_guest_self();
+	struct lp_guest_area area;
+
+	if (lp_mem_area(emu, range.start, &area) && area.prot & PROT_EXEC && has_work(r, t))
+		try_or_end(r, t, atomic_load(&r->awaits));
+}
+
+static uint64_t program_entry(const struct lp_emu *emu)
+{
+	return emu->loaded->program.entry;
+}
+
+static void await_program(struct lp_runner *r)
+{
+	if (!r->emu->loaded->interpreter.path)
+		return;
+	atomic_store(&r->awaits, true);
+	lp_block_breakpoint(r->emu->blocks, program_entry(r->emu), true);
+}
+
+/* The dynamic linker is done: names that are still unknown are mistakes. */
+static void at_breakpoint(struct lp_guest_thread *t, void *arg)
+{
+	struct lp_runner *r = the_runner;
+
+	if (t->cpu.pc != program_entry(r->emu) || !atomic_exchange(&r->awaits, false))
+		return;
+	lp_block_breakpoint(r->emu->blocks, t->cpu.pc, false);
+	session_lock();
+	lp_pending_program_begins();
+	session_unlock();
+	if (has_work(r, t))
+		try_or_end(r, t, true);
 }
 
 /* ---- what happens to the guest ---- */
@@ -257,10 +463,12 @@ static void take_all(struct lp_runner *r)
 	session_lock();
 	lp_system_hold(r->system);
 	pthread_mutex_lock(&r->ends);
+	pthread_mutex_lock(&r->work);
 }
 
 static void give_all(struct lp_runner *r)
 {
+	pthread_mutex_unlock(&r->work);
 	pthread_mutex_unlock(&r->ends);
 	lp_system_release(r->system);
 	session_unlock();
@@ -279,12 +487,23 @@ static void forking(struct lp_emu *emu, bool begins, void *arg)
 	lp_thread_leave_host(self);
 }
 
+/* Nobody here waits for an answer; what was asked for is the parent's. */
+static void new_work(struct lp_runner *r)
+{
+	pthread_mutex_init(&r->work, NULL);
+	pthread_cond_init(&r->asked, NULL);
+	pthread_cond_init(&r->answered, NULL);
+	r->reloads = false;
+	r->tries_asked = r->tries_done = 0;
+}
+
 /* The lock's owner is a thread with another number here. */
 static void renew_locks(struct lp_runner *r)
 {
 	lp_system_release(r->system);
 	pthread_mutex_unlock(&r->ends);
 	lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+	new_work(r);
 }
 
 static void forked(struct lp_emu *emu, void *arg)
@@ -328,13 +547,20 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 	r->emu = emu;
 	r->options = *o;
 	pthread_mutex_init(&r->ends, NULL);
+	new_work(r);
 	if (o->debug)
 		livepatch_set_debug(1);
 	r->target = target;
 	r->system = lp_system_over_target(target, "guest");
 	livepatch_set_system(r->system);
-	lp_emu_watch(emu, &(struct lp_emu_events){
-				  .forking = forking, .forked = forked, .exiting = exiting, .signal = on_signal});
+	lp_system_tell_refusals(r->system, tell_refusal, NULL);
+	lp_pending_open(emu->loaded->interpreter.path != NULL);
+	lp_emu_watch(emu, &(struct lp_emu_events){.forking = forking,
+						  .forked = forked,
+						  .exiting = exiting,
+						  .signal = on_signal,
+						  .mapped = mapped,
+						  .breakpoint = at_breakpoint});
 	the_runner = r;
 	return r;
 }

@@ -569,8 +569,9 @@ static bool buffer_function(struct lp_code_space *s, lp_addr at, struct lp_range
 }
 
 /* It has no diverts, and keeps no books about edits. */
-static void buffer_disown(struct lp_code_space *s, struct lp_code_divert *d)
+static int buffer_disown(struct lp_code_space *s, const struct lp_code_edit *edits, size_t nr, struct lp_err *err)
 {
+	return 0;
 }
 
 static void buffer_close(struct lp_code_space *s)

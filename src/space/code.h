@@ -56,12 +56,29 @@ struct lp_code_divert {
 	size_t nr;
 };
 
+/* One place that a script changes. */
+struct lp_code_write {
+	lp_addr at;
+	size_t len;
+	const uint8_t *old_bytes, *new_bytes;
+	bool is_data; /* the program's own variables: it may change them too */
+};
+
+/* What becomes of a script's places: each is asked about before anything is written (negative: refused), and told when all
+ * are. */
+struct lp_code_witness {
+	int (*may)(void *arg, const struct lp_code_write *w, struct lp_err *err);
+	void (*done)(void *arg, const struct lp_code_write *w);
+	void *arg;
+};
+
 struct lp_code_space {
 	const struct lp_code_ops *ops;
 	const struct lp_isa *isa;
 	struct lp_range range; /* addresses that exist */
 	bool is_own;	       /* addresses are pointers of this process */
 	bool concurrent;       /* commit, undo and exchange of different bytes may overlap in time */
+	bool alone;	       /* nobody else patches it: what is patched is not patched again on top */
 };
 
 struct lp_code_ops {
@@ -90,9 +107,9 @@ struct lp_code_ops {
 			       struct lp_err *err);
 	/* Of one that is not committed, or undone.  NULL is fine. */
 	void (*divert_free)(struct lp_code_space *s, struct lp_code_divert *d);
-	/* A change of these bytes is not ours any more: `d`, NULL for bytes for bytes, is freed, but what it leads to stays.
-	 * NULL where others remember what was done (process). */
-	void (*disown)(struct lp_code_space *s, struct lp_code_divert *d);
+	/* A patch's changes, committed together, are not ours any more.  Their divert, if they are one, is freed, but what it
+	 * leads to stays; on error nothing has happened.  NULL where others remember what was done (process). */
+	int (*disown)(struct lp_code_space *s, const struct lp_code_edit *edits, size_t nr, struct lp_err *err);
 	/* Names more memory that room_make may use; NULL where the space maps its own. */
 	int (*room_add)(struct lp_code_space *s, lp_addr at, size_t size, struct lp_err *err);
 
@@ -109,10 +126,12 @@ struct lp_code_ops {
 	bool (*entered)(struct lp_code_space *s, struct lp_range own, struct lp_range window, lp_addr *from,
 			lp_addr *to);
 	/* A whole script (dl, jmp, set, ...) as one transaction of the core; NULL where the space has no core target.
-	 * *id is what unscript takes. */
-	int (*script)(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
-		      struct lp_err *err);
+	 * *id is what unscript takes.  No witness (NULL): nobody minds. */
+	int (*script)(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags,
+		      const struct lp_code_witness *witness, uint64_t *id, struct lp_err *err);
 	int (*unscript)(struct lp_code_space *s, uint64_t id, unsigned flags, struct lp_err *err);
+	/* A place of a script is not ours any more, as for disown; NULL where disown is. */
+	int (*unscript_place)(struct lp_code_space *s, uint64_t id, struct lp_range place, struct lp_err *err);
 
 	void (*close)(struct lp_code_space *s);
 };
@@ -121,8 +140,8 @@ struct lp_code_ops {
 int lp_code_open_buffer(struct lp_code_space **out, void *memory, size_t size, lp_addr base, struct lp_err *err);
 int lp_code_open_self(struct lp_code_space **out, struct lp_err *err);
 int lp_code_open_process(struct lp_code_space **out, pid_t pid, struct lp_err *err);
-/* Any target that the engine knows; it is the space's from now on.  `name` is a literal. */
+/* Any target that the engine knows; it is the space's from now on.  `name` is a literal.  `alone`: nobody else patches it. */
 struct lp_target;
-int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name);
+int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name, bool alone);
 
 #endif

@@ -623,6 +623,7 @@ int lp_target_open_guest(struct lp_target **out, struct lp_emu *emu, struct lp_e
 
 	g->target.ops = &guest_ops;
 	g->target.isa = lp_isa_of(EM_AARCH64);
+	g->target.tells_absent = true;
 	g->target.label = lp_sprintf("the guest (pid %d)", (int)getpid());
 	g->emu = emu;
 	pthread_mutex_init(&g->lock, NULL);

@@ -669,11 +669,12 @@ static void self_divert_free(struct lp_code_space *s, struct lp_code_divert *div
 }
 
 /* The next hook of the function begins with what it is now.  A divert that was to take this one's place still has it. */
-static void self_disown(struct lp_code_space *s, struct lp_code_divert *divert)
+static int self_disown(struct lp_code_space *s, const struct lp_code_edit *edits, size_t nr, struct lp_err *err)
 {
 	struct self_code *sc = code_of(s);
+	struct lp_code_divert *divert = nr ? edits[0].divert : NULL;
 	if (!divert)
-		return;
+		return 0;
 	struct hooked *h = divert_of(divert)->hooked;
 	pthread_mutex_lock(&sc->lock);
 	remove_hooked(sc, h);
@@ -681,6 +682,7 @@ static void self_disown(struct lp_code_space *s, struct lp_code_divert *divert)
 	lp_vec_push(&sc->disowned, h);
 	pthread_mutex_unlock(&sc->lock);
 	lp_free(divert_of(divert));
+	return 0;
 }
 
 /* ---- rooms ---- */

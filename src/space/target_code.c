@@ -776,12 +776,52 @@ static bool target_function(struct lp_code_space *s, lp_addr at, struct lp_range
 
 /* ---- scripts ---- */
 
-static int target_script(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags, uint64_t *id,
-			 struct lp_err *err)
+static struct lp_code_write shown(const struct lp_write *w)
+{
+	return (struct lp_code_write){.at = w->at,
+				      .len = w->len,
+				      .old_bytes = w->old_bytes,
+				      .new_bytes = w->new_bytes,
+				      .is_data = w->kind != LP_WRITE_CODE};
+}
+
+static int ask(const struct lp_plan *plan, const struct lp_code_witness *witness, struct lp_err *err)
+{
+	size_t nr;
+	const struct lp_write *writes = lp_plan_writes(plan, &nr);
+	int rc = 0;
+	for (size_t i = 0; witness && i < nr && rc == 0; i++) {
+		struct lp_code_write w = shown(&writes[i]);
+		rc = witness->may(witness->arg, &w, err);
+	}
+	return rc;
+}
+
+static void tell(const struct lp_plan *plan, const struct lp_code_witness *witness)
+{
+	size_t nr;
+	const struct lp_write *writes = lp_plan_writes(plan, &nr);
+	for (size_t i = 0; witness && i < nr; i++) {
+		struct lp_code_write w = shown(&writes[i]);
+		witness->done(witness->arg, &w);
+	}
+}
+
+static int target_script(struct lp_code_space *s, const struct lp_patchset *ps, unsigned flags,
+			 const struct lp_code_witness *witness, uint64_t *id, struct lp_err *err)
 {
 	struct target_code *tc = code_of(s);
+	struct lp_plan *plan = NULL;
+	struct lp_result result;
 	pthread_mutex_lock(&tc->lock);
-	int rc = apply_changes(tc, ps, NULL, 0, flags, id, err);
+	int rc = make_plan(tc, ps, flags, &plan, err);
+	rc = rc ? rc : ask(plan, witness, err);
+	rc = rc ? rc : lp_plan_apply(plan, &result, err);
+	if (rc == 0) {
+		*id = result.id;
+		tell(plan, witness);
+	}
+	lp_plan_free(plan);
 	pthread_mutex_unlock(&tc->lock);
 	return rc;
 }
@@ -796,6 +836,45 @@ static int target_unscript(struct lp_code_space *s, uint64_t id, unsigned flags,
 	if (rc == 0)
 		bury_dead(tc, &opts);
 	pthread_mutex_unlock(&tc->lock);
+	return rc;
+}
+
+static int target_unscript_place(struct lp_code_space *s, uint64_t id, struct lp_range place, struct lp_err *err)
+{
+	struct target_code *tc = code_of(s);
+	struct lp_apply_opts opts = opts_of(0);
+	pthread_mutex_lock(&tc->lock);
+	int rc = lp_forsake(tc->target, &id, 1, place, &opts, err);
+	pthread_mutex_unlock(&tc->lock);
+	return rc;
+}
+
+/* ---- giving up ---- */
+
+static int forsake(struct target_code *tc, const struct lp_code_edit *e, struct lp_err *err)
+{
+	struct lp_apply_opts opts = opts_of(0);
+	struct group *g = group_of(tc, e->token);
+	if (!g)
+		return lp_fail(err, LP_ENOPATCH, "the change at " LP_ADDR " is not one of ours", e->at);
+	int rc = lp_forsake(tc->target, g->ids.items, g->ids.nr, (struct lp_range){e->at, e->at + e->len}, &opts, err);
+	g->live -= rc == 0;
+	return rc;
+}
+
+static int target_disown(struct lp_code_space *s, const struct lp_code_edit *edits, size_t nr, struct lp_err *err)
+{
+	struct target_code *tc = code_of(s);
+	struct lp_apply_opts opts = opts_of(0);
+	int rc = 0;
+	pthread_mutex_lock(&tc->lock);
+	for (size_t i = 0; i < nr && rc == 0; i++)
+		rc = forsake(tc, &edits[i], err);
+	if (rc == 0)
+		bury_dead(tc, &opts);
+	pthread_mutex_unlock(&tc->lock);
+	if (rc == 0 && nr)
+		target_divert_free(s, edits[0].divert);
 	return rc;
 }
 
@@ -834,12 +913,17 @@ static const struct lp_code_ops target_ops = {
 	.close = target_close,
 };
 
-int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name)
+int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const char *name, bool alone)
 {
 	struct target_code *tc = lp_alloc(sizeof *tc);
 	tc->ops = target_ops;
 	tc->ops.name = name;
-	tc->space = (struct lp_code_space){.ops = &tc->ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}};
+	if (alone) {
+		tc->ops.disown = target_disown;
+		tc->ops.unscript_place = target_unscript_place;
+	}
+	tc->space =
+		(struct lp_code_space){.ops = &tc->ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}, .alone = alone};
 	tc->target = t;
 	pthread_mutex_init(&tc->lock, NULL);
 	*out = &tc->space;

@@ -233,7 +233,9 @@ int main(int argc, char **argv)
 		lp_fail_sys(&err, errno, "cannot write to standard output");
 		status = RUNNER_FAILED;
 	}
-	if (err.code)
+	if (err.code && w.is_given[RUNNER_JSON] && !w.program)
+		runner_say_json(&err);
+	else if (err.code)
 		fprintf(stderr, "arm64_runner: %s\n", err.text);
 	return status;
 }

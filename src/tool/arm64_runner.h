@@ -56,6 +56,8 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 /* ---- arm64_runner_client.c ---- */
 /* Does what the command line asks a running runner for, and returns the exit status. */
 int runner_client(const struct runner_wish *w);
+/* A refusal on standard output. */
+void runner_say_json(const struct lp_err *err);
 
 /* ---- arm64_runner_update.c ---- */
 struct lp_runner_config;

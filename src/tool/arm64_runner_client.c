@@ -196,6 +196,14 @@ static int answer(struct lp_control_client *client, const struct runner_wish *w,
 	return rc;
 }
 
+void runner_say_json(const struct lp_err *err)
+{
+	out_setup(false, false, false);
+	out_program("arm64_runner");
+	json_emit(json_error(err));
+	out_flush();
+}
+
 int runner_client(const struct runner_wish *w)
 {
 	struct lp_control_client client;

@@ -308,7 +308,16 @@ static int check_together(const struct runner_wish *w, struct lp_err *err)
 	return 0;
 }
 
-int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
+/* Behind an option that was refused nobody knows whose the words are: up to "--" they are taken for options. */
+static bool asks_for_json(int argc, char **argv, int from)
+{
+	for (int i = from; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strcmp(argv[i], "--json"))
+			return true;
+	return false;
+}
+
+static int parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
 {
 	struct option words[NR_RUNNER_OPTIONS + 1] = {0};
 	char letters[2 * NR_RUNNER_OPTIONS + 3] = "+:";
@@ -347,4 +356,13 @@ int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_er
 	inherit(w);
 	finish_live(w);
 	return 0;
+}
+
+int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
+{
+	int rc = parse(w, argc, argv, err);
+
+	if (rc && !w->program)
+		w->is_given[RUNNER_JSON] |= asks_for_json(argc, argv, optind);
+	return rc;
 }

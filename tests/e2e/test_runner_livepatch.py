@@ -136,6 +136,98 @@ def test_a_patch_that_the_program_overwrites_is_told_to_be_lost(guest):
     assert guest.ask() == "0 40 3"
 
 
+LOST = {"lost: the program has written over it"}
+
+
+def states():
+    return [row["state"] for row in listed().values()]
+
+
+def test_what_is_lost_is_left_by_reverting_all_and_can_be_forgotten(guest):
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply second {ADD_40} y --livepatch-redirect third other z")
+    error = typed("./arm64_runner --livepatch-forget first", expect=2)
+    assert "stands as it was made: revert it" in error and "process" not in error
+    assert guest.ask("spoil") == "spoilt" and guest.ask() == "0 40 1000"
+    assert typed("./arm64_runner --livepatch-revert all") == "patches taken back: 2\nlost, and left as they are: 1; forget them (list shows which)\n"
+    assert guest.ask() == "0 2 3" and set(states()) == LOST
+    assert "memory-changed" in json.dumps(refusal("--livepatch-revert", "first"))
+    assert typed("./arm64_runner --livepatch-forget first") == "forgotten: first; what the program put there stays\n"
+    assert typed("./arm64_runner --livepatch-list") == "no patches\n" and guest.ask() == "0 2 3"
+    typed(f"./arm64_runner --livepatch-apply first 1100a400,d65f03c0 again")  # also of another length than what was lost
+    assert guest.ask() == "41 2 3"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "0 2 3" and typed("./arm64_runner --livepatch-list") == "no patches\n"
+
+
+def refusal(*options):
+    run = subprocess.run(["./arm64_runner", "--json", *options], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
+    assert run.returncode != 0 and run.stderr == "", run
+    return json.loads(run.stdout)
+
+
+def test_a_script_that_the_program_overwrites_is_lost_and_can_be_forgotten(guest):
+    Path("fix.lp").write_text("jmp first other\njmp third other\n")
+    typed("./arm64_runner --livepatch-load fix.lp")
+    assert guest.ask("spoil") == "spoilt" and guest.ask() == "0 2 1000"
+    number = re.search(r"^#(\d+) +SCRIPT .*\[lost: ", typed("./arm64_runner --livepatch-list"), re.MULTILINE)[1]
+    assert "left as they are: 1" in typed("./arm64_runner --livepatch-revert all")
+    typed(f"./arm64_runner --livepatch-forget '#{number}'")
+    assert guest.ask() == "0 2 3" and typed("./arm64_runner --livepatch-list") == "no patches\n"
+
+
+def test_scripts_and_patches_do_not_lie_over_each_other(guest):
+    Path("fix.lp").write_text("jmp third other\n")
+    Path("more.lp").write_text("set second hex 1f2003d5\njmp third other\n")
+    typed("./arm64_runner --livepatch-load fix.lp")
+    error = typed("./arm64_runner --livepatch-redirect third second x", expect=1)
+    assert "fix.lp (#1)" in error and "take that back first" in error
+    assert "fix.lp (#1)" in typed("./arm64_runner --livepatch-load more.lp", expect=1)
+    assert guest.ask() == "1 2 1000"
+    typed("./arm64_runner --livepatch-load fix.lp")  # it is there, and that is no mistake
+    assert typed("./arm64_runner --livepatch-list").count("SCRIPT") == 1
+    typed("./arm64_runner --livepatch-revert all")
+    typed(f"./arm64_runner --livepatch-apply third {ADD_40} mine")
+    error = typed("./arm64_runner --livepatch-load fix.lp", expect=1)
+    assert "is changed by the patch at" in error and "(mine)" in error
+    assert guest.ask() == "1 2 40"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "1 2 3"
+
+
+def test_a_script_makes_way_for_a_patch_and_a_patch_for_a_script(guest):
+    write_json("p.json", {"type": "FUNCTION_REDIRECT", "symbol": "third", "target": "second"})
+    Path("fix.lp").write_text("jmp third other\n")
+    typed("./arm64_runner --livepatch-load fix.lp")
+    shutil.copy("p.json", "fix.lp")
+    typed("./arm64_runner --livepatch-reload")
+    assert guest.ask() == "1 2 2"
+    Path("fix.lp").write_text("jmp third other\n")
+    typed("./arm64_runner --livepatch-reload")
+    assert guest.ask() == "1 2 1000"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "1 2 3"
+
+
+def test_addresses_of_text_files_are_numbers_symbols_and_places_in_files(guest):
+    Path("p.txt").write_text(f"first D503201F a number would be 4001000\npatched@0x4002000 D503201F\nthird {ADD_40} forty\n")
+    typed("./arm64_runner --livepatch-load p.txt")
+    assert guest.ask() == "0 0 40"
+    Path("p.txt").write_text("nobody D503201F x\n")
+    assert "p.txt:1:1: no symbol nobody" in typed("./arm64_runner --livepatch-reload", expect=1)
+
+
+def test_mistakes_on_the_command_line_are_json_when_that_is_asked_for(terminal):
+    for options in (("--livepatch-apply", "1"), ("--pid", "x", "--livepatch-list"), ("--nonsense",), ()):
+        assert refusal(*options)["error"]["code"] == "usage"
+    run = subprocess.run(["./arm64_runner", "--nonsense", "--livepatch-list", "--json"], capture_output=True, text=True)
+    assert (run.returncode, json.loads(run.stdout)["ok"], run.stderr) == (2, False, "")
+
+
+def test_an_address_that_is_none_is_told_without_a_place(guest):
+    assert typed("./arm64_runner --livepatch-revert nobody", expect=1).startswith("arm64_runner: no symbol nobody in ")
+    assert typed("./arm64_runner --livepatch-revert 0x4g", expect=1).startswith("arm64_runner: `0x4g` is not an address")
+
+
 def test_addresses_are_numbers_symbols_and_places_in_files(guest):
     typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply patched:second+0 {ADD_40} y")
     assert guest.ask() == "40 40 3"
@@ -264,6 +356,51 @@ def test_a_file_is_watched_from_the_start(terminal, program):
         lib.wait_for(lambda: g.ask() == "1 0 3", "the reload")
 
 
+def written(path, text):
+    Path("new").write_text(text)
+    os.rename("new", path)
+
+
+def test_a_watched_file_that_is_broken_is_told_once_and_changes_nothing(terminal, program):
+    write_json("w.json", {"type": "NOP", "symbol": "first"})
+    with open("err", "w") as err, Guest(program, "--livepatch-watch", "w.json", stderr=err) as g:
+        lib.wait_for(lambda: len(os.listdir(f"/proc/{g.pid}/task")) >= 4, "the watching thread")
+        written("w.json", '[{"type": "NOP", "symbol": "second"},\n {"type": "INLINE", "addr": "0x4002000", "instr": "0xNO"}]')
+        lib.wait_for(lambda: Path("err").read_text(), "the complaint")
+        assert g.ask() == "0 2 3"
+        os.utime("w.json")
+        written("w.json", Path("w.json").read_text())
+        written("w.json", '[{"type": "NOP", "symbol": "nobody"}]')
+        lib.wait_for(lambda: "nobody" in Path("err").read_text(), "the other complaint")
+        written("w.json", '[{"type": "NOP", "symbol": "third"}]')
+        lib.wait_for(lambda: g.ask() == "1 2 0", "the reload")
+        lines = Path("err").read_text().splitlines()
+        assert len(lines) == 2 and all(line.startswith("arm64_runner: a patch file changed, and the patches stay as they are: ") for line in lines)
+        assert "w.json:2:" in lines[0] and "w.json:1:2: no symbol nobody" in lines[1]
+
+
+def test_sighup_tells_that_a_file_is_broken(terminal, program):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    with open("err", "w") as err, Guest(program, "--livepatch-load", "p.json", stderr=err) as g:
+        Path("p.json").write_text("[")
+        os.kill(g.pid, signal.SIGHUP)
+        lib.wait_for(lambda: "p.json:1:2:" in Path("err").read_text(), "the complaint")
+        assert g.ask() == "0 2 3"
+
+
+def test_a_reload_brings_back_what_was_taken_back_by_hand(guest):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    Path("p.txt").write_text("second D503201F x\n")
+    Path("fix.lp").write_text("jmp third other\n")
+    for file in ("p.json", "p.txt", "fix.lp"):
+        typed(f"./arm64_runner --livepatch-load {file}")
+    assert guest.ask() == "0 0 1000"
+    for back in ("all", "first --livepatch-revert second"):
+        typed(f"./arm64_runner --livepatch-revert {back}")
+        typed("./arm64_runner --livepatch-reload")
+        assert guest.ask() == "0 0 1000"
+
+
 def test_sighup_reloads_when_files_are_loaded(guest):
     write_json("p.json", {"type": "NOP", "symbol": "first"})
     typed("./arm64_runner --livepatch-load p.json")
@@ -370,4 +507,4 @@ def test_execve_begins_with_nothing(guest, program):
     typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
     guest.send(f"exec {program}")
     assert guest.line() == "ready" and guest.ask() == "1 2 3"
-    lib.wait_for(lambda: typed("./arm64_runner --livepatch-list") == "no patches\n", "the new runner")
+    lib.wait_for(lambda: subprocess.run(["./arm64_runner", "--livepatch-list"], capture_output=True, text=True).stdout == "no patches\n", "the new runner")

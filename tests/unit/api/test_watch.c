@@ -112,7 +112,7 @@ static void a_broken_file_keeps_the_old_set_until_it_is_mended(void **state)
 	replace_file("fix", "401000 D65F03C0\nbroken\n");
 	until(counts().reload_errors == 1);
 	assert_int_equal(word(0x401000), NOP);
-	assert_string_equal(counts().last_reload_error, "fix:2:2: `broken` is not an address: `r` is not a hex digit");
+	assert_string_equal(counts().last_reload_error, "fix:2:7: an instruction is missing after the address");
 	replace_file("fix", "401000 D65F03C0\n");
 	until(word(0x401000) == RET);
 	assert_string_equal(counts().last_reload_error, "");

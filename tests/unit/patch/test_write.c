@@ -258,6 +258,46 @@ static void a_difference_in_any_part_is_a_difference(void **state)
 		}
 }
 
+static void a_text_file_says_symbols_and_places_in_objects(void **state)
+{
+	struct lp_patchset *ps =
+		parse_ok("libc.so.6:malloc+8 D503201F a\nadd+0 D503201F\nlibfoo.so.1@0x1138 D503201F b\n");
+	struct lp_buf out = {0};
+	struct lp_err err = {0};
+	assert_int_equal(ps->ops[1].at.kind, LP_ADDR_SYMBOL);
+	assert_string_equal(ps->ops[1].at.symbol, "add");
+	assert_string_equal(ps->ops[2].file, "libfoo.so.1");
+	assert_int_equal(ps->ops[2].at.number, 0x1138);
+	assert_int_equal(lp_patch_write_text(ps, &out, &err), 0);
+	assert_string_equal(lp_buf_cstr(&out), "# address instruction description\n"
+					       "libc.so.6:malloc+0x8 D503201F a\n"
+					       "add+0x0 D503201F\n"
+					       "libfoo.so.1@0x1138 D503201F b\n");
+	struct lp_patchset *again = parse_ok(lp_buf_cstr(&out));
+	assert_int_equal(again->nr, ps->nr);
+	for (size_t i = 0; i < ps->nr; i++)
+		assert_true(lp_op_equal(&ps->ops[i], &again->ops[i]));
+	lp_patchset_free(again);
+	lp_patchset_free(ps);
+	lp_buf_free(&out);
+}
+
+static void an_address_in_json_is_a_number_a_symbol_or_a_place_in_an_object(void **state)
+{
+	struct lp_patchset *ps = parse_ok("[{\"type\":\"NOP\",\"addr\":\"libc.so.6:malloc+8\"},"
+					  "{\"type\":\"NOP\",\"addr\":\"libfoo.so@0x1138\"},"
+					  "{\"type\":\"NOP\",\"addr\":\"add\"},"
+					  "{\"type\":\"BRANCH\",\"addr\":\"20\",\"target\":\"7zip@0x40\"}]");
+	assert_string_equal(ps->ops[0].at.symbol, "libc.so.6:malloc");
+	assert_int_equal(ps->ops[0].at.number, 8);
+	assert_string_equal(ps->ops[1].file, "libfoo.so");
+	assert_int_equal(ps->ops[2].at.number, 0xadd);
+	assert_int_equal(ps->ops[3].to.kind, LP_ADDR_FILE);
+	assert_string_equal(ps->ops[3].to.symbol, "7zip");
+	assert_int_equal(ps->ops[3].to.number, 0x40);
+	lp_patchset_free(ps);
+}
+
 /* ---- what cannot be written ---- */
 
 static void text_refuses(const char *json, const char *expected)
@@ -275,9 +315,8 @@ static void text_refuses_what_it_cannot_say_and_names_it(void **state)
 {
 	text_refuses("[{\"type\":\"NEW_FUNC\",\"name\":\"f\",\"instr\":\"1\"}]",
 		     "the patch at function `f` is of a kind that a text file cannot hold; JSON can");
-	text_refuses(
-		"[{\"type\":\"INLINE\",\"symbol\":\"f\",\"instr\":\"1\"}]",
-		"the patch at f is not at an address of the target itself, which a text file cannot say; JSON can");
+	text_refuses("[{\"type\":\"INLINE\",\"file\":\"a b\",\"addr\":\"10\",\"instr\":\"1\"}]",
+		     "the patch at 0x10 is at a name with blanks, which a text file cannot say; JSON can");
 	text_refuses("[{\"type\":\"INLINE\",\"addr\":\"10\",\"code\":\"90\"}]",
 		     "the patch at 0x10 does not consist of words of 4 bytes, which a text file cannot say; JSON can");
 	text_refuses("[{\"type\":\"INLINE\",\"addr\":\"10\",\"instr\":\"1\",\"expect\":\"90\"}]",
@@ -489,6 +528,8 @@ int main(void)
 		cmocka_unit_test(any_set_survives_json),
 		cmocka_unit_test(any_set_of_words_survives_text),
 		cmocka_unit_test(a_difference_in_any_part_is_a_difference),
+		cmocka_unit_test(a_text_file_says_symbols_and_places_in_objects),
+		cmocka_unit_test(an_address_in_json_is_a_number_a_symbol_or_a_place_in_an_object),
 		cmocka_unit_test(text_refuses_what_it_cannot_say_and_names_it),
 		cmocka_unit_test(json_refuses_scripts_and_what_is_not_utf8),
 		cmocka_unit_test(a_new_file_has_the_mode_that_the_umask_leaves),

@@ -417,7 +417,7 @@ static void a_script_is_one_transaction(void **state)
 	struct lp_patchset *ps;
 	uint64_t id;
 	assert_ok(lp_patch_parse_script(&ps, text, sizeof text - 1, "fix.lp", &last_error));
-	assert_ok(space->ops->script(space, ps, 0, &id, &last_error));
+	assert_ok(space->ops->script(space, ps, 0, NULL, &id, &last_error));
 	expect_answers(9, 108);
 	assert_int_equal(entries_applied(), 1);
 	assert_ok(space->ops->unscript(space, id, 0, &last_error));
