@@ -11,7 +11,7 @@
  *
  * Which form takes which function: RVM vex, RM and FLAGS vex_rm, MR vex_to, with an I behind ..._imm, VMI vex_shift,
  * RVMR vex_blend.
- * What the enumerators hold (prefix, map, opcode) is that of the SSE encodings too, where these exist.
+ * The ..._sse functions write the same instructions for hosts without AVX, as far as these have them.
  */
 #ifndef LP_JIT_X86_VECTOR_H
 #define LP_JIT_X86_VECTOR_H
@@ -30,6 +30,7 @@ enum {
 	LP_VOP_VEX = 1 << 21,
 	LP_VOP_EVEX = 1 << 22,
 	LP_VOP_FLAGS = 1 << 23,
+	LP_VOP_SSE = 1 << 24,
 
 	LP_VOP_MAP_0F = LP_MAP_0F << LP_VOP_MAP,
 	LP_VOP_MAP_0F38 = LP_MAP_0F38 << LP_VOP_MAP,
@@ -48,6 +49,9 @@ enum {
 	LP_VOP_ENC_E1 = LP_VOP_EVEX | 1 << LP_VOP_EVEX_W,
 	LP_VOP_ENC_VE0 = LP_VOP_VEX | LP_VOP_ENC_E0,
 	LP_VOP_ENC_VE1 = LP_VOP_VEX | LP_VOP_ENC_E1,
+	LP_VOP_ENC_SV = LP_VOP_SSE | LP_VOP_ENC_V,
+	LP_VOP_ENC_SVE0 = LP_VOP_SSE | LP_VOP_ENC_VE0,
+	LP_VOP_ENC_SVE1 = LP_VOP_SSE | LP_VOP_ENC_VE1,
 
 	LP_VOP_FORM_RVM = 0,
 	LP_VOP_FORM_RM = 0,
@@ -191,7 +195,8 @@ static inline void lp_x86_vex_blend(struct lp_x86 *x, enum lp_x86_vop op, unsign
 	lp_x86_put8(x, mask << 4);
 }
 
-/* With EVEX: elements that `mask` (| LP_MASK_...) has no bit for take no part, neither in faults nor in what MXCSR collects. */
+/* With EVEX: elements that `mask` (| LP_MASK_...) has no bit for take no part, neither in faults nor in what MXCSR
+ * collects. */
 static inline void lp_x86_vex_masked(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask, unsigned dst,
 				     unsigned src1, struct lp_x86_rm rm)
 {
@@ -216,6 +221,55 @@ static inline void lp_x86_vex_to_masked(struct lp_x86 *x, enum lp_x86_vop op, un
 					struct lp_x86_rm rm, unsigned src)
 {
 	lp_x86_evex_op(x, op, l256, mask, src, 0, rm, 0);
+}
+
+/* ---- the encodings that SSE to SSE4.2, AES and PCLMULQDQ have ---- */
+
+/*
+ * Two operands: the destination is what VEX has as first source.  Registers are 0 to 15, what is above 128 bits stays as
+ * it is; whole registers in memory are aligned, else #GP (but for LP_VMOVDQU, LP_VMOVUPS and LP_VMOVUPD); LP_VCMP..
+ * takes 0 to 7.  Where there is no such encoding, out_of_reach is set.
+ */
+static inline void lp_x86_sse_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned reg, struct lp_x86_rm rm,
+				 unsigned imm_len)
+{
+	unsigned prefix = 0xf2f36600U >> 8 * (op >> LP_VOP_PP & 3) & 0xff;
+	unsigned map = op >> LP_VOP_MAP & 3;
+
+	if (op & LP_VOP_FLAGS)
+		x->flags_clobbered = true;
+	if (!(op & LP_VOP_SSE) || (reg | rm.base) & 16)
+		x->out_of_reach = true;
+	lp_x86_op(x, prefix << 16 | map << 8 | (op & 0xff), op >> LP_VOP_W & 1, reg, rm, imm_len);
+}
+
+static inline void lp_x86_sse(struct lp_x86 *x, enum lp_x86_vop op, unsigned dst, struct lp_x86_rm rm)
+{
+	lp_x86_sse_op(x, op, dst, rm, 0);
+}
+
+static inline void lp_x86_sse_imm(struct lp_x86 *x, enum lp_x86_vop op, unsigned dst, struct lp_x86_rm rm, unsigned imm)
+{
+	lp_x86_sse_op(x, op, dst, rm, 1);
+	lp_x86_put8(x, imm);
+}
+
+static inline void lp_x86_sse_to(struct lp_x86 *x, enum lp_x86_vop op, struct lp_x86_rm rm, unsigned src)
+{
+	lp_x86_sse_op(x, op, src, rm, 0);
+}
+
+static inline void lp_x86_sse_to_imm(struct lp_x86 *x, enum lp_x86_vop op, struct lp_x86_rm rm, unsigned src,
+				     unsigned imm)
+{
+	lp_x86_sse_op(x, op, src, rm, 1);
+	lp_x86_put8(x, imm);
+}
+
+static inline void lp_x86_sse_shift(struct lp_x86 *x, enum lp_x86_vop op, unsigned dst, unsigned n)
+{
+	lp_x86_sse_op(x, op, (unsigned)op >> LP_VOP_DIGIT & 7, lp_rm_reg(dst), 1);
+	lp_x86_put8(x, n);
 }
 
 /* ---- others ---- */

@@ -183,27 +183,82 @@ static void every_row_is_what_it_says(void **state)
 		}
 }
 
+/* The same as SSE writes it, the operand V left out. */
+static void check_sse(const struct row *row, unsigned reg, struct lp_x86_rm rm)
+{
+	const char *name = mnemonic(row, false) + 1, *form = row->form;
+	const char *r = operand(row, 0, 0, reg);
+	const char *m = vm_text(rm, register_bytes(row->registers[2], 0), memory_bytes(row->memory, 0));
+	bool imm = strchr(form, 'I') != NULL;
+
+	if (form[0] == 'V') {
+		lp_x86_sse_shift(&x, row->op, reg, 0x1b);
+		expect("%s %s, 0x1b", name, reg_text(reg, 16));
+	} else if (form[0] == 'M' && imm) {
+		lp_x86_sse_to_imm(&x, row->op, rm, reg, 3);
+		expect("%s %s, %s, 0x3", name, m, r);
+	} else if (form[0] == 'M') {
+		lp_x86_sse_to(&x, row->op, rm, reg);
+		expect("%s %s, %s", name, m, r);
+	} else if (imm) {
+		lp_x86_sse_imm(&x, row->op, reg, rm, 3);
+		expect("%s %s, %s, 0x3", name, r, m);
+	} else {
+		lp_x86_sse(&x, row->op, reg, rm);
+		expect("%s %s, %s", name, r, m);
+	}
+}
+
+static void rows_with_sse_are_written_without_vex(void **state)
+{
+	for (const struct row *row = rows; row < rows + COUNT(rows); row++)
+		for (EACH_FORM(rm))
+			for (unsigned reg = 0; reg < 16 && row->encodings[0] == 'S' && has_operand(row, *rm); reg += 5)
+				check_sse(row, reg, *rm);
+	lp_x86_sse(&x, LP_VPADDB, 15, lp_rm_reg(15));
+	assert_false(x.out_of_reach);
+	start_over(state);
+	lp_x86_sse(&x, LP_VPADDB, 1, lp_rm_reg(16));
+	assert_true(x.out_of_reach);
+	start_over(state);
+	lp_x86_sse(&x, LP_VPSLLVD, 1, lp_rm_reg(2));
+	assert_true(x.out_of_reach);
+}
+
 static unsigned above15_if_vector(char letter)
 {
 	return letter == 'V' || letter == 'X' ? 17 : 1;
 }
 
 /* Else a row could say less than there is. */
-static void rows_without_evex_have_no_such_encoding(void **state)
+static void does_not_read_as(const struct row *row, const char *name)
 {
-	for (const struct row *row = rows; row < rows + COUNT(rows); row++)
-		for (unsigned w = 0; w < 2 && is(row->encodings, "V"); w++) {
-			const char *name = mnemonic(row, false), *text;
-			const char *regs = row->registers;
+	const char *text = written_text();
 
+	if (text && !strncmp(text, name, strlen(name)) && text[strlen(name)] == ' ')
+		fail_msg("%s has another encoding: %s", row->name, text);
+}
+
+static void rows_have_no_encoding_that_they_do_not_name(void **state)
+{
+	for (const struct row *row = rows; row < rows + COUNT(rows); row++) {
+		const char *name = mnemonic(row, false), *regs = row->registers;
+		bool imm = strchr(row->form, 'I') != NULL;
+
+		for (unsigned w = 0; w < 2 && !strchr(row->encodings, 'E'); w++) {
 			lp_x86_evex_op(&x, row->op | w << LP_VOP_EVEX_W, is(row->length, "Y"), 0,
 				       above15_if_vector(regs[0]), has(row, 1) ? above15_if_vector(regs[1]) : 0,
-				       lp_rm_reg(above15_if_vector(regs[2])), strchr(row->form, 'I') != NULL);
+				       lp_rm_reg(above15_if_vector(regs[2])), imm);
 			lp_x86_put8(&x, 1);
-			text = written_text();
-			if (text && !strncmp(text, name, strlen(name)) && text[strlen(name)] == ' ')
-				fail_msg("%s has EVEX: %s", row->name, text);
+			does_not_read_as(row, name);
 		}
+		for (unsigned memory_too = 0; memory_too < 2 && row->encodings[0] == 'V'; memory_too++) {
+			lp_x86_sse_op(&x, row->op, row->form[0] == 'V' ? row->op >> LP_VOP_DIGIT & 7 : 1,
+				      memory_too ? lp_rm_mem(2, 0) : lp_rm_reg(2), imm);
+			lp_x86_put8(&x, 1);
+			does_not_read_as(row, name + 1);
+		}
+	}
 }
 
 static void masks_choose_elements(void **state)
@@ -323,7 +378,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_row_is_what_it_says, start_over),
-		cmocka_unit_test_setup(rows_without_evex_have_no_such_encoding, start_over),
+		cmocka_unit_test_setup(rows_have_no_encoding_that_they_do_not_name, start_over),
+		cmocka_unit_test_setup(rows_with_sse_are_written_without_vex, start_over),
 		cmocka_unit_test_setup(masks_choose_elements, start_over),
 		cmocka_unit_test_setup(displacements_are_as_short_as_the_encoding_allows, start_over),
 		cmocka_unit_test_setup(low_registers_take_the_two_byte_prefix, start_over),
