@@ -1,15 +1,25 @@
 /*
  * All guest threads stand still.
  *
- * The stopper sets emu->stopping and LP_POLL_PARK everywhere, and then looks at
- * states until none is RUNNING.  A thread changes its state first and looks at
- * emu->stopping then, the stopper the other way round: one of the two sees what
- * the other has done.  Whoever comes to stand still while somebody waits for it
- * counts emu->stood up, which is what the stopper sleeps on; everybody else sleeps
- * on emu->stopping.
+ * The stopper sets emu->stopping, then LP_POLL_PARK and AWAITED of each thread
+ * that is RUNNING, and counts those in emu->awaited.  Whoever comes to stand
+ * still and finds that it is AWAITED takes itself off that number; the last one
+ * wakes the stopper, which sleeps on it.  So it is woken once, not once for each
+ * thread.
  *
- * No thread stands still with one of our locks in its hands, so that the stopper
- * may take any of them.
+ * A thread that goes RUNNING looks at emu->stopping afterwards, the stopper at
+ * states after it has set that: one of the two sees what the other has done.
+ * Either the thread does not run, or it is counted.
+ *
+ * The number is that of AWAITED threads, always, and not only while somebody
+ * stops the world: who gave up waiting leaves them as they are, and the next one
+ * need not count them again.  While the stopper counts it is one more, so that
+ * nobody is the last one before he has.  A thread that comes to the list later
+ * is counted by its parent (lp_thread_join_stop()), which is counted itself; one
+ * that leaves it stands still for ever.
+ *
+ * Everybody but the stopper sleeps on emu->stopping.  No thread stands still with
+ * one of our locks in its hands, so that the stopper may take any of them.
  */
 #include <errno.h>
 #include <time.h>
@@ -19,6 +29,7 @@
 
 #include "emu/emu.h"
 #include "emu/fp.h"
+#include "emu/thread_private.h"
 
 /* Shared: a vfork child, which is another process, waits in the same memory. */
 static int futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *until)
@@ -28,21 +39,22 @@ static int futex_wait(_Atomic uint32_t *word, uint32_t value, const struct times
 	return rc ? -errno : 0;
 }
 
-static void futex_wake_all(_Atomic uint32_t *word)
+static void futex_wake(_Atomic uint32_t *word, int nr)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX);
+	syscall(SYS_futex, word, FUTEX_WAKE, nr);
+}
+
+static void await_one_less(struct lp_emu *emu)
+{
+	if (atomic_fetch_sub(&emu->awaited, 1) == 1)
+		futex_wake(&emu->awaited, 1);
 }
 
 static void stand(struct lp_guest_thread *t, enum lp_thread_state state)
 {
-	struct lp_emu *emu = t->cpu.emu;
-
 	t->cpu.fpsr = lp_fpsr_read(&t->cpu); /* what is in MXCSR nobody else can see */
-	atomic_store(&t->state, state);
-	if (!atomic_load(&emu->stopping))
-		return;
-	atomic_fetch_add(&emu->stood, 1);
-	futex_wake_all(&emu->stood);
+	if (atomic_exchange(&t->state, state) == LP_THREAD_AWAITED)
+		await_one_less(t->cpu.emu);
 }
 
 /* Until nobody holds the world, and we are RUNNING. */
@@ -82,24 +94,34 @@ void lp_thread_park(struct lp_guest_thread *t)
 	resume(t);
 }
 
-static bool all_stand(struct lp_emu *emu, const struct lp_guest_thread *except)
+/* Its poll word first: what is awaited has been asked. */
+static void await(struct lp_emu *emu, struct lp_guest_thread *t)
 {
-	bool all = true;
+	uint32_t running = LP_THREAD_RUNNING;
 
-	pthread_mutex_lock(&emu->threads_lock);
-	for (const struct lp_guest_thread *t = emu->threads; t && all; t = t->next)
-		all = t == except || atomic_load(&t->state) != LP_THREAD_RUNNING;
-	pthread_mutex_unlock(&emu->threads_lock);
-	return all;
+	atomic_fetch_or(&t->cpu.poll, LP_POLL_PARK);
+	atomic_fetch_add(&emu->awaited, 1);
+	if (!atomic_compare_exchange_strong(&t->state, &running, LP_THREAD_AWAITED))
+		await_one_less(emu);
 }
 
-static void ask_to_park(struct lp_emu *emu, const struct lp_guest_thread *except)
+void lp_thread_join_stop(struct lp_guest_thread *t)
 {
+	struct lp_emu *emu = t->cpu.emu;
+
+	if (atomic_load(&emu->stopping))
+		await(emu, t);
+}
+
+static void await_all(struct lp_emu *emu, const struct lp_guest_thread *except)
+{
+	atomic_fetch_add(&emu->awaited, 1);
 	pthread_mutex_lock(&emu->threads_lock);
 	for (struct lp_guest_thread *t = emu->threads; t; t = t->next)
 		if (t != except)
-			atomic_fetch_or(&t->cpu.poll, LP_POLL_PARK);
+			await(emu, t);
 	pthread_mutex_unlock(&emu->threads_lock);
+	await_one_less(emu);
 }
 
 static struct timespec deadline(unsigned timeout_ms)
@@ -120,6 +142,7 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms)
 {
 	struct lp_guest_thread *self = lp_guest_self();
 	struct timespec until = deadline(timeout_ms);
+	uint32_t awaited;
 	int rc = 0;
 
 	/* While it waits for its turn a guest thread counts as standing still; with its turn nobody else stops the world. */
@@ -129,23 +152,21 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms)
 	if (self)
 		atomic_store(&self->state, LP_THREAD_RUNNING);
 	atomic_store(&emu->stopping, 1);
-	ask_to_park(emu, self);
-	for (;;) {
-		uint32_t stood = atomic_load(&emu->stood);
-		if (all_stand(emu, self))
-			return 0;
-		if (rc == -ETIMEDOUT)
-			break;
-		rc = futex_wait(&emu->stood, stood, timeout_ms ? &until : NULL);
+	await_all(emu, self);
+	while ((awaited = atomic_load(&emu->awaited)) != 0) {
+		if (rc == -ETIMEDOUT) {
+			lp_threads_go(emu);
+			return rc;
+		}
+		rc = futex_wait(&emu->awaited, awaited, timeout_ms ? &until : NULL);
 	}
-	lp_threads_go(emu);
-	return rc;
+	return 0;
 }
 
 void lp_threads_go(struct lp_emu *emu)
 {
 	atomic_store(&emu->stopping, 0);
-	futex_wake_all(&emu->stopping);
+	futex_wake(&emu->stopping, INT32_MAX);
 	pthread_mutex_unlock(&emu->stop_lock);
 }
 

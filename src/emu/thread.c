@@ -188,9 +188,7 @@ void lp_guest_thread_link(struct lp_guest_thread *t)
 	pthread_mutex_lock(&emu->threads_lock);
 	t->next = emu->threads;
 	emu->threads = t;
-	/* A stop that has begun has not seen this one. */
-	if (atomic_load(&emu->stopping))
-		atomic_fetch_or(&t->cpu.poll, LP_POLL_PARK);
+	lp_thread_join_stop(t);
 	pthread_mutex_unlock(&emu->threads_lock);
 }
 
@@ -207,6 +205,7 @@ bool lp_guest_thread_unlink(struct lp_guest_thread *t)
 		*link = t->next;
 	last = !emu->threads;
 	pthread_mutex_unlock(&emu->threads_lock);
+	lp_thread_enter_host(t); /* whoever waits for it waits no longer */
 	return last;
 }
 
@@ -228,6 +227,7 @@ void lp_guest_threads_forked(struct lp_guest_thread *t, bool by_libc)
 	emu->threads = t;
 	emu->main = t;
 	t->next = NULL;
+	atomic_store(&emu->awaited, 0);
 }
 
 /* ---- running ---- */
@@ -253,8 +253,6 @@ static bool end(struct lp_guest_thread *t)
 	lp_signals_thread_end(t);
 	if (lp_guest_thread_unlink(t))
 		lp_process_exit(emu, t->exit_status);
-	/* A stopper that waits for this thread looks at the list again. */
-	lp_thread_enter_host(t);
 	hand_over_clear_tid(t);
 	if (emu->engine)
 		emu->engine->thread_ended(&t->cpu);

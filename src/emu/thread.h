@@ -5,6 +5,7 @@
  * States (lp_guest_thread.state), a word that is also a futex:
  *
  *     RUNNING   in translated code or in our own; becomes IN_HOST or PARKED at its own time
+ *     AWAITED   the same, and lp_threads_stop() waits for that
  *     IN_HOST   in a system call that may block: all its registers are in its cpu.  It counts as standing still,
  *               and stops before it touches guest state again while somebody holds the world
  *     PARKED    stands still at an instruction boundary because lp_threads_stop() asked
@@ -21,7 +22,7 @@
 #include "emu/cpu.h"
 #include "emu/signals.h"
 
-enum lp_thread_state { LP_THREAD_RUNNING, LP_THREAD_IN_HOST, LP_THREAD_PARKED };
+enum lp_thread_state { LP_THREAD_RUNNING, LP_THREAD_IN_HOST, LP_THREAD_PARKED, LP_THREAD_AWAITED };
 
 struct lp_guest_thread {
 	struct lp_cpu cpu;

@@ -18,7 +18,9 @@ void *lp_guest_thread_stack(struct lp_guest_thread *t, size_t *size);
 void lp_guest_thread_free(struct lp_guest_thread *t);
 
 void lp_guest_thread_link(struct lp_guest_thread *t);
-/* True: it was the last one. */
+/* stop.c, of one that comes to the list, with threads_lock held: a stop that has begun waits for it too. */
+void lp_thread_join_stop(struct lp_guest_thread *t);
+/* It runs no guest code any more.  True: it was the last one. */
 bool lp_guest_thread_unlink(struct lp_guest_thread *t);
 
 /* In a new process: only t is left.  by_libc: the C library knows that the others are gone, so their stacks can go too. */

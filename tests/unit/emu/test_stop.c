@@ -7,17 +7,20 @@
 
 #include <cmocka.h>
 #include <elf.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "emu/emu.h"
+#include "emu/thread_private.h"
 #include "isa/isa.h"
 
 enum { NR_THREADS = 6, ROUNDS = 400, STRIDE = 64, PATIENCE_MS = 60000 };
@@ -267,6 +270,100 @@ static void hold_the_list_while_they_fork(struct world *w)
 	}
 }
 
+static long sleeps_of_this_thread(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+enum { NR_STUCK = 8 };
+
+struct stopper {
+	struct world *world;
+	_Atomic int tid;
+	long sleeps;
+};
+
+static void *stop_once(void *arg)
+{
+	struct stopper *s = arg;
+
+	lp_signals_keep_out();
+	s->sleeps = -sleeps_of_this_thread();
+	s->tid = gettid();
+	check(lp_threads_stop(s->world->emu, PATIENCE_MS) == 0, "the world does not stop");
+	s->sleeps += sleeps_of_this_thread();
+	lp_threads_go(s->world->emu);
+	return NULL;
+}
+
+static bool sleeps(int tid)
+{
+	char path[64], text[512];
+	FILE *f;
+	size_t len;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "re");
+	check(f != NULL, "the stopper is gone");
+	len = fread(text, 1, sizeof text - 1, f);
+	fclose(f);
+	text[len] = 0;
+	return strstr(text, ") S ") != NULL;
+}
+
+/* One after the other stands still, and the stopper has the time to notice. */
+static void count_sleeps(struct world *w)
+{
+	static struct lp_guest_thread stuck[NR_STUCK];
+	struct stopper s = {.world = w};
+	pthread_t thread;
+
+	stop_again_and_again(w);
+	for (int i = 0; i < NR_STUCK; i++) {
+		stuck[i].cpu.emu = w->emu;
+		lp_guest_thread_link(&stuck[i]);
+	}
+	check(pthread_create(&thread, NULL, stop_once, &s) == 0, "no thread");
+	for (int i = 0; i < NR_STUCK; i++) {
+		while (!s.tid || atomic_load(&w->emu->awaited) != (uint32_t)(NR_STUCK - i) || !sleeps(s.tid))
+			sched_yield();
+		lp_thread_enter_host(&stuck[i]);
+	}
+	pthread_join(thread, NULL);
+	check(s.sleeps >= 1 && s.sleeps <= 3, "the stopper is woken for nothing"); /* once, but for locks */
+	for (int i = 0; i < NR_STUCK; i++)
+		lp_guest_thread_unlink(&stuck[i]);
+}
+
+static void stop_and_go(struct world *w)
+{
+	check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "the world does not stop");
+	check(atomic_load(&w->emu->awaited) == 0, "somebody is waited for who stands still");
+	lp_threads_go(w->emu);
+}
+
+/* One comes that never comes to a boundary: into a system call it goes in the end, or it ends. */
+static void give_up_and_try_again(struct world *w)
+{
+	static struct lp_guest_thread stuck;
+
+	stop_again_and_again(w);
+	stuck.cpu.emu = w->emu;
+	lp_guest_thread_link(&stuck);
+	for (int i = 0; i < 3; i++)
+		check(lp_threads_stop(w->emu, 5) == -ETIMEDOUT, "a thread that runs stands still");
+	lp_thread_enter_host(&stuck);
+	stop_and_go(w);
+	lp_thread_leave_host(&stuck);
+	check(lp_threads_stop(w->emu, 5) == -ETIMEDOUT, "a thread that runs again stands still");
+	lp_guest_thread_unlink(&stuck);
+	stop_and_go(w);
+	stop_again_and_again(w);
+}
+
 /* The threads and the control thread end with the process that they are in. */
 static void in_a_world(const char *guest, void (*control)(struct world *w))
 {
@@ -291,6 +388,16 @@ static void two_who_stop_the_world_take_turns(void **state)
 	in_a_world(counting, two_stop);
 }
 
+static void the_stopper_is_woken_by_the_last_thread_alone(void **state)
+{
+	in_a_world(counting, count_sleeps);
+}
+
+static void a_thread_that_was_waited_for_in_vain_is_waited_for_again(void **state)
+{
+	in_a_world(counting, give_up_and_try_again);
+}
+
 static void code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was(void **state)
 {
 	in_a_world(counting, change_code);
@@ -311,6 +418,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_thread_stands_still_between_stop_and_go),
 		cmocka_unit_test(two_who_stop_the_world_take_turns),
+		cmocka_unit_test(the_stopper_is_woken_by_the_last_thread_alone),
+		cmocka_unit_test(a_thread_that_was_waited_for_in_vain_is_waited_for_again),
 		cmocka_unit_test(code_that_is_changed_in_a_stopped_world_is_never_executed_as_it_was),
 		cmocka_unit_test(threads_and_processes_come_and_go_between_stops),
 		cmocka_unit_test(a_child_is_not_left_with_a_lock_that_another_thread_holds),
