@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "emu/emu.h"
+#include "emu/pauth.h"
 #include "emu/sites.h"
 
 enum { MAX_CALLERS = 32 };
@@ -22,20 +23,23 @@ static void add_site(struct lp_buf *line, struct lp_sites *sites, uint64_t pc)
 
 /* ---- who called whom ---- */
 
-/* Frame records: x29 points at the caller's x29 and x30, each further up. */
+static void add_caller(struct lp_buf *line, struct lp_sites *sites, uint64_t pc)
+{
+	lp_buf_str(line, " < ");
+	add_site(line, sites, pc);
+}
+
+/* Frame records: x29 points at the caller's x29 and x30, each further up.  Return addresses may be signed. */
 static void add_callers(struct lp_buf *line, const struct lp_cpu *cpu, struct lp_sites *sites)
 {
-	uint64_t record[2] = {0}, at = cpu->x[29], before = 0;
+	uint64_t record[2] = {0}, at = cpu->x[29], before = 0, link = lp_pauth_strip(cpu->x[30]);
 
-	if (lp_mem_get(at, &record) || lp_site_is_called_from_link(sites, cpu->pc, cpu->x[30], record[1])) {
-		lp_buf_str(line, " < ");
-		add_site(line, sites, cpu->x[30]);
-	}
+	if (lp_mem_get(at, &record) || lp_site_is_called_from_link(sites, cpu->pc, link, lp_pauth_strip(record[1])))
+		add_caller(line, sites, link);
 	for (int i = 0; i < MAX_CALLERS && at > before && at % 8 == 0 && lp_mem_get(at, &record) == 0; i++) {
 		if (!record[1])
 			return;
-		lp_buf_str(line, " < ");
-		add_site(line, sites, record[1]);
+		add_caller(line, sites, lp_pauth_strip(record[1]));
 		before = at;
 		at = record[0];
 	}

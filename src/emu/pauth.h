@@ -11,6 +11,12 @@
  * A new thread has its parent's. */
 void lp_pauth_reset(struct lp_cpu *cpu, unsigned keys);
 
+/* The address that a signed pointer of the user's half is for. */
+static inline uint64_t lp_pauth_strip(uint64_t pointer)
+{
+	return pointer & UINT64_C(0x0000ffffffffffff);
+}
+
 /* What LDRAA (is_b: LDRAB) takes for its base: the address, or one that faults when the pointer was not signed so. */
 uint64_t lp_pauth_base(const struct lp_cpu *cpu, bool is_b, uint64_t pointer);
 

@@ -112,6 +112,15 @@ def test_who_crashes_leaves_one_line_and_ends_by_the_signal(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_callers_are_told_by_return_addresses_that_are_signed(tmp_path):
+    program = tmp_path / "faults"
+    subprocess.run([guestlib.CROSS, *guestlib.FLAGS, "-static", "-march=armv8.2-a", "-mbranch-protection=pac-ret+leaf", "-o", program,
+                    guestlib.GUEST / "faults.c"], check=True)
+    run = runnerlib.run([program, "crash"])
+    assert run.status == -signal.SIGSEGV
+    assert re.fullmatch(CRASH, run.stderr.decode()), run.stderr.decode()
+
+
 @pytest.mark.skipif(not shutil.which("gdb-multiarch"), reason="no gdb-multiarch here")
 def test_gdb_reads_the_core_file(tmp_path):
     run = guestlib.ours("faults", "crash", cwd=tmp_path, options=["--core"])
