@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@
 #include "base/fdio.h"
 #include "emu/path.h"
 
-enum { WORDS_MAX = 1 << 21, NUMBER = 16 };
+enum { WORDS_MAX = 1 << 21, NUMBER = 16, ROOM = 16 };
 
 /* One execve.  In a vfork child it is the parent's memory that all of this is in: kept in the thread, so that the
  * parent frees it. */
@@ -19,9 +20,43 @@ struct attempt {
 	struct lp_path path;
 	char name[PATH_MAX + NUMBER]; /* what the program is told as the file's name */
 	struct lp_exec_file file;
-	char fd_text[NUMBER];
+	char fd_text[NUMBER], nofile_text[2 * NUMBER];
+	rlim_t nofile;		   /* the guest's limit of descriptors, while it is more than that; else 0 */
 	LP_VEC(const char *) argv; /* strings of ours, and the guest's own: the kernel looks at both */
 };
+
+/* ---- descriptors ---- */
+
+/*
+ * The kernel executes a program for who has no descriptor left; a runner has to
+ * open it.  So it gets a few more than the guest may have, if the hard limit
+ * lets it; the runner that comes next loads the program with them and goes back.
+ */
+static bool has_more_room(struct attempt *a)
+{
+	struct rlimit limit;
+	rlim_t was;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= limit.rlim_max)
+		return false;
+	was = limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max - was > ROOM ? was + ROOM : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		return false;
+	a->nofile = was;
+	return true;
+}
+
+static void give_room_back(struct attempt *a)
+{
+	struct rlimit limit;
+
+	if (!a->nofile || getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = a->nofile;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	a->nofile = 0;
+}
 
 /* ---- which file ---- */
 
@@ -123,6 +158,11 @@ static void add_runner(const struct lp_emu *emu, struct attempt *a)
 	snprintf(a->fd_text, sizeof a->fd_text, "%d", a->file.fd);
 	add(a, "--exec-fd");
 	add(a, a->fd_text);
+	if (a->nofile) {
+		snprintf(a->nofile_text, sizeof a->nofile_text, "%llu", (unsigned long long)a->nofile);
+		add(a, "--exec-nofile");
+		add(a, a->nofile_text);
+	}
 	add(a, "--argv0");
 }
 
@@ -154,7 +194,7 @@ static int make_argv(const struct lp_emu *emu, struct attempt *a, uint64_t argv)
 /* ---- execve ---- */
 
 /* Behind it there is no emulator any more: a signal that has been noted would be lost with it, so it comes first. */
-static int execute(struct lp_guest_thread *t, const struct attempt *a, uint64_t envp)
+static int execute(struct lp_guest_thread *t, struct attempt *a, uint64_t envp)
 {
 	const struct lp_emu *emu = t->cpu.emu;
 	bool by_runner = a->file.kind == LP_PROGRAM_GUEST;
@@ -173,6 +213,8 @@ static int execute(struct lp_guest_thread *t, const struct attempt *a, uint64_t 
 	lp_signals_exec_begin(t);
 	if (by_runner)
 		fcntl(a->file.fd, F_SETFD, 0);
+	else
+		give_room_back(a);
 	rc = (int)lp_safe_syscall(t, SYS_execveat, args);
 	lp_signals_exec_failed(t);
 	return rc;
@@ -216,6 +258,12 @@ int64_t lp_exec(struct lp_guest_thread *t, int dirfd, uint64_t path, uint64_t ar
 
 	a->file.fd = -1;
 	rc = attempt(t, a, dirfd, path, argv, envp, flags);
+	if (rc == -EMFILE && has_more_room(a)) {
+		lp_exec_file_close(&a->file);
+		a->argv.nr = 0;
+		rc = attempt(t, a, dirfd, path, argv, envp, flags);
+		give_room_back(a);
+	}
 	lp_close(a->file.fd);
 	lp_exec_forget(t);
 	return rc;

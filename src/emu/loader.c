@@ -22,6 +22,7 @@
 #include "emu/features.h"
 #include "emu/mem.h"
 #include "emu/path.h"
+#include "emu/proc.h"
 #include "emu/vdso.h"
 
 #define PAGE ((uint64_t)LP_GUEST_PAGE)
@@ -328,7 +329,10 @@ static int map_stack(struct lp_emu *emu, bool is_exec, struct lp_loaded *l, stru
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
 	if (lp_mem_failed(at))
-		return lp_fail_sys(err, (int)-at, "no room for a stack of %llu bytes", (unsigned long long)size);
+		return lp_fail(err, (int)-at,
+			       "no room for a stack of %llu KB (ulimit -s): %s; have it smaller, or the limits of "
+			       "memory (ulimit -d, ulimit -v) larger",
+			       (unsigned long long)size / 1024, strerror((int)-at));
 	lp_mem_protect(emu, at, STACK_GUARD, PROT_NONE);
 	lp_mem_disown(emu, (struct lp_range){at, at + STACK_GUARD});
 	l->stack = (struct lp_range){at + STACK_GUARD, at + STACK_GUARD + size};
@@ -499,8 +503,10 @@ int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, c
 		rc = refuse_file(emu, &f, program, host, -rc, err);
 	if (rc == 0)
 		rc = load_file(emu, &f, program, argv, envp, err);
-	if (rc == 0)
+	if (rc == 0) {
 		set_comm(program);
+		lp_proc_show(emu->loaded);
+	}
 	lp_exec_file_close(&f);
 	if (given)
 		close(given);

@@ -230,8 +230,8 @@ static const char *skip_number(const char *p, uint64_t *number)
 	return end;
 }
 
-/* What is left of `path` behind its directory, when that is this process or one of its threads; else NULL. */
-static const char *in_own_folder(const char *path)
+/* What is left of `path` behind the directory of a process, or of one of its threads; else NULL. */
+static const char *in_folder(const char *path, uint64_t *pid)
 {
 	uint64_t number;
 	const char *p;
@@ -239,9 +239,9 @@ static const char *in_own_folder(const char *path)
 	if (strncmp(path, "/proc/", 6) != 0)
 		return NULL;
 	path += 6;
-	p = skip_number(path, &number);
-	if (p && number != (uint64_t)getpid())
-		return NULL;
+	p = skip_number(path, pid);
+	if (!p)
+		*pid = (uint64_t)getpid();
 	if (!p && !strncmp(path, "self/", 5))
 		p = path + 4;
 	if (!p && !strncmp(path, "thread-self/", 12))
@@ -254,6 +254,15 @@ static const char *in_own_folder(const char *path)
 			p = behind;
 	}
 	return p + 1;
+}
+
+/* Of this process. */
+static const char *in_own_folder(const char *path)
+{
+	uint64_t pid;
+	const char *name = in_folder(path, &pid);
+
+	return name && pid == (uint64_t)getpid() ? name : NULL;
 }
 
 /* The path without a directory's descriptor: the guest's, if it may be one of ours; false: it is not. */
@@ -321,39 +330,46 @@ int64_t lp_proc_open(struct lp_guest_thread *t, const struct lp_path *p, int fla
 	return rc;
 }
 
-static bool is_own_exe(const struct lp_path *p)
+/* The program that a path to some exe stands for, as the guest would open it; false: none that is a guest's. */
+static bool program_of_exe(const struct lp_emu *emu, const struct lp_path *p, char out[PATH_MAX])
 {
 	size_t len = strlen(p->guest);
 	char path[PATH_MAX];
 	const char *name;
+	uint64_t pid;
 
 	/* Most paths are not. */
-	if (len < 3 || strcmp(p->guest + len - 3, "exe") != 0 || !whole_path(p, path))
+	if (!emu->loaded || len < 3 || strcmp(p->guest + len - 3, "exe") != 0 || !whole_path(p, path))
 		return false;
-	name = in_own_folder(path);
-	return name && !strcmp(name, "exe");
+	name = in_folder(path, &pid);
+	if (!name || strcmp(name, "exe") != 0 || pid > INT_MAX)
+		return false;
+	if (pid != (uint64_t)getpid())
+		return lp_proc_exe_of(emu, (pid_t)pid, out);
+	snprintf(out, PATH_MAX, "%s", emu->loaded->program.path);
+	return true;
 }
 
 int64_t lp_proc_readlink(struct lp_guest_thread *t, const struct lp_path *p, char *out, size_t size)
 {
-	const struct lp_loaded *l = t->cpu.emu->loaded;
+	char program[PATH_MAX];
 	size_t len;
 
-	if (!l || !is_own_exe(p))
+	if (!program_of_exe(t->cpu.emu, p, program))
 		return -ENOSYS;
-	len = strlen(l->program.path);
+	len = strlen(program);
 	if (len > size)
 		len = size;
-	memcpy(out, l->program.path, len);
+	memcpy(out, program, len);
 	return (int64_t)len;
 }
 
 void lp_proc_follow_exe(struct lp_guest_thread *t, struct lp_path *p)
 {
-	const struct lp_loaded *l = t->cpu.emu->loaded;
+	char program[PATH_MAX];
 
-	if (!l || !is_own_exe(p))
+	if (!program_of_exe(t->cpu.emu, p, program))
 		return;
 	p->dirfd = AT_FDCWD;
-	lp_path_host(t->cpu.emu, l->program.path, 0, p->text);
+	lp_path_host(t->cpu.emu, program, 0, p->text);
 }

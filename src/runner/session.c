@@ -163,13 +163,17 @@ int lp_session_tells(bool on, struct lp_err *err)
 /* Nothing else of the guest's stays open because of us. */
 static void leave_descriptors(bool tells)
 {
-	int null = open("/dev/null", O_RDWR);
+	bool is_told = dup3(STDERR_FILENO, TOLD_FD, O_CLOEXEC) >= 0;
+	int null;
 
-	if (dup3(STDERR_FILENO, TOLD_FD, O_CLOEXEC) < 0)
+	close_range(TOLD_FD + 1, ~0U, 0); /* first: there may be as many as the limit lets there be */
+	null = open("/dev/null", O_RDWR);
+	if (!is_told)
 		dup3(null, TOLD_FD, O_CLOEXEC);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
-	close_range(TOLD_FD + 1, ~0U, 0);
+	if (null > TOLD_FD)
+		close(null);
 	if (tells)
 		lp_session_tells(true, NULL);
 }

@@ -161,10 +161,13 @@ static int run(struct runner_wish *w, struct lp_err *err)
 					       .watch = (const char *const *)w->watch.items};
 	const struct lp_profile_options profile = {
 		.file = w->profile, .is_child = w->is_given[RUNNER_EXEC_FD], .waits = w->is_given[RUNNER_PROFILE_WAIT]};
-	struct lp_emu *emu = lp_emu_new(&options, err);
 	const char *program = w->program[0];
 	struct lp_runner *runner;
+	struct lp_emu *emu;
 
+	if (runner_limits_check(err))
+		return RUNNER_FAILED;
+	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
 	if (w->is_given[RUNNER_JIT] && !w->is_given[RUNNER_NO_JIT] &&
@@ -190,6 +193,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		return RUNNER_FAILED;
 	if (w->gdb && lp_gdb_start(emu, w->gdb, err))
 		return err->code == -LP_EUSAGE ? RUNNER_USAGE : RUNNER_FAILED;
+	runner_limits_nofile(w->nofile);
 	lp_emu_run(emu);
 }
 
@@ -221,7 +225,7 @@ static int do_wish(struct runner_wish *w, struct lp_err *err)
 	return RUNNER_USAGE;
 }
 
-int main(int argc, char **argv)
+static int on_stack(int argc, char **argv)
 {
 	struct runner_wish w = {0};
 	struct lp_err err = {0};
@@ -229,7 +233,8 @@ int main(int argc, char **argv)
 
 	if (runner_wish_parse(&w, argc, argv, &err) == 0)
 		status = do_wish(&w, &err);
-	if (fflush(stdout) && !err.code) {
+	/* What was too long for the buffer has failed already. */
+	if ((fflush(stdout) || ferror(stdout)) && !err.code) {
 		lp_fail_sys(&err, errno, "cannot write to standard output");
 		status = RUNNER_FAILED;
 	}
@@ -238,4 +243,9 @@ int main(int argc, char **argv)
 	else if (err.code)
 		fprintf(stderr, "arm64_runner: %s\n", err.text);
 	return status;
+}
+
+int main(int argc, char **argv)
+{
+	return runner_on_good_stack(on_stack, argc, argv);
 }

@@ -42,16 +42,25 @@ struct runner_wish {
 	bool is_given[NR_RUNNER_OPTIONS];
 	const char *sysroot, *argv0, *strace_file, *gdb, *profile;
 	int program_fd;
-	pid_t pid;	    /* of the runner to ask; 0: the only one */
-	runner_words env;   /* the program's; ends with NULL once parsed */
-	runner_words again; /* options for children; the same */
-	runner_words watch; /* files to watch; the same */
+	unsigned long nofile; /* descriptors that the program may have; 0: as many as the runner */
+	pid_t pid;	      /* of the runner to ask; 0: the only one */
+	runner_words env;     /* the program's; ends with NULL once parsed */
+	runner_words again;   /* options for children; the same */
+	runner_words watch;   /* files to watch; the same */
 	runner_requests requests;
 	char **program; /* and its arguments; NULL: none */
 };
 
 /* ---- arm64_runner_wish.c ---- */
 int runner_wish_parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err);
+
+/* ---- arm64_runner_limits.c ---- */
+/* Refuses limits of the user under which the runner could not say any more what is wrong. */
+int runner_limits_check(struct lp_err *err);
+/* main's work on a stack that is large enough, whatever the user's limit. */
+int runner_on_good_stack(int (*work)(int argc, char **argv), int argc, char **argv);
+/* The program's limit of descriptors, from now on. */
+void runner_limits_nofile(unsigned long nr);
 
 /* ---- arm64_runner_client.c ---- */
 /* Does what the command line asks a running runner for, and returns the exit status. */

@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/fdio.h"
 #include "control/control.h"
 #include "runner/runner.h"
 #include "tool/hotpatch_where.h"
@@ -50,9 +53,45 @@ static void name_of(pid_t pid, char out[NAME_MAX_SHOWN])
 	out[strcspn(out, "\n")] = 0;
 }
 
+/* 0: none, or nobody can tell. */
+static pid_t parent_of(pid_t pid)
+{
+	struct lp_buf stat = {0};
+	char path[64], *behind = NULL;
+	pid_t parent = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (lp_read_file(path, &stat, 4096, NULL) == 0)
+		behind = strrchr(lp_buf_cstr(&stat), ')'); /* of the name, in which there may be anything */
+	/* ") S 1234 ..." */
+	if (behind && strlen(behind) > 4)
+		parent = (pid_t)strtol(behind + 4, NULL, 10);
+	lp_buf_free(&stat);
+	return parent;
+}
+
+static bool is_found(const struct found *f, pid_t pid)
+{
+	for (size_t i = 0; i < f->pids.nr; i++)
+		if (f->pids.items[i] == pid)
+			return true;
+	return false;
+}
+
+/* The runner whose program started this one, itself or by others; 0: the user did. */
+static pid_t started_by(const struct found *f, pid_t pid)
+{
+	pid_t ancestor = parent_of(pid);
+
+	while (ancestor > 1 && !is_found(f, ancestor))
+		ancestor = parent_of(ancestor);
+	return ancestor > 1 ? ancestor : 0;
+}
+
 static int refuse_choice(const struct found *f, struct lp_err *err)
 {
 	char name[NAME_MAX_SHOWN];
+	pid_t parent;
 
 	if (f->pids.nr == 0)
 		return lp_fail(err, LP_EGONE, "no arm64_runner of user %u runs a program; give PROGRAM, or --pid N",
@@ -61,19 +100,28 @@ static int refuse_choice(const struct found *f, struct lp_err *err)
 	for (size_t i = 0; i < f->pids.nr; i++) {
 		name_of(f->pids.items[i], name);
 		lp_err_append(err, "\n  --pid %d  %s", (int)f->pids.items[i], name);
+		parent = started_by(f, f->pids.items[i]);
+		if (parent)
+			lp_err_append(err, ", a child of %d", (int)parent);
 	}
 	return -LP_EUSAGE;
 }
 
+/* Of a program and the children that it has, the program is meant: the only one that no other runner has started. */
 static int choose(pid_t *pid, struct lp_err *err)
 {
 	struct found f = {0};
+	size_t nr = 0;
 	int rc = 0;
 
 	lp_place_each(&lp_runner_family, geteuid(), note_runner, &f);
-	if (f.pids.nr == 1)
-		*pid = f.pids.items[0];
-	else
+	for (size_t i = 0; i < f.pids.nr; i++) {
+		if (started_by(&f, f.pids.items[i]))
+			continue;
+		*pid = f.pids.items[i];
+		nr++;
+	}
+	if (nr != 1)
 		rc = refuse_choice(&f, err);
 	lp_vec_free(&f.pids);
 	return rc;

@@ -59,24 +59,27 @@ static bool read_number(const char *text, unsigned long *out)
 	return !*end && end != text && *out > 0 && *out <= INT_MAX;
 }
 
+static int take_number(const char *option, const char *text, const char *what, unsigned long *out, struct lp_err *err)
+{
+	return read_number(text, out) ? 0 : lp_fail(err, LP_EUSAGE, "--%s %s: no %s", option, text, what);
+}
+
 static int take_fd(struct runner_wish *w, const char *text, struct lp_err *err)
 {
-	unsigned long fd;
+	unsigned long fd = 0;
+	int rc = take_number("exec-fd", text, "descriptor", &fd, err);
 
-	if (!read_number(text, &fd))
-		return lp_fail(err, LP_EUSAGE, "--exec-fd %s: no descriptor", text);
 	w->program_fd = (int)fd;
-	return 0;
+	return rc;
 }
 
 static int take_pid(struct runner_wish *w, const char *text, struct lp_err *err)
 {
-	unsigned long pid;
+	unsigned long pid = 0;
+	int rc = take_number("pid", text, "process number", &pid, err);
 
-	if (!read_number(text, &pid))
-		return lp_fail(err, LP_EUSAGE, "--pid %s: no process number", text);
 	w->pid = (pid_t)pid;
-	return 0;
+	return rc;
 }
 
 /* ---- options of live patching ---- */
@@ -220,6 +223,8 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 		return w->profile ? 0 : lp_fail_sys(err, errno, "--profile %s", value);
 	case RUNNER_EXEC_FD:
 		return take_fd(w, value, err);
+	case RUNNER_EXEC_NOFILE:
+		return take_number("exec-nofile", value, "number of descriptors", &w->nofile, err);
 	case RUNNER_PID:
 		return take_pid(w, value, err);
 	default:

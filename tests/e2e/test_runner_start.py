@@ -107,12 +107,94 @@ int main(int argc, char **argv) {
 	return 0;
 }
 """
+# Fills its table of descriptors, all of them close-on-exec or not, and executes argv[3...]; argv[2]: by whom.
+FULL = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+	struct rlimit limit = {40, 1000};
+	int status;
+	pid_t pid;
+	if (!strcmp(argv[1], "tell")) {
+		getrlimit(RLIMIT_NOFILE, &limit);
+		status = open("/dev/null", O_RDONLY);
+		printf("%d of %d\n", status < 0 ? -errno : status, (int)limit.rlim_cur);
+		return 0;
+	}
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (open("/dev/null", O_RDONLY | (!strcmp(argv[1], "cloexec") ? O_CLOEXEC : 0)) >= 0);
+	if (!strcmp(argv[2], "spawn")) {
+		errno = posix_spawn(&pid, argv[3], NULL, NULL, argv + 3, NULL);
+		if (!errno && waitpid(pid, &status, 0) == pid)
+			errno = status;
+	} else {
+		execv(argv[3], argv + 3);
+	}
+	getrlimit(RLIMIT_NOFILE, &limit);
+	printf("%s, %d\n", errno ? strerror(errno) : "done", (int)limit.rlim_cur);
+	return 0;
+}
+"""
+# What there is of a child below /proc: of the same program, with other arguments.
+CHILD = r"""
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void show(int pid, const char *name) {
+	char path[64], text[4096];
+	sprintf(path, "/proc/%d/%s", pid, name);
+	int fd = open(path, O_RDONLY), len = read(fd, text, sizeof text);
+	for (int i = 0; i < len; i++)
+		putchar(text[i] ? text[i] : ' ');
+	putchar('\n');
+	close(fd);
+}
+int main(int argc, char **argv) {
+	char path[64], text[4096];
+	int up[2], pid;
+	if (argc > 3) {
+		close(atoi(argv[3]));
+		pause();
+	}
+	pipe(up);
+	sprintf(path, "%d", up[1]);
+	if ((pid = fork()) == 0)
+		execl(argv[1], "another name", "wait", "two words", path, NULL);
+	close(up[1]);
+	read(up[0], text, 1); /* until it says that it runs */
+	show(pid, "cmdline");
+	show(pid, "comm");
+	sprintf(path, "/proc/%d/exe", pid);
+	text[readlink(path, text, sizeof text - 1)] = 0;
+	puts(text);
+	printf("%d\n", open(path, O_RDONLY) >= 0 && access(path, X_OK) == 0);
+	fflush(stdout);
+	if (argc == 3)
+		getchar(); /* somebody else looks at it */
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+"""
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     where = tmp_path_factory.mktemp("programs")
-    for name, source, flags in (("show", SHOW, []), ("exec", EXEC, []), ("self", SELF, []), ("dynamic", SHOW, ["-dynamic"])):
+    for name, source, flags in (("show", SHOW, []), ("exec", EXEC, []), ("self", SELF, []), ("dynamic", SHOW, ["-dynamic"]),
+                                ("full", FULL, []), ("child", CHILD, [])):
         (where / f"{name}.d").mkdir()
         runnerlib.compiled(source, *flags, where=where / f"{name}.d").rename(where / name)
     return where
@@ -249,7 +331,63 @@ def test_descriptors_of_the_runner_are_not_the_programs(programs):
     assert runner(programs / "exec", "p", shutil.which("python3"), "python3", "-c", script) == native
 
 
+@pytest.mark.parametrize("how", ["exec", "spawn"])
+def test_a_program_without_free_descriptors_executes_another(programs, how):
+    end = ["done, 40"] if how == "spawn" else []
+    assert runner(programs / "full", "cloexec", how, programs / "full", "tell").splitlines() == ["3 of 40", *end]
+    assert runner(programs / "full", "kept", how, programs / "full", "tell").splitlines() == ["-24 of 40", *end]
+    assert runner(programs / "full", "cloexec", how, "/bin/sh", "-c", "ulimit -n").splitlines() == ["40", *end]
+    assert runner(programs / "full", "cloexec", "exec", "/nonexistent") == "No such file or directory, 40\n"
+
+
+# ---- limits ----
+
+def limited(letter, kilobytes, *words, status=125):
+    """What is said, on one line."""
+    done = subprocess.run(["bash", "-c", f'ulimit -{letter} {kilobytes}; exec "$@"', "-", runnerlib.RUNNER, *words],
+                          capture_output=True, text=True)
+    assert done.returncode == status and done.stderr.count("\n") == 1, done
+    return done.stderr
+
+
+@pytest.mark.parametrize("kilobytes", [16, 24, 64])
+def test_the_runner_has_a_stack_whatever_the_limit_is(programs, kilobytes):
+    limited = ["bash", "-c", f'ulimit -s {kilobytes}; exec "$@"', "-", runnerlib.RUNNER]
+    done = subprocess.run([*limited, programs / "show", "a"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout.startswith(f"[{programs}/show][a]"), done
+    done = subprocess.run([*limited, "--livepatch-apply", "abort", "0xd503201f", "why", "--livepatch-list", programs / "show"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "why" in done.stdout, done
+    done = subprocess.run([*limited, "/nonexistent"], capture_output=True, text=True)
+    assert done.returncode == 127 and "No such file" in done.stderr, done
+
+
+@pytest.mark.parametrize("letter, kilobytes, name", [("d", 1000, "data"), ("v", 8000, "address space")])
+def test_limits_of_memory_that_the_runner_cannot_live_under_are_told(programs, letter, kilobytes, name):
+    said = limited(letter, kilobytes, programs / "show")
+    assert f"the limit of {name} (ulimit -{letter}) is {kilobytes} KB" in said, said
+
+
+def test_a_limit_of_memory_in_which_the_programs_stack_has_no_room_is_told(programs):
+    assert "no room for a stack of 8192 KB (ulimit -s)" in limited("s 8192; ulimit -d", 6000, programs / "show", status=126)
+
+
 # ---- /proc ----
+
+def test_a_child_is_seen_as_its_program(programs):
+    out = runner(programs / "child", programs / "child").splitlines()
+    assert re.fullmatch(r"another name wait two words \d+ ", out[0]) and out[1:] == ["child", "", f"{programs}/child", "1"]
+
+
+def test_the_machine_sees_a_programs_arguments(programs):
+    guest = subprocess.Popen([runnerlib.RUNNER, programs / "child", programs / "child", "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for _ in range(5):
+        guest.stdout.readline()
+    with open(f"/proc/{guest.pid}/cmdline", "rb") as seen:
+        assert seen.read() == b"\0".join(str(word).encode() for word in (programs / "child", programs / "child", "stay", ""))
+    guest.communicate(b"\n")
+    assert guest.returncode == 0
+
 
 def test_a_program_finds_itself_below_proc(programs, tmp_path):
     out = runner(programs / "self", "x").splitlines()
