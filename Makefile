@@ -70,10 +70,10 @@ soak-agent: ## ten minutes: the agent in redis, nginx, python3 and a Java VM und
 	@$(MAKE) --no-print-directory build
 	@bench/soak-agent --out bench/results $(BUILD)
 
-toggle-torture: ## hours: 64 threads of a guest run through functions that are toggled 100,000 times each
+toggle-torture: ## 64 threads of a guest run through functions that are toggled TOGGLES=100000 times by each kind of patch
 	@scripts/setup build test
-	@$(MAKE) --no-print-directory build
-	@TOGGLES=$${TOGGLES:-100000} python3 -m pytest -v tests/e2e/test_runner_toggle.py --build=$(BUILD)
+	@$(MAKE) --no-print-directory MODE=rel TARGETS=src/tool/arm64_runner build
+	@bench/toggle-torture --out bench/results --toggles $(or $(TOGGLES),100000) build/rel
 
 release-for-demo: TARGETS = src/tool/livepatch
 demo: release-for-demo ## set up, build, patch and revert a redis-server under load

@@ -39,12 +39,23 @@ static struct lp_emu *emu_of(struct lp_target *t)
 	return guest_of(t)->emu;
 }
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* What this thread has executed. */
+static uint64_t own_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* ---- lock, memory ---- */
@@ -448,13 +459,23 @@ struct lp_guest_pauses lp_guest_pauses(const struct lp_target *t)
 	return ((const struct lp_guest_target *)t)->pauses;
 }
 
+/*
+ * Threads that are woken take the processor of who wakes them: before the call
+ * that does it comes back, all of them have had their time slices.  That is no
+ * part of the pause, which is until all may go on: the time until the first is
+ * woken, and what this thread executes to wake the last.  (A kernel that preempts
+ * itself may let those run first that are awake; the others' waiting for a
+ * processor is not counted.)
+ */
 static void guest_resume(struct lp_target *t, struct lp_pause_stats *stats)
 {
 	struct lp_guest_target *g = guest_of(t);
+	uint64_t until = now_ns(), executed = own_ns();
 
 	g->paused = false;
 	lp_threads_go(g->emu);
-	note_pause(g, now_ns() - g->paused_ns);
+	executed = own_ns() - executed;
+	note_pause(g, until - g->paused_ns + executed);
 	if (stats)
 		*stats = (struct lp_pause_stats){.ns = g->pauses.last_ns, .nr_threads = g->threads.nr};
 }

@@ -503,6 +503,32 @@ def test_a_forked_child_is_patched_by_itself(guest):
     assert guest.ask() == "1 2 3"
 
 
+def test_without_a_number_the_parent_is_meant_and_not_its_children(guest, program):
+    guest.send("stay")
+    child = int(guest.line())
+    lib.wait_for(lambda: any(s.stem == str(child) for s in sockets()), "the child's socket")
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
+    assert list(listed()) == [0x4001000] and not listed("--pid", str(child))
+    with Guest(program) as second:
+        error = typed("./arm64_runner --livepatch-list", expect=2)
+        assert f"--pid {child}  patched, a child of {guest.pid}\n" in error, error
+        assert f"--pid {guest.pid}  patched\n" in error and f"--pid {second.pid}  patched\n" in error + "\n", error
+    os.kill(child, signal.SIGUSR1)
+    assert guest.line() == "child: 1 2 3"
+    assert guest.ask() == "40 2 3"
+
+
+def test_a_child_that_has_lost_its_parent_is_the_only_one(guest):
+    guest.send("stay")
+    child = int(guest.line())
+    lib.wait_for(lambda: any(s.stem == str(child) for s in sockets()), "the child's socket")
+    guest.process.kill()
+    guest.process.wait()
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
+    assert list(listed("--pid", str(child))) == [0x4001000]
+    os.kill(child, signal.SIGKILL)
+
+
 def test_execve_begins_with_nothing(guest, program):
     typed(f"./arm64_runner --livepatch-apply first {ADD_40} x")
     guest.send(f"exec {program}")

@@ -1,24 +1,17 @@
 """A function that 64 threads run through is patched and unpatched all the time: no thread sees a mixture, none crashes.
 
-    make toggle-torture                 # 100,000 toggles of each kind
+    make toggle-torture                 # 100,000 toggles of each kind: bench/toggle-torture
 """
-import os
 import shutil
+import statistics
 
 import pytest
 
 import lib
 import runner_live
+import toggling
 
-TOGGLES = int(os.environ.get("TOGGLES", "50"))  # of each kind
-KINDS = {
-    # mov w0, #2; mov w1, #2
-    "INLINE": ("patch apply pair 52800040,52800041", "patch revert pair"),
-    "FUNCTION_REDIRECT": ("patch redirect plain twin", "patch revert plain"),
-    # mov w9, #77
-    "INSERT": ("patch insert grows 528009a9", "patch revert grows"),
-    "all": ("patch apply pair 52800040,52800041; patch redirect plain twin; patch insert grows 528009a9", "patch revert all"),
-}
+TOGGLES = {"spinning": 100, "yielding": 1000}
 
 pytestmark = [pytest.mark.skipif(not shutil.which(runner_live.CC), reason="no aarch64-linux-gnu-gcc here"),
               pytest.mark.skipif(not runner_live.RUNNER.exists(), reason="arm64_runner is not built")]
@@ -26,18 +19,25 @@ pytestmark = [pytest.mark.skipif(not shutil.which(runner_live.CC), reason="no aa
 
 @pytest.fixture(scope="module")
 def program():
-    return runner_live.built("toggled", "-static")
+    return toggling.built()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, program, monkeypatch):
+@pytest.mark.parametrize("mode", toggling.MODES)
+@pytest.mark.parametrize("kind", toggling.KINDS)
+def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, mode, program, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
-    on, off = KINDS[kind]
-    with runner_live.Guest(program, args=("64",)) as guest:
+    assert toggling.toggle(program, kind, mode, TOGGLES[mode]).toggles == TOGGLES[mode]
+
+
+def test_what_threads_execute_when_they_may_go_on_is_no_part_of_the_pause(program, monkeypatch):
+    """Sixty-four that never give way take all processors as soon as they are let go: tens of milliseconds, for each change."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
+    on, off = toggling.KINDS["INLINE"]
+    rest = []
+    with runner_live.Guest(program, args=(str(toggling.THREADS),)) as guest:
         client = guest.client()
-        before = int(guest.ask())
-        for _ in range(TOGGLES // 2):
-            client.say(on)
-            client.say(off)
-        assert int(guest.ask()) > before
-        assert client.say("patch list") == []
+        for line in [on, off] * 10:
+            client.say(line)
+            stats = dict(row.split(": ", 1) for row in client.say("patch stats"))
+            rest.append(int(stats["last pause, nanoseconds"]) - int(stats["of these, until all threads stood still"]))
+    assert 0 < statistics.median(rest) < 20_000_000, rest

@@ -6,9 +6,11 @@
  *     grows      before which code may be inserted
  *
  * Any other answer ends the program with a line about it.  Arguments: how many
- * threads.  Input: a line is answered by the number of rounds so far.
+ * threads; after how many rounds each gives way to another one (sched_yield(2)),
+ * by default never.  Input: a line is answered by the number of rounds so far.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,7 @@ __attribute__((noipa)) long twin(long x)
 }
 
 static atomic_ulong rounds;
+static long burst;
 
 static void fail(const char *what, long answer)
 {
@@ -40,8 +43,11 @@ static void fail(const char *what, long answer)
 	_exit(1);
 }
 
+/* Threads have bursts of different lengths, so that they are met at different places. */
 static void *run(void *arg)
 {
+	long number = (long)arg, left = burst + number;
+
 	for (long i = 0;; i++) {
 		long p = plain(i);
 		if (pair() != 1)
@@ -51,6 +57,10 @@ static void *run(void *arg)
 		if (grows() != 6)
 			fail("grows", grows());
 		atomic_fetch_add_explicit(&rounds, 1, memory_order_relaxed);
+		if (burst && --left == 0) {
+			left = burst + number;
+			sched_yield();
+		}
 	}
 	return NULL;
 }
@@ -60,8 +70,9 @@ int main(int argc, char **argv)
 	char line[64];
 	pthread_t thread;
 
-	for (int i = argc > 1 ? atoi(argv[1]) : 64; i > 0; i--)
-		pthread_create(&thread, NULL, run, NULL);
+	burst = argc > 2 ? atoi(argv[2]) : 0;
+	for (long i = argc > 1 ? atoi(argv[1]) : 64; i > 0; i--)
+		pthread_create(&thread, NULL, run, (void *)i);
 	printf("ready\n");
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin)) {
