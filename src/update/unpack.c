@@ -179,6 +179,8 @@ static int write_file(struct unpacking *u, struct archive_entry *e, const char *
 	mode_t mode = archive_entry_perm(e) & 0111 ? 0755 : 0644;
 	int fd = openat(u->folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode), rc;
 
+	if (fd < 0 && errno == EEXIST) /* with another number of slashes */
+		return refuse(err, name, "is there twice");
 	if (fd < 0)
 		return lp_fail_sys(err, errno, "cannot unpack %s", name);
 	rc = read_contents(u, fd, name, err);
