@@ -17,8 +17,9 @@
  * Whatever writes EFLAGS, in whole or in part, or leaves them undefined, sets flags_clobbered; nothing clears it but the
  * caller.  Jumps, calls and returns leave it alone.
  *
- * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: 2.1 (legacy), 2.2 (REX), 2.3 (VEX), 2.7
- * (EVEX), 3 to 5 (the instructions), appendix B.  Thread-safe as far as the struct is the caller's own.
+ * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: sections 2.1 (legacy), 2.2 (REX), 2.3
+ * (VEX) and 2.7 (EVEX), chapters 3 to 5 (the instructions), appendix B.  Thread-safe as far as the struct is the caller's
+ * own.
  */
 #ifndef LP_JIT_X86_H
 #define LP_JIT_X86_H

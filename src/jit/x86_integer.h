@@ -40,6 +40,8 @@ static inline void lp_x86_alu_imm_sized(struct lp_x86 *x, enum lp_x86_alu op, un
 	unsigned len = bytes > 4 ? 4 : bytes;
 
 	x->flags_clobbered = true;
+	if (bytes == 2)
+		imm = (int16_t)imm;
 	if (bytes > 1 && imm == (int8_t)imm) {
 		lp_x86_group_sized(x, 0x82, bytes, op, rm, 1);
 		lp_x86_put8(x, (uint8_t)imm);

@@ -7,7 +7,8 @@
  *
  * Registers are 0 to 31, masks 0 to 7.  VEX is written where it can be, EVEX (AVX-512VL) where a register is above 15 or
  * the instruction has nothing else; which of these the host has is the caller's to know.  Where a register above 15 or a
- * mask has no place in the encoding, out_of_reach is set.  Bits above the operation's length are cleared in the destination.
+ * mask has no place in the encoding, out_of_reach is set.  What is above the operation's length in the destination is
+ * cleared.
  *
  * Which form takes which function: RVM vex, RM and FLAGS vex_rm, MR vex_to, with an I behind ..._imm, VMI vex_shift,
  * RVMR vex_blend.
@@ -274,7 +275,7 @@ static inline void lp_x86_sse_shift(struct lp_x86 *x, enum lp_x86_vop op, unsign
 
 /* ---- others ---- */
 
-/* Legacy encodings only: registers 0 to 15, the destination is the first source too, what is above its 128 bits stays. */
+/* Legacy encodings only: registers 0 to 15, the destination is the first source too, what is above 128 bits stays. */
 enum lp_x86_sha {
 	LP_SHA1NEXTE = 0xc8,
 	LP_SHA1MSG1 = 0xc9,

@@ -49,7 +49,7 @@ static bool decodes(const uint8_t *bytes, size_t len, ZydisDecodedInstruction *i
 }
 
 /* Longer than need be: with a displacement of zero where none would do, or of four bytes where one would. */
-static bool is_wasteful(const ZydisDecodedInstruction *insn)
+static bool has_long_displacement(const ZydisDecodedInstruction *insn)
 {
 	int64_t disp = insn->raw.disp.value;
 
@@ -62,6 +62,15 @@ static bool is_wasteful(const ZydisDecodedInstruction *insn)
 	return (insn->raw.disp.size == 32 && disp == (int8_t)disp &&
 		insn->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX) ||
 	       (disp == 0 && base != 5);
+}
+
+/* Of arithmetic, imul and push, which have a form for one byte. */
+static bool has_long_immediate(const ZydisDecodedInstruction *insn)
+{
+	int64_t imm = insn->raw.imm[0].value.s;
+
+	return insn->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+	       (insn->opcode == 0x81 || insn->opcode == 0x69 || insn->opcode == 0x68) && imm == (int8_t)imm;
 }
 
 static bool writes_flags(const ZydisDecodedInstruction *insn)
@@ -90,8 +99,10 @@ void expect(const char *fmt, ...)
 	assert_string_equal(got, want);
 	if (insn.length != len || len > LP_X86_MAX)
 		fail_msg("%s: %u bytes of %zu", want, insn.length, len);
-	if (is_wasteful(&insn))
+	if (has_long_displacement(&insn))
 		fail_msg("%s: a longer displacement than it needs", want);
+	if (has_long_immediate(&insn))
+		fail_msg("%s: a longer immediate than it needs", want);
 	if (insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE && insn.meta.category != ZYDIS_CATEGORY_INTERRUPT &&
 	    x.flags_clobbered != writes_flags(&insn))
 		fail_msg("%s: flags_clobbered is %d", want, x.flags_clobbered);

@@ -75,6 +75,8 @@ static void addresses_are_relative_to_where_the_code_runs(void **state)
 		lp_x86_mov(&x, 1, LP_RAX, near);
 		assert_false(x.out_of_reach);
 		expect("mov rax, %s", rm_text(near, 8));
+		lp_x86_lea(&x, 1, LP_R9, near);
+		expect("lea r9, %s", rm_text(near, 0));
 		lp_x86_alu_imm(&x, LP_ALU_CMP, 0, near, 5); /* an immediate behind the displacement */
 		expect("cmp %s, 0x5", rm_text(near, 4));
 		lp_x86_alu_imm(&x, LP_ALU_CMP, 1, near, 500);
