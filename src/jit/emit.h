@@ -120,7 +120,9 @@ struct lp_tr {
 
 /* Tables by op, one in each file of functions; NULL: the interpreter's. */
 extern lp_emit_fn *const lp_emit_integer[A64_OP_COUNT], *const lp_emit_branch[A64_OP_COUNT],
-								*const lp_emit_memory[A64_OP_COUNT];
+								*const lp_emit_memory[A64_OP_COUNT],
+									*const lp_emit_vector_memory[A64_OP_COUNT],
+										*const lp_emit_atomic[A64_OP_COUNT];
 
 /* ---- general registers ---- */
 
@@ -236,6 +238,9 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit);
 /* The interpreter's function executes the current instruction, and then back: to cold->back, with t->v_loaded as it was.
  * For cases that are rare and hard. */
 lp_cold_fn lp_cold_fallback;
+/* Where that goes on, when it does: here.  c may be NULL. */
+void lp_cold_back(struct lp_tr *t, struct lp_cold *c);
+
 /* Slot of a pc; never NULL (t->failed is set instead). */
 struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc);
 

@@ -1,6 +1,6 @@
 /* Loads and stores of one register and of two. */
 #include "emu/hot.h"
-#include "jit/emit.h"
+#include "jit/address.h"
 
 #undef RD
 #undef RN
@@ -8,16 +8,6 @@
 #undef RA
 
 /* ---- addresses ---- */
-
-enum way { SCALED, UNSCALED, POST, PRE, INDEXED };
-
-/* Where the base register ends up: after the access. */
-struct address {
-	struct lp_x86_rm at;
-	unsigned base; /* guest register */
-	int32_t then;  /* added to the base; 0: nothing */
-	bool writes_back;
-};
 
 /* The index register, extended, to rcx or in its own. */
 static unsigned index_of(struct lp_tr *t, uint32_t word)
@@ -36,44 +26,57 @@ static unsigned index_of(struct lp_tr *t, uint32_t word)
 	}
 }
 
-/* May use rax and rcx.  log2: of the size by which an index is scaled. */
-static struct address address_of(struct lp_tr *t, uint32_t word, enum way way, unsigned log2)
+static struct lp_x86_rm indexed(struct lp_tr *t, uint32_t word, unsigned base, unsigned log2)
 {
-	struct address a = {.base = F(Rn)};
+	unsigned index = index_of(t, word);
+
+	if (!F(S))
+		return lp_rm_sib(base, index, 1, 0);
+	if (log2 < 4)
+		return lp_rm_sib(base, index, 1u << log2, 0);
+	lp_x86_lea(&t->x, 1, LP_RCX, lp_rm_sib(index, index, 1, 0));
+	return lp_rm_sib(base, LP_RCX, 8, 0);
+}
+
+struct lp_address lp_address_of(struct lp_tr *t, uint32_t word, enum lp_way way, unsigned log2)
+{
+	struct lp_address a = {.base = F(Rn), .writes_back = way == LP_POST || way == LP_PRE};
 	int32_t imm9 = (int32_t)lp_signed_field(word, 12, 9);
 	unsigned base = lp_x_read(t, a.base, LP_RAX);
 
+	a.then = imm9;
 	switch (way) {
-	case SCALED:
+	case LP_SCALED:
 		a.at = lp_rm_mem(base, (int32_t)(F(imm12) << log2));
 		break;
-	case UNSCALED:
+	case LP_UNSCALED:
+	case LP_PRE:
 		a.at = lp_rm_mem(base, imm9);
 		break;
-	case POST:
+	case LP_POST:
 		a.at = lp_rm_mem(base, 0);
 		break;
-	case PRE:
-		a.at = lp_rm_mem(base, imm9);
+	case LP_INDEXED:
+		a.at = indexed(t, word, base, log2);
 		break;
-	case INDEXED:
-		if (F(S) && log2 == 4) { /* the host scales by 8 at most */
-			unsigned index = index_of(t, word);
-			lp_x86_lea(&t->x, 1, LP_RCX, lp_rm_sib(index, index, 1, 0));
-			a.at = lp_rm_sib(base, LP_RCX, 8, 0);
-			break;
-		}
-		a.at = lp_rm_sib(base, index_of(t, word), 1u << (F(S) ? log2 : 0), 0);
-		break;
-	}
-	if (way == POST || way == PRE) {
-		a.writes_back = true;
-		a.then = imm9;
 	}
 	return a;
 }
 
-static void write_back(struct lp_tr *t, const struct address *a)
+struct lp_address lp_address_pair(struct lp_tr *t, uint32_t word, enum lp_way way, unsigned log2)
+{
+	int32_t imm = (int32_t)lp_signed_field(word, 15, 7) * (1 << log2);
+	unsigned n = F(Rn);
+
+	return (struct lp_address){
+		.at = lp_rm_mem(lp_x_read(t, n, LP_RAX), way == LP_POST ? 0 : imm),
+		.base = n,
+		.then = imm,
+		.writes_back = way == LP_POST || way == LP_PRE,
+	};
+}
+
+void lp_address_write_back(struct lp_tr *t, const struct lp_address *a)
 {
 	unsigned to;
 
@@ -88,6 +91,24 @@ static void write_back(struct lp_tr *t, const struct address *a)
 		lp_sp_changed(t);
 }
 
+unsigned lp_address_base(struct lp_tr *t, unsigned n)
+{
+	return lp_x_read(t, n, LP_RCX);
+}
+
+struct lp_cold *lp_address_aligned(struct lp_tr *t, unsigned reg, unsigned size)
+{
+	struct lp_cold *c;
+
+	lp_flags_clobber(t);
+	if (size == 1)
+		return NULL;
+	lp_x86_test_imm_sized(&t->x, 1, lp_rm_reg(reg), (int32_t)size - 1);
+	c = lp_cold_add(t, lp_cold_fallback);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	return c;
+}
+
 /* ---- one register ---- */
 
 struct kind {
@@ -96,23 +117,23 @@ struct kind {
 };
 
 /* A load that writes its base back to where it loads: CONSTRAINED UNPREDICTABLE, the interpreter's business. */
-static bool is_odd(uint32_t word, enum way way)
+static bool is_odd(uint32_t word, enum lp_way way)
 {
-	return (way == POST || way == PRE) && F(Rn) == F(Rt) && F(Rn) != 31;
+	return (way == LP_POST || way == LP_PRE) && F(Rn) == F(Rt) && F(Rn) != 31;
 }
 
-static bool transfer(struct lp_tr *t, uint32_t word, struct kind kind, enum way way)
+static bool transfer(struct lp_tr *t, uint32_t word, struct kind kind, enum lp_way way)
 {
 	unsigned bytes = 1u << kind.log2, r = kind.is_load ? lp_writes(F(Rt)) : lp_reads(F(Rt)), reg;
-	struct address a;
+	struct lp_address a;
 
 	if (is_odd(word, way))
 		return false;
-	a = address_of(t, word, way, kind.log2);
+	a = lp_address_of(t, word, way, kind.log2);
 	if (!kind.is_load) {
 		reg = lp_x_read(t, r, LP_RDX);
 		lp_x86_store(&t->x, bytes, a.at, reg);
-		write_back(t, &a);
+		lp_address_write_back(t, &a);
 		return true;
 	}
 	/* What is written back is in the base still: a load may only overwrite it when it is done */
@@ -122,14 +143,14 @@ static bool transfer(struct lp_tr *t, uint32_t word, struct kind kind, enum way 
 	else
 		lp_x86_load(&t->x, bytes, reg, a.at);
 	lp_x_write(t, r, reg);
-	write_back(t, &a);
+	lp_address_write_back(t, &a);
 	return true;
 }
 
-#define ONE(name, row, log2, load, sign, to64, way)                                   \
-	static bool name##_##way(struct lp_tr *t, uint32_t word)                      \
-	{                                                                             \
-		return transfer(t, word, (struct kind){log2, load, sign, to64}, way); \
+#define ONE(name, row, log2, load, sign, to64, way)                                        \
+	static bool name##_##way(struct lp_tr *t, uint32_t word)                           \
+	{                                                                                  \
+		return transfer(t, word, (struct kind){log2, load, sign, to64}, LP_##way); \
 	}
 #define ALL(name, log2, load, sign, to64)                 \
 	ONE(name, name, log2, load, sign, to64, SCALED)   \
@@ -153,62 +174,60 @@ ALL(ldrsw, 2, true, true, true)
 
 /* ---- two registers ---- */
 
-static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum way way)
+static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
 {
 	bool is64 = word >> 31;
-	int32_t imm = (int32_t)lp_signed_field(word, 15, 7) * (is64 ? 8 : 4), first = way == POST ? 0 : imm;
-	unsigned n = F(Rn), bytes = is64 ? 8 : 4, base;
+	unsigned n = F(Rn), bytes = is64 ? 8 : 4;
 	unsigned r = is_load ? lp_writes(F(Rt)) : lp_reads(F(Rt)), r2 = is_load ? lp_writes(F(Rt2)) : lp_reads(F(Rt2));
-	struct address a = {.base = n, .then = imm, .writes_back = way == POST || way == PRE};
 	struct lp_x86 *x = &t->x;
+	struct lp_x86_rm second;
+	struct lp_address a;
 
-	if (a.writes_back && n != 31 && (n == F(Rt) || n == F(Rt2)))
+	if ((way == LP_POST || way == LP_PRE) && n != 31 && (n == F(Rt) || n == F(Rt2)))
 		return false;
 	if (is_load && F(Rt) == F(Rt2))
 		return false;
-	base = lp_x_read(t, n, LP_RAX);
+	a = lp_address_pair(t, word, way, is64 ? 3 : 2);
+	second = a.at;
+	second.disp += (int32_t)bytes;
 	if (!is_load) {
-		lp_x86_store(x, bytes, lp_rm_mem(base, first), lp_x_read(t, r, LP_RDX));
-		lp_x86_store(x, bytes, lp_rm_mem(base, first + (int32_t)bytes), lp_x_read(t, r2, LP_RDX));
-		write_back(t, &a);
+		lp_x86_store(x, bytes, a.at, lp_x_read(t, r, LP_RDX));
+		lp_x86_store(x, bytes, second, lp_x_read(t, r2, LP_RDX));
+		lp_address_write_back(t, &a);
 		return true;
 	}
 	/* The first one waits until the second has not faulted. */
-	lp_x86_load(x, bytes, LP_RDX, lp_rm_mem(base, first));
-	if (lp_pin[r2] >= 0) {
-		lp_x86_load(x, bytes, (unsigned)lp_pin[r2], lp_rm_mem(base, first + (int32_t)bytes));
-	} else {
-		lp_x86_load(x, bytes, LP_RCX, lp_rm_mem(base, first + (int32_t)bytes));
-		lp_x_write(t, r2, LP_RCX);
-	}
+	lp_x86_load(x, bytes, LP_RDX, a.at);
+	lp_x86_load(x, bytes, lp_x_dest(r2, LP_RCX), second);
+	lp_x_write(t, r2, lp_x_dest(r2, LP_RCX));
 	lp_x_write(t, r, LP_RDX);
-	write_back(t, &a);
+	lp_address_write_back(t, &a);
 	return true;
 }
 
 static bool ldp_off(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, UNSCALED);
+	return pair(t, word, true, LP_UNSCALED);
 }
 static bool ldp_post(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, POST);
+	return pair(t, word, true, LP_POST);
 }
 static bool ldp_pre(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, PRE);
+	return pair(t, word, true, LP_PRE);
 }
 static bool stp_off(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, UNSCALED);
+	return pair(t, word, false, LP_UNSCALED);
 }
 static bool stp_post(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, POST);
+	return pair(t, word, false, LP_POST);
 }
 static bool stp_pre(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, PRE);
+	return pair(t, word, false, LP_PRE);
 }
 
 /* ---- literals ---- */

@@ -62,6 +62,7 @@ void lp_flags_clobber(struct lp_tr *t)
 		lp_flags_keep(t);
 	t->flags = LP_FLAGS_IN_MEMORY;
 	t->flags_kept = true;
+	t->flags_at[t->i] = LP_FLAGS_IN_MEMORY; /* the access is still to come */
 }
 
 void lp_flags_set_from(struct lp_cpu *cpu, enum lp_flags kind, uint64_t eflags)

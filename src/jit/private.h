@@ -156,7 +156,7 @@ void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
 /* Everything is thrown away; nobody is in translated code, nor has it on his shadow stack. */
 void lp_jit_flush(struct lp_jit *jit);
 /* Nothing behind an instruction of that row is reached from it. */
-bool lp_jit_ends(enum lp_a64_op op);
+bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
 
 /* ---- jit.c ---- */
 

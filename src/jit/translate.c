@@ -66,7 +66,7 @@ static uint8_t flags_of(enum lp_a64_op op)
 }
 
 /* What is not followed: whoever is there may ask for flags. */
-static bool goes_elsewhere(enum lp_a64_op op)
+static bool goes_elsewhere(enum lp_a64_op op, uint32_t word)
 {
 	switch (op) {
 	case A64_OP_CBZ:
@@ -78,7 +78,7 @@ static bool goes_elsewhere(enum lp_a64_op op)
 	case A64_OP_UNALLOCATED:
 		return true;
 	default:
-		return lp_jit_ends(op) && op != A64_OP_B;
+		return lp_jit_ends(op, word) && op != A64_OP_B;
 	}
 }
 
@@ -101,7 +101,7 @@ static bool asks_for_flags(struct lp_tr *t, uint64_t pc)
 	for (size_t i = 0; i < nr; i++) {
 		enum lp_a64_op op = lp_a64_decode(words[i]);
 		uint8_t flags = flags_of(op);
-		if (flags & READS_FLAGS || goes_elsewhere(op) || op == A64_OP_B)
+		if (flags & READS_FLAGS || goes_elsewhere(op, words[i]) || op == A64_OP_B)
 			return true;
 		if (flags & WRITES_FLAGS) {
 			note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
@@ -153,7 +153,7 @@ static void find_live_flags(struct lp_tr *t)
 
 	t->nr_looked = 0;
 	t->flags_live = t->exit_live = 0;
-	if (!lp_jit_ends(t->insns[i - 1].op))
+	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
 		wanted = asks_for_flags(t, t->start + t->nr * 4);
 	t->end_live = wanted;
 	while (i-- > 0) {
@@ -163,7 +163,7 @@ static void find_live_flags(struct lp_tr *t)
 			bool asks = asks_for_flags(t, target);
 			t->exit_live |= (uint64_t)asks << i;
 			wanted |= asks;
-		} else if (lp_jit_ends(op)) {
+		} else if (lp_jit_ends(op, t->insns[i].word)) {
 			wanted = true;
 		}
 		t->flags_live |= (uint64_t)wanted << i;
@@ -176,8 +176,12 @@ static void find_live_flags(struct lp_tr *t)
 
 /* ---- what is translated ---- */
 
-bool lp_jit_ends(enum lp_a64_op op)
+bool lp_jit_ends(enum lp_a64_op op, uint32_t word)
 {
+	enum { IC_IVAU = 0xd50b7520 };
+
+	if ((word & ~UINT32_C(31)) == IC_IVAU) /* what follows may be other code from here on */
+		return true;
 	switch (op) {
 	case A64_OP_B:
 	case A64_OP_BL:
@@ -200,7 +204,6 @@ bool lp_jit_ends(enum lp_a64_op op)
 	case A64_OP_HLT:
 	case A64_OP_ISB:
 	case A64_OP_MSR_REG: /* FPCR may say that this thread is not for translated code any more */
-	case A64_OP_SYS:     /* ic ivau: what follows may be other code from here on */
 	case A64_OP_UNALLOCATED:
 		return true;
 	default:
@@ -217,7 +220,7 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 			break;
 		t->insns[nr] = (struct lp_insn){words[nr], (uint16_t)lp_a64_decode(words[nr])};
 		nr++;
-		if (lp_jit_ends(t->insns[nr - 1].op))
+		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]))
 			break;
 	}
 	return (unsigned)nr;
@@ -247,6 +250,12 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
 		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
 	memcpy(c->v_of, t->v_of, sizeof c->v_of);
 	return c;
+}
+
+void lp_cold_back(struct lp_tr *t, struct lp_cold *c)
+{
+	if (c)
+		c->back = t->x.at;
 }
 
 /* The uop with which the interpreter's function executes instruction i. */
@@ -285,7 +294,7 @@ static void leave_to_c(struct lp_tr *t)
 
 	lp_flags_clobber(t);
 	t->jit->stats.left_to_c++;
-	if (lp_jit_ends(op)) {
+	if (lp_jit_ends(op, t->insns[t->i].word)) {
 		lp_x86_mov_imm(&t->x, LP_RAX, t->pc + 4);
 		lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
 		call_stub(t, t->i, t->jit->stubs.call_c);
@@ -317,9 +326,11 @@ static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 
 void lp_sp_changed(struct lp_tr *t)
 {
+	uint8_t at_access = t->flags_at[t->i];
 	struct lp_cold *c;
 
 	lp_flags_clobber(t);
+	t->flags_at[t->i] = at_access;
 	lp_x86_test_imm_sized(&t->x, 1, lp_x_rm(LP_SP), 15);
 	c = lp_cold_add(t, exit_cold);
 	c->arg = t->pc + 4;
