@@ -314,6 +314,9 @@ static int refuse_transfer(const struct transfer *t, CURLcode rc, struct lp_err 
 
 	if (t->too_large)
 		return lp_fail(err, EFBIG, "%s: larger than %zu bytes", t->request->url, t->request->limit);
+	if (rc == CURLE_UNSUPPORTED_PROTOCOL)
+		return lp_fail(err, LP_ENETWORK, "%s: the server leads to an address that is not https://",
+			       t->request->url);
 	return lp_fail(err, rc == CURLE_OPERATION_TIMEDOUT ? LP_ETIMEOUT : LP_ENETWORK, "%s: %s", t->request->url, why);
 }
 

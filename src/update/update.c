@@ -109,8 +109,6 @@ static int complete(struct lp_update *u, struct lp_err *err)
 	o->url = o->url ? o->url : USUAL_URL;
 	o->repository = lp_update_repository(o->repository);
 	o->stall_s = o->stall_s ? o->stall_s : USUAL_STALL_S;
-	if (!o->repository)
-		return lp_fail(err, ENOENT, LP_NO_REPOSITORY);
 	u->program = realpath(o->program, NULL);
 	return u->program ? 0 : lp_fail_sys(err, errno, "%s", o->program);
 }
@@ -125,7 +123,8 @@ int lp_update_open(struct lp_update **out, const struct lp_update_options *o, st
 	rc = rc || lp_http_is_allowed(u->o.url, err) ? rc : -LP_ENETWORK;
 	rc = rc ? rc : add_keys(u, compiled_keys, err);
 	rc = rc ? rc : add_keys(u, u->o.keys, err);
-	rc = rc ? rc : lp_update_memory_open(&u->memory, u->o.repository, err);
+	if (rc == 0 && u->o.repository)
+		rc = lp_update_memory_open(&u->memory, u->o.repository, err);
 	if (rc)
 		lp_update_close(u);
 	else
@@ -338,7 +337,7 @@ static void remember_look(struct lp_update *u, const struct lp_update_found *fou
 
 int lp_update_look(struct lp_update *u, struct lp_update_found *out, struct lp_err *err)
 {
-	int rc = refuse_haste(u, err);
+	int rc = u->o.repository ? refuse_haste(u, err) : lp_fail(err, ENOENT, LP_NO_REPOSITORY);
 
 	*out = (struct lp_update_found){0};
 	if (rc)
@@ -543,7 +542,8 @@ static void after_change(struct lp_update *u, struct lp_install *i, struct lp_up
 {
 	u->memory.state.available = (struct lp_version){0};
 	u->memory.state.news[0] = 0;
-	lp_update_memory_save(&u->memory, NULL);
+	if (u->o.repository)
+		lp_update_memory_save(&u->memory, NULL);
 	out->recovered = lp_install_recovered(i);
 	out->told = lp_update_tell(u->program, &out->to);
 }
