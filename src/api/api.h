@@ -65,6 +65,9 @@ int lp_system_revert_object(LivePatchSystem *system, uint64_t id, struct lp_err 
  * anything is watched. */
 void lp_system_tell_refusals(LivePatchSystem *system, void (*fn)(const char *why, void *arg), void *arg);
 
+/* As livepatch_watch(), for a file that was loaded: what has become of it since then is the watching thread's to find. */
+int lp_system_watch_loaded(LivePatchSystem *system, const char *filename);
+
 /* Patch files were loaded, which a reload would load again. */
 bool lp_system_has_files(LivePatchSystem *system);
 

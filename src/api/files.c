@@ -182,15 +182,6 @@ bool lp_system_has_files(LivePatchSystem *system)
 	return has;
 }
 
-uint64_t lp_file_content_hash(const char *path)
-{
-	struct lp_buf b = {0};
-	int rc = read_file(path, path, &b, NULL);
-	uint64_t hash = rc < 0 ? (uint64_t)-rc : lp_patch_file_hash(&b);
-	lp_buf_free(&b);
-	return hash;
-}
-
 enum lp_file_state lp_files_look(LivePatchSystem *system, const char *path)
 {
 	struct lp_buf b = {0};
@@ -339,26 +330,52 @@ static enum lp_op_kind text_kind(const livepatch_info *info, const struct lp_isa
 }
 
 struct words {
+	LivePatchSystem *system;
 	struct lp_patchset *set;
 	const struct lp_isa *isa;
 };
 
+/* Does it stay the same distance away, wherever the objects of the target come to be? */
+static bool moves_along(LivePatchSystem *system, lp_addr at, lp_addr target)
+{
+	struct lp_op a = {0}, b = {0};
+
+	lp_sets_place(system, at, &a);
+	lp_sets_place(system, target, &b);
+	bool same = a.file && b.file ? !strcmp(a.file, b.file) : a.file == b.file;
+	lp_free(a.file);
+	lp_free(b.file);
+	return same;
+}
+
+/* Words that lead to what is elsewhere at the next start. */
+static bool leads_away(struct words *w, const livepatch_info *info)
+{
+	struct lp_insn in;
+
+	for (size_t i = 0; w->system->space->ops->whose && i + 4 <= info->size; i += 4)
+		if (w->isa->insn(info->patched + i, 4, info->addr + i, &in) && in.has_target &&
+		    !moves_along(w->system, info->addr, in.target))
+			return true;
+	return false;
+}
+
 static int add_words(const livepatch_info *info, void *arg)
 {
 	struct words *w = arg;
-	struct lp_op op = {.kind = text_kind(info, w->isa),
-			   .at.number = info->addr,
+	struct lp_op op = {.kind = leads_away(w, info) ? LP_OP_BRANCH : text_kind(info, w->isa),
 			   .value = lp_memdup(info->patched, info->size),
 			   .value_len = info->size,
 			   .mem = info->type == PATCH_NEW_FUNC ? lp_strdup(info->name) : NULL,
 			   .desc = lp_strdup(info->description)};
+	lp_sets_place(w->system, info->addr, &op);
 	lp_patch_add_op(w->set, &op);
 	return 0;
 }
 
 static int write_text(LivePatchSystem *system, struct lp_buf *out, struct lp_err *err)
 {
-	struct words w = {lp_patch_new("active"), system->space->isa};
+	struct words w = {system, lp_patch_new("active"), system->space->isa};
 	lp_system_each(system, add_words, &w);
 	int rc = lp_patch_write_text(w.set, out, err), nr = (int)w.set->nr;
 	lp_patchset_free(w.set);

@@ -52,8 +52,9 @@ uint64_t lp_file_list_version(LivePatchSystem *system);
 /* Held while the files of a system are loaded again; taken before all other locks. */
 pthread_mutex_t *lp_files_lock(LivePatchSystem *system);
 
-/* Reads all files again and applies the difference, or leaves all as it is; the outcome is kept for livepatch_stats(). */
-int lp_files_reload(LivePatchSystem *system, struct lp_err *err);
+/* Reads all files again and applies the difference, or leaves all as it is; the outcome is kept for livepatch_stats().
+ * `*content` tells apart what it has read. */
+int lp_files_reload(LivePatchSystem *system, uint64_t *content, struct lp_err *err);
 /* Loads one more.  In the calling thread's transaction, if it has one. */
 int lp_files_load(LivePatchSystem *system, const char *name, bool json, struct lp_err *err);
 
@@ -63,9 +64,6 @@ enum lp_file_state {
 	LP_FILE_CHANGED, /* or cannot be read */
 };
 enum lp_file_state lp_files_look(LivePatchSystem *system, const char *path);
-
-/* Of what the file at `path` holds now; the same each time while it cannot be read. */
-uint64_t lp_file_content_hash(const char *path);
 
 /* `name` for a time when the working directory is another one; lp_free() it. */
 char *lp_path_absolute(const char *name);

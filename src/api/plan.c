@@ -685,7 +685,8 @@ static struct lp_patch_more *make_more(struct plan *p)
 {
 	const struct lp_request *r = p->r;
 	size_t name = r->name ? strlen(r->name) + 1 : 0, code = kept_code(p);
-	size_t bytes = sizeof(struct lp_patch_more) + 2 * p->size + code + name;
+	size_t text = r->assembly ? strlen(r->assembly) + 1 : 0;
+	size_t bytes = sizeof(struct lp_patch_more) + 2 * p->size + code + name + text;
 	struct lp_patch_more *m = lp_alloc(bytes);
 	uint8_t *behind = (uint8_t *)(m + 1);
 
@@ -700,6 +701,7 @@ static struct lp_patch_more *make_more(struct plan *p)
 		.room_size = (uint32_t)p->room_size,
 		.target = p->target,
 		.name = name ? (char *)lay(&behind, r->name, name) : NULL,
+		.assembly = text ? (const char *)lay(&behind, r->assembly, text) : NULL,
 		.divert = p->divert,
 		.moved_to = p->moved_to,
 		.bytes = (uint32_t)bytes,

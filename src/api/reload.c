@@ -47,19 +47,36 @@ static int replace_all(LivePatchSystem *system, const struct lp_file_list *l, st
 	return lp_txn_done(&use, replace_in(lp_txn_use(&use, system), l, err), err);
 }
 
-/* With the files of the system, or with `only` this one in place of them.  *version is that of the list it began with. */
-static int reload_once(LivePatchSystem *system, const struct lp_patch_file *only, uint64_t *version, struct lp_err *err)
+/* Over the hashes of what was read. */
+static uint64_t content_of(const struct lp_file_list *l)
 {
-	struct lp_file_list l = lp_file_list_now(system);
-	*version = l.version;
-	if (only) {
+	uint64_t all = 1;
+	for (size_t i = 0; i < l->files.nr; i++)
+		all = all * UINT64_C(0x100000001b3) + l->files.items[i].hash;
+	return all;
+}
+
+/* What a reload is about. */
+struct scope {
+	LivePatchSystem *system;
+	const struct lp_patch_file *only; /* in place of the files of the system; NULL: those */
+	uint64_t version;		  /* of the list that it began with */
+	uint64_t content;
+};
+
+static int reload_once(struct scope *s, struct lp_err *err)
+{
+	struct lp_file_list l = lp_file_list_now(s->system);
+	s->version = l.version;
+	if (s->only) {
 		lp_file_list_free(&l);
-		l.version = *version;
-		lp_file_list_add(&l, only);
+		l.version = s->version;
+		lp_file_list_add(&l, s->only);
 	}
 	int rc = read_all(&l, err);
+	s->content = content_of(&l);
 	if (rc == 0)
-		rc = replace_all(system, &l, err);
+		rc = replace_all(s->system, &l, err);
 	lp_file_list_free(&l);
 	return rc;
 }
@@ -70,13 +87,12 @@ static bool raced(LivePatchSystem *system, int rc, uint64_t version)
 	return rc == -LP_ENOPATCH || (rc < 0 && lp_file_list_version(system) != version);
 }
 
-static int reload_locked(LivePatchSystem *system, const struct lp_patch_file *only, struct lp_err *err)
+static int reload_locked(struct scope *s, struct lp_err *err)
 {
 	int rc, tries = TRIES;
-	uint64_t version;
 	do
-		rc = reload_once(system, only, &version, err);
-	while (raced(system, rc, version) && --tries);
+		rc = reload_once(s, err);
+	while (raced(s->system, rc, s->version) && --tries);
 	return rc;
 }
 
@@ -90,8 +106,9 @@ static void note_outcome(LivePatchSystem *system, int rc, const struct lp_err *e
 	pthread_mutex_unlock(&system->lock);
 }
 
-static int reload(LivePatchSystem *system, const struct lp_patch_file *only, struct lp_err *err)
+static int reload(struct scope *s, struct lp_err *err)
 {
+	LivePatchSystem *system = s->system;
 	int rc = lp_system_check(system, err);
 	if (rc < 0)
 		return rc;
@@ -100,21 +117,24 @@ static int reload(LivePatchSystem *system, const struct lp_patch_file *only, str
 	pthread_mutex_lock(lock);
 	rc = lp_system_check_enabled(system, err);
 	if (rc == 0)
-		rc = reload_locked(system, only, err);
+		rc = reload_locked(s, err);
 	note_outcome(system, rc, err);
 	pthread_mutex_unlock(lock);
 	return rc;
 }
 
-int lp_files_reload(LivePatchSystem *system, struct lp_err *err)
+int lp_files_reload(LivePatchSystem *system, uint64_t *content, struct lp_err *err)
 {
-	return reload(system, NULL, err);
+	struct scope s = {.system = system};
+	int rc = reload(&s, err);
+	*content = s.content;
+	return rc;
 }
 
 int livepatch_reload(LivePatchSystem *system)
 {
 	struct lp_err *err = lp_enter();
-	return lp_leave(system, reload(system, NULL, err));
+	return lp_leave(system, reload(&(struct scope){.system = system}, err));
 }
 
 int livepatch_reload_patches(LivePatchSystem *system, const char *filename, int is_json)
@@ -123,7 +143,7 @@ int livepatch_reload_patches(LivePatchSystem *system, const char *filename, int 
 	if (!filename)
 		return lp_leave(system, lp_fail(err, EINVAL, "there is no file name"));
 	struct lp_patch_file only = {.name = (char *)filename, .path = lp_path_absolute(filename), .json = is_json};
-	int rc = reload(system, &only, err);
+	int rc = reload(&(struct scope){.system = system, .only = &only}, err);
 	lp_free(only.path);
 	return lp_leave(system, rc);
 }

@@ -478,6 +478,7 @@ int lp_sets_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, 
 /* ---- back to a patchset ---- */
 
 struct listing {
+	LivePatchSystem *system;
 	struct lp_patchset *set;
 	struct lp_names taken;	   /* names that functions have */
 	struct lp_names functions; /* by address, as text: what a target is called */
@@ -486,6 +487,24 @@ struct listing {
 static struct lp_addr_expr number_expr(lp_addr at)
 {
 	return (struct lp_addr_expr){.kind = LP_ADDR_INT, .number = at};
+}
+
+void lp_sets_place(LivePatchSystem *system, lp_addr at, struct lp_op *op)
+{
+	struct lp_code_space *s = system->space;
+	uint64_t vaddr;
+
+	op->at = number_expr(at);
+	if (s->ops->whose && s->ops->whose(s, at, &op->file, &vaddr))
+		op->at.number = vaddr;
+}
+
+/* Bytes that refer to another place of the target's are good for this run alone. */
+const char *lp_sets_assembly(LivePatchSystem *system, lp_addr at)
+{
+	const struct lp_patch *p = system->space->ops->whose ? lp_table_find(system->table, at) : NULL;
+
+	return p && !p->is_word ? p->more->assembly : NULL;
 }
 
 /* A function that something refers to needs a name; those without get one of their address, which no other has. */
@@ -508,30 +527,46 @@ static bool brings_function(const livepatch_info *i)
 	return i->type == PATCH_NEW_FUNC || (i->type == PATCH_FUNCTION_REDIRECT && i->code_size);
 }
 
+static void list_code(const struct listing *l, const livepatch_info *i, const uint8_t *code, size_t size,
+		      struct lp_op *op)
+{
+	const char *assembly = lp_sets_assembly(l->system, i->addr);
+
+	if (assembly) {
+		op->assembly = lp_strdup(assembly);
+	} else {
+		op->value = lp_memdup(code, size);
+		op->value_len = size;
+	}
+}
+
 static void list_function(struct listing *l, const livepatch_info *i)
 {
 	struct lp_op op = {
 		.kind = LP_OP_FUNC,
 		.mem = function_name(l, i),
-		.value = lp_memdup(i->code, i->code_size),
-		.value_len = i->code_size,
 		.desc = i->description[0] ? lp_strdup(i->description) : NULL,
 	};
 	char at[24];
 
 	snprintf(at, sizeof at, "%" PRIx64, i->type == PATCH_NEW_FUNC ? i->addr : i->target);
 	lp_names_add(&l->functions, at, l->set->nr);
+	list_code(l, i, i->code, i->code_size, &op);
 	lp_patch_add_op(l->set, &op);
 }
 
 static struct lp_addr_expr target_expr(struct listing *l, lp_addr to)
 {
-	char at[24];
-	uint64_t function;
+	char at[24], *object;
+	struct lp_code_space *s = l->system->space;
+	uint64_t function, vaddr;
 	int len = snprintf(at, sizeof at, "%" PRIx64, to);
 
-	if (!lp_names_find(&l->functions, at, (size_t)len, &function))
+	if (!lp_names_find(&l->functions, at, (size_t)len, &function)) {
+		if (s->ops->whose && s->ops->whose(s, to, &object, &vaddr))
+			return (struct lp_addr_expr){.kind = LP_ADDR_FILE, .symbol = object, .number = vaddr};
 		return number_expr(to);
+	}
 	return (struct lp_addr_expr){.kind = LP_ADDR_MEM, .mem = lp_strdup(l->set->ops[function].mem)};
 }
 
@@ -544,16 +579,16 @@ static void list_other(struct listing *l, const livepatch_info *i)
 	};
 	struct lp_op op = {
 		.kind = kinds[i->type],
-		.at = number_expr(i->addr),
 		.desc = i->description[0] ? lp_strdup(i->description) : NULL,
 	};
 
+	lp_sets_place(l->system, i->addr, &op);
 	if (i->type == PATCH_BRANCH || i->type == PATCH_FUNCTION_REDIRECT)
 		op.to = target_expr(l, i->target);
-	if (i->type == PATCH_REPLACE || i->type == PATCH_INSERT) {
-		op.value_len = i->type == PATCH_INSERT ? i->code_size : i->size;
-		op.value = lp_memdup(i->type == PATCH_INSERT ? i->code : i->patched, op.value_len);
-	}
+	if (i->type == PATCH_REPLACE)
+		list_code(l, i, i->patched, i->size, &op);
+	if (i->type == PATCH_INSERT)
+		list_code(l, i, i->code, i->code_size, &op);
 	lp_patch_add_op(l->set, &op);
 }
 
@@ -573,7 +608,7 @@ static int list_patch(const livepatch_info *i, unsigned pass, void *arg)
 
 int lp_sets_list(LivePatchSystem *system, struct lp_patchset **out, struct lp_err *err)
 {
-	struct listing l = {.set = lp_patch_new("livepatch")};
+	struct listing l = {.system = system, .set = lp_patch_new("livepatch")};
 
 	lp_system_each_pass(system, 3, list_patch, &l);
 	lp_names_free(&l.taken);

@@ -42,6 +42,7 @@ struct lp_patch_more {
 	lp_addr room;		       /* where new code stands; room_size 0 = nowhere */
 	lp_addr target;		       /* BRANCH, REDIRECT: where it leads */
 	char *name;		       /* NULL = none; behind it, too */
+	const char *assembly;	       /* the text that the code was given as; the same */
 	struct lp_code_divert *divert; /* made by the space; owned */
 	struct lp_moved *moved;	       /* until it is committed, when threads must be moved */
 	lp_addr moved_to;
@@ -213,6 +214,11 @@ int lp_sets_put(struct lp_txn *t, const struct lp_sourced *s, struct lp_err *err
 /* Plans what turns the patches that came from files into those of these: patches that are the same stay untouched.
  * Returns how many change (each that goes, and each that comes in no other's place). */
 int lp_sets_replace(struct lp_txn *t, const struct lp_sourced *sets, size_t nr, struct lp_err *err);
+/* Where the patch that is being listed is, for a file: `op->at`, and `op->file` when the address alone would not do at the
+ * next start. */
+void lp_sets_place(LivePatchSystem *system, lp_addr at, struct lp_op *op);
+/* The text that its code was given as, where the bytes would not do; NULL: they do.  The patch's shards are held. */
+const char *lp_sets_assembly(LivePatchSystem *system, lp_addr at);
 /* The active patches as a patchset, for lp_patchset_free(). */
 int lp_sets_list(LivePatchSystem *system, struct lp_patchset **out, struct lp_err *err);
 

@@ -33,7 +33,8 @@ struct lp_watch {
 	/* Of the thread alone, in milliseconds of now(): */
 	int64_t quiet_at; /* when to look, if nothing more happens; NEVER = nothing did */
 	int64_t at_last;  /* ... and if it does */
-	uint64_t told;	  /* the content that was told to be refused; 0 = none */
+	bool is_told;	  /* that this content was refused: */
+	uint64_t told;
 };
 
 /* ---- waiting for quiet ---- */
@@ -70,33 +71,25 @@ static int timeout(const struct lp_watch *w)
 
 /* ---- the thread ---- */
 
-static uint64_t content(struct lp_watch *w)
+/* Writing a file has several events, and touching it one; and each event reads all of them. */
+static void tell_refusal(struct lp_watch *w, uint64_t content, const char *why)
 {
-	uint64_t all = 1;
-	pthread_mutex_lock(&w->lock);
-	for (size_t i = 0; i < w->paths.paths.nr; i++)
-		all = all * UINT64_C(0x100000001b3) + lp_file_content_hash(w->paths.paths.items[i]);
-	pthread_mutex_unlock(&w->lock);
-	return all ? all : 1;
-}
-
-/* Writing a file has several events, and touching it one. */
-static void tell_refusal(struct lp_watch *w, const char *why)
-{
-	uint64_t now = content(w);
-	if (w->system->tell_refusal && w->told != now)
+	bool is_told = w->is_told && w->told == content;
+	if (w->system->tell_refusal && !is_told)
 		w->system->tell_refusal(why, w->system->tell_arg);
-	w->told = now;
+	w->is_told = true;
+	w->told = content;
 }
 
 static void reload(struct lp_watch *w)
 {
 	struct lp_err err = {0};
-	int rc = lp_files_reload(w->system, &err);
+	uint64_t content;
+	int rc = lp_files_reload(w->system, &content, &err);
 	if (rc < 0)
-		tell_refusal(w, err.text);
+		tell_refusal(w, content, err.text);
 	else
-		w->told = 0;
+		w->is_told = false;
 	if (rc < 0 && lp_debug_on())
 		lp_tell("the patch files changed, but all stays as it is: %s", err.text);
 	else if (lp_debug_on())
@@ -261,18 +254,19 @@ static void remove_path(struct lp_watch *w, const char *path)
 /* Loaded already: what is new in it since then. */
 static int load(LivePatchSystem *system, const char *name, const char *path, struct lp_err *err)
 {
+	uint64_t content;
 	if (lp_files_look(system, path) == LP_FILE_UNKNOWN)
 		return lp_files_load(system, name, false, err);
-	return lp_files_reload(system, err);
+	return lp_files_reload(system, &content, err);
 }
 
 /* The path is watched before the file is loaded, so that no change falls in between. */
-static int watch_path(struct lp_watch *w, const char *name, const char *path, struct lp_err *err)
+static int watch_path(struct lp_watch *w, const char *name, const char *path, bool loads, struct lp_err *err)
 {
 	int added = add_path(w, path, err);
 	if (added < 0)
 		return added;
-	int rc = load(w->system, name, path, err);
+	int rc = loads ? load(w->system, name, path, err) : 0;
 	if (rc < 0 && added)
 		remove_path(w, path);
 	else
@@ -290,7 +284,7 @@ static struct lp_watch *own_watch(LivePatchSystem *system)
 	return system->watch;
 }
 
-static int watch(LivePatchSystem *system, const char *name, struct lp_err *err)
+static int watch(LivePatchSystem *system, const char *name, bool loads, struct lp_err *err)
 {
 	if (lp_txn_current(system))
 		return lp_fail(err, LP_ETRANSACTION,
@@ -299,7 +293,7 @@ static int watch(LivePatchSystem *system, const char *name, struct lp_err *err)
 	if (!w)
 		return err->code;
 	char *path = lp_path_absolute(name);
-	int rc = watch_path(w, name, path, err);
+	int rc = watch_path(w, name, path, loads, err);
 	lp_free(path);
 	if (rc >= 0)
 		system->watch = w;
@@ -314,7 +308,7 @@ void lp_system_tell_refusals(LivePatchSystem *system, void (*fn)(const char *why
 	system->tell_arg = arg;
 }
 
-int livepatch_watch(LivePatchSystem *system, const char *filename)
+static int watch_one(LivePatchSystem *system, const char *filename, bool loads)
 {
 	struct lp_err *err = lp_enter();
 	int rc = lp_system_check_enabled(system, err);
@@ -323,9 +317,19 @@ int livepatch_watch(LivePatchSystem *system, const char *filename)
 	if (rc < 0)
 		return lp_leave(system, rc);
 	pthread_mutex_lock(&watches);
-	rc = watch(system, filename, err);
+	rc = watch(system, filename, loads, err);
 	pthread_mutex_unlock(&watches);
 	return lp_leave(system, rc);
+}
+
+int livepatch_watch(LivePatchSystem *system, const char *filename)
+{
+	return watch_one(system, filename, true);
+}
+
+int lp_system_watch_loaded(LivePatchSystem *system, const char *filename)
+{
+	return watch_one(system, filename, false);
 }
 
 void lp_watch_stop(LivePatchSystem *system)

@@ -569,6 +569,14 @@ int lp_cmd_patch_debug(struct lp_call *c, struct lp_err *err)
 	return rc;
 }
 
+static void not_saved(const struct lp_script_info *i, void *arg)
+{
+	struct lp_call *c = arg;
+
+	lp_reply_row(c->reply, "not in it: #%, %: load that file as well", LP_UINT("id", i->id),
+		     LP_STR("not_saved", i->file));
+}
+
 int lp_cmd_patch_save(struct lp_call *c, struct lp_err *err)
 {
 	int rc = lp_changes_none(c, "saving", err);
@@ -577,6 +585,8 @@ int lp_cmd_patch_save(struct lp_call *c, struct lp_err *err)
 	if (rc < 0)
 		return rc;
 	lp_reply_row(c->reply, "%: patches: %", LP_STR("file", c->argv[0]), LP_INT("patches", rc));
+	lp_system_each_script(system_of(), not_saved, c);
+	lp_pending_not_saved(c);
 	return 0;
 }
 

@@ -148,6 +148,15 @@ void lp_pending_rows(struct lp_call *c)
 	}
 }
 
+void lp_pending_not_saved(struct lp_call *c)
+{
+	for (size_t i = 0; i < all.list.nr; i++) {
+		char *text = text_of(&all.list.items[i]);
+		lp_reply_row(c->reply, "not in it, since it waits: %", LP_STR("not_saved", text));
+		lp_free(text);
+	}
+}
+
 /* ---- trying ---- */
 
 /* Why `w` goes on waiting, or is refused. */

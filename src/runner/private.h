@@ -46,6 +46,8 @@ size_t lp_pending_drop_all(void);
 size_t lp_pending_drop(const char *first);
 bool lp_pending_has_file(const char *file);
 void lp_pending_rows(struct lp_call *c);
+/* A row for each that a saved file leaves out. */
+void lp_pending_not_saved(struct lp_call *c);
 /* False: something was refused. */
 bool lp_pending_try(struct lp_runner *r, void (*applied)(const char *verb, const char *first),
 		    void (*refused)(const char *line));

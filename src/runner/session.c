@@ -212,7 +212,7 @@ static void watch_file(struct lp_runner *r, const char *file)
 {
 	char *line;
 
-	if (livepatch_watch(r->system, file) >= 0)
+	if (lp_system_watch_loaded(r->system, file) >= 0)
 		return;
 	line = lp_sprintf("%s is not watched: %s", file, livepatch_last_error()->text);
 	tell(line);

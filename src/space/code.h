@@ -119,6 +119,9 @@ struct lp_code_ops {
 	/* Where an object that is loaded has what its own symbol table gives the address `vaddr`.  NULL where the space does
 	 * not know of objects (buffer). */
 	int (*in_object)(struct lp_code_space *s, const char *object, uint64_t vaddr, lp_addr *at, struct lp_err *err);
+	/* The object that `at` is in, where the next start may have it elsewhere, and its own address for it; false: `at` is as
+	 * good.  `object` is for lp_free().  NULL: addresses stay. */
+	bool (*whose)(struct lp_code_space *s, lp_addr at, char **object, uint64_t *vaddr);
 	/* The function around `at`; false when not known. */
 	bool (*function)(struct lp_code_space *s, lp_addr at, struct lp_range *out);
 	/* The first instruction in `window`, a part of the code `own`, that a branch from elsewhere leads to, and where that

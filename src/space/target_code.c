@@ -765,6 +765,25 @@ static int target_in_object(struct lp_code_space *s, const char *object, uint64_
 	return rc;
 }
 
+/* What is known may be of before the target loaded another object at that address: the area there knows. */
+static bool target_whose(struct lp_code_space *s, lp_addr at, char **object, uint64_t *vaddr)
+{
+	struct target_code *tc = code_of(s);
+	struct lp_target *t = tc->target;
+	struct lp_area area;
+	pthread_mutex_lock(&tc->lock);
+	const struct lp_image *image = lp_target_image_at(t, at, vaddr, NULL);
+	if (t->ops->area(t, at, &area, NULL) == 0 && (!image || strcmp(area.name, image->name) != 0)) {
+		t->ops->refresh(t);
+		image = lp_target_image_at(t, at, vaddr, NULL);
+	}
+	bool moves = image && image->bias;
+	if (moves)
+		*object = lp_strdup(image->name);
+	pthread_mutex_unlock(&tc->lock);
+	return moves;
+}
+
 static bool target_function(struct lp_code_space *s, lp_addr at, struct lp_range *out)
 {
 	struct target_code *tc = code_of(s);
@@ -921,6 +940,7 @@ int lp_code_open_target(struct lp_code_space **out, struct lp_target *t, const c
 	if (alone) {
 		tc->ops.disown = target_disown;
 		tc->ops.unscript_place = target_unscript_place;
+		tc->ops.whose = target_whose;
 	}
 	tc->space =
 		(struct lp_code_space){.ops = &tc->ops, .isa = t->isa, .range = {LP_PAGE, UINT64_MAX}, .alone = alone};
