@@ -40,7 +40,7 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 	if (nr == LP_SEGMENTS)
 		return NULL;
 	s->rx = jit->segment_area + nr * LP_SEGMENT;
-	s->used = 0;
+	s->used = s->populated = 0;
 	atomic_init(&s->nr_units, 0);
 	if (!s->units)
 		s->units = reserve(LP_SEGMENT_UNITS * sizeof s->units[0]);
@@ -68,16 +68,37 @@ int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 	return 0;
 }
 
+enum { AT_ONCE = 128 << 10 };
+
+void lp_code_populate(void *start, size_t size, bool write)
+{
+	enum { POPULATE_READ = 22, POPULATE_WRITE = 23 }; /* Linux 5.14; without them pages come one by one */
+
+	madvise(start, size, write ? POPULATE_WRITE : POPULATE_READ);
+}
+
+static void populate_to(struct lp_segment *s, size_t end)
+{
+	if (end <= s->populated || s->populated == LP_SEGMENT)
+		return;
+	end = s->populated + AT_ONCE;
+	lp_code_populate(s->rw + s->populated, AT_ONCE, true);
+	lp_code_populate(s->rx + s->populated, AT_ONCE, false);
+	s->populated = end;
+}
+
 struct lp_segment *lp_code_room(struct lp_jit *jit, size_t size)
 {
 	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
 	struct lp_segment *s = &jit->segments[nr - 1];
 
 	/* The first one is for the stubs. */
-	if (nr > 1 && LP_SEGMENT - s->used >= size &&
-	    atomic_load_explicit(&s->nr_units, memory_order_relaxed) < LP_SEGMENT_UNITS)
-		return s;
-	return new_segment(jit);
+	if (nr == 1 || LP_SEGMENT - s->used < size ||
+	    atomic_load_explicit(&s->nr_units, memory_order_relaxed) == LP_SEGMENT_UNITS)
+		s = new_segment(jit);
+	if (s)
+		populate_to(s, s->used + LP_PAGE);
+	return s;
 }
 
 void lp_code_freeze(struct lp_jit *jit)
@@ -113,6 +134,43 @@ struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip)
 		return NULL;
 	u = s->units[low - 1];
 	return rip - (uint64_t)u->code < u->size ? u : NULL;
+}
+
+/* ---- what belongs to units ---- */
+
+struct lp_kept {
+	struct lp_kept *next;
+};
+
+void *lp_keep_room(struct lp_jit *jit, size_t size)
+{
+	struct lp_kept *chunk;
+
+	if ((size_t)(jit->kept_end - jit->kept) >= size)
+		return jit->kept;
+	chunk = mmap(NULL, AT_ONCE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (chunk == MAP_FAILED)
+		return NULL;
+	chunk->next = jit->kept_chunks;
+	jit->kept_chunks = chunk;
+	jit->kept = (char *)(chunk + 1);
+	jit->kept_end = (char *)chunk + AT_ONCE;
+	return jit->kept;
+}
+
+void lp_keep_used(struct lp_jit *jit, void *end)
+{
+	jit->kept = end;
+}
+
+void lp_keep_nothing(struct lp_jit *jit)
+{
+	while (jit->kept_chunks) {
+		struct lp_kept *chunk = jit->kept_chunks;
+		jit->kept_chunks = chunk->next;
+		munmap(chunk, AT_ONCE);
+	}
+	jit->kept = jit->kept_end = NULL;
 }
 
 void lp_code_release(struct lp_jit *jit, struct lp_segment *s)

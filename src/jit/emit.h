@@ -105,6 +105,7 @@ struct lp_tr {
 
 	struct lp_cold cold[LP_COLD_MAX];
 	unsigned nr_cold;
+	char *kept; /* where uops[] will be */
 	struct lp_unit *unit;
 	unsigned nr_uops;
 	struct lp_uop uops[2 * LP_UNIT_MAX];

@@ -48,8 +48,8 @@ struct lp_unit {
 	bool interpreted; /* no code: the interpreter executes what stands here */
 	bool is_dead;
 	struct lp_range range; /* of guest code */
-	struct lp_look looked[LP_UNIT_LOOKED];
-	unsigned nr_looked;
+	struct lp_look *looked;
+	uint16_t nr_looked;
 	struct lp_unit *next; /* in unit list of its page */
 	struct lp_uop *uops;  /* what it leaves to functions of the interpreter: pairs, the second of which stops */
 	uint32_t *words;      /* the instructions as they were translated */
@@ -80,7 +80,7 @@ enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
 
 struct lp_segment {
 	uint8_t *rx, *rw;
-	size_t used;
+	size_t used, populated;
 	struct lp_unit **units; /* in the order of their addresses */
 	_Atomic size_t nr_units;
 };
@@ -112,7 +112,8 @@ struct lp_jit {
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
 	struct lp_look *looks[LP_UNIT_BUCKETS];
-	struct lp_unit *dead; /* taken out of their pages */
+	char *kept, *kept_end; /* memory for units */
+	struct lp_kept *kept_chunks;
 	_Atomic uint64_t dead_bytes;
 	struct lp_jit_stubs stubs;
 	struct lp_jit_stats stats;
@@ -131,6 +132,13 @@ void lp_code_freeze(struct lp_jit *jit);
 /* The unit that holds a host address; NULL: none.  Safe in signal handlers. */
 struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip);
 bool lp_code_has(const struct lp_jit *jit, uint64_t rip);
+/* What belongs to units: room for so many bytes, of which those up to `end` are used then; freed all at once.  NULL: there is
+ * no memory.  With the lock. */
+void *lp_keep_room(struct lp_jit *jit, size_t size);
+void lp_keep_used(struct lp_jit *jit, void *end);
+void lp_keep_nothing(struct lp_jit *jit);
+/* Pages that are about to be touched one after the other. */
+void lp_code_populate(void *start, size_t size, bool write);
 /* Nobody is in there any more, in this process. */
 void lp_code_release(struct lp_jit *jit, struct lp_segment *s);
 

@@ -27,6 +27,9 @@ static void write_stubs(struct lp_jit *jit)
 	uint8_t *at = jit->slot_stubs_rw + jit->nr_stubs * LP_STUB;
 	struct lp_x86 x = {.run_offset = jit->slot_stubs - jit->slot_stubs_rw};
 
+	lp_code_populate(at, LP_STUBS_AT_ONCE * LP_STUB, true);
+	lp_code_populate(&jit->slot_array[jit->nr_stubs], LP_STUBS_AT_ONCE * sizeof jit->slot_array[0], true);
+
 	for (size_t i = 0; i < LP_STUBS_AT_ONCE; i++) {
 		x.at = at + i * LP_STUB;
 		x.end = x.at + LP_STUB;

@@ -265,12 +265,12 @@ static const struct lp_uop *uop_of(struct lp_tr *t, unsigned i)
 
 	for (unsigned k = 0; k < t->nr_uops; k++)
 		if (t->uops[2 * k].pc == t->start + i * 4)
-			return &t->unit->uops[2 * k];
+			return (const struct lp_uop *)t->kept + 2 * k;
 	lp_lower(t->jit->emu->blocks, u, t->insns[i].word, t->start + i * 4);
 	lp_vdso_lower(t->jit->emu, u);
 	u[1] = lp_jit_stop;
 	t->nr_uops++;
-	return &t->unit->uops[u - t->uops];
+	return (const struct lp_uop *)t->kept + (u - t->uops);
 }
 
 static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
@@ -430,43 +430,65 @@ static size_t aligned(size_t size)
 	return lp_align_up(size, 16);
 }
 
-static struct lp_unit *new_unit(struct lp_tr *t, struct lp_segment *s, size_t hot, size_t size)
+/* Room for what is kept of a unit beside its code: its uops come first, as code refers to them. */
+static bool reserve_unit(struct lp_tr *t)
 {
-	struct lp_unit *u = t->unit;
+	size_t most = sizeof t->uops + sizeof *t->unit + sizeof t->looked + sizeof t->insns + sizeof t->offsets +
+		      sizeof t->flags_at + 64;
 
-	u->code = s->rx + s->used;
-	u->size = (uint32_t)size;
-	u->hot_size = (uint32_t)hot;
-	u->nr_insns = (uint16_t)t->nr;
-	u->range = (struct lp_range){t->start, t->start + t->nr * 4};
-	memcpy(u->looked, t->looked, sizeof u->looked);
-	u->nr_looked = t->nr_looked;
-	u->words = lp_alloc(t->nr * sizeof u->words[0]);
+	t->kept = lp_keep_room(t->jit, most);
+	return t->kept;
+}
+
+static void *kept(struct lp_tr *t, const void *data, size_t size)
+{
+	void *to = t->kept;
+
+	memcpy(to, data, size);
+	t->kept += lp_align_up(size, 8);
+	return to;
+}
+
+static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t hot, size_t size)
+{
+	uint32_t words[LP_UNIT_MAX];
+	struct lp_unit u = {
+		.code = s->rx + s->used,
+		.size = (uint32_t)size,
+		.hot_size = (uint32_t)hot,
+		.nr_insns = (uint16_t)t->nr,
+		.nr_looked = (uint16_t)t->nr_looked,
+		.range = {t->start, t->start + t->nr * 4},
+	};
+
 	for (unsigned i = 0; i < t->nr; i++)
-		u->words[i] = t->insns[i].word;
-	u->offsets = lp_alloc(t->nr * sizeof u->offsets[0]);
-	memcpy(u->offsets, t->offsets, t->nr * sizeof u->offsets[0]);
-	u->flags_at = lp_alloc(t->nr);
-	memcpy(u->flags_at, t->flags_at, t->nr);
-	memcpy(u->uops, t->uops, 2 * t->nr_uops * sizeof u->uops[0]);
-	return u;
+		words[i] = t->insns[i].word;
+	u.uops = kept(t, t->uops, 2 * t->nr_uops * sizeof t->uops[0]);
+	u.looked = kept(t, t->looked, t->nr_looked * sizeof t->looked[0]);
+	u.words = kept(t, words, t->nr * sizeof words[0]);
+	u.offsets = kept(t, t->offsets, t->nr * sizeof t->offsets[0]);
+	u.flags_at = kept(t, t->flags_at, t->nr);
+	t->unit = kept(t, &u, sizeof u);
+	lp_keep_used(t->jit, t->kept);
+	return t->unit;
 }
 
-static void free_unit(struct lp_unit *u)
+/* The whole, or as much of it from its begin as fits. */
+static bool emit_what_fits(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 {
-	lp_free(u->words);
-	lp_free(u->offsets);
-	lp_free(u->flags_at);
-	lp_free(u->uops);
-	lp_free(u);
-}
-
-static void free_units(struct lp_unit **list)
-{
-	while (*list) {
-		struct lp_unit *u = *list;
-		*list = u->next;
-		free_unit(u);
+	for (;; t->nr /= 2) {
+		t->v_fixed = false;
+		find_live_flags(t);
+		emit_all(t, s, hot);
+		if (t->is_loop && t->v_used && !t->failed) {
+			lp_v_fix(t);
+			if (t->v_fixed)
+				emit_all(t, s, hot);
+		}
+		if (!t->failed && !t->x.out_of_reach)
+			return true;
+		if (t->nr == 1)
+			return false;
 	}
 }
 
@@ -474,30 +496,18 @@ static struct lp_unit *make_unit(struct lp_tr *t)
 {
 	struct lp_segment *s = lp_code_room(t->jit, LP_UNIT_BYTES);
 	size_t hot = 0, size, nr;
+	struct lp_unit *u;
 
-	if (!s)
+	if (!s || !reserve_unit(t) || !emit_what_fits(t, s, &hot))
 		return NULL;
-	t->unit = lp_alloc(sizeof *t->unit);
-	t->unit->uops = lp_alloc(sizeof t->uops);
-	t->v_fixed = false;
-	emit_all(t, s, &hot);
-	if (t->is_loop && t->v_used && !t->failed) {
-		lp_v_fix(t);
-		if (t->v_fixed)
-			emit_all(t, s, &hot);
-	}
-	if (t->failed || t->x.out_of_reach) {
-		free_unit(t->unit);
-		return NULL;
-	}
 	size = (size_t)(t->x.at - (s->rw + s->used));
-	new_unit(t, s, hot, size);
+	u = keep_unit(t, s, hot, size);
 	nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
-	s->units[nr] = t->unit;
+	s->units[nr] = u;
 	atomic_store_explicit(&s->nr_units, nr + 1, memory_order_release);
 	s->used += aligned(size);
 	t->jit->stats.bytes += size;
-	return t->unit;
+	return u;
 }
 
 static size_t page_bucket(uint64_t addr)
@@ -526,13 +536,14 @@ static void publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *s
 }
 
 /* The interpreter executes what stands there: a guarded page, or an instruction that is a breakpoint. */
-static struct lp_unit *leave_alone(uint64_t pc)
+static struct lp_unit *leave_alone(struct lp_jit *jit, uint64_t pc)
 {
-	struct lp_unit *u = lp_alloc(sizeof *u);
+	struct lp_unit *u = lp_keep_room(jit, sizeof *u);
 
-	u->interpreted = true;
-	u->nr_insns = 1;
-	u->range = (struct lp_range){pc, pc + 4};
+	if (!u)
+		return NULL;
+	*u = (struct lp_unit){.interpreted = true, .nr_insns = 1, .range = {pc, pc + 4}};
+	lp_keep_used(jit, u + 1);
 	return u;
 }
 
@@ -543,7 +554,6 @@ static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t
 	t.jit = jit;
 	t.start = pc;
 	t.nr = decode(&t, words, nr);
-	find_live_flags(&t);
 	return make_unit(&t);
 }
 
@@ -573,7 +583,7 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 		goto out;
 	}
 	if (guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
-		u = leave_alone(pc);
+		u = leave_alone(jit, pc);
 	else
 		u = translate(jit, pc, words, nr);
 	if (u)
@@ -609,8 +619,6 @@ static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range ra
 			if (!u->is_dead)
 				kill_unit(jit, u);
 			*link = u->next;
-			u->next = jit->dead;
-			jit->dead = u;
 		} else {
 			link = &u->next;
 		}
@@ -644,9 +652,8 @@ void lp_jit_flush(struct lp_jit *jit)
 	for (size_t i = 0; i < jit->nr_slots; i++)
 		lp_jit_slot_empty(jit, &jit->slot_array[i]);
 	memset(jit->looks, 0, sizeof jit->looks);
-	for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
-		free_units(&jit->pages[i]);
-	free_units(&jit->dead);
+	memset(jit->pages, 0, sizeof jit->pages);
+	lp_keep_nothing(jit);
 	for (size_t i = 1; i < nr; i++)
 		lp_code_release(jit, &jit->segments[i]);
 	atomic_store_explicit(&jit->nr_segments, 1, memory_order_release);
