@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest arm64-programs replay lint format cross install clean help create-patches load-patches memory-demo
+.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest arm64-programs replay lint format cross install clean help create-patches load-patches memory-demo dist
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
@@ -119,6 +119,10 @@ cross: ## compile everything for aarch64 (build/cross), run the pure unit tests 
 	@scripts/arm64-sysroot --cross-file=build/arm64.ini build/arm64-sysroot
 	@$(MAKE) --no-print-directory MODE=cross build
 	@scripts/test --emulated build/cross
+
+release-for-dist: TARGETS = $(addprefix src/tool/,arm64_runner update_module arm64_runner.1 update_module.1 arm64runner.conf.5)
+dist: release-for-dist ## a release of arm64_runner in build/dist; VERSION=0.2.0-rc3, KEY= minisign's secret key that signs it
+	@scripts/dist $(if $(VERSION),--version=$(VERSION)) $(if $(KEY),--key=$(KEY)) build/rel
 
 install: build ## install below DESTDIR= PREFIX=/usr/local
 	@meson configure $(BUILD) --prefix=$(PREFIX)
