@@ -14,6 +14,8 @@
 
 #include "tool/arm64_runner.h"
 
+#include "base/version.h"
+
 #define BASE UINT64_C(0x400000)
 #define PATCHED "0x4000a0" /* the last but one instruction */
 
@@ -119,6 +121,6 @@ int runner_self_test(struct lp_err *err)
 	rc = rc ? rc : expect(true, 7, err);
 	if (rc)
 		return RUNNER_FAILED;
-	printf("arm64_runner %s: works\n", LP_TOOL_VERSION);
+	printf("arm64_runner %s: works\n", lp_program_version);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "runner/config.h"
+#include "base/version.h"
 #include "tool/arm64_runner.h"
 #include "update/state.h"
 
@@ -111,22 +112,11 @@ static bool inherits_orphans(void)
 	return getpid() == 1 || prctl(PR_GET_CHILD_SUBREAPER, &subreaper) || subreaper;
 }
 
-static bool is_due(const struct lp_update_state *s, unsigned interval_s)
-{
-	int64_t now = time(NULL);
-
-	return now >= s->not_before && (s->checked > now || now - s->checked >= interval_s);
-}
-
-/* Noted before it has happened: of many that start at once one looks. */
-static void look(struct lp_update_memory *m)
+static void look(struct lp_update_memory *m, unsigned interval_s)
 {
 	struct beside b;
 
-	if (inherits_orphans() || find_module(&b, NULL))
-		return;
-	m->state.checked = time(NULL);
-	if (lp_update_memory_save(m, NULL) == 0)
+	if (!inherits_orphans() && find_module(&b, NULL) == 0 && lp_update_memory_takes_turn(m, interval_s))
 		start_detached(&b);
 }
 
@@ -134,7 +124,7 @@ static void look(struct lp_update_memory *m)
 static void tell_news(struct lp_update_memory *m)
 {
 	struct lp_version ours;
-	bool is_old = lp_version_read(LP_TOOL_VERSION, &ours) &&
+	bool is_old = lp_version_read(lp_program_version, &ours) &&
 		      (m->state.available.major || m->state.available.minor || m->state.available.build) &&
 		      lp_version_compare(&ours, &m->state.available) >= 0;
 
@@ -158,8 +148,7 @@ void runner_auto_update(const struct lp_runner_config *c)
 		lp_fail(&err, LP_EUSAGE, "%s", LP_NO_REPOSITORY);
 	else if (lp_update_memory_open(&m, repository, &err) == 0) {
 		tell_news(&m);
-		if (is_due(&m.state, c->interval_s ? c->interval_s : USUAL_INTERVAL_S))
-			look(&m);
+		look(&m, c->interval_s ? c->interval_s : USUAL_INTERVAL_S);
 		lp_update_memory_close(&m);
 	}
 	if (err.code && isatty(STDERR_FILENO))

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/version.h"
 #include "runner/config.h"
 #include "tool/tool.h"
 #include "update/state.h"
@@ -41,7 +42,7 @@ static const struct row {
 struct wish {
 	bool on[NR_OPTIONS];
 	const char *value[NR_OPTIONS];
-	char *program;
+	char *program, *agent;
 	struct lp_runner_config config;
 };
 
@@ -143,6 +144,7 @@ static int configure(struct wish *w, struct lp_err *err)
 		rc = lp_fail(err, LP_ESIGNATURE, "--unsigned is refused: the configuration says require_signature");
 	if (w->value[UPD_CHANNEL])
 		w->config.rc_channel = !strcmp(w->value[UPD_CHANNEL], "rc");
+	w->agent = lp_sprintf("update_module/%s", lp_program_version);
 	w->program = w->value[UPD_PROGRAM] ? lp_strdup(w->value[UPD_PROGRAM]) : beside_us("arm64_runner");
 	return rc;
 }
@@ -182,7 +184,7 @@ static struct lp_update_options options_of(const struct wish *w)
 					  .stall_s = c->timeout_s,
 					  .rc_channel = c->rc_channel,
 					  .takes_unsigned = w->on[UPD_UNSIGNED],
-					  .agent = "update_module/" LP_TOOL_VERSION,
+					  .agent = w->agent,
 					  .progress = w->on[UPD_QUIET] || w->on[UPD_BACKGROUND] ? NULL : show_stage};
 }
 
@@ -275,12 +277,18 @@ static int do_install(const struct wish *w, struct lp_update *u, struct lp_err *
 {
 	struct lp_update_found found;
 	struct lp_update_done done;
-	int rc = lp_update_look(u, &found, err);
+	int rc = lp_update_recover(u, err);
 
+	rc = rc ? rc : lp_update_look(u, &found, err);
 	if (rc == 0 && !found.is_newer)
 		return tell_found(w, &found);
 	rc = rc ? rc : lp_update_install(u, &found, &done, err);
-	return rc ? rc : tell_done(w, &done, done.was_signed ? "updated" : "updated without a signature");
+	if (rc)
+		return rc;
+	return tell_done(w, &done,
+			 done.by_another   ? "updated by another"
+			 : done.was_signed ? "updated"
+					   : "updated without a signature");
 }
 
 static int do_rollback(const struct wish *w, struct lp_update *u, struct lp_err *err)
@@ -364,8 +372,11 @@ static int do_background(const struct wish *w, struct lp_update *u, struct lp_er
 	struct lp_update_found found;
 	struct lp_update_done done;
 	char *news = NULL, *what = NULL;
-	int rc = lp_update_look(u, &found, err);
-	bool installs = rc == 0 && found.is_newer && w->config.installs;
+	int rc = w->config.installs ? lp_update_recover(u, err) : 0;
+	bool installs;
+
+	rc = rc ? rc : lp_update_look(u, &found, err);
+	installs = rc == 0 && found.is_newer && w->config.installs;
 
 	if (installs)
 		rc = lp_update_install(u, &found, &done, err);
@@ -419,7 +430,7 @@ static int self_test(struct lp_err *err)
 	int rc = lp_update_self_test(err);
 
 	if (rc == 0)
-		out_printf("update_module %s: works\n", LP_TOOL_VERSION);
+		out_printf("update_module %s: works\n", lp_program_version);
 	return rc;
 }
 
@@ -434,7 +445,7 @@ static int dispatch(struct wish *w, int argc, char **argv, struct lp_err *err)
 		return 0;
 	}
 	if (w->on[UPD_VERSION]) {
-		out_printf("update_module %s\n", LP_TOOL_VERSION);
+		out_printf("update_module %s\n", lp_program_version);
 		return 0;
 	}
 	if (w->on[UPD_SELF_TEST])
@@ -466,6 +477,7 @@ int main(int argc, char **argv)
 		note_error(&err);
 	lp_runner_config_free(&w.config);
 	lp_free(w.program);
+	lp_free(w.agent);
 	if (out_flush() < 0 && rc >= 0)
 		return EXIT_REFUSED;
 	return exit_status(rc);

@@ -14,6 +14,7 @@
 #define REDIRECTIONS_MAX 5L
 #define SLOWEST 1024L		      /* bytes a second */
 #define LONGEST_S (60L * 60)	      /* for one try, however fast */
+#define COUNT_MAX (INT64_C(1) << 40)  /* beyond any time: sums of two still fit */
 #define WAIT_MAX (INT64_C(24) * 3600) /* a server does not put us off for longer than that */
 
 /* One try of a request; headers are those of its last answer, after redirections. */
@@ -75,7 +76,7 @@ static int64_t read_count(const char *text)
 	char *end;
 	long long n = strtoll(text, &end, 10);
 
-	return end != text && n > 0 ? n : 0;
+	return end == text || n < 0 ? 0 : n > COUNT_MAX ? COUNT_MAX : n;
 }
 
 /* Seconds, or a date. */
@@ -229,6 +230,8 @@ static void set_headers(struct transfer *t, const char *etag_of_part)
 {
 	if (t->request->accept)
 		add_header(t, "Accept: %s", t->request->accept);
+	if (t->request->header)
+		add_header(t, "%s", t->request->header);
 	if (t->request->etag && !t->reply->body.len)
 		add_header(t, "If-None-Match: %s", t->request->etag);
 	if (t->reply->body.len)

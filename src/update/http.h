@@ -31,6 +31,7 @@ struct lp_http_request {
 	size_t limit;	    /* bytes of the reply */
 	const char *etag;   /* of the copy at hand: the reply may be 304; or NULL */
 	const char *accept; /* a content type; or NULL */
+	const char *header; /* one more, "NAME: VALUE"; or NULL */
 };
 
 struct lp_http_reply {

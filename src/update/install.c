@@ -473,6 +473,20 @@ int lp_install_open(struct lp_install **out, const char *program, struct lp_err 
 	return 0;
 }
 
+bool lp_install_is_unfinished(const char *program)
+{
+	static const char *const left[] = {JOURNAL, STAGING, PREVIOUS_NEW};
+	const char *slash = strrchr(program, '/');
+	bool is = false;
+
+	for (size_t k = 0; slash && k < LP_ARRAY_SIZE(left); k++) {
+		char *path = lp_sprintf("%.*s/.%s.update/%s", (int)(slash - program), program, slash + 1, left[k]);
+		is |= exists(AT_FDCWD, path);
+		lp_free(path);
+	}
+	return is;
+}
+
 bool lp_install_recovered(const struct lp_install *i)
 {
 	return i->recovered;

@@ -31,6 +31,8 @@ struct lp_install;
 
 /* `program` without links.  -LP_EPERM when the folder is not ours to write. */
 int lp_install_open(struct lp_install **out, const char *program, struct lp_err *err);
+/* Has one that was killed left something to put right?  Then opening does it. */
+bool lp_install_is_unfinished(const char *program);
 /* NULL is fine.  What is in staging/ goes. */
 void lp_install_close(struct lp_install *i);
 /* Was something put back that another had not finished? */

@@ -134,10 +134,20 @@ int lp_releases_read(struct lp_releases *out, const char *text, size_t len, cons
 	else if (json_array_size(all) > RELEASES_MAX)
 		rc = lp_fail(err, LP_EINDEX, "the list of releases has %zu; %d are believable", json_array_size(all),
 			     RELEASES_MAX);
+	out->listed = rc == 0 ? json_array_size(all) : 0;
 	for (size_t i = 0; rc == 0 && i < json_array_size(all); i++)
 		read_release(out, json_array_get(all, i), machine);
 	json_decref(all);
 	return rc;
+}
+
+void lp_releases_join(struct lp_releases *all, struct lp_releases *more)
+{
+	for (size_t i = 0; i < more->nr; i++)
+		lp_vec_push(all, more->items[i]);
+	all->listed += more->listed;
+	lp_vec_free(more);
+	more->listed = 0;
 }
 
 const struct lp_release *lp_releases_newest(const struct lp_releases *all, bool rc_channel)

@@ -36,10 +36,13 @@ struct lp_release {
 struct lp_releases {
 	struct lp_release *items;
 	size_t nr, cap;
+	size_t listed; /* also those that were left out */
 };
 
 /* -LP_EINDEX with what is wrong; `out` is empty then. */
 int lp_releases_read(struct lp_releases *out, const char *text, size_t len, const char *machine, struct lp_err *err);
+/* Those of `more`, which is empty then, come behind. */
+void lp_releases_join(struct lp_releases *all, struct lp_releases *more);
 /* The highest version; a candidate only where the channel takes them. */
 const struct lp_release *lp_releases_newest(const struct lp_releases *all, bool rc_channel);
 void lp_releases_free(struct lp_releases *all);

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -207,8 +209,11 @@ static bool read_lines(struct lp_update_state *s, char *text)
 static int read_state(struct lp_update_memory *m, struct lp_err *err)
 {
 	struct lp_buf text = {0};
-	int rc = read_at(m->folder, m->name, &text, STATE_MAX, err);
+	struct lp_err why = {0};
+	int rc = read_at(m->folder, m->name, &text, STATE_MAX, &why);
 
+	if (rc && rc != -ENOENT && err)
+		*err = why;
 	if (rc == 0 && !read_lines(&m->state, (char *)lp_buf_cstr(&text)))
 		rc = lp_fail(err, LP_EFILE,
 			     "what is remembered of updates is damaged, also which version is too old; "
@@ -246,7 +251,24 @@ static void add_version(struct lp_buf *text, const char *key, const struct lp_ve
 	lp_buf_printf(text, "%s %s\n", key, lp_version_text(v, shown));
 }
 
-int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err)
+static void raise_to(struct lp_version *v, const struct lp_version *other)
+{
+	if (lp_version_compare(other, v) > 0)
+		*v = *other;
+}
+
+/* What another process has seen since we read it. */
+static void keep_highest(struct lp_update_memory *m)
+{
+	struct lp_update_memory now = {.folder = m->folder, .name = m->name};
+
+	if (read_state(&now, NULL))
+		return;
+	raise_to(&m->state.highest, &now.state.highest);
+	raise_to(&m->state.highest_rc, &now.state.highest_rc);
+}
+
+static int write_state(struct lp_update_memory *m, struct lp_err *err)
 {
 	const struct lp_update_state *s = &m->state;
 	char *news = lp_strdup_line(s->news);
@@ -262,6 +284,39 @@ int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err)
 	lp_buf_free(&text);
 	lp_free(news);
 	return rc;
+}
+
+int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err)
+{
+	int rc;
+
+	flock(m->folder, LOCK_EX);
+	keep_highest(m);
+	rc = write_state(m, err);
+	flock(m->folder, LOCK_UN);
+	return rc;
+}
+
+static bool is_due(const struct lp_update_state *s, unsigned interval_s)
+{
+	int64_t now = time(NULL);
+
+	return now >= s->not_before && (s->checked > now || now - s->checked >= interval_s);
+}
+
+bool lp_update_memory_takes_turn(struct lp_update_memory *m, unsigned interval_s)
+{
+	bool is_ours;
+
+	if (!is_due(&m->state, interval_s) || flock(m->folder, LOCK_EX | LOCK_NB))
+		return false;
+	is_ours = read_state(m, NULL) == 0 && is_due(&m->state, interval_s);
+	if (is_ours) {
+		m->state.checked = time(NULL);
+		is_ours = write_state(m, NULL) == 0;
+	}
+	flock(m->folder, LOCK_UN);
+	return is_ours;
 }
 
 void lp_update_memory_close(struct lp_update_memory *m)

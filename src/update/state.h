@@ -42,7 +42,13 @@ bool lp_repository_is_fine(const char *repository);
 
 /* No file yet is a state that knows nothing; one that is damaged is refused: it may have said what is too old. */
 int lp_update_memory_open(struct lp_update_memory *m, const char *repository, struct lp_err *err);
+/* The highest versions are never lowered, whatever another process has saved meanwhile. */
 int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err);
+/*
+ * Is it time to ask, after an interval?  Then that is noted before it has happened: of many that start at once one
+ * takes the turn.  Waits for nobody.
+ */
+bool lp_update_memory_takes_turn(struct lp_update_memory *m, unsigned interval_s);
 void lp_update_memory_close(struct lp_update_memory *m);
 
 /* A file beside it, as a cache: -ENOENT when there is none. */

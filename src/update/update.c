@@ -30,6 +30,8 @@
 #define VERSION_MS 10000
 #define SELF_TEST_MS 60000
 #define INDEX_CACHE "index"
+#define PAGE 100u /* releases; no more come at once */
+#define PAGES_MAX 10u
 
 static const char *const compiled_keys[] = {
 #define UPDATE_REPOSITORY(name)
@@ -184,79 +186,108 @@ static int fetch(struct lp_update *u, const char *url, size_t limit, struct lp_b
 
 /* ---- the index ---- */
 
-/* The copy at hand: the address, the tag, then the text; a line each. */
-struct cached {
+/* The copy at hand of one page: in its file the address, the tag, then the text; a line each. */
+struct kept_page {
 	struct lp_buf file;
-	const char *etag, *text; /* NULL: there is none for this address */
+	const char *etag; /* NULL: there is none for this address, or none that can be read */
+	struct lp_releases releases;
 };
 
-static void read_cache(struct lp_update *u, const char *url, struct cached *c)
+/* The tag of the copy for this address; *text is what it is a copy of. */
+static const char *take_apart(struct lp_buf *file, const char *url, const char **text)
 {
-	char *end_of_url, *end_of_etag;
+	char *end_of_url = strchr((char *)lp_buf_cstr(file), '\n'), *end_of_etag;
 
-	*c = (struct cached){0};
-	if (lp_update_memory_get(&u->memory, INDEX_CACHE, &c->file, LP_INDEX_MAX + 4096, NULL) || !c->file.len)
-		return;
-	end_of_url = strchr((char *)c->file.data, '\n');
 	end_of_etag = end_of_url ? strchr(end_of_url + 1, '\n') : NULL;
-	if (!end_of_etag)
-		return;
+	if (!end_of_etag || end_of_url + 1 == end_of_etag)
+		return NULL;
 	*end_of_url = *end_of_etag = 0;
-	if (strcmp((char *)c->file.data, url) != 0 || end_of_url + 1 == end_of_etag)
+	*text = end_of_etag + 1;
+	return strcmp((char *)file->data, url) ? NULL : end_of_url + 1;
+}
+
+static void read_kept(struct lp_update *u, const char *url, const char *name, struct kept_page *kept)
+{
+	const char *etag, *text;
+
+	*kept = (struct kept_page){0};
+	if (lp_update_memory_get(&u->memory, name, &kept->file, LP_INDEX_MAX + 4096, NULL))
 		return;
-	c->etag = end_of_url + 1;
-	c->text = end_of_etag + 1;
+	etag = take_apart(&kept->file, url, &text);
+	if (etag && lp_releases_read(&kept->releases, text, strlen(text), LP_UPDATE_MACHINE, NULL) == 0)
+		kept->etag = etag;
 }
 
 /* What cannot be kept is asked for again. */
-static void write_cache(struct lp_update *u, const char *url, const struct lp_http_reply *r)
+static void keep(struct lp_update *u, const char *url, const char *name, const struct lp_http_reply *r)
 {
 	struct lp_buf file = {0};
 
 	lp_buf_printf(&file, "%s\n%s\n", url, r->etag);
 	lp_buf_add(&file, r->body.data, r->body.len);
-	lp_update_memory_put(&u->memory, INDEX_CACHE, file.data, file.len, NULL);
+	lp_update_memory_put(&u->memory, name, file.data, file.len, NULL);
 	lp_buf_free(&file);
 }
 
-static int read_index(struct lp_update *u, const char *text, size_t len, struct lp_err *err)
+static int take_page(struct lp_update *u, const char *url, const char *name, struct lp_http_reply *r,
+		     struct kept_page *kept, struct lp_err *err)
 {
-	lp_releases_free(&u->all);
-	return lp_releases_read(&u->all, text, len, LP_UPDATE_MACHINE, err);
-}
-
-static int take_reply(struct lp_update *u, const char *url, const struct lp_http_reply *r, const struct cached *c,
-		      struct lp_err *err)
-{
+	struct lp_releases read;
 	int rc;
 
-	if (r->status == 304)
-		return read_index(u, c->text, strlen(c->text), err);
-	rc = read_index(u, lp_buf_cstr((struct lp_buf *)&r->body), r->body.len, err);
-	if (rc == 0)
-		write_cache(u, url, r);
+	if (r->status == 304) {
+		lp_releases_join(&u->all, &kept->releases);
+		return 0;
+	}
+	rc = lp_releases_read(&read, lp_buf_cstr(&r->body), r->body.len, LP_UPDATE_MACHINE, err);
+	if (rc)
+		return lp_err_context(err, rc, "%s", url);
+	keep(u, url, name, r);
+	lp_releases_join(&u->all, &read);
+	return 0;
+}
+
+/* Pages are counted from 1. */
+static int ask_page(struct lp_update *u, unsigned nr, struct lp_err *err)
+{
+	char *url = lp_sprintf("%s/repos/%s/releases?per_page=%u&page=%u", u->o.url, u->o.repository, PAGE, nr);
+	char *name = nr == 1 ? lp_strdup(INDEX_CACHE) : lp_sprintf(INDEX_CACHE "%u", nr);
+	struct lp_http_options o = http_options(u);
+	struct lp_http_reply r;
+	struct kept_page kept;
+	int rc;
+
+	read_kept(u, url, name, &kept);
+	rc = lp_http_get(&o,
+			 &(struct lp_http_request){.url = url,
+						   .limit = LP_INDEX_MAX,
+						   .etag = kept.etag,
+						   .accept = "application/vnd.github+json",
+						   .header = "X-GitHub-Api-Version: 2022-11-28"},
+			 &r, err);
+	u->memory.state.not_before = r.not_before;
+	rc = rc ? rc : take_page(u, url, name, &r, &kept, err);
+	lp_http_reply_free(&r);
+	lp_releases_free(&kept.releases);
+	lp_buf_free(&kept.file);
+	lp_free(name);
+	lp_free(url);
 	return rc;
 }
 
+/* The newest of a channel may stand behind a hundred others. */
 static int ask_index(struct lp_update *u, struct lp_err *err)
 {
-	char *url = lp_sprintf("%s/repos/%s/releases?per_page=30", u->o.url, u->o.repository);
-	struct lp_http_options o = http_options(u);
-	struct lp_http_reply r;
-	struct cached c;
+	size_t before;
+	unsigned nr = 0;
 	int rc;
 
-	read_cache(u, url, &c);
-	rc = lp_http_get(
-		&o,
-		&(struct lp_http_request){
-			.url = url, .limit = LP_INDEX_MAX, .etag = c.etag, .accept = "application/vnd.github+json"},
-		&r, err);
-	u->memory.state.not_before = r.not_before;
-	rc = rc ? rc : take_reply(u, url, &r, &c, err);
-	lp_http_reply_free(&r);
-	lp_buf_free(&c.file);
-	lp_free(url);
+	lp_releases_free(&u->all);
+	u->all.listed = 0;
+	do {
+		before = u->all.listed;
+		rc = ask_page(u, ++nr, err);
+	} while (rc == 0 && nr < PAGES_MAX && u->all.listed - before == PAGE);
 	return rc;
 }
 
@@ -383,13 +414,16 @@ static void remember_highest(struct lp_update *u, const struct lp_release *r)
 		s->highest = r->version;
 }
 
-static int check_signature(struct lp_update *u, const struct lp_release *r, const struct lp_buf *data,
+/* A signature that is there has to hold, whatever the command line says: who has not signed is one thing, who forges another. */
+static int check_signature(struct lp_update *u, const struct lp_release *r, const struct lp_buf *data, bool *was_signed,
 			   struct lp_err *err)
 {
 	struct lp_buf signature = {0};
 	char *comment = NULL;
 	int rc;
 
+	if (u->o.takes_unsigned && (!u->keys.nr || !r->signature.name))
+		return 0;
 	if (!u->keys.nr)
 		return lp_fail(err, LP_EKEY,
 			       "no key says whose updates are good: none is compiled in; write \"keys = RW...\" below "
@@ -409,15 +443,29 @@ static int check_signature(struct lp_update *u, const struct lp_release *r, cons
 	lp_free(comment);
 	if (rc)
 		return rc;
+	*was_signed = true;
 	remember_highest(u, r);
 	return lp_update_memory_save(&u->memory, err);
 }
 
-static int get_archive(struct lp_update *u, const struct lp_release *r, struct lp_buf *out, struct lp_err *err)
+static int check_promise(const struct lp_asset *a, struct lp_err *err)
 {
-	size_t limit = r->archive.size < ARCHIVE_MAX ? (size_t)r->archive.size : ARCHIVE_MAX;
-	int rc;
+	if (a->size > ARCHIVE_MAX)
+		return lp_fail(err, LP_EINDEX, "%s is said to have %" PRIu64 " bytes; %zu are believable", a->name,
+			       a->size, ARCHIVE_MAX);
+	if (!*a->url)
+		return lp_fail(err, LP_EINDEX, "the list of releases does not say where %s is", a->name);
+	return 0;
+}
 
+static int get_archive(struct lp_update *u, const struct lp_release *r, struct lp_buf *out, bool *was_signed,
+		       struct lp_err *err)
+{
+	size_t limit = (size_t)r->archive.size;
+	int rc = check_promise(&r->archive, err);
+
+	if (rc)
+		return rc;
 	tell_progress(u, LP_UPDATE_FETCHES, 0, r->archive.size);
 	rc = fetch(u, r->archive.url, limit, out, err);
 	if (rc == -EFBIG)
@@ -425,7 +473,7 @@ static int get_archive(struct lp_update *u, const struct lp_release *r, struct l
 			     r->archive.name, limit);
 	tell_progress(u, LP_UPDATE_VERIFIES, 0, 0);
 	rc = rc ? rc : check_asset(&r->archive, out, err);
-	return rc || u->o.takes_unsigned ? rc : check_signature(u, r, out, err);
+	return rc ? rc : check_signature(u, r, out, was_signed, err);
 }
 
 /* ---- installing ---- */
@@ -521,7 +569,7 @@ static int install_from(struct lp_update *u, struct lp_install *i, const struct 
 	rc = rc ? rc : lp_install_replace(i, names.items, names.nr, test_program, &expected, err);
 	lp_vec_free(&names);
 	lp_free(top);
-	return rc;
+	return rc == -LP_EARCHIVE ? lp_err_context(err, rc, "%s", r->archive.name) : rc;
 }
 
 static int check_release(const struct lp_release *r, struct lp_err *err)
@@ -548,9 +596,19 @@ static void after_change(struct lp_update *u, struct lp_install *i, struct lp_up
 	out->told = lp_update_tell(u->program, &out->to);
 }
 
+/* Of the program, and of all that is replaced with it. */
 static int check_owner(struct lp_update *u, struct lp_err *err)
 {
-	return lp_owner_check(u->program, "", err);
+	int rc = lp_owner_check(u->program, "", err);
+
+	for (size_t k = 1; k < LP_ARRAY_SIZE(programs) && rc == 0; k++) {
+		char *path =
+			lp_sprintf("%.*s/%s", (int)(strrchr(u->program, '/') - u->program), u->program, programs[k]);
+		if (access(path, F_OK) == 0)
+			rc = lp_owner_check(path, "", err);
+		lp_free(path);
+	}
+	return rc;
 }
 
 int lp_update_may(struct lp_update *u, struct lp_err *err)
@@ -563,6 +621,14 @@ int lp_update_may(struct lp_update *u, struct lp_err *err)
 	return rc;
 }
 
+/* Another one had the lock between our look and our turn: to replace it by itself would lose the one before. */
+static bool is_there_meanwhile(const struct lp_update *u, const struct lp_release *r)
+{
+	struct lp_version installed;
+
+	return ask_version(u->program, &installed, NULL) == 0 && lp_version_compare(&installed, &r->version) >= 0;
+}
+
 /* The lock is held while it is fetched: a second one does not fetch it, too. */
 int lp_update_install(struct lp_update *u, const struct lp_update_found *found, struct lp_update_done *out,
 		      struct lp_err *err)
@@ -572,13 +638,16 @@ int lp_update_install(struct lp_update *u, const struct lp_update_found *found, 
 	struct lp_buf archive = {0};
 	int rc = check_release(r, err);
 
-	*out = (struct lp_update_done){.from = found->installed, .to = r->version, .was_signed = !u->o.takes_unsigned};
+	*out = (struct lp_update_done){.from = found->installed, .to = r->version};
 	rc = rc ? rc : check_owner(u, err);
 	rc = rc ? rc : lp_install_open(&i, u->program, err);
-	rc = rc ? rc : get_archive(u, r, &archive, err);
-	rc = rc ? rc : install_from(u, i, r, &archive, err);
-	if (rc == 0)
-		after_change(u, i, out);
+	out->by_another = rc == 0 && is_there_meanwhile(u, r);
+	if (rc == 0 && !out->by_another) {
+		rc = get_archive(u, r, &archive, &out->was_signed, err);
+		rc = rc ? rc : install_from(u, i, r, &archive, err);
+		if (rc == 0)
+			after_change(u, i, out);
+	}
 	lp_install_close(i);
 	lp_buf_free(&archive);
 	return rc;
@@ -599,6 +668,15 @@ int lp_update_rollback(struct lp_update *u, struct lp_update_done *out, struct l
 	out->to = expected.said;
 	if (rc == 0)
 		after_change(u, i, out);
+	lp_install_close(i);
+	return rc;
+}
+
+int lp_update_recover(struct lp_update *u, struct lp_err *err)
+{
+	struct lp_install *i = NULL;
+	int rc = lp_install_is_unfinished(u->program) ? lp_install_open(&i, u->program, err) : 0;
+
 	lp_install_close(i);
 	return rc;
 }

@@ -29,8 +29,9 @@ struct lp_update_options {
 	const char *const *keys; /* public keys, or files that have one; beside those compiled in; NULL-terminated */
 	unsigned stall_s;	 /* 30 */
 	bool rc_channel;
-	bool takes_unsigned; /* only ever because a person said so on the command line */
-	const char *agent;   /* "update_module/1.2.3" */
+	/* Only ever because a person said so on the command line.  A signature that is there has to hold all the same. */
+	bool takes_unsigned;
+	const char *agent; /* "update_module/1.2.3" */
 	/* total 0: unknown.  May be NULL. */
 	void (*progress)(enum lp_update_stage stage, uint64_t done, uint64_t total, void *arg);
 	void *arg;
@@ -59,9 +60,16 @@ int lp_update_look(struct lp_update *u, struct lp_update_found *out, struct lp_e
 struct lp_update_done {
 	struct lp_version from, to;
 	bool was_signed;
-	unsigned told;	/* runners that run the old one, and know of the new one now */
-	bool recovered; /* an update that had been killed was put right first */
+	unsigned told;	 /* runners that run the old one, and know of the new one now */
+	bool recovered;	 /* an update that had been killed was put right first */
+	bool by_another; /* which was at work at the same time: nothing was left to do */
 };
+
+/*
+ * What one that was killed had begun is put right, where there is such a thing: its program may be new already, so that
+ * nothing seems to be left to do.
+ */
+int lp_update_recover(struct lp_update *u, struct lp_err *err);
 
 /* Fetches, verifies, unpacks, tries, replaces.  What is refused has changed nothing. */
 int lp_update_install(struct lp_update *u, const struct lp_update_found *found, struct lp_update_done *out,
