@@ -115,6 +115,7 @@ struct lp_jit {
 	char *kept, *kept_end; /* memory for units */
 	struct lp_kept *kept_chunks;
 	_Atomic uint64_t dead_bytes;
+	_Atomic uint64_t nr_invalidations;
 	struct lp_jit_stubs stubs;
 	struct lp_jit_stats stats;
 	_Atomic bool is_full; /* of slots or of code: nothing is translated any more before it is flushed */

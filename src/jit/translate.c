@@ -557,41 +557,56 @@ static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t
 	return make_unit(&t);
 }
 
-struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
+/* What the guest may execute at pc, up to the end of its page. */
+struct fetched {
+	uint32_t words[LP_UNIT_MAX];
+	size_t nr;
+	bool guarded;
+};
+
+static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 {
 	uint64_t until;
-	uint32_t words[LP_UNIT_MAX];
-	struct lp_jit_slot *slot;
-	struct lp_unit *u;
-	bool guarded;
-	size_t nr;
 
-	if (pc & 3)
-		return NULL;
-	pthread_mutex_lock(&jit->lock);
-	slot = lp_jit_slot_of(jit, pc);
-	if (!slot || atomic_load_explicit(&slot->unit, memory_order_relaxed))
-		goto out;
-	/* Code that changes behind our look at it is invalidated after that, with the lock: when this unit can be found. */
-	if (lp_mem_fetch(jit->emu, pc, &guarded, &until)) {
-		slot = NULL;
-		goto out;
-	}
-	nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
-	if (lp_mem_read(pc, words, nr * 4)) {
-		slot = NULL;
-		goto out;
-	}
-	if (guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
-		u = leave_alone(jit, pc);
-	else
-		u = translate(jit, pc, words, nr);
-	if (u)
-		publish(jit, u, slot);
-	else
-		slot = NULL;
-out:
-	pthread_mutex_unlock(&jit->lock);
+	if (pc & 3 || lp_mem_fetch(jit->emu, pc, &f->guarded, &until))
+		return false;
+	f->nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
+	return lp_mem_read(pc, f->words, f->nr * 4) == 0;
+}
+
+static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, const struct fetched *f)
+{
+	if (f->guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
+		return leave_alone(jit, pc);
+	return translate(jit, pc, f->words, f->nr);
+}
+
+/* The lock of the address space is taken before ours, never behind it: who unmaps code has both.  So what is fetched may be
+ * of yesterday when it is translated, which the count of invalidations tells.  Code that changes from then on is
+ * invalidated when this unit can be found. */
+struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
+{
+	struct lp_jit_slot *slot;
+	struct lp_unit *u = NULL;
+	struct fetched f;
+	uint64_t when;
+
+	do {
+		when = atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire);
+		if (!fetch(jit, pc, &f))
+			return NULL;
+		pthread_mutex_lock(&jit->lock);
+		slot = lp_jit_slot_of(jit, pc);
+		if (slot && !atomic_load_explicit(&slot->unit, memory_order_relaxed) &&
+		    atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire) == when) {
+			u = make(jit, pc, &f);
+			if (u)
+				publish(jit, u, slot);
+			else
+				slot = NULL;
+		}
+		pthread_mutex_unlock(&jit->lock);
+	} while (slot && !u && !atomic_load_explicit(&slot->unit, memory_order_acquire));
 	return slot;
 }
 
@@ -633,6 +648,7 @@ void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
 	/* What begins in the page before may reach into this one; nothing is looked at beyond its own page. */
 	lp_addr page = range.start / LP_GUEST_PAGE, last = (range.end - 1) / LP_GUEST_PAGE;
 
+	atomic_fetch_add_explicit(&jit->nr_invalidations, 1, memory_order_acq_rel);
 	pthread_mutex_lock(&jit->lock);
 	if (last - page >= LP_UNIT_BUCKETS) {
 		for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
