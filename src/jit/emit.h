@@ -86,7 +86,7 @@ struct lp_tr {
 	uint64_t start, pc; /* of the unit, and of the instruction */
 	unsigned i, nr;
 	struct lp_insn insns[LP_UNIT_MAX];
-	uint64_t flags_live; /* bit i: what the flags are behind instruction i matters */
+	uint64_t flags_live; /* bit i: what the flags are behind instruction i matters, when its branch is not taken */
 	uint64_t exit_live;  /* bit i: and where its branch goes */
 	bool end_live;
 	enum lp_flags flags;

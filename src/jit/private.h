@@ -20,7 +20,7 @@
 
 enum { LP_UNIT_MAX = 64 };	   /* guest instructions */
 enum { LP_UNIT_BYTES = 48 << 10 }; /* of host code at most, cold parts included */
-enum { LP_UNIT_LOOKED = 6 };
+enum { LP_UNIT_LOOKED = 16 };
 
 struct lp_unit;
 struct lp_tr;

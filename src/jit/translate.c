@@ -8,7 +8,7 @@
 #include "emu/mem.h"
 #include "emu/vdso.h"
 
-enum { LOOK_AHEAD = 8 };
+enum { LOOK_AHEAD = 8, LOOK_DEPTH = 2 };
 enum { INSN_BYTES = 1024 }; /* no instruction needs more host code, cold parts apart */
 
 /* ---- flags: who asks for them ---- */
@@ -65,34 +65,19 @@ static uint8_t flags_of(enum lp_a64_op op)
 	}
 }
 
-/* What is not followed: whoever is there may ask for flags. */
-static bool goes_elsewhere(enum lp_a64_op op, uint32_t word)
-{
-	switch (op) {
-	case A64_OP_CBZ:
-	case A64_OP_CBNZ:
-	case A64_OP_TBZ:
-	case A64_OP_TBNZ:
-	case A64_OP_BL:
-	case A64_OP_SVC:
-	case A64_OP_UNALLOCATED:
-		return true;
-	default:
-		return lp_jit_ends(op, word) && op != A64_OP_B;
-	}
-}
-
 static void note_look(struct lp_tr *t, struct lp_range range)
 {
 	if (t->nr_looked < LP_UNIT_LOOKED)
 		t->looked[t->nr_looked++] = (struct lp_look){.range = range};
 }
 
-/* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions; what was seen is
- * noted, as the answer holds as long as they do. */
-static bool asks_for_flags(struct lp_tr *t, uint64_t pc)
+static bool branch_target(uint64_t pc, enum lp_a64_op op, uint32_t word, uint64_t *target);
+
+/* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions, and behind up to
+ * `depth` branches; what was seen is noted, as the answer holds as long as they do. */
+static bool asks_for_flags(struct lp_tr *t, uint64_t pc, unsigned depth)
 {
-	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE;
+	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE, target;
 	uint32_t words[LOOK_AHEAD];
 	size_t nr = (until - pc) / 4 < LOOK_AHEAD ? (until - pc) / 4 : LOOK_AHEAD;
 
@@ -101,23 +86,31 @@ static bool asks_for_flags(struct lp_tr *t, uint64_t pc)
 	for (size_t i = 0; i < nr; i++) {
 		enum lp_a64_op op = lp_a64_decode(words[i]);
 		uint8_t flags = flags_of(op);
-		if (flags & READS_FLAGS || goes_elsewhere(op, words[i]) || op == A64_OP_B)
+		if (flags & READS_FLAGS || op == A64_OP_UNALLOCATED)
 			return true;
 		if (flags & WRITES_FLAGS) {
 			note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
 			return false;
 		}
+		if (branch_target(pc + i * 4, op, words[i], &target)) {
+			if (depth == 0 || asks_for_flags(t, target, depth - 1))
+				return true;
+			if (op == A64_OP_B || op == A64_OP_BL) {
+				note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
+				return false;
+			}
+		} else if (lp_jit_ends(op, words[i])) {
+			return true;
+		}
 	}
 	return true;
 }
 
-static bool target_of(const struct lp_tr *t, unsigned i, uint64_t *target)
+static bool branch_target(uint64_t pc, enum lp_a64_op op, uint32_t word, uint64_t *target)
 {
-	uint64_t pc = t->start + i * 4;
-	uint32_t word = t->insns[i].word;
 	int64_t offset;
 
-	switch (t->insns[i].op) {
+	switch (op) {
 	case A64_OP_B:
 	case A64_OP_BL:
 		offset = (int64_t)((uint64_t)word << 38) >> 38;
@@ -154,19 +147,20 @@ static void find_live_flags(struct lp_tr *t)
 	t->nr_looked = 0;
 	t->flags_live = t->exit_live = 0;
 	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
-		wanted = asks_for_flags(t, t->start + t->nr * 4);
+		wanted = asks_for_flags(t, t->start + t->nr * 4, LOOK_DEPTH);
 	t->end_live = wanted;
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
 		uint8_t flags = flags_of(op);
-		if (target_of(t, i, &target)) {
-			bool asks = asks_for_flags(t, target);
+		if (branch_target(t->start + i * 4, op, t->insns[i].word, &target)) {
+			bool asks = asks_for_flags(t, target, LOOK_DEPTH);
+			t->flags_live |= (uint64_t)wanted << i;
 			t->exit_live |= (uint64_t)asks << i;
 			wanted |= asks;
-		} else if (lp_jit_ends(op, t->insns[i].word)) {
-			wanted = true;
+		} else {
+			wanted |= lp_jit_ends(op, t->insns[i].word);
+			t->flags_live |= (uint64_t)wanted << i;
 		}
-		t->flags_live |= (uint64_t)wanted << i;
 		if (flags & WRITES_FLAGS)
 			wanted = false;
 		if (flags & READS_FLAGS || may_fault(t->insns[i].word))
