@@ -140,7 +140,6 @@ static int run_vfork_child(void *arg)
 
 	lp_guest_self_set(t);
 	t->tid = lp_host_tid();
-	t->host = pthread_self();
 	if (c->flags & CLONE_PARENT_SETTID)
 		store_tid(c->parent_tid);
 	if (c->flags & CLONE_CHILD_SETTID)

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdalign.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -245,6 +246,26 @@ static void begin(struct lp_guest_thread *t)
 	lp_signals_thread_begin(t);
 }
 
+enum { UNKNOWN, WAITING, KNOWN };
+
+/* The parent looks at the host thread, and may store its number where the end stores 0. */
+static void wait_until_known(struct lp_guest_thread *t)
+{
+	uint32_t unknown = UNKNOWN;
+
+	if (!atomic_compare_exchange_strong(&t->is_known, &unknown, WAITING))
+		return;
+	while (atomic_load(&t->is_known) == WAITING)
+		syscall(SYS_futex, &t->is_known, FUTEX_WAIT_PRIVATE, WAITING, NULL);
+}
+
+/* The thread may be gone as soon as it is known: then somebody else's wait is looked at once more. */
+static void make_known(struct lp_guest_thread *t)
+{
+	if (atomic_exchange(&t->is_known, KNOWN) == WAITING)
+		syscall(SYS_futex, &t->is_known, FUTEX_WAKE_PRIVATE, 1);
+}
+
 /* True when other threads go on. */
 static bool end(struct lp_guest_thread *t)
 {
@@ -279,10 +300,10 @@ void lp_thread_exit(struct lp_guest_thread *t, int status)
 
 /* ---- clone(2) of a thread ---- */
 
+/* The new thread's own: its parent does not wait for it. */
 struct start {
 	struct lp_guest_thread *t;
 	struct lp_clone clone;
-	_Atomic uint32_t tid; /* futex: the parent waits for it */
 };
 
 /* What the new thread is not to share: a thread of the host shares it all. */
@@ -294,35 +315,39 @@ static void unshare_rest(uint64_t flags)
 		syscall(SYS_unshare, rest);
 }
 
+/* As the kernel does it, addresses that are not there are nobody's error. */
+static void store_parent_tid(const struct lp_clone *c, int tid)
+{
+	uint32_t value = (uint32_t)tid;
+
+	if (c->flags & CLONE_PARENT_SETTID)
+		lp_mem_put(c->parent_tid, &value);
+}
+
 static void *run_thread(void *arg)
 {
 	struct start *start = arg;
 	struct lp_guest_thread *t = start->t;
-	const struct lp_clone *c = &start->clone;
+	const struct lp_clone c = start->clone;
 	uint32_t tid = (uint32_t)lp_host_tid();
 
+	lp_free(start);
 	t->tid = (int)tid;
-	t->host = pthread_self();
-	/* As the kernel does it, addresses that are not there are nobody's error. */
-	if (c->flags & CLONE_PARENT_SETTID)
-		lp_mem_put(c->parent_tid, &tid);
-	if (c->flags & CLONE_CHILD_SETTID)
-		lp_mem_put(c->child_tid, &tid);
-	unshare_rest(c->flags);
-	/* `start` is gone when the parent has seen this. */
-	atomic_store(&start->tid, tid);
-	syscall(SYS_futex, &start->tid, FUTEX_WAKE_PRIVATE, 1);
+	store_parent_tid(&c, t->tid);
+	if (c.flags & CLONE_CHILD_SETTID)
+		lp_mem_put(c.child_tid, &tid);
+	unshare_rest(c.flags);
 	begin(t);
 	lp_cpu_run(&t->cpu);
+	wait_until_known(t);
 	end(t);
 	leave_room(t);
 	return NULL;
 }
 
-static int start_host_thread(struct start *start)
+static int start_host_thread(struct start *start, pthread_t *host)
 {
 	pthread_attr_t attr;
-	pthread_t host;
 	size_t size;
 	void *stack = lp_guest_thread_stack(start->t, &size);
 	int rc;
@@ -330,31 +355,50 @@ static int start_host_thread(struct start *start)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstack(&attr, stack, size);
-	rc = pthread_create(&host, &attr, run_thread, start);
+	rc = pthread_create(host, &attr, run_thread, start);
 	pthread_attr_destroy(&attr);
 	return -rc;
 }
 
+/* The kernel's number of a thread that has not ended is in the number of its clock: ~tid << 3 | 6 (MAKE_THREAD_CPUCLOCK
+ * of linux/posix-timers.h).  To ask the thread itself would be to wait until it runs. */
+static int tid_of(pthread_t host)
+{
+	clockid_t clock = 0;
+
+	pthread_getcpuclockid(host, &clock);
+	return ~(clock >> 3);
+}
+
+/*
+ * As clone(2) has it, the parent goes on at once.  If it slept until its child has
+ * got somewhere, one that takes its processor (SCHED_FIFO) could do all of its work
+ * before the parent knew that it exists.
+ */
 static int64_t clone_thread(struct lp_guest_thread *parent, const struct lp_clone *c)
 {
-	struct start start = {.t = lp_guest_thread_cloned(parent, c), .clone = *c};
+	struct lp_guest_thread *t = lp_guest_thread_cloned(parent, c);
+	struct start *start;
+	pthread_t host;
 	uint64_t mask;
-	uint32_t tid;
 	int rc;
 
-	if (!start.t)
+	if (!t)
 		return -EAGAIN;
+	start = lp_alloc(sizeof *start);
+	*start = (struct start){.t = t, .clone = *c};
 	/* The host thread begins with everything kept out. */
 	mask = lp_signals_keep_out();
-	lp_guest_thread_link(start.t);
-	rc = start_host_thread(&start);
+	lp_guest_thread_link(t);
+	rc = start_host_thread(start, &host);
 	if (rc) {
-		lp_guest_thread_unlink(start.t);
-		lp_guest_thread_free(start.t);
+		lp_guest_thread_unlink(t);
+		lp_guest_thread_free(t);
+		lp_free(start);
 	} else {
-		while ((tid = atomic_load(&start.tid)) == 0)
-			syscall(SYS_futex, &start.tid, FUTEX_WAIT_PRIVATE, 0, NULL);
-		rc = (int)tid;
+		rc = tid_of(host);
+		store_parent_tid(c, rc);
+		make_known(t);
 	}
 	lp_host_mask(mask);
 	return rc;

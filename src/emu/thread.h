@@ -26,10 +26,10 @@ enum lp_thread_state { LP_THREAD_RUNNING, LP_THREAD_IN_HOST, LP_THREAD_PARKED, L
 
 struct lp_guest_thread {
 	struct lp_cpu cpu;
-	_Atomic uint32_t state; /* enum lp_thread_state */
-	int tid;		/* the host's, which is the guest's */
-	pthread_t host;
-	uint64_t clear_child_tid; /* guest address, set_tid_address; 0 = none */
+	_Atomic uint32_t state;	   /* enum lp_thread_state */
+	int tid;		   /* the host's, which is the guest's */
+	_Atomic uint32_t is_known; /* futex, thread.c: the parent of a cloned one has its number */
+	uint64_t clear_child_tid;  /* guest address, set_tid_address; 0 = none */
 	struct lp_thread_signals signals;
 	uint64_t stack_top;  /* SP when the thread began: tells its own stack from others that it may stand on */
 	bool ends;	     /* leaves lp_cpu_run() at the next occasion: exit(2), or the process ends */

@@ -47,3 +47,43 @@ def test_the_c_library_does_without_restartable_sequences(tmp_path):
     """It says so to whoever looks (RSEQ_CPU_ID_REGISTRATION_FAILED), and asks the kernel for the processor."""
     run = runnerlib.run([runnerlib.compiled(RSEQ, where=tmp_path)])
     assert run.stdout.decode().splitlines() == ["registered 0, cpu_id -2, cpu right"] * 2, run
+
+
+SLEEPS = r"""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+static sem_t end;
+static void *wait(void *arg) {
+	sem_wait(&end);
+	return NULL;
+}
+static long sleeps(void) {
+	struct rusage usage;
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+int main(void) {
+	enum { NR = 60 };
+	pthread_t thread[NR];
+	sem_init(&end, 0, 0);
+	long before = sleeps();
+	for (int i = 0; i < NR; i++)
+		pthread_create(&thread[i], NULL, wait, NULL);
+	printf("%ld\n", sleeps() - before);
+	for (int i = 0; i < NR; i++)
+		sem_post(&end);
+	for (int i = 0; i < NR; i++)
+		pthread_join(thread[i], NULL);
+	return 0;
+}
+"""
+
+
+def test_who_makes_threads_does_not_wait_for_them_to_begin(tmp_path):
+    """But now and then for a lock of the kernel."""
+    run = runnerlib.run([runnerlib.compiled(SLEEPS, where=tmp_path)])
+    assert run.status == 0 and int(run.stdout) < 20, run
