@@ -36,11 +36,11 @@ def last_words(guest):
     return f"the guest ended with {status}: {said.decode().strip()}"
 
 
-def toggle(program, kind, mode, toggles, *, seconds=None):
+def toggle(program, kind, mode, toggles, *, seconds=None, options=()):
     """At most so many toggles, and seconds; fails when a thread saw a mixture, or the guest ended for another reason."""
     on, off = KINDS[kind]
     done, start = 0, time.monotonic()
-    with runner_live.Guest(program, args=(str(THREADS), *MODES[mode])) as guest:
+    with runner_live.Guest(program, *options, args=(str(THREADS), *MODES[mode])) as guest:
         try:
             client = guest.client()
             before = int(guest.ask())
