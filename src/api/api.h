@@ -50,6 +50,8 @@ struct lp_script_info {
 void lp_system_each_script(LivePatchSystem *system, void (*fn)(const struct lp_script_info *info, void *arg),
 			   void *arg);
 
+/* Does memory hold what the patch at this address put there?  *mapped: there is something at all. */
+bool lp_system_stands(LivePatchSystem *system, uint64_t at, bool *mapped);
 /* As livepatch_revert_all(), but what the target wrote over stays, and is counted. */
 int lp_system_revert_rest(LivePatchSystem *system, size_t *lost);
 /* As livepatch_forget(), for a script or .kpatch file; the rest of it is taken back. */

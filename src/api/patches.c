@@ -375,6 +375,18 @@ int lp_system_revert_rest(LivePatchSystem *system, size_t *lost)
 	return revert_all(system, lost);
 }
 
+bool lp_system_stands(LivePatchSystem *system, uint64_t at, bool *mapped)
+{
+	struct lp_held held = lp_table_lock_all(system->table);
+	const struct lp_patch *p = lp_table_find(system->table, at);
+	uint8_t byte;
+	bool stands = p && lp_patch_stands(system, p);
+
+	*mapped = system->space->ops->read(system->space, at, &byte, sizeof byte, NULL) == 0;
+	lp_table_unlock(system->table, held);
+	return stands;
+}
+
 int livepatch_forget(LivePatchSystem *system, uint64_t target_addr)
 {
 	struct lp_err *err = lp_enter();

@@ -22,11 +22,21 @@ bool lp_op_is_patch(const struct lp_op *op)
 	return op->kind >= LP_OP_INLINE;
 }
 
+/* An address has its place in the file, and says so itself. */
+static bool has_place(const struct lp_err *err, const char *file)
+{
+	size_t len = strlen(file);
+
+	return err && !strncmp(err->text, file, len) && err->text[len] == ':';
+}
+
 int lp_op_blame(const struct lp_op *op, int rc, struct lp_err *err)
 {
 	if (rc >= 0 || !op->where.file)
 		return rc;
 	lp_blame(&op->where);
+	if (has_place(err, op->where.file))
+		return rc;
 	return lp_err_context(err, rc, "%s:%u:%u", op->where.file, op->where.line, op->where.column);
 }
 

@@ -481,10 +481,9 @@ int lp_quiesce_run(struct lp_quiesce *q, int (*act)(void *arg, struct lp_err *er
 			continue;
 		}
 		if (now_ms() >= deadline) {
-			lp_err_append(err,
-				      "\n  waited %u ms for it to leave; --timeout waits longer, --allow-active does "
-				      "not wait",
-				      q->timeout_ms);
+			lp_err_append(err, "\n  waited %u ms for it to leave; %s", q->timeout_ms,
+				      q->t->if_busy ? q->t->if_busy
+						    : "--timeout waits longer, --allow-active does not wait");
 			return rc < 0 ? rc : -LP_EBUSY;
 		}
 		if (now_ms() >= told) {

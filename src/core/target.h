@@ -176,6 +176,7 @@ struct lp_target {
 	const struct lp_isa *isa;
 	char *label;	   /* "process 4711 (redis-server)" for messages; owned */
 	bool tells_absent; /* a symbol of a library that is not there is -LP_ENOTLOADED, not -LP_ENOSYM: it may come yet */
+	const char *if_busy; /* what to do about a thread in the way; NULL: the options of the livepatch tool */
 };
 
 void lp_target_close(struct lp_target *t); /* NULL is fine */

@@ -9,7 +9,6 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "base/vec.h"
-#include "emu/mem.h"
 #include "runner/private.h"
 
 #define CODE_MAX 65536 /* words of code that a command may bring */
@@ -116,24 +115,12 @@ static char *show_words(const uint8_t *bytes, size_t size, size_t max)
 	return text;
 }
 
-/* The bytes stand behind a landing pad (bti), if there is one. */
-static bool stands_at(uint64_t at, const livepatch_info *i, bool *mapped)
-{
-	uint8_t *now = lp_alloc(i->size);
-	bool same = lp_mem_read(at, now, i->size) == 0;
-
-	*mapped = *mapped || same;
-	same = same && memcmp(now, i->patched, i->size) == 0;
-	lp_free(now);
-	return same;
-}
-
 /* A program that makes code may write over a patch, or unmap what it stands in: the patch is lost then, and is told so. */
 static const char *state_of(const livepatch_info *i)
 {
-	bool mapped = false;
+	bool mapped;
 
-	if (!i->size || stands_at(i->addr, i, &mapped) || stands_at(i->addr + 4, i, &mapped))
+	if (lp_system_stands(system_of(), i->addr, &mapped))
 		return "active";
 	return mapped ? "lost: the program has written over it" : "lost: the program has unmapped it";
 }

@@ -194,6 +194,27 @@ def test_what_is_lost_is_left_by_reverting_all_and_can_be_forgotten(guest):
     assert guest.ask() == "0 2 3" and typed("./arm64_runner --livepatch-list") == "no patches\n"
 
 
+def test_what_is_unmapped_is_lost_and_what_is_hidden_is_not(guest):
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply second {ADD_40} y")
+    assert guest.ask("hide") == "hidden" and set(states()) == {"active"}
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask("map") == "mapped"
+    typed(f"./arm64_runner --livepatch-apply first {ADD_40} x --livepatch-apply second {ADD_40} y")
+    assert guest.ask("unmap") == "unmapped" and states() == ["lost: the program has unmapped it", "active"]
+    assert "left as they are: 1" in typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask("map") == "mapped" and guest.ask() == "1 2 3"
+    typed("./arm64_runner --livepatch-forget first")
+    typed("./arm64_runner --livepatch-redirect first other z")
+    assert guest.ask() == "1000 2 3"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "1 2 3" and not listed()
+
+
+def test_a_thread_in_the_way_is_named_with_what_can_be_done(guest):
+    error = typed("./arm64_runner --livepatch-redirect main other z", expect=1)
+    assert "main, which is being changed" in error and "jmp --allow-active" in error and "--timeout" not in error
+
+
 def refusal(*options):
     run = subprocess.run(["./arm64_runner", "--json", *options], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
     assert run.returncode != 0 and run.stderr == "", run
@@ -248,6 +269,7 @@ def test_addresses_of_text_files_are_numbers_symbols_and_places_in_files(guest):
     typed("./arm64_runner --livepatch-load p.txt")
     assert guest.ask() == "0 0 40"
     Path("p.txt").write_text("nobody D503201F x\n")
+    assert typed("./arm64_runner --livepatch-reload", expect=1).count("p.txt:1:1: ") == 1
     assert "p.txt:1:1: no symbol nobody" in typed("./arm64_runner --livepatch-reload", expect=1)
 
 

@@ -7,6 +7,8 @@
  *     stay             a child says its number, waits for SIGUSR1, and does the same
  *     exec PROGRAM     becomes it
  *     spoil            overwrites the instruction at 0x4001000 with a NOP, as a program that makes code does
+ *     unmap, hide      unmaps the page of that instruction; takes all access to it away
+ *     map              maps it again, with the code as it was
  *     handle           handles SIGHUP from now on
  *     stdout           closes its standard output, and ends when its input does
  */
@@ -85,6 +87,22 @@ static void spoil(void)
 	fflush(stdout);
 }
 
+static void say(const char *line)
+{
+	puts(line);
+	fflush(stdout);
+}
+
+static void map(void)
+{
+	static const unsigned code[] = {0x11000400, 0xd65f03c0};
+	char *page = mmap((void *)0x4001000, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	memcpy(page, code, sizeof code);
+	__builtin___clear_cache(page, page + sizeof code);
+}
+
 int main(void)
 {
 	char line[256];
@@ -101,6 +119,12 @@ int main(void)
 			execl(line + 5, line + 5, (char *)NULL);
 		else if (!strcmp(line, "spoil"))
 			spoil();
+		else if (!strcmp(line, "unmap"))
+			munmap((void *)0x4001000, 4096), say("unmapped");
+		else if (!strcmp(line, "hide"))
+			mprotect((void *)0x4001000, 4096, PROT_NONE), say("hidden");
+		else if (!strcmp(line, "map"))
+			map(), say("mapped");
 		else if (!strcmp(line, "handle"))
 			signal(SIGHUP, on_hup), puts("handles"), fflush(stdout);
 		else if (!strcmp(line, "stdout"))
