@@ -7,6 +7,7 @@
 #include "jit/private.h"
 
 enum { SLOTS_SIZE = LP_SLOTS * sizeof(struct lp_jit_slot), STUBS_SIZE = LP_SLOTS * LP_STUB };
+enum { CONSTANTS_SIZE = LP_CONSTANTS * sizeof(struct lp_constant) };
 _Static_assert(sizeof(struct lp_jit_slot) == 32, "a slot is half a cache line");
 
 static void *reserve(size_t size)
@@ -55,15 +56,17 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 
 int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 {
-	uint8_t *region = reserve(SLOTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT);
+	uint8_t *region = reserve(SLOTS_SIZE + CONSTANTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT);
 
 	if (!region)
 		return lp_fail_sys(err, errno, "no address space for translated code");
 	jit->slot_array = (void *)region;
-	jit->slot_stubs = region + SLOTS_SIZE;
+	jit->constants = (void *)(region + SLOTS_SIZE);
+	jit->slot_stubs = region + SLOTS_SIZE + CONSTANTS_SIZE;
 	jit->segment_area = jit->slot_stubs + STUBS_SIZE;
 	jit->slot_stubs_rw = map_twice(jit->slot_stubs, STUBS_SIZE);
-	if (mprotect(region, SLOTS_SIZE, PROT_READ | PROT_WRITE) || !jit->slot_stubs_rw || !new_segment(jit))
+	if (mprotect(region, SLOTS_SIZE + CONSTANTS_SIZE, PROT_READ | PROT_WRITE) || !jit->slot_stubs_rw ||
+	    !new_segment(jit))
 		return lp_fail_sys(err, errno, "no memory that can be executed");
 	return 0;
 }

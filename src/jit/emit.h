@@ -120,10 +120,17 @@ struct lp_tr {
 #define F(name) lp_a64_field_##name(word)
 
 /* Tables by op, one in each file of functions; NULL: the interpreter's. */
-extern lp_emit_fn *const lp_emit_integer[A64_OP_COUNT], *const lp_emit_branch[A64_OP_COUNT],
-								*const lp_emit_memory[A64_OP_COUNT],
-									*const lp_emit_vector_memory[A64_OP_COUNT],
-										*const lp_emit_atomic[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_integer[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_branch[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_memory[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_atomic[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_across[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_move[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_same[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_simd_wide[A64_OP_COUNT];
 
 /* ---- general registers ---- */
 
@@ -194,6 +201,9 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
 void lp_v_forget(struct lp_tr *t);
 /* In cold code that called C and goes back: registers as they were where it was left. */
 void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
+
+/* 16 bytes in memory, as an operand; their lower part is one too. */
+struct lp_x86_rm lp_constant(struct lp_tr *t, uint64_t low, uint64_t high);
 
 /* ---- flags (flags.c) ---- */
 

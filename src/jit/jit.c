@@ -216,8 +216,11 @@ static bool host_can(void)
 /* Rows of features that the guest is not offered are the interpreter's, which knows what to do about them. */
 static void fill_table(struct lp_jit *jit)
 {
-	static lp_emit_fn *const *const tables[] = {lp_emit_integer, lp_emit_branch, lp_emit_memory,
-						    lp_emit_vector_memory, lp_emit_atomic};
+	static lp_emit_fn *const *const tables[] = {
+		lp_emit_integer,       lp_emit_branch,	    lp_emit_memory,    lp_emit_vector_memory,
+		lp_emit_atomic,	       lp_emit_simd_across, lp_emit_simd_move, lp_emit_simd_same,
+		lp_emit_simd_saturate, lp_emit_simd_shift,  lp_emit_simd_wide,
+	};
 
 	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
 		for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)

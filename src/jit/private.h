@@ -75,6 +75,7 @@ enum { LP_SHADOW_ROOM = 64 << 10, LP_SHADOW_SIZE = 64 << 10 }; /* room: for host
 
 enum { LP_SEGMENT = 1 << 20, LP_SEGMENTS = 512 };
 enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 4096 };
+enum { LP_CONSTANTS = 1 << 16 };
 enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
 enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
 
@@ -83,6 +84,11 @@ struct lp_segment {
 	size_t used, populated;
 	struct lp_unit **units; /* in the order of their addresses */
 	_Atomic size_t nr_units;
+};
+
+/* What translated code reads and nobody changes. */
+struct lp_constant {
+	uint64_t low, high;
 };
 
 /* Parts of translated code that all units share. */
@@ -104,11 +110,13 @@ struct lp_jit {
 	pthread_mutex_t lock;
 	/* Within reach of each other: */
 	struct lp_jit_slot *slot_array;
+	struct lp_constant *constants;	     /* LP_CONSTANTS of them */
 	uint8_t *slot_stubs, *slot_stubs_rw; /* of each, LP_STUB bytes: the slot's address to rax, and to `miss` */
 	uint8_t *segment_area;
 	struct lp_segment segments[LP_SEGMENTS];
 	_Atomic size_t nr_segments;
-	size_t nr_slots, nr_stubs;
+	size_t nr_slots, nr_stubs, nr_constants;
+	bool has_constant[LP_CONSTANTS];
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
 	struct lp_look *looks[LP_UNIT_BUCKETS];
@@ -142,6 +150,12 @@ void lp_keep_nothing(struct lp_jit *jit);
 void lp_code_populate(void *start, size_t size, bool write);
 /* Nobody is in there any more, in this process. */
 void lp_code_release(struct lp_jit *jit, struct lp_segment *s);
+
+/* ---- constants.c ---- */
+
+/* Where those 16 bytes stand, aligned, for good, within reach of translated code; NULL: there are too many.  With the
+ * lock. */
+const struct lp_constant *lp_constant_of(struct lp_jit *jit, uint64_t low, uint64_t high);
 
 /* ---- slots.c ---- */
 
