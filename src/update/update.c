@@ -10,28 +10,19 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
-#include "base/vec.h"
-#include "update/http.h"
 #include "update/install.h"
-#include "update/minisign.h"
 #include "update/names.h"
 #include "update/owner.h"
-#include "update/sha256.h"
-#include "update/state.h"
+#include "update/private.h"
 #include "update/tell.h"
 #include "update/trial.h"
 #include "update/unpack.h"
 
 #define USUAL_URL "https://api.github.com"
 #define USUAL_STALL_S 30
-#define ARCHIVE_MAX ((size_t)256 << 20)
-#define SIGNATURE_MAX 16384
 #define KEY_FILE_MAX 4096
 #define VERSION_MS 10000
 #define SELF_TEST_MS 60000
-#define INDEX_CACHE "index"
-#define PAGE 100u /* releases; no more come at once */
-#define PAGES_MAX 10u
 
 static const char *const compiled_keys[] = {
 #define UPDATE_REPOSITORY(name)
@@ -45,15 +36,6 @@ static const char *const programs[] = {
 #define PROGRAM(name) name,
 #include "update/programs.def"
 #undef PROGRAM
-};
-
-struct lp_update {
-	struct lp_update_options o;
-	char *program; /* without links */
-	struct lp_update_memory memory;
-	LP_VEC(struct lp_key) keys;
-	struct lp_releases all;
-	enum lp_update_stage stage;
 };
 
 /* ---- opening ---- */
@@ -145,152 +127,6 @@ void lp_update_close(struct lp_update *u)
 	lp_free(u);
 }
 
-/* ---- the network ---- */
-
-static void tell_progress(struct lp_update *u, enum lp_update_stage stage, uint64_t done, uint64_t total)
-{
-	u->stage = stage;
-	if (u->o.progress)
-		u->o.progress(stage, done, total, u->o.arg);
-}
-
-static void on_transfer(uint64_t done, uint64_t total, void *arg)
-{
-	struct lp_update *u = arg;
-
-	tell_progress(u, u->stage, done, total);
-}
-
-static struct lp_http_options http_options(struct lp_update *u)
-{
-	return (struct lp_http_options){.agent = u->o.agent,
-					.ca_file = u->o.ca_file,
-					.stall_s = u->o.stall_s,
-					.progress = on_transfer,
-					.arg = u};
-}
-
-static int fetch(struct lp_update *u, const char *url, size_t limit, struct lp_buf *out, struct lp_err *err)
-{
-	struct lp_http_options o = http_options(u);
-	struct lp_http_reply r;
-	int rc = lp_http_get(&o, &(struct lp_http_request){.url = url, .limit = limit}, &r, err);
-
-	if (r.not_before > u->memory.state.not_before) {
-		u->memory.state.not_before = r.not_before;
-		lp_update_memory_save(&u->memory, NULL);
-	}
-	*out = r.body;
-	return rc;
-}
-
-/* ---- the index ---- */
-
-/* The copy at hand of one page: in its file the address, the tag, then the text; a line each. */
-struct kept_page {
-	struct lp_buf file;
-	const char *etag; /* NULL: there is none for this address, or none that can be read */
-	struct lp_releases releases;
-};
-
-/* The tag of the copy for this address; *text is what it is a copy of. */
-static const char *take_apart(struct lp_buf *file, const char *url, const char **text)
-{
-	char *end_of_url = strchr((char *)lp_buf_cstr(file), '\n'), *end_of_etag;
-
-	end_of_etag = end_of_url ? strchr(end_of_url + 1, '\n') : NULL;
-	if (!end_of_etag || end_of_url + 1 == end_of_etag)
-		return NULL;
-	*end_of_url = *end_of_etag = 0;
-	*text = end_of_etag + 1;
-	return strcmp((char *)file->data, url) ? NULL : end_of_url + 1;
-}
-
-static void read_kept(struct lp_update *u, const char *url, const char *name, struct kept_page *kept)
-{
-	const char *etag, *text;
-
-	*kept = (struct kept_page){0};
-	if (lp_update_memory_get(&u->memory, name, &kept->file, LP_INDEX_MAX + 4096, NULL))
-		return;
-	etag = take_apart(&kept->file, url, &text);
-	if (etag && lp_releases_read(&kept->releases, text, strlen(text), LP_UPDATE_MACHINE, NULL) == 0)
-		kept->etag = etag;
-}
-
-/* What cannot be kept is asked for again. */
-static void keep(struct lp_update *u, const char *url, const char *name, const struct lp_http_reply *r)
-{
-	struct lp_buf file = {0};
-
-	lp_buf_printf(&file, "%s\n%s\n", url, r->etag);
-	lp_buf_add(&file, r->body.data, r->body.len);
-	lp_update_memory_put(&u->memory, name, file.data, file.len, NULL);
-	lp_buf_free(&file);
-}
-
-static int take_page(struct lp_update *u, const char *url, const char *name, struct lp_http_reply *r,
-		     struct kept_page *kept, struct lp_err *err)
-{
-	struct lp_releases read;
-	int rc;
-
-	if (r->status == 304) {
-		lp_releases_join(&u->all, &kept->releases);
-		return 0;
-	}
-	rc = lp_releases_read(&read, lp_buf_cstr(&r->body), r->body.len, LP_UPDATE_MACHINE, err);
-	if (rc)
-		return lp_err_context(err, rc, "%s", url);
-	keep(u, url, name, r);
-	lp_releases_join(&u->all, &read);
-	return 0;
-}
-
-/* Pages are counted from 1. */
-static int ask_page(struct lp_update *u, unsigned nr, struct lp_err *err)
-{
-	char *url = lp_sprintf("%s/repos/%s/releases?per_page=%u&page=%u", u->o.url, u->o.repository, PAGE, nr);
-	char *name = nr == 1 ? lp_strdup(INDEX_CACHE) : lp_sprintf(INDEX_CACHE "%u", nr);
-	struct lp_http_options o = http_options(u);
-	struct lp_http_reply r;
-	struct kept_page kept;
-	int rc;
-
-	read_kept(u, url, name, &kept);
-	rc = lp_http_get(&o,
-			 &(struct lp_http_request){.url = url,
-						   .limit = LP_INDEX_MAX,
-						   .etag = kept.etag,
-						   .accept = "application/vnd.github+json",
-						   .header = "X-GitHub-Api-Version: 2022-11-28"},
-			 &r, err);
-	u->memory.state.not_before = r.not_before;
-	rc = rc ? rc : take_page(u, url, name, &r, &kept, err);
-	lp_http_reply_free(&r);
-	lp_releases_free(&kept.releases);
-	lp_buf_free(&kept.file);
-	lp_free(name);
-	lp_free(url);
-	return rc;
-}
-
-/* The newest of a channel may stand behind a hundred others. */
-static int ask_index(struct lp_update *u, struct lp_err *err)
-{
-	size_t before;
-	unsigned nr = 0;
-	int rc;
-
-	lp_releases_free(&u->all);
-	u->all.listed = 0;
-	do {
-		before = u->all.listed;
-		rc = ask_page(u, ++nr, err);
-	} while (rc == 0 && nr < PAGES_MAX && u->all.listed - before == PAGE);
-	return rc;
-}
-
 /* ---- what is installed ---- */
 
 /* "NAME VERSION", as the first line. */
@@ -322,10 +158,12 @@ static int ask_version(const char *path, struct lp_version *out, struct lp_err *
 
 /* ---- looking ---- */
 
-static int refuse_haste(const struct lp_update *u, struct lp_err *err)
+int lp_update_may_ask(const struct lp_update *u, struct lp_err *err)
 {
 	int64_t left = u->memory.state.not_before - (int64_t)time(NULL);
 
+	if (!u->o.repository)
+		return lp_fail(err, ENOENT, LP_NO_REPOSITORY);
 	if (left <= 0)
 		return 0;
 	return lp_fail(err, LP_ELIMITED,
@@ -368,13 +206,13 @@ static void remember_look(struct lp_update *u, const struct lp_update_found *fou
 
 int lp_update_look(struct lp_update *u, struct lp_update_found *out, struct lp_err *err)
 {
-	int rc = u->o.repository ? refuse_haste(u, err) : lp_fail(err, ENOENT, LP_NO_REPOSITORY);
+	int rc = lp_update_may_ask(u, err);
 
 	*out = (struct lp_update_found){0};
 	if (rc)
 		return rc;
-	tell_progress(u, LP_UPDATE_ASKS, 0, 0);
-	rc = ask_index(u, err);
+	lp_update_progress(u, LP_UPDATE_ASKS, 0, 0);
+	rc = lp_update_ask_index(u, err);
 	rc = rc ? rc : compare(u, out, err);
 	if (rc)
 		out->is_newer = false;
@@ -385,23 +223,7 @@ int lp_update_look(struct lp_update *u, struct lp_update_found *out, struct lp_e
 	return rc;
 }
 
-/* ---- whose it is ---- */
-
-static int check_asset(const struct lp_asset *a, const struct lp_buf *data, struct lp_err *err)
-{
-	char hex[65];
-
-	if (data->len != a->size)
-		return lp_fail(err, LP_ECHECKSUM, "%s has %zu bytes; the list of releases says %" PRIu64, a->name,
-			       data->len, a->size);
-	if (!*a->sha256)
-		return 0;
-	lp_sha256_hex(data->data, data->len, hex);
-	if (strcmp(hex, a->sha256) != 0)
-		return lp_fail(err, LP_ECHECKSUM, "%s is not what the list of releases says: its SHA-256 is %s, not %s",
-			       a->name, hex, a->sha256);
-	return 0;
-}
+/* ---- installing ---- */
 
 /* Only what had a good signature: an index can say what it likes. */
 static void remember_highest(struct lp_update *u, const struct lp_release *r)
@@ -414,69 +236,17 @@ static void remember_highest(struct lp_update *u, const struct lp_release *r)
 		s->highest = r->version;
 }
 
-/* A signature that is there has to hold, whatever the command line says: who has not signed is one thing, who forges another. */
-static int check_signature(struct lp_update *u, const struct lp_release *r, const struct lp_buf *data, bool *was_signed,
-			   struct lp_err *err)
-{
-	struct lp_buf signature = {0};
-	char *comment = NULL;
-	int rc;
-
-	if (u->o.takes_unsigned && (!u->keys.nr || !r->signature.name))
-		return 0;
-	if (!u->keys.nr)
-		return lp_fail(err, LP_EKEY,
-			       "no key says whose updates are good: none is compiled in; write \"keys = RW...\" below "
-			       "[update] in "
-			       "arm64runner.conf");
-	if (!r->signature.name)
-		return lp_fail(err, LP_ESIGNATURE, "%s has no signature (%s.minisig)", r->archive.name,
-			       r->archive.name);
-	rc = fetch(u, r->signature.url, SIGNATURE_MAX, &signature, err);
-	rc = rc ? rc
-		: lp_minisign_verify(u->keys.items, u->keys.nr, lp_buf_cstr(&signature), data->data, data->len,
-				     &comment, err);
-	rc = rc ? rc : lp_comment_names(comment, r->archive.name, &r->version, err);
-	if (rc == -LP_ESIGNATURE)
-		lp_err_context(err, rc, "%s", r->archive.name);
-	lp_buf_free(&signature);
-	lp_free(comment);
-	if (rc)
-		return rc;
-	*was_signed = true;
-	remember_highest(u, r);
-	return lp_update_memory_save(&u->memory, err);
-}
-
-static int check_promise(const struct lp_asset *a, struct lp_err *err)
-{
-	if (a->size > ARCHIVE_MAX)
-		return lp_fail(err, LP_EINDEX, "%s is said to have %" PRIu64 " bytes; %zu are believable", a->name,
-			       a->size, ARCHIVE_MAX);
-	if (!*a->url)
-		return lp_fail(err, LP_EINDEX, "the list of releases does not say where %s is", a->name);
-	return 0;
-}
-
 static int get_archive(struct lp_update *u, const struct lp_release *r, struct lp_buf *out, bool *was_signed,
 		       struct lp_err *err)
 {
-	size_t limit = (size_t)r->archive.size;
-	int rc = check_promise(&r->archive, err);
+	const struct lp_signed what = {&r->archive, &r->signature, &r->version};
+	int rc = lp_update_get(u, &what, out, was_signed, err);
 
-	if (rc)
+	if (rc || !*was_signed)
 		return rc;
-	tell_progress(u, LP_UPDATE_FETCHES, 0, r->archive.size);
-	rc = fetch(u, r->archive.url, limit, out, err);
-	if (rc == -EFBIG)
-		rc = lp_fail(err, LP_ECHECKSUM, "%s is larger than %zu bytes, as the list of releases says",
-			     r->archive.name, limit);
-	tell_progress(u, LP_UPDATE_VERIFIES, 0, 0);
-	rc = rc ? rc : check_asset(&r->archive, out, err);
-	return rc ? rc : check_signature(u, r, out, was_signed, err);
+	remember_highest(u, r);
+	return lp_update_memory_save(&u->memory, err);
 }
-
-/* ---- installing ---- */
 
 static bool is_wanted(const char *name)
 {
@@ -561,11 +331,11 @@ static int install_from(struct lp_update *u, struct lp_install *i, const struct 
 	name_vec names = {0};
 	int staging, rc = lp_install_staging(i, &staging, err);
 
-	tell_progress(u, LP_UPDATE_TRIES, 0, 0);
+	lp_update_progress(u, LP_UPDATE_TRIES, 0, 0);
 	rc = rc ? rc : lp_unpack(archive->data, archive->len, top, staging, is_wanted, &lp_unpack_usual, err);
 	rc = rc ? rc : check_version_file(staging, &r->version, err);
 	rc = rc ? rc : choose_programs(i, staging, &names, err);
-	tell_progress(u, LP_UPDATE_REPLACES, 0, 0);
+	lp_update_progress(u, LP_UPDATE_REPLACES, 0, 0);
 	rc = rc ? rc : lp_install_replace(i, names.items, names.nr, test_program, &expected, err);
 	lp_vec_free(&names);
 	lp_free(top);
