@@ -71,7 +71,54 @@ static void note_look(struct lp_tr *t, struct lp_range range)
 		t->looked[t->nr_looked++] = (struct lp_look){.range = range};
 }
 
-static bool branch_target(uint64_t pc, enum lp_a64_op op, uint32_t word, uint64_t *target);
+/* Where a direct branch goes; false: it is none (DDI 0487 C4.1.88). */
+static bool branch_target(uint64_t pc, uint32_t word, uint64_t *target)
+{
+	int64_t offset;
+
+	if ((word & 0x7c000000) == 0x14000000) /* b, bl */
+		offset = (int64_t)((uint64_t)word << 38) >> 38;
+	else if ((word & 0xff000000) == 0x54000000 || (word & 0x7e000000) == 0x34000000) /* b.cond, cbz, cbnz */
+		offset = (int64_t)((uint64_t)word << 40) >> 45;
+	else if ((word & 0x7e000000) == 0x36000000) /* tbz, tbnz */
+		offset = (int64_t)((uint64_t)word << 45) >> 50;
+	else
+		return false;
+	*target = pc + (uint64_t)offset * 4;
+	return true;
+}
+
+/* What flags_of() says, in haste: without a look into the table, and with "reads" for what is seldom. */
+static uint8_t flags_of_word(uint32_t word)
+{
+	switch (word >> 24 & 0x1f) {
+	case 0x0a: /* logic on registers: ands, bics */
+		return (word & 0x7f000000) == 0x6a000000 ? WRITES_FLAGS : 0;
+	case 0x0b: /* sums of registers */
+	case 0x11: /* and with immediates */
+		return word >> 29 & 1 ? WRITES_FLAGS : 0;
+	case 0x12: /* ands with an immediate; movn and the like */
+		return (word & 0x7f800000) == 0x72000000 ? WRITES_FLAGS : 0;
+	case 0x1a: /* adc, rmif, setf, ccmp, csel; shifts, divisions */
+		return (word >> 21 & 7) <= 4 ? READS_FLAGS : 0;
+	case 0x1e: /* scalar floating point: fcmp; fccmp and fcsel; and others besides */
+		if ((word & 0xff20fc07) == 0x1e202000)
+			return WRITES_FLAGS;
+		return word >> 21 & 1 && word >> 10 & 1 ? READS_FLAGS : 0;
+	case 0x14: /* b.cond; exceptions; b */
+		return (word & 0xff000000) == 0x54000000 ? READS_FLAGS : 0;
+	case 0x15: /* system registers, hints, barriers; b */
+		return (word & 0xfe000000) == 0xd4000000 && word != 0xd503201f ? READS_FLAGS : 0;
+	default:
+		return 0;
+	}
+}
+
+/* br, blr, ret, svc, brk and the like, and words that are no instructions at all. */
+static bool is_the_end(uint32_t word)
+{
+	return (word & 0xfe000000) == 0xd6000000 || (word & 0xff000000) == 0xd4000000 || word >> 16 == 0;
+}
 
 /* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions, and behind up to
  * `depth` branches; what was seen is noted, as the answer holds as long as they do. */
@@ -84,50 +131,22 @@ static bool asks_for_flags(struct lp_tr *t, uint64_t pc, unsigned depth)
 	if (t->nr_looked == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
 	for (size_t i = 0; i < nr; i++) {
-		enum lp_a64_op op = lp_a64_decode(words[i]);
-		uint8_t flags = flags_of(op);
-		if (flags & READS_FLAGS || op == A64_OP_UNALLOCATED)
+		uint8_t flags = flags_of_word(words[i]);
+		if (flags & READS_FLAGS || is_the_end(words[i]))
 			return true;
 		if (flags & WRITES_FLAGS) {
 			note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
 			return false;
 		}
-		if (branch_target(pc + i * 4, op, words[i], &target)) {
+		if (branch_target(pc + i * 4, words[i], &target)) {
 			if (depth == 0 || asks_for_flags(t, target, depth - 1))
 				return true;
-			if (op == A64_OP_B || op == A64_OP_BL) {
+			if ((words[i] & 0x7c000000) == 0x14000000) { /* b, bl */
 				note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
 				return false;
 			}
-		} else if (lp_jit_ends(op, words[i])) {
-			return true;
 		}
 	}
-	return true;
-}
-
-static bool branch_target(uint64_t pc, enum lp_a64_op op, uint32_t word, uint64_t *target)
-{
-	int64_t offset;
-
-	switch (op) {
-	case A64_OP_B:
-	case A64_OP_BL:
-		offset = (int64_t)((uint64_t)word << 38) >> 38;
-		break;
-	case A64_OP_B_COND:
-	case A64_OP_CBZ:
-	case A64_OP_CBNZ:
-		offset = (int64_t)((uint64_t)word << 40) >> 45;
-		break;
-	case A64_OP_TBZ:
-	case A64_OP_TBNZ:
-		offset = (int64_t)((uint64_t)word << 45) >> 50;
-		break;
-	default:
-		return false;
-	}
-	*target = pc + (uint64_t)offset * 4;
 	return true;
 }
 
@@ -152,7 +171,7 @@ static void find_live_flags(struct lp_tr *t)
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
 		uint8_t flags = flags_of(op);
-		if (branch_target(t->start + i * 4, op, t->insns[i].word, &target)) {
+		if (branch_target(t->start + i * 4, t->insns[i].word, &target)) {
 			bool asks = asks_for_flags(t, target, LOOK_DEPTH);
 			t->flags_live |= (uint64_t)wanted << i;
 			t->exit_live |= (uint64_t)asks << i;
