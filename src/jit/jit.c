@@ -192,27 +192,6 @@ static void forked(struct lp_emu *emu)
 
 /* ---- life ---- */
 
-static unsigned host_features(void)
-{
-	unsigned f = 0;
-
-	f |= __builtin_cpu_supports("aes") ? LP_HOST_AES : 0;
-	f |= __builtin_cpu_supports("pclmul") ? LP_HOST_PCLMUL : 0;
-	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
-	f |= __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-			     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-		     ? LP_HOST_AVX512
-		     : 0;
-	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
-	return f;
-}
-
-static bool host_can(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("lzcnt");
-}
-
 /* Rows of features that the guest is not offered are the interpreter's, which knows what to do about them. */
 static void fill_table(struct lp_jit *jit)
 {
@@ -244,13 +223,13 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 {
 	struct lp_jit *jit;
 
-	if (!host_can())
+	if (!lp_host_can())
 		return lp_fail(err, ENOTSUP, "this CPU has no AVX2, BMI2 and FMA: nothing is translated");
 	jit = mmap(NULL, sizeof *jit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (jit == MAP_FAILED)
 		return lp_fail_sys(err, errno, "no memory for the translator");
 	jit->emu = emu;
-	jit->host = host_features() & ~options->without;
+	jit->host = lp_host_features() & ~options->without;
 	pthread_mutex_init(&jit->lock, NULL);
 	fill_table(jit);
 	if (lp_code_make(jit, err) || lp_stubs_make(jit)) {

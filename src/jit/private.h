@@ -130,6 +130,12 @@ struct lp_jit {
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
 };
 
+/* ---- host.c ---- */
+
+/* Everything that translated code relies on. */
+bool lp_host_can(void);
+unsigned lp_host_features(void); /* enum lp_host_feature */
+
 /* ---- code.c ---- */
 
 /* Address space for everything, and the first segment, which is for the stubs that all share. */
