@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +23,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -52,6 +56,7 @@ struct lp_runner {
 	uint64_t tries_asked, tries_done;
 	bool tries_well;    /* nothing that waited was refused before the program began */
 	pid_t pid;	    /* of the process that has the worker */
+	struct stat told;   /* standard error when the program began */
 	atomic_bool awaits; /* the program's own first instruction, because something waits for a library */
 };
 
@@ -130,22 +135,49 @@ int lp_runner_do(struct lp_runner *r, const char *const *words, size_t nr, void 
 
 /* ---- the server ---- */
 
-/* In our table of descriptors: standard error as it was when the program began.  The guest may have another file there. */
-enum { TOLD_FD = 3 };
-
-static void write_line(int fd, const char *line)
+/*
+ * The guest's standard error, for as long as a line takes: who reads it shall
+ * see its end when the guest closes it.  Only if it is still what it was when
+ * the program began: another file may have the number by now.  -1: it is not.
+ */
+static int borrow_stderr(const struct lp_runner *r)
 {
-	char *text = lp_sprintf("arm64_runner: %s\n", line);
+	int process = pidfd_open(getpid(), 0), fd = process < 0 ? -1 : pidfd_getfd(process, STDERR_FILENO, 0);
+	struct stat now;
 
-	if (write(fd, text, strlen(text)) < 0)
-		lp_debug("nobody is told: %s", strerrordesc_np(errno));
-	lp_free(text);
+	if (process >= 0)
+		close(process);
+	if (fd >= 0 && (fstat(fd, &now) || now.st_dev != r->told.st_dev || now.st_ino != r->told.st_ino)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
-/* For threads with our table of descriptors. */
+enum { TELL_WAIT_MS = 1000 };
+
+/* Nobody waits for who does not read. */
+static void write_line(int fd, const char *line)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	char text[PIPE_BUF];
+	int len = snprintf(text, sizeof text, "arm64_runner: %s\n", line);
+
+	if (len >= (int)sizeof text)
+		text[sizeof text - 2] = '\n';
+	if (poll(&p, 1, TELL_WAIT_MS) == 1 && write(fd, text, strlen(text)) < 0)
+		lp_debug("nobody is told: %s", strerrordesc_np(errno));
+}
+
+/* For threads whose table of descriptors is not the guest's. */
 static void tell(const char *line)
 {
-	write_line(TOLD_FD, line);
+	int fd = borrow_stderr(the_runner);
+
+	if (fd < 0)
+		return;
+	write_line(fd, line);
+	close(fd);
 }
 
 /* The table is the thread's own; /proc/self/fd is that of the process's first thread, which is the guest's. */
@@ -160,19 +192,16 @@ int lp_session_tells(bool on, struct lp_err *err)
 	return 0;
 }
 
-/* Nothing else of the guest's stays open because of us. */
+/* Nothing of the guest's stays open because of us. */
 static void leave_descriptors(bool tells)
 {
-	bool is_told = dup3(STDERR_FILENO, TOLD_FD, O_CLOEXEC) >= 0;
 	int null;
 
-	close_range(TOLD_FD + 1, ~0U, 0); /* first: there may be as many as the limit lets there be */
+	close_range(STDERR_FILENO + 1, ~0U, 0); /* first: there may be as many as the limit lets there be */
 	null = open("/dev/null", O_RDWR);
-	if (!is_told)
-		dup3(null, TOLD_FD, O_CLOEXEC);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
-	if (null > TOLD_FD)
+	if (null > STDERR_FILENO)
 		close(null);
 	if (tells)
 		lp_session_tells(true, NULL);
@@ -552,6 +581,8 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 	r->options = *o;
 	pthread_mutex_init(&r->ends, NULL);
 	new_work(r);
+	if (fstat(STDERR_FILENO, &r->told))
+		memset(&r->told, 0, sizeof r->told);
 	if (o->debug)
 		livepatch_set_debug(1);
 	r->target = target;

@@ -519,6 +519,24 @@ def test_who_reads_the_output_sees_its_end(terminal, program):
         assert g.process.stdout.read() == b""
 
 
+def test_who_reads_standard_error_sees_its_end(terminal, program):
+    with Guest(program, stderr=subprocess.PIPE) as g:
+        g.send("stderr")
+        assert g.process.stderr.read() in (b"", "")
+        assert g.ask() == "1 2 3"
+
+
+def test_a_file_that_has_the_number_of_standard_error_now_is_not_written_to(terminal, program):
+    write_json("p.json", {"type": "NOP", "symbol": "first"})
+    with Guest(program, "--livepatch-load", "p.json", stderr=subprocess.PIPE) as g:
+        assert g.ask(f"stderr {terminal}/database") == "opened"
+        Path("p.json").write_text("[")
+        os.kill(g.pid, signal.SIGHUP)
+        lib.wait_for(lambda: "last refusal: " in typed("./arm64_runner --livepatch-stats"), "the refusal")
+        typed("./arm64_runner --livepatch-reload", expect=1)  # after it
+        assert Path("database").read_text() == ""
+
+
 def test_a_client_that_is_killed_leaves_all_or_nothing(guest):
     write_json("p.json", {"type": "NOP", "symbol": "first"}, {"type": "NOP", "symbol": "second"}, {"type": "NOP", "symbol": "third"})
     states = set()

@@ -11,7 +11,9 @@
  *     map              maps it again, with the code as it was
  *     handle           handles SIGHUP from now on
  *     stdout           closes its standard output, and ends when its input does
+ *     stderr [FILE]    closes its standard error; and has FILE, which is made, in its place
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +131,11 @@ int main(void)
 			signal(SIGHUP, on_hup), puts("handles"), fflush(stdout);
 		else if (!strcmp(line, "stdout"))
 			fclose(stdout);
+		else if (!strcmp(line, "stderr"))
+			close(STDERR_FILENO);
+		else if (!strncmp(line, "stderr ", 7))
+			close(STDERR_FILENO),
+				say(open(line + 7, O_RDWR | O_CREAT, 0600) == 2 ? "opened" : "not opened");
 		else
 			answer("");
 	}
