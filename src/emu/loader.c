@@ -487,18 +487,20 @@ static int refuse_file(const struct lp_emu *emu, const struct lp_exec_file *f, c
 		return lp_fail(err, EACCES, "%s: a directory, not a program", program);
 	if (errnum == EACCES && access(host, R_OK) == 0)
 		return lp_fail(err, EACCES, "%s: neither a program nor a script", program);
-	return lp_fail_sys(err, errnum, "cannot execute %s", program);
+	return lp_fail_sys(err, errnum, "cannot execute %s", *program ? program : "a program without a name");
 }
 
 int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, char *const *envp, struct lp_err *err)
 {
 	int given = emu->options.program_fd, rc;
-	struct lp_exec_file f;
+	struct lp_exec_file f = {.fd = -1};
 	char host[PATH_MAX];
 
 	lp_path_host(emu, program, 0, host);
-	rc = given ? lp_exec_follow(emu, given, "", program, false, &f)
-		   : lp_exec_follow(emu, AT_FDCWD, host, program, false, &f);
+	if (given)
+		rc = lp_exec_follow(emu, given, "", program, false, &f);
+	else
+		rc = *host ? lp_exec_follow(emu, AT_FDCWD, host, program, false, &f) : -ENOENT;
 	if (rc)
 		rc = refuse_file(emu, &f, program, host, -rc, err);
 	if (rc == 0)

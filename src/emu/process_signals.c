@@ -16,6 +16,23 @@ bool lp_signal_is_ignored_by_default(int sig)
 	return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
 }
 
+static bool stops_by_default(int sig)
+{
+	return sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+/* But for those that the C library keeps to itself. */
+static uint64_t signals_that_end(void)
+{
+	uint64_t set = 0;
+
+	for (int sig = 1; sig <= LP_NSIG; sig++)
+		if (!lp_signal_is_ignored_by_default(sig) && !stops_by_default(sig) &&
+		    (sig < LP_SIGRTMIN || sig >= SIGRTMIN))
+			set |= LP_SIGNAL_BIT(sig);
+	return set & ~(LP_SIGNALS_OF_FAULTS | LP_SIGNALS_UNSTOPPABLE);
+}
+
 bool lp_signal_leaves_a_core(int sig)
 {
 	return signals_of_cores & LP_SIGNAL_BIT(sig);
@@ -97,7 +114,8 @@ void lp_signals_init(struct lp_emu *emu)
 
 	lp_host_let_libc_begin();
 	pthread_mutex_init(&p->lock, NULL);
-	p->caught = emu->options.caught | (emu->options.core ? signals_of_cores : 0);
+	p->caught = emu->options.caught | (emu->options.core ? signals_of_cores : 0) |
+		    (emu->options.sees_end ? signals_that_end() : 0);
 	for (int sig = 1; sig <= LP_NSIG; sig++) {
 		if (lp_host_action(sig, NULL, &inherited) == 0 && inherited.handler == LP_GUEST_SIG_IGN)
 			p->action[sig - 1].handler = LP_GUEST_SIG_IGN;

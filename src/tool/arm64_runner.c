@@ -153,6 +153,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		.stats = w->is_given[RUNNER_STATS],
 		.trace = w->is_given[RUNNER_TRACE],
 		.core = w->is_given[RUNNER_CORE],
+		.sees_end = w->is_given[RUNNER_STATS] || w->is_given[RUNNER_STRACE] || w->strace_file || w->profile,
 		.caught = UINT64_C(1) << (SIGHUP - 1),
 	};
 	const struct lp_runner_options live = {.version = lp_program_version,
@@ -221,7 +222,12 @@ static int do_wish(struct runner_wish *w, struct lp_err *err)
 		return run(w, err);
 	if (w->requests.nr)
 		return runner_client(w);
-	lp_fail(err, LP_EUSAGE, "which program? usage: arm64_runner [OPTIONS] PROGRAM [ARGS...]");
+	if (w->is_given[RUNNER_PID] || w->is_given[RUNNER_JSON])
+		lp_fail(err, LP_EUSAGE,
+			"--%s: what is asked of the runner? give one of the --livepatch options, as --livepatch-list",
+			w->is_given[RUNNER_PID] ? "pid" : "json");
+	else
+		lp_fail(err, LP_EUSAGE, "which program? usage: arm64_runner [OPTIONS] PROGRAM [ARGS...]");
 	return RUNNER_USAGE;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/config.h"
@@ -199,10 +200,14 @@ static int take_live(struct runner_wish *w, enum runner_option id, char *value, 
 
 static int take(struct runner_wish *w, enum runner_option id, char *value, int argc, char **argv, struct lp_err *err)
 {
+	struct stat st;
+
 	w->is_given[id] = true;
 	switch (id) {
 	case RUNNER_SYSROOT:
 		w->sysroot = realpath(value, NULL);
+		if (w->sysroot && (stat(w->sysroot, &st) || !S_ISDIR(st.st_mode)))
+			return lp_fail_sys(err, ENOTDIR, "-L %s", value);
 		return w->sysroot ? 0 : lp_fail_sys(err, errno, "-L %s", value);
 	case RUNNER_ENV:
 		return take_env(w, value, err);

@@ -9,6 +9,7 @@ import runnerlib
 
 SOURCE = r"""
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -87,6 +88,10 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "crash")) {
 		heavy(n);
 		*(volatile int *)8 = 1;
+	}
+	if (!strcmp(what, "ended")) {
+		heavy(n);
+		kill(getpid(), SIGINT);
 	}
 	if (!strcmp(what, "stray"))
 		stray(10 * n);
@@ -173,6 +178,11 @@ def test_a_program_that_executes_another_leaves_its_profile(program, tmp_path):
 
 def test_a_program_that_a_signal_ends_leaves_its_profile(program, tmp_path):
     path = profile(program, "crash", tmp_path, status=-signal.SIGSEGV)
+    assert of(stacks(path), "main", "heavy", "spin") > 5
+
+
+def test_a_program_that_the_user_ends_leaves_its_profile(program, tmp_path):
+    path = profile(program, "ended", tmp_path, status=-signal.SIGINT)
     assert of(stacks(path), "main", "heavy", "spin") > 5
 
 

@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -242,6 +243,7 @@ def test_wrong_use_is_said_in_a_sentence(words, why):
 
 def test_a_sysroot_that_is_not_there_is_refused():
     assert "/nonexistent" in refused("-L", "/nonexistent", "prog", status=2)
+    assert "-L /etc/passwd: Not a directory" in refused("-L", "/etc/passwd", "prog", status=2)
 
 
 def test_what_cannot_be_run_is_refused_with_the_reason(programs, tmp_path):
@@ -266,6 +268,49 @@ def test_strace_trace_and_stats_speak_on_standard_error(programs):
         done = runnerlib.run([option, programs / "show"])
         assert done.status == 1 and done.stdout.startswith(b"["), done
         assert re.search(want, done.stderr), done.stderr[-2000:]
+
+
+SPINS = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+	puts("ready");
+	fflush(stdout);
+	if (argc > 1)
+		pause();
+	for (;;);
+}
+"""
+
+
+def ended(program, option, sig, *arguments):
+    """Its standard error, when a signal has ended it that it leaves to its default."""
+    process = subprocess.Popen([runnerlib.RUNNER, *option, program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(sig)
+    _, said = process.communicate(timeout=lib.PATIENCE)
+    assert process.returncode == -sig
+    return said.decode()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGRTMIN + 3])
+@pytest.mark.parametrize("arguments", [[], ["waits"]])
+def test_who_is_ended_by_a_signal_has_his_last_words(tmp_path, sig, arguments):
+    program = runnerlib.compiled(SPINS, where=tmp_path)
+    assert ended(program, [], sig, *arguments) == ""
+    assert re.search(r"\d+ instructions executed", ended(program, ["--stats"], sig, *arguments))
+    name = "SIGRT_" if sig > 32 else signal.Signals(sig).name
+    assert f"+++ killed by {name}" in ended(program, ["--strace"], sig, *arguments)
+
+
+def test_of_a_program_without_a_name_it_is_said():
+    assert "No such file" in refused("", status=127)
+
+
+@pytest.mark.parametrize("words", [["--pid", "1"], ["--json"]])
+def test_a_question_that_asks_nothing_is_wrong_use(words):
+    done = runnerlib.run(words)
+    assert done.status == 2 and b"what is asked" in done.stdout + done.stderr, done
 
 
 # ---- execve ----
