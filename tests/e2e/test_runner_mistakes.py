@@ -1,5 +1,6 @@
 """What arm64_runner says to a user's mistakes: the culprit, what would help, and a status as env(1) has them."""
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,3 +72,21 @@ def test_an_installed_sysroot_helper_asks_for_packages(tmp_path):
     alone = shutil.copy(runnerlib.TOP / "scripts" / "arm64-sysroot", tmp_path)
     done = subprocess.run([alone, tmp_path / "root"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("arm64-sysroot: which packages? usage:"), done
+
+
+@pytest.mark.skipif(os.path.exists("/proc/sys/fs/binfmt_misc/arm64_runner"), reason="it is registered on this machine")
+def test_an_installed_binfmt_helper_takes_the_runner_beside_it():
+    place = lib.scratch_directory()
+    alone = shutil.copy(runnerlib.TOP / "scripts" / "arm64-binfmt", place)
+
+    def said(*words):
+        """By somebody who may not register anything."""
+        return subprocess.run([alone, *words], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"},
+                              user=65534 if os.geteuid() == 0 else None)
+
+    assert "arm64_runner is not installed: name it" in said("register").stderr
+    (place / "arm64_runner").touch()
+    (place / "arm64_runner").chmod(0o755)
+    done = said("register")
+    assert done.returncode == 1 and "root" in done.stderr, done
+    assert said("--help").returncode == 0 and said().returncode == 2
