@@ -88,6 +88,7 @@ struct lp_tr {
 	struct lp_insn insns[LP_UNIT_MAX];
 	uint64_t flags_live; /* bit i: what the flags are behind instruction i matters, when its branch is not taken */
 	uint64_t exit_live;  /* bit i: and where its branch goes */
+	uint64_t taken;	     /* bit i: the instruction before it has done this one as well */
 	bool end_live;
 	enum lp_flags flags;
 	bool flags_kept; /* the memory has them as well */
@@ -116,6 +117,12 @@ struct lp_tr {
 	bool failed; /* something ran out */
 };
 
+/* The next instruction is executed by this one's code; it cannot be entered but through this one. */
+static inline void lp_tr_took_next(struct lp_tr *t)
+{
+	t->taken |= UINT64_C(2) << t->i;
+}
+
 /* A field of the instruction `word`. */
 #define F(name) lp_a64_field_##name(word)
 
@@ -131,6 +138,7 @@ extern lp_emit_fn *const lp_emit_simd_same[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_wide[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_crypto[A64_OP_COUNT];
 
 /* ---- general registers ---- */
 

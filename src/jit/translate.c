@@ -370,6 +370,8 @@ static void emit_insn(struct lp_tr *t)
 	const struct lp_insn *insn = &t->insns[t->i];
 	lp_emit_fn *emit = t->jit->emit[insn->op];
 
+	if (t->taken >> t->i & 1)
+		return;
 	t->x.flags_clobbered = false;
 	if (!emit || !emit(t, insn->word))
 		leave_to_c(t);
@@ -403,6 +405,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->nr_cold = t->nr_uops = 0;
 	t->has_ended = t->is_loop = t->failed = false;
 	t->v_loaded = t->v_used = t->v_turn = 0;
+	t->taken = 0;
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {
 		memset(t->v_host, -1, sizeof t->v_host);
