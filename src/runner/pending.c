@@ -8,9 +8,11 @@
  * a mistake, and the program does not run; the same goes for everything else
  * that is refused before that.
  *
- * All of it with the session's lock in hand, or before there is anybody else.
+ * All of it with the session's lock in hand, or before there is anybody else;
+ * how many there are may be asked by anybody, and that the program begins be said.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,9 +29,20 @@ struct waiting {
 static struct {
 	LP_VEC(struct waiting) list;
 	bool is_open;	/* the guest has not been started: who cannot yet may wait */
-	bool has_begun; /* the program's own code runs: a name that is unknown now is a mistake */
 	bool is_trying; /* what is refused waits already */
 } all;
+
+static atomic_size_t nr_waiting;
+static atomic_bool has_begun; /* the program's own code runs: a name that is unknown now is a mistake */
+
+static void recount(void)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < all.list.nr; i++)
+		nr += !all.list.items[i].is_refused;
+	atomic_store(&nr_waiting, nr);
+}
 
 static void free_waiting(struct waiting *w)
 {
@@ -43,6 +56,7 @@ static void drop(size_t i)
 {
 	free_waiting(&all.list.items[i]);
 	memmove(&all.list.items[i], &all.list.items[i + 1], (--all.list.nr - i) * sizeof all.list.items[0]);
+	recount();
 }
 
 static char *text_of(const struct waiting *w)
@@ -62,7 +76,7 @@ static char *text_of(const struct waiting *w)
 void lp_pending_open(bool has_interpreter)
 {
 	all.is_open = true;
-	all.has_begun = !has_interpreter;
+	atomic_store(&has_begun, !has_interpreter);
 }
 
 void lp_pending_close(void)
@@ -72,12 +86,12 @@ void lp_pending_close(void)
 
 void lp_pending_program_begins(void)
 {
-	all.has_begun = true;
+	atomic_store(&has_begun, true);
 }
 
 static bool may_wait(int rc)
 {
-	return rc == -LP_ENOTLOADED || (rc == -LP_ENOSYM && !all.has_begun);
+	return rc == -LP_ENOTLOADED || (rc == -LP_ENOSYM && !atomic_load(&has_begun));
 }
 
 int lp_pending_offer(struct lp_call *c, const char *verb, int rc, struct lp_err *err)
@@ -91,6 +105,7 @@ int lp_pending_offer(struct lp_call *c, const char *verb, int rc, struct lp_err 
 	lp_vec_push(&w->words, lp_strdup(verb));
 	for (int i = 0; i < c->argc; i++)
 		lp_vec_push(&w->words, lp_strdup(c->argv[i]));
+	recount();
 	*err = (struct lp_err){0};
 	lp_reply_row(c->reply, "% waits: %", LP_STR("patch", c->argv[0]), LP_STR("why", w->why));
 	return 0;
@@ -98,11 +113,7 @@ int lp_pending_offer(struct lp_call *c, const char *verb, int rc, struct lp_err 
 
 size_t lp_pending_count(void)
 {
-	size_t nr = 0;
-
-	for (size_t i = 0; i < all.list.nr; i++)
-		nr += !all.list.items[i].is_refused;
-	return nr;
+	return atomic_load(&nr_waiting);
 }
 
 size_t lp_pending_drop_all(void)
@@ -167,6 +178,7 @@ static void keep_why(struct waiting *w, int rc, const struct lp_err *err, void (
 	lp_free(w->why);
 	w->why = lp_strdup(err->text);
 	w->is_refused = !may_wait(rc);
+	recount();
 	if (!w->is_refused)
 		return;
 	text = text_of(w);

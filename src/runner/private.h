@@ -36,10 +36,11 @@ int lp_api_result(int rc, struct lp_err *err);
 void lp_pending_open(bool has_interpreter);
 /* From now on what cannot be done is refused. */
 void lp_pending_close(void);
-/* The dynamic linker is done. */
+/* The dynamic linker is done.  By any thread. */
 void lp_pending_program_begins(void);
 /* For the end of a command: 0 when what it was refused for is that a library is not there, and it waits now; else rc. */
 int lp_pending_offer(struct lp_call *c, const char *verb, int rc, struct lp_err *err);
+/* By any thread. */
 size_t lp_pending_count(void);
 /* What waits, or was refused, is given up; the count.  `first`: those whose first operand this is. */
 size_t lp_pending_drop_all(void);

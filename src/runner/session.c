@@ -430,18 +430,10 @@ static bool try_again(struct lp_runner *r, struct lp_guest_thread *t)
 	return well;
 }
 
+/* Asked at every mapping of code: takes no lock, which a client's command may hold for as long as it waits for a thread. */
 static bool has_work(struct lp_runner *r, struct lp_guest_thread *t)
 {
-	bool has;
-
-	if (!t || !r->works || r->pid != getpid())
-		return false;
-	lp_thread_enter_host(t);
-	session_lock();
-	has = lp_pending_count();
-	session_unlock();
-	lp_thread_leave_host(t);
-	return has;
+	return lp_pending_count() && t && r->works && r->pid == getpid();
 }
 
 /* What is refused before the program's own first instruction keeps it from running. */
@@ -457,7 +449,7 @@ static void mapped(struct lp_emu *emu, struct lp_range range, void *arg)
 	struct lp_guest_thread *t = lp_guest_self();
 	struct lp_guest_area area;
 
-	if (lp_mem_area(emu, range.start, &area) && area.prot & PROT_EXEC && has_work(r, t))
+	if (has_work(r, t) && lp_mem_area(emu, range.start, &area) && area.prot & PROT_EXEC)
 		try_or_end(r, t, atomic_load(&r->awaits));
 }
 
@@ -482,9 +474,7 @@ static void at_breakpoint(struct lp_guest_thread *t, void *arg)
 	if (t->cpu.pc != program_entry(r->emu) || !atomic_exchange(&r->awaits, false))
 		return;
 	lp_block_breakpoint(r->emu->blocks, t->cpu.pc, false);
-	session_lock();
 	lp_pending_program_begins();
-	session_unlock();
 	if (has_work(r, t))
 		try_or_end(r, t, true);
 }

@@ -140,3 +140,25 @@ def test_afterwards_what_is_not_loaded_is_refused(terminal, program):
     run = subprocess.run([RUNNER, "--pid", str(guest.pid), *shlex.split(f"--livepatch-apply libplugin.so:plugged {ADD_50} x")], capture_output=True, text=True)
     assert run.returncode == 1 and "has not loaded libplugin.so" in run.stderr
     end(guest)
+
+
+@pytest.mark.skipif(not (lib.build_directory() / "src" / "tool" / "livepatch-cc").exists(), reason="livepatch build is not built")
+def test_a_kpatch_file_for_a_library_waits_for_it(terminal):
+    text = """static int calls;
+__attribute__((noipa)) int answer(int x) { calls++; return x + 1; }
+int count(void) { return calls; }
+int seen;
+__attribute__((constructor)) static void look(void) { seen = answer(1); }
+"""
+    (terminal / "lib.c").write_text(text)
+    (terminal / "Makefile").write_text(f"libans.so: lib.c\n\t{CC} -O2 -g -fPIC -c -o lib.o lib.c\n\t{CC} -shared -Wl,--build-id -o libans.so lib.o\n")
+    (terminal / "main.c").write_text("#include <stdio.h>\nint answer(int), count(void); extern int seen;\n"
+                                     'int main(void) { printf("%d %d %d\\n", seen, answer(41), count()); return 7; }\n')
+    subprocess.run(["make", "-s", "libans.so"], check=True)
+    subprocess.run([CC, "-O2", "-o", "main", "main.c", "-L.", "-lans", f"-Wl,-rpath,{terminal}"], check=True)
+    (terminal / "fix.patch").write_text("--- a/lib.c\n+++ b/lib.c\n@@ -2 +2 @@\n" + "".join(f"{sign}{line}\n" for sign, line in zip("-+", (
+        text.splitlines()[1], text.splitlines()[1].replace("x + 1", "x + 1000")))))
+    lib.livepatch("build", "-C", terminal, "-o", "fix.kpatch", "fix.patch")
+    for options, answers in (((), "2 42 2\n"), (("--livepatch-load", "fix.kpatch"), "1001 1041 2\n")):
+        run = subprocess.run([RUNNER, "-L", ROOT, *options, "./main"], capture_output=True, text=True, timeout=lib.PATIENCE)
+        assert (run.returncode, run.stdout, run.stderr) == (7, answers, "")

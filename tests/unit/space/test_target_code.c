@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -392,6 +393,60 @@ static void a_function_that_somebody_is_in_waits_unless_told_otherwise(void **st
 	space->ops->divert_free(space, d);
 }
 
+/* As a program does that makes code. */
+static void overwrite(lp_addr at, const void *bytes, size_t len)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/mem", (int)victim->pid);
+	int memory = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(memory >= 0);
+	assert_int_equal(pwrite(memory, bytes, len, (off_t)at), (ssize_t)len);
+	close(memory);
+}
+
+static void open_alone(void)
+{
+	struct lp_target *t;
+	space->ops->close(space);
+	assert_ok(lp_target_open_process(&t, victim->pid, NULL, &last_error));
+	assert_ok(lp_code_open_target(&space, t, "alone", true));
+}
+
+static void what_was_written_over_is_given_up_and_the_rest_of_the_commit_goes_as_ever(void **state)
+{
+	struct change c, again;
+	uint8_t theirs[LOAD_LEN];
+	open_alone();
+	struct lp_code_divert *d = divert("add", "subtract");
+	struct lp_code_edit edits[3] = {*change_nine(&c, 4), d->edits[0], d->edits[1]};
+	size_t nr = 1 + d->nr;
+	assert_ok(commit(edits, nr));
+	expect_answers(4, 108);
+	load(theirs, 7);
+	overwrite(edits[0].at, theirs, LOAD_LEN);
+	expect_answers(7, 108);
+	assert_ok(space->ops->disown(space, edits, 1, &last_error));
+	expect_answers(7, 108);
+	assert_int_equal(entries_applied(), 1);
+	assert_ok(undo(edits + 1, nr - 1));
+	expect_answers(7, 112);
+	assert_int_equal(entries_applied(), 0);
+	assert_ok(commit(change_nine(&again, 5), 1));
+	expect_answers(5, 112);
+	assert_ok(undo(&again.edit, 1));
+	expect_answers(7, 112);
+	overwrite(edits[0].at, c.old_bytes, LOAD_LEN);
+	expect_answers(9, 112);
+	space->ops->divert_free(space, d);
+	space->ops->close(space);
+	assert_ok(lp_code_open_process(&space, victim->pid, &last_error));
+}
+
+static void what_others_patch_too_is_not_given_up(void **state)
+{
+	assert_null(space->ops->disown);
+}
+
 static void functions_have_bounds(void **state)
 {
 	uint64_t size;
@@ -482,6 +537,8 @@ int main(void)
 		cmocka_unit_test(data_is_replaced_as_data),
 		cmocka_unit_test(code_in_new_memory_is_within_reach_and_runs),
 		cmocka_unit_test(a_function_that_somebody_is_in_waits_unless_told_otherwise),
+		cmocka_unit_test(what_was_written_over_is_given_up_and_the_rest_of_the_commit_goes_as_ever),
+		cmocka_unit_test(what_others_patch_too_is_not_given_up),
 		cmocka_unit_test(functions_have_bounds),
 		cmocka_unit_test(an_unknown_name_is_refused),
 		cmocka_unit_test(a_script_is_one_transaction),
