@@ -388,6 +388,42 @@ void lp_txn_abort(struct lp_txn *t)
 	forget(t);
 }
 
+/* ---- is it still there? ---- */
+
+/* Does memory hold what the edit put there? */
+static bool stands(LivePatchSystem *s, const struct lp_code_edit *e)
+{
+	uint8_t *now = lp_alloc(e->len);
+	bool same = !s->space->ops->read(s->space, e->at, now, e->len, NULL) && !memcmp(now, e->new_bytes, e->len);
+
+	lp_free(now);
+	return same;
+}
+
+bool lp_patch_stands(LivePatchSystem *s, const struct lp_patch *p)
+{
+	bool stand = true;
+
+	for (size_t i = 0; stand && i < edits_of(p); i++) {
+		struct lp_code_edit e = edit_of(p, i);
+
+		stand = stands(s, &e);
+	}
+	return stand;
+}
+
+/* A divert is made anew wherever it is told to be, and would cover what somebody else has put there. */
+static int check_intact(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
+{
+	if (lp_patch_stands(s, p))
+		return 0;
+	return fail_at(err,
+		       lp_fail(err, LP_ECHANGED,
+			       "the patch at " LP_ADDR " is lost, what it changed was written over: forget it first",
+			       p->at),
+		       p->at);
+}
+
 /* ---- commit ---- */
 
 /* A commit under way: what the space is told, and whom it concerns. */
@@ -411,6 +447,8 @@ static void find_gone(struct lp_patch *mark, void *arg)
 		c->rc = c->rc ? c->rc : fail_none(mark->at, NULL, c->err);
 	else
 		lp_vec_push(&c->gone, p);
+	if (p && c->t->system->space->alone)
+		c->rc = c->rc ? c->rc : check_intact(c->t->system, p, c->err);
 }
 
 static void find_come(struct lp_patch *p, void *arg)
@@ -660,28 +698,6 @@ int lp_txn_apply(struct lp_txn *t, struct lp_err *err)
 }
 
 /* ---- giving up ---- */
-
-/* Does memory hold what the edit put there? */
-static bool stands(LivePatchSystem *s, const struct lp_code_edit *e)
-{
-	uint8_t *now = lp_alloc(e->len);
-	bool same = !s->space->ops->read(s->space, e->at, now, e->len, NULL) && !memcmp(now, e->new_bytes, e->len);
-
-	lp_free(now);
-	return same;
-}
-
-bool lp_patch_stands(LivePatchSystem *s, const struct lp_patch *p)
-{
-	bool stand = true;
-
-	for (size_t i = 0; stand && i < edits_of(p); i++) {
-		struct lp_code_edit e = edit_of(p, i);
-
-		stand = stands(s, &e);
-	}
-	return stand;
-}
 
 static int check_overwritten(LivePatchSystem *s, const struct lp_patch *p, struct lp_err *err)
 {

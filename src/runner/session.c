@@ -405,7 +405,7 @@ static int on_signal(struct lp_guest_thread *t, const siginfo_t *info, void *arg
 		return info->si_signo;
 	lp_signals_action(t, SIGHUP, &act);
 	ends = act.handler == 0;
-	if (!r->options.reloads_on_hup && (!ends || !lp_system_has_files(r->system)))
+	if (!r->options.reloads_on_hup && (!ends || !(lp_system_has_files(r->system) || lp_pending_count())))
 		return SIGHUP;
 	ask_for_reload(r);
 	return ends ? 0 : SIGHUP;

@@ -185,7 +185,8 @@ def test_what_is_lost_is_left_by_reverting_all_and_can_be_forgotten(guest):
     assert guest.ask("spoil") == "spoilt" and guest.ask() == "0 40 1000"
     assert typed("./arm64_runner --livepatch-revert all") == "patches taken back: 2\nlost, and left as they are: 1; forget them (list shows which)\n"
     assert guest.ask() == "0 2 3" and set(states()) == LOST
-    assert "memory-changed" in json.dumps(refusal("--livepatch-revert", "first"))
+    lost = refusal("--livepatch-revert", "first")["error"]
+    assert lost["code"] == "memory-changed" and "is lost" in lost["message"] and "forget it first" in lost["message"]
     assert typed("./arm64_runner --livepatch-forget first") == "forgotten: first; what the program put there stays\n"
     assert typed("./arm64_runner --livepatch-list") == "no patches\n" and guest.ask() == "0 2 3"
     typed(f"./arm64_runner --livepatch-apply first 1100a400,d65f03c0 again")  # also of another length than what was lost
@@ -219,6 +220,18 @@ def refusal(*options):
     run = subprocess.run(["./arm64_runner", "--json", *options], capture_output=True, text=True, timeout=lib.PATIENCE, stdin=subprocess.DEVNULL)
     assert run.returncode != 0 and run.stderr == "", run
     return json.loads(run.stdout)
+
+
+def test_a_reload_does_not_write_over_what_the_program_wrote(guest):
+    write_json("p.json", {"type": "FUNCTION_REDIRECT", "symbol": "first", "target": "other"})
+    typed("./arm64_runner --livepatch-load p.json")
+    assert guest.ask("spoil") == "spoilt"
+    write_json("p.json", {"type": "FUNCTION_REDIRECT", "symbol": "first", "target": "third"})
+    assert "is lost" in typed("./arm64_runner --livepatch-reload", expect=1) and guest.ask() == "0 2 3"
+    typed("./arm64_runner --livepatch-forget first --livepatch-reload")
+    assert guest.ask() == "3 2 3"
+    typed("./arm64_runner --livepatch-revert all")
+    assert guest.ask() == "0 2 3"
 
 
 def test_a_script_that_the_program_overwrites_is_lost_and_can_be_forgotten(guest):

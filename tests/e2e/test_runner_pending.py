@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_a_plugin_is_patched_when_it_is_loaded_and_before_it_runs(terminal, prog
     assert say(guest, "ask") == "40 40"
     typed(guest, "--livepatch-revert", "all")
     assert say(guest, "ask") == "1 2"
+    end(guest)
+
+
+def test_sighup_does_not_end_a_program_whose_patch_file_waits(terminal, program):
+    write_json("p.json", {"type": "INLINE", "symbol": "libplugin.so:plugged", "instr": ADD_50})
+    guest = started(program, "--livepatch-load", "p.json")
+    guest.stdout.readline(), guest.stdout.readline()
+    os.kill(guest.pid, signal.SIGHUP)
+    assert say(guest, f"load {plugin(program)}") == "loaded 50"
     end(guest)
 
 
