@@ -98,9 +98,10 @@ struct lp_tr {
 	/* Vector registers live in memory; host registers have copies that are always the same.  v_host: which; -1: none. */
 	int8_t v_host[32];
 	int8_t v_of[LP_NR_V_HOST];
-	uint32_t v_loaded;  /* bit of the guest's register: the copy is there */
-	uint32_t v_used;    /* asked for at all */
-	uint32_t v_in_loop; /* those that the loop has in registers at its head */
+	uint32_t v_loaded;	 /* bit of the guest's register: the copy is there */
+	uint32_t v_used;	 /* asked for at all */
+	uint32_t v_in_loop;	 /* those that the loop has in registers at its head */
+	uint32_t v_is_s, v_is_d; /* known to have nothing but zeros above 32, 64 bits */
 	unsigned v_turn, v_when[LP_NR_V_HOST];
 	bool v_fixed;
 
@@ -132,6 +133,9 @@ extern lp_emit_fn *const lp_emit_branch[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_memory[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_atomic[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_fp[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_fp_convert[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_fp_vector[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_across[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_move[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_same[A64_OP_COUNT];
@@ -205,6 +209,10 @@ void lp_v_fix(struct lp_tr *t);
 void lp_v_loop(struct lp_tr *t);
 /* All 128 bits of `from` are the new value of v. */
 void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
+/* They are: so many bits (32, 64 or 128), and zeros above them. */
+void lp_v_write_bits(struct lp_tr *t, unsigned v, unsigned from, unsigned bits);
+/* Whether v is known to have zeros above so many bits. */
+bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits);
 /* Functions of C have overwritten all xmm registers, or guest registers were changed in memory. */
 void lp_v_forget(struct lp_tr *t);
 /* In cold code that called C and goes back: registers as they were where it was left. */
@@ -212,6 +220,12 @@ void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
 
 /* 16 bytes in memory, as an operand; their lower part is one too. */
 struct lp_x86_rm lp_constant(struct lp_tr *t, uint64_t low, uint64_t high);
+
+/* The copy of v where there is one already, else memory: for what reads it once. */
+static inline struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v)
+{
+	return t->v_loaded >> v & 1 ? lp_rm_reg((unsigned)t->v_host[v]) : lp_cpu_v(v);
+}
 
 /* ---- flags (flags.c) ---- */
 

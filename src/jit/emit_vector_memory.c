@@ -66,7 +66,7 @@ static bool transfer(struct lp_tr *t, uint32_t word, unsigned log2, bool is_load
 
 	if (is_load) {
 		load(t, log2, v, a.at);
-		lp_v_write(t, v, lp_v_dest(t, v));
+		lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 	} else {
 		store(t, log2, v, a.at);
 	}
@@ -116,8 +116,8 @@ static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
 		/* Copies in host registers are nobody's truth: only what is written to memory counts. */
 		load(t, log2, v, a.at);
 		load(t, log2, v2, second);
-		lp_v_write(t, v, lp_v_dest(t, v));
-		lp_v_write(t, v2, lp_v_dest(t, v2));
+		lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
+		lp_v_write_bits(t, v2, lp_v_dest(t, v2), 8u << log2);
 	}
 	lp_address_write_back(t, &a);
 	return true;
@@ -143,7 +143,7 @@ static bool literal(struct lp_tr *t, uint32_t word, unsigned log2)
 
 	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
 	load(t, log2, v, lp_rm_mem(LP_RAX, 0));
-	lp_v_write(t, v, lp_v_dest(t, v));
+	lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 	return true;
 }
 
@@ -190,7 +190,7 @@ static bool row(struct lp_tr *t, uint32_t word, bool is_load, unsigned nr, bool 
 			store(t, log2, (v + i) & 31, at);
 	}
 	for (unsigned i = 0; is_load && i < nr; i++)
-		lp_v_write(t, (v + i) & 31, lp_v_dest(t, (v + i) & 31));
+		lp_v_write_bits(t, (v + i) & 31, lp_v_dest(t, (v + i) & 31), 8u << log2);
 	if (steps)
 		step(t, word, nr << log2);
 	return true;

@@ -404,7 +404,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 		.at = s->rw + s->used, .end = s->rw + s->used + LP_UNIT_BYTES, .run_offset = s->rx - s->rw};
 	t->nr_cold = t->nr_uops = 0;
 	t->has_ended = t->is_loop = t->failed = false;
-	t->v_loaded = t->v_used = t->v_turn = 0;
+	t->v_loaded = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->taken = 0;
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {

@@ -66,11 +66,25 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 		lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, (unsigned)t->v_host[v], lp_rm_reg(from));
 	lp_x86_vex_to(&t->x, LP_VMOVUPS_TO, 0, lp_cpu_v(v), (unsigned)t->v_host[v]);
 	t->v_loaded |= bit(v);
+	t->v_is_s &= ~bit(v);
+	t->v_is_d &= ~bit(v);
+}
+
+void lp_v_write_bits(struct lp_tr *t, unsigned v, unsigned from, unsigned bits)
+{
+	lp_v_write(t, v, from);
+	t->v_is_s |= bits <= 32 ? bit(v) : 0;
+	t->v_is_d |= bits <= 64 ? bit(v) : 0;
+}
+
+bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits)
+{
+	return (bits == 32 ? t->v_is_s : t->v_is_d) & bit(v);
 }
 
 void lp_v_forget(struct lp_tr *t)
 {
-	t->v_loaded = 0;
+	t->v_loaded = t->v_is_s = t->v_is_d = 0;
 }
 
 void lp_v_restore(struct lp_tr *t, const struct lp_cold *c)

@@ -95,12 +95,14 @@ enum lp_x86_vcmp {
 	LP_VCMP_EQ = 0, /* quiet: only a signalling NaN raises Invalid */
 	LP_VCMP_LT = 1, /* signalling: any NaN does */
 	LP_VCMP_LE = 2,
-	LP_VCMP_UNORD = 3, /* quiet */
-	LP_VCMP_NEQ = 4,   /* quiet; true for NaNs */
+	LP_VCMP_UNORD = 3,	 /* quiet */
+	LP_VCMP_NEQ = 4,	 /* quiet; true for NaNs */
+	LP_VCMP_EQ_OR_UNORD = 8, /* quiet */
 	LP_VCMP_GE = 13,
 	LP_VCMP_GT = 14,
 	LP_VCMP_LT_QUIET = 17,
 	LP_VCMP_LE_QUIET = 18,
+	LP_VCMP_NOT_LT_QUIET = 21, /* true for NaNs */
 	LP_VCMP_GE_QUIET = 29,
 	LP_VCMP_GT_QUIET = 30,
 };
