@@ -160,69 +160,106 @@ static const enum lp_x86_vop by_left[4] = {[H] = LP_VPSLLVW, [S] = LP_VPSLLVD, [
 static const enum lp_x86_vop by_right[4] = {[H] = LP_VPSRLVW, [S] = LP_VPSRLVD, [D] = LP_VPSRLVQ};
 static const enum lp_x86_vop by_right_signed[4] = {[H] = LP_VPSRAVW, [S] = LP_VPSRAVD, [D] = LP_VPSRAVQ};
 
-/* T0 = the count to the left, T1 = to the right. */
-static void counts(struct lp_lanes *l)
+enum { IS_SIGNED = 1, ROUNDS = 2 };
+
+/* by = value shifted right by it, with its sign, where the host cannot; uses T2. */
+static void right_signed_d(struct lp_lanes *l, unsigned by, unsigned value)
 {
-	V_MEM(LP_VPAND, T0, l->m, lp_each_constant(l, l->size, 0xff));
-	V_ONE_MEM(LP_VMOVAPS, T1, lp_each_constant(l, l->size, 0x100));
-	V(vop_sub[l->size], T1, T1, T0);
+	/* No more than the sign, which is then spread by a borrow. */
+	V_MEM(LP_VPMINUD, by, by, lp_each_constant(l, D, 63));
+	V_ONE_MEM(LP_VMOVAPS, T2, lp_each_constant(l, D, UINT64_C(1) << 63));
+	V(LP_VPSRLVQ, T2, T2, by);
+	V(LP_VPSRLVQ, by, value, by);
+	V(LP_VPXOR, by, by, T2);
+	V(LP_VPSUBQ, by, by, T2);
 }
 
-static void do_ushl(struct lp_lanes *l)
+/* to = value shifted right by base - T0; with lanes whose count is to the left something. */
+static void right_by(struct lp_lanes *l, unsigned size, unsigned kind, unsigned to, unsigned value, unsigned base)
 {
-	counts(l);
-	V(by_left[l->size], T0, l->n, T0);
-	V(by_right[l->size], T1, l->n, T1);
-	V(LP_VPOR, l->d, T0, T1);
+	V_ONE_MEM(LP_VMOVAPS, to, lp_each_constant(l, size, base));
+	V(vop_sub[size], to, to, T0);
+	if (!(kind & IS_SIGNED))
+		V(by_right[size], to, value, to);
+	else if (size != D || l->avx512)
+		V(by_right_signed[size], to, value, to);
+	else
+		right_signed_d(l, to, value);
 }
 
-/* T1 = n shifted right by T1, whose signs stay. */
-static void right_signed(struct lp_lanes *l)
+/* T0 = value shifted by the counts in T0, 0 to 255. */
+static void shift_by(struct lp_lanes *l, unsigned size, unsigned kind, unsigned value)
 {
-	if (l->size != D || l->avx512) {
-		V(by_right_signed[l->size], T1, l->n, T1);
+	unsigned bits = 8U << size;
+
+	right_by(l, size, kind, T1, value, 0x100);
+	if (kind & ROUNDS) { /* with the last bit that is lost */
+		right_by(l, size, kind, T2, value, 0xff);
+		V_MEM(LP_VPAND, T2, T2, lp_each_constant(l, size, 1));
+		V(vop_add[size], T1, T1, T2);
+	}
+	if (!(kind & IS_SIGNED)) {
+		V(by_left[size], T0, value, T0);
+		V(LP_VPOR, T0, T0, T1);
 		return;
 	}
-	/* No more than the sign, which is then spread by a borrow. */
-	V_MEM(LP_VPMINUD, T1, T1, lp_each_constant(l, D, 63));
-	V_ONE_MEM(LP_VMOVAPS, T2, lp_each_constant(l, D, UINT64_C(1) << 63));
-	V(LP_VPSRLVQ, T2, T2, T1);
-	V(LP_VPSRLVQ, T1, l->n, T1);
-	V(LP_VPXOR, T1, T1, T2);
-	V(LP_VPSUBQ, T1, T1, T2);
-}
-
-static void do_sshl(struct lp_lanes *l)
-{
-	counts(l);
-	right_signed(l);
-	V(by_left[l->size], T0, l->n, T0);
 	/* Which of them it is says the byte's sign. */
-	lp_shl(l, l->size, T2, l->m, (8U << l->size) - 8);
-	if (l->size == H)
+	lp_shl(l, size, T2, T0, bits - 8);
+	if (size == H)
 		V_SHIFT(LP_VPSRAW_IMM, T2, T2, 15);
+	V(by_left[size], T0, value, T0);
 	lp_x86_vex_blend(l->x,
-			 l->size == D	? LP_VBLENDVPD
-			 : l->size == S ? LP_VBLENDVPS
-					: LP_VPBLENDVB,
-			 0, l->d, T0, lp_rm_reg(T1), T2);
+			 size == D   ? LP_VBLENDVPD
+			 : size == S ? LP_VBLENDVPS
+				     : LP_VPBLENDVB,
+			 0, T0, T0, lp_rm_reg(T1), T2);
 }
 
-/* Lanes of 16 bits only the newer hosts shift so, bytes none. */
-static bool by_register(struct lp_tr *t, uint32_t word, unsigned how, lp_lanes_fn *compute)
+/* The lower and the upper bytes of lanes of 16 bits, which only hosts with more registers shift so. */
+static void shift_bytes(struct lp_lanes *l, unsigned kind)
 {
-	if (F(esize) == B || (F(esize) == H && !(t->jit->host & LP_HOST_AVX512)))
-		return false;
-	return lp_lanes_do(t, word, how, compute);
+	enum { VALUE = 16, LOW };
+	struct lp_x86_rm mask = lp_each_constant(l, H, 0xff);
+	enum lp_x86_vop op = kind & IS_SIGNED ? LP_VPSRAW_IMM : LP_VPSRLW_IMM;
+
+	V_SHIFT(LP_VPSLLW_IMM, VALUE, l->n, 8);
+	V_SHIFT(op, VALUE, VALUE, 8);
+	V_MEM(LP_VPAND, T0, l->m, mask);
+	shift_by(l, H, kind, VALUE);
+	V_MEM(LP_VPANDD, LOW, T0, mask);
+	V_SHIFT(op, VALUE, l->n, 8);
+	V_SHIFT(LP_VPSRLW_IMM, T0, l->m, 8);
+	shift_by(l, H, kind, VALUE);
+	V_SHIFT(LP_VPSLLW_IMM, T0, T0, 8);
+	V(LP_VPORD, l->d, T0, LOW);
 }
-static bool ushl(struct lp_tr *t, uint32_t word)
+
+static void shift_lanes(struct lp_lanes *l, unsigned kind)
 {
-	return by_register(t, word, LP_TWO, do_ushl);
+	if (l->size == B) {
+		shift_bytes(l, kind);
+		return;
+	}
+	V_MEM(LP_VPAND, T0, l->m, lp_each_constant(l, l->size, 0xff));
+	shift_by(l, l->size, kind, l->n);
+	V_ONE(LP_VMOVAPS, l->d, T0);
 }
-static bool sshl(struct lp_tr *t, uint32_t word)
-{
-	return by_register(t, word, LP_TWO, do_sshl);
-}
+
+#define BY_REGISTER(name, kind)                                                                                \
+	static void do_##name(struct lp_lanes *l)                                                              \
+	{                                                                                                      \
+		shift_lanes(l, kind);                                                                          \
+	}                                                                                                      \
+	static bool name(struct lp_tr *t, uint32_t word)                                                       \
+	{                                                                                                      \
+		bool host_can = F(esize) == S || (F(esize) == D && (kind) != (IS_SIGNED | ROUNDS));            \
+                                                                                                               \
+		return (host_can || t->jit->host & LP_HOST_AVX512) && lp_lanes_do(t, word, LP_TWO, do_##name); \
+	}
+BY_REGISTER(ushl, 0)
+BY_REGISTER(sshl, IS_SIGNED)
+BY_REGISTER(urshl, ROUNDS)
+BY_REGISTER(srshl, IS_SIGNED | ROUNDS)
 
 lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT] = {
 	[A64_OP_SSHR_IMM_V] = sshr,	  [A64_OP_SSHR_IMM_S] = sshr,
@@ -241,4 +278,6 @@ lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT] = {
 	[A64_OP_SHRN_IMM_V] = shrn_imm_v, [A64_OP_RSHRN_IMM_V] = rshrn_imm_v,
 	[A64_OP_SSHL_V] = sshl,		  [A64_OP_SSHL_S] = sshl,
 	[A64_OP_USHL_V] = ushl,		  [A64_OP_USHL_S] = ushl,
+	[A64_OP_SRSHL_V] = srshl,	  [A64_OP_SRSHL_S] = srshl,
+	[A64_OP_URSHL_V] = urshl,	  [A64_OP_URSHL_S] = urshl,
 };
