@@ -12,7 +12,7 @@
 
 #define FILE_NAME "arm64runner.conf"
 
-enum kind { BOOL, PATH, PATHS, CHANNEL, TEXT, SECONDS, KEYS };
+enum kind { BOOL, PATH, PATHS, CHANNEL, JIT, TEXT, SECONDS, KEYS };
 
 static const struct key {
 	const char *section, *name;
@@ -57,6 +57,19 @@ static bool read_bool(const char *text, bool *out)
 				return true;
 			}
 	return false;
+}
+
+bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out)
+{
+	bool on;
+
+	if (read_bool(text, &on))
+		*out = on ? LP_RUNNER_JIT_ON : LP_RUNNER_JIT_OFF;
+	else if (!strcasecmp(text, "tier1"))
+		*out = LP_RUNNER_JIT_ON;
+	else
+		return false;
+	return true;
 }
 
 /* From the folder of the file on. */
@@ -109,6 +122,8 @@ static bool take(struct reading *r, const struct key *k, const char *text)
 	case CHANNEL:
 		*(bool *)member = strcmp(text, "rc") == 0;
 		return !strcmp(text, "rc") || !strcmp(text, "stable");
+	case JIT:
+		return lp_runner_jit_mode(text, member);
 	case PATH:
 		put_text(member, whole_path(r, text));
 		return *text;

@@ -22,9 +22,13 @@
 
 typedef LP_VEC(char *) lp_config_paths;
 
+/* Who executes the program's code: no or off, yes or on or tier1. */
+enum lp_runner_jit { LP_RUNNER_JIT_NOT_SAID, LP_RUNNER_JIT_OFF, LP_RUNNER_JIT_ON };
+
 struct lp_runner_config {
 	char *sysroot;
 	bool strace, stats, debug, core;
+	enum lp_runner_jit jit;
 	lp_config_paths load, watch;
 	bool livepatch_debug, livepatch_hup;
 	bool auto_update, rc_channel, installs, requires_signature;
@@ -44,5 +48,8 @@ int lp_runner_config_find(struct lp_runner_config *c, void (*complain)(const cha
 int lp_runner_config_read(struct lp_runner_config *c, const char *path, void (*complain)(const char *line, void *arg),
 			  void *arg, struct lp_err *err);
 void lp_runner_config_free(struct lp_runner_config *c);
+
+/* False: there is no such mode. */
+bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out);
 
 #endif

@@ -36,7 +36,8 @@ static void print_help(void)
 		char letter[8] = "    ", left[64];
 		if (r->letter)
 			snprintf(letter, sizeof letter, "-%c, ", r->letter);
-		snprintf(left, sizeof left, "%s--%s%s%s", letter, r->word, *r->argument ? " " : "", r->argument);
+		snprintf(left, sizeof left, "%s--%s%s%s", letter, r->word,
+			 *r->argument && *r->argument != '[' ? " " : "", r->argument);
 		printf("  %-28s  %s\n", left, r->sentence);
 	}
 	printf("  --                            what follows is PROGRAM, even if it begins with -\n\n"
@@ -171,7 +172,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
-	if (w->is_given[RUNNER_JIT] && !w->is_given[RUNNER_NO_JIT] &&
+	if (w->jit == LP_RUNNER_JIT_ON &&
 	    lp_jit_attach(emu, &(struct lp_jit_options){0}, err))
 		return RUNNER_FAILED;
 	if (options.strace && open_trace(w, err))

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/vec.h"
+#include "runner/config.h"
 
 /* As env(1) has them; else the status is the program's, or of a question to a runner that runs: tool/tool.h, enum exit_status. */
 enum { RUNNER_USAGE = 2, RUNNER_FAILED = 125, RUNNER_CANNOT_RUN = 126, RUNNER_NOT_FOUND = 127 };
@@ -42,11 +43,12 @@ struct runner_wish {
 	bool is_given[NR_RUNNER_OPTIONS];
 	const char *sysroot, *argv0, *strace_file, *gdb, *profile;
 	int program_fd;
-	unsigned long nofile; /* descriptors that the program may have; 0: as many as the runner */
-	pid_t pid;	      /* of the runner to ask; 0: the only one */
-	runner_words env;     /* the program's; ends with NULL once parsed */
-	runner_words again;   /* options for children; the same */
-	runner_words watch;   /* files to watch; the same */
+	unsigned long nofile;	/* descriptors that the program may have; 0: as many as the runner */
+	enum lp_runner_jit jit; /* the last one counts */
+	pid_t pid;		/* of the runner to ask; 0: the only one */
+	runner_words env;	/* the program's; ends with NULL once parsed */
+	runner_words again;	/* options for children; the same */
+	runner_words watch;	/* files to watch; the same */
 	runner_requests requests;
 	char **program; /* and its arguments; NULL: none */
 };
@@ -69,7 +71,6 @@ int runner_client(const struct runner_wish *w);
 void runner_say_json(const struct lp_err *err);
 
 /* ---- arm64_runner_update.c ---- */
-struct lp_runner_config;
 bool runner_wants_update(const struct runner_wish *w);
 /* Becomes update_module; returns our exit status when it cannot. */
 int runner_update(const struct runner_wish *w, struct lp_err *err);

@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runner/config.h"
-
 const struct runner_row runner_rows[] = {
 #define RUNNER(id, letter, word, argument, inherited, sentence) {letter, word, argument, sentence, inherited},
 #include "tool/arm64_runner.def"
@@ -81,6 +79,13 @@ static int take_pid(struct runner_wish *w, const char *text, struct lp_err *err)
 
 	w->pid = (pid_t)pid;
 	return rc;
+}
+
+static int take_jit(struct runner_wish *w, const char *mode, struct lp_err *err)
+{
+	if (!lp_runner_jit_mode(mode ? mode : "yes", &w->jit))
+		return lp_fail(err, LP_EUSAGE, "--jit=%s: the modes are tier1, yes and no", mode);
+	return 0;
 }
 
 /* ---- options of live patching ---- */
@@ -226,6 +231,10 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 	case RUNNER_PROFILE:
 		w->profile = realpath_of_new(value);
 		return w->profile ? 0 : lp_fail_sys(err, errno, "--profile %s", value);
+	case RUNNER_JIT:
+		return take_jit(w, value, err);
+	case RUNNER_NO_JIT:
+		return take_jit(w, "no", err);
 	case RUNNER_EXEC_FD:
 		return take_fd(w, value, err);
 	case RUNNER_EXEC_NOFILE:
@@ -265,6 +274,8 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 	switch_on(w, RUNNER_CORE, c.core);
 	switch_on(w, RUNNER_LIVEPATCH_DEBUG, c.livepatch_debug);
 	switch_on(w, RUNNER_LIVEPATCH_HUP, c.livepatch_hup);
+	if (w->jit == LP_RUNNER_JIT_NOT_SAID)
+		w->jit = c.jit;
 	if (rc == 0)
 		runner_auto_update(&c);
 	for (size_t i = 0; i < c.load.nr; i++)
@@ -275,8 +286,20 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 	return rc;
 }
 
+/* As the last one of the options, or the file, says. */
+static void inherit_jit(struct runner_wish *w)
+{
+	static const char *const words[] = {
+		[LP_RUNNER_JIT_NOT_SAID] = NULL, [LP_RUNNER_JIT_OFF] = "--no-jit", [LP_RUNNER_JIT_ON] = "--jit"};
+
+	w->is_given[RUNNER_JIT] = w->is_given[RUNNER_NO_JIT] = false;
+	if (words[w->jit])
+		lp_vec_push(&w->again, lp_strdup(words[w->jit]));
+}
+
 static void inherit(struct runner_wish *w)
 {
+	inherit_jit(w);
 	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
 		if (!w->is_given[i] || !runner_rows[i].inherited)
 			continue;
@@ -327,6 +350,14 @@ static bool asks_for_json(int argc, char **argv, int from)
 	return false;
 }
 
+/* As getopt_long(3) has it. */
+static int takes_argument(const struct runner_row *r)
+{
+	if (!*r->argument)
+		return no_argument;
+	return *r->argument == '[' ? optional_argument : required_argument;
+}
+
 static int parse(struct runner_wish *w, int argc, char **argv, struct lp_err *err)
 {
 	struct option words[NR_RUNNER_OPTIONS + 1] = {0};
@@ -335,7 +366,7 @@ static int parse(struct runner_wish *w, int argc, char **argv, struct lp_err *er
 	int index, c;
 
 	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
-		words[i] = (struct option){runner_rows[i].word, *runner_rows[i].argument != 0, NULL, (int)(256 + i)};
+		words[i] = (struct option){runner_rows[i].word, takes_argument(&runner_rows[i]), NULL, (int)(256 + i)};
 		if (runner_rows[i].letter)
 			letters[nr++] = runner_rows[i].letter;
 		if (runner_rows[i].letter && *runner_rows[i].argument)

@@ -182,6 +182,12 @@ static void man_taken_by(FILE *out, const struct option *o)
 	fputs(".\n", out);
 }
 
+/* Written --word[=ARGUMENT], of which a shell completes the word. */
+static int is_optional(const struct option *o)
+{
+	return o->argument && *o->argument == '[';
+}
+
 static void man_option(FILE *out, const struct option *o)
 {
 	fputs(".TP\n", out);
@@ -189,8 +195,8 @@ static void man_option(FILE *out, const struct option *o)
 		fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
 	fputs("\\fB\\-\\-", out);
 	roff(out, o->word);
-	fprintf(out, "\\fR%s%s%s\n", o->argument ? " \\fI" : "", o->argument ? o->argument : "",
-		o->argument ? "\\fR" : "");
+	fprintf(out, "\\fR%s%s%s%s\n", o->argument && !is_optional(o) ? " " : "", o->argument ? "\\fI" : "",
+		o->argument ? o->argument : "", o->argument ? "\\fR" : "");
 	roff_sentence(out, o->sentence);
 }
 
@@ -224,7 +230,7 @@ static void man_update_options(FILE *out)
 /* How the man page calls what a setting may be. */
 static const char *kind_word(const char *kind)
 {
-	static const char *const words[][2] = {{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"PATH", "FILE"},
+	static const char *const words[][2] = {{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"JIT", "no|yes|tier1"}, {"PATH", "FILE"},
 					       {"PATHS", "FILE"},   {"TEXT", "TEXT"},	      {"SECONDS", "TIME"},
 					       {"KEYS", "KEY|FILE"}};
 
@@ -347,7 +353,7 @@ static void bash_runner_options(FILE *out)
 		const char *between = "";
 		fprintf(out, "\tlocal %s=\"", names[with]);
 		for (size_t i = 0; i < NR(runner_options); i++) {
-			if ((runner_options[i].argument != NULL) != with)
+			if ((runner_options[i].argument && !is_optional(&runner_options[i])) != with)
 				continue;
 			fprintf(out, "%s--%s", between, runner_options[i].word);
 			between = " ";
@@ -399,7 +405,7 @@ static void zsh_option(FILE *out, const char *program, const struct option *o)
 		fprintf(out, "'--%s[", o->word);
 	zsh_quoted(out, o->sentence);
 	fputc(']', out);
-	if (o->argument) {
+	if (o->argument && !is_optional(o)) {
 		fputc(':', out);
 		zsh_quoted(out, o->argument);
 		fprintf(out, ":_%s_%.*s", program, (int)kind_length(o->argument), o->argument);

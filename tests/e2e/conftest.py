@@ -3,6 +3,7 @@
     pytest tests/e2e [--build=build/dbg] [-m sweep]
 
 LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
+LIVEPATCH_TEST_JIT=MODE: arm64_runner executes code as --jit=MODE says, wherever a test does not say it.
 """
 import os
 import signal
@@ -39,6 +40,10 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.option.build:
         os.environ["LIVEPATCH_TEST_BUILD"] = config.option.build
+    if "LIVEPATCH_TEST_JIT" in os.environ:
+        settings = lib.scratch_directory()
+        (settings / "arm64runner.conf").write_text(f"[runner]\njit = {os.environ['LIVEPATCH_TEST_JIT']}\n")
+        os.environ["XDG_CONFIG_HOME"] = str(settings)
     config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
 
 
