@@ -21,6 +21,9 @@ struct lp_engine {
 	/* Runs translated code from cpu->pc on, until it leaves; what it leaves with is in the cpu, as uop.h says.  False: it
 	 * has none for this pc, or for this thread as it is now; the interpreter's turn. */
 	bool (*run)(struct lp_cpu *cpu);
+	/* Before others look at the thread, after run: executes a few instructions more, if that is what it takes to have all
+	 * guest state in the cpu.  May leave as run does. */
+	void (*settle)(struct lp_cpu *cpu);
 	/* In a handler of SIGSEGV or SIGBUS on the cpu's thread: when the host instruction is the engine's, puts all guest
 	 * registers into the cpu as they were before the guest instruction, which the uop stands for; else NULL. */
 	const struct lp_uop *(*faulted)(struct lp_cpu *cpu, const ucontext_t *context);

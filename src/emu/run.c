@@ -12,6 +12,7 @@ static void step(struct lp_cpu *cpu)
 	const struct lp_uop *u = lp_block_single(cpu->emu->blocks, cpu, uops);
 
 	cpu->interpret = false;
+	cpu->nr_insns++;
 	while (u == &uops[0] || u == &uops[1])
 		u = u->run(cpu, u);
 }
@@ -90,6 +91,18 @@ static bool is_littered(const struct lp_emu *emu)
 	return lp_blocks_are_littered(emu->blocks) || (emu->engine && emu->engine->is_littered(emu));
 }
 
+/* Others may look at this thread from here on. */
+static void settle(struct lp_guest_thread *t)
+{
+	struct lp_cpu *cpu = &t->cpu;
+
+	if (!cpu->emu->engine)
+		return;
+	cpu->leave = LP_LEAVE_LOOKUP;
+	cpu->emu->engine->settle(cpu);
+	after(t);
+}
+
 void lp_cpu_run(struct lp_cpu *cpu)
 {
 	struct lp_guest_thread *t = cpu->thread;
@@ -103,12 +116,15 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	while (!t->ends) {
 		uint32_t poll = atomic_load_explicit(&cpu->poll, memory_order_acquire);
 		if (poll) {
+			settle(t);
 			attend(t, poll);
 			if (t->ends)
 				break;
 		}
-		if (is_littered(cpu->emu))
+		if (is_littered(cpu->emu)) {
+			settle(t);
 			clear_away(cpu->emu);
+		}
 		cpu->leave = LP_LEAVE_LOOKUP;
 		cpu->branch = 0;
 		if (cpu->interpret ||

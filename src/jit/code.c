@@ -8,6 +8,7 @@
 
 enum { SLOTS_SIZE = LP_SLOTS * sizeof(struct lp_jit_slot), STUBS_SIZE = LP_SLOTS * LP_STUB };
 enum { CONSTANTS_SIZE = LP_CONSTANTS * sizeof(struct lp_constant) };
+#define REGION_SIZE (SLOTS_SIZE + CONSTANTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT)
 _Static_assert(sizeof(struct lp_jit_slot) == 32, "a slot is half a cache line");
 
 static void *reserve(size_t size)
@@ -38,7 +39,7 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
 	struct lp_segment *s = &jit->segments[nr];
 
-	if (nr == LP_SEGMENTS)
+	if (nr >= jit->max_segments)
 		return NULL;
 	s->rx = jit->segment_area + nr * LP_SEGMENT;
 	s->used = s->populated = 0;
@@ -56,10 +57,11 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 
 int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 {
-	uint8_t *region = reserve(SLOTS_SIZE + CONSTANTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT);
+	uint8_t *region = reserve(REGION_SIZE);
 
 	if (!region)
-		return lp_fail_sys(err, errno, "no address space for translated code");
+		return lp_fail_sys(err, errno,
+				   "nothing is translated: no address space for it (is there a limit, ulimit -v?)");
 	jit->slot_array = (void *)region;
 	jit->constants = (void *)(region + SLOTS_SIZE);
 	jit->slot_stubs = region + SLOTS_SIZE + CONSTANTS_SIZE;
@@ -67,8 +69,22 @@ int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 	jit->slot_stubs_rw = map_twice(jit->slot_stubs, STUBS_SIZE);
 	if (mprotect(region, SLOTS_SIZE + CONSTANTS_SIZE, PROT_READ | PROT_WRITE) || !jit->slot_stubs_rw ||
 	    !new_segment(jit))
-		return lp_fail_sys(err, errno, "no memory that can be executed");
+		return lp_fail_sys(err, errno, "nothing is translated: no memory that can be executed");
 	return 0;
+}
+
+void lp_code_unmake(struct lp_jit *jit)
+{
+	if (jit->slot_stubs_rw)
+		munmap(jit->slot_stubs_rw, STUBS_SIZE);
+	for (size_t i = 0; i < LP_SEGMENTS; i++) {
+		if (jit->segments[i].units)
+			munmap(jit->segments[i].units, LP_SEGMENT_UNITS * sizeof jit->segments[i].units[0]);
+		if (jit->segments[i].rw)
+			munmap(jit->segments[i].rw, LP_SEGMENT);
+	}
+	if (jit->slot_array)
+		munmap(jit->slot_array, REGION_SIZE);
 }
 
 enum { AT_ONCE = 128 << 10 };
@@ -108,7 +124,7 @@ void lp_code_freeze(struct lp_jit *jit)
 {
 	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
 
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 1; i < nr; i++)
 		jit->segments[i].used = LP_SEGMENT;
 }
 
@@ -120,11 +136,12 @@ bool lp_code_has(const struct lp_jit *jit, uint64_t rip)
 struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip)
 {
 	size_t index = (rip - (uint64_t)jit->segment_area) / LP_SEGMENT, low = 0, high;
-	const struct lp_segment *s = &jit->segments[index];
+	const struct lp_segment *s;
 	struct lp_unit *u;
 
 	if (!lp_code_has(jit, rip) || index >= atomic_load_explicit(&jit->nr_segments, memory_order_acquire))
 		return NULL;
+	s = &jit->segments[index];
 	high = atomic_load_explicit(&s->nr_units, memory_order_acquire);
 	while (low < high) {
 		size_t middle = (low + high) / 2;
@@ -180,6 +197,7 @@ void lp_code_release(struct lp_jit *jit, struct lp_segment *s)
 {
 	/* Another process may execute it still: our mappings go, the memory is not written to again. */
 	munmap(s->rw, LP_SEGMENT);
+	s->rw = NULL;
 	mmap(s->rx, LP_SEGMENT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	atomic_store_explicit(&s->nr_units, 0, memory_order_relaxed);
 }

@@ -274,6 +274,10 @@ lp_cold_fn lp_cold_fallback;
 /* Where that goes on, when it does: here.  c may be NULL. */
 void lp_cold_back(struct lp_tr *t, struct lp_cold *c);
 
+/* --stats: so many instructions have been executed.  Writes EFLAGS. */
+void lp_tr_count(struct lp_tr *t, int32_t nr);
+/* Those behind this one have not been, or now are again: they were counted at the unit's begin. */
+void lp_tr_count_rest(struct lp_tr *t, bool again);
 /* Slot of a pc; never NULL (t->failed is set instead). */
 struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc);
 

@@ -12,6 +12,8 @@
 
 void lp_emit_goto(struct lp_tr *t, uint64_t pc)
 {
+	if (t->i < t->nr)
+		lp_tr_count_rest(t, false);
 	if (pc == t->start && t->is_loop) {
 		lp_v_loop(t);
 		lp_x86_jmp_back(&t->x, t->head);
@@ -45,7 +47,7 @@ void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 /* To the head, where most of the time goes: a jump that falls through when the loop ends. */
 static bool loop_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 {
-	if (pc != t->start || test.parity != LP_PARITY_NO_MATTER)
+	if (pc != t->start || test.parity != LP_PARITY_NO_MATTER || t->jit->emu->options.stats)
 		return false;
 	t->is_loop = true;
 	if (t->exit_live >> t->i & 1)

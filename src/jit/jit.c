@@ -9,6 +9,8 @@
 #include "jit/emit.h"
 
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
+enum { SETTLE_MAX = 64 };	/* instructions: as far as anybody looks ahead */
+enum { WORTH_A_FLUSH = 64 };	/* units that were made with the room that it gave */
 
 const int8_t lp_pin[LP_NR_X] = {
 #define PIN(guest, host) [guest] = host,
@@ -40,6 +42,15 @@ static void empty_shadow(struct lp_cpu *cpu)
 	cpu->jit.shadow_sp = cpu->jit.shadow_base;
 }
 
+/* An empty entry has a pc that is looked for elsewhere. */
+static void forget_jumps(struct lp_cpu *cpu)
+{
+	struct lp_jump_entry *jumps = cpu->jit.jumps;
+
+	memset(jumps, 0, JUMPS_SIZE);
+	jumps[0].pc = 4;
+}
+
 /* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
 static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
 {
@@ -58,8 +69,7 @@ static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
 	cpu->jit.shadow_base = (uint64_t)last;
 	cpu->jit.shadow_limit = (uint64_t)memory + LP_SHADOW_ROOM;
 	cpu->jit.jumps = memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE;
-	/* An empty entry has a pc that is looked for elsewhere. */
-	((struct lp_jump_entry *)cpu->jit.jumps)[0].pc = 4;
+	forget_jumps(cpu);
 	empty_shadow(cpu);
 	cpu->engine = thread;
 	return true;
@@ -78,11 +88,48 @@ static void thread_ended(struct lp_cpu *cpu)
 
 /* ---- running ---- */
 
+/* On to where the flags are what they should be. */
+static void settle(struct lp_cpu *cpu)
+{
+	struct lp_jit_thread *thread = cpu->engine;
+	enum lp_jit_unasked seen = LP_FLAGS_PASSED;
+	uint64_t branch = cpu->branch;
+	struct lp_uop uops[2];
+	const struct lp_uop *u;
+
+	if (!thread || !thread->is_loose)
+		return;
+	thread->is_loose = false;
+	for (unsigned i = 0; i < SETTLE_MAX && seen == LP_FLAGS_PASSED && cpu->leave == LP_LEAVE_LOOKUP; i++) {
+		seen = lp_jit_flags_unasked(jit_of(cpu->emu), cpu->pc);
+		if (seen == LP_FLAGS_RIGHT)
+			break;
+		u = lp_block_single(cpu->emu->blocks, cpu, uops);
+		while (u == &uops[0] || u == &uops[1])
+			u = u->run(cpu, u);
+		cpu->nr_insns++;
+	}
+	cpu->branch = branch;
+}
+
+/* Its unit, made now if need be; NULL: the interpreter's turn. */
+static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot **slot)
+{
+	const struct lp_unit *unit;
+
+	*slot = lp_jit_slot_find(jit, pc);
+	unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
+	if (!unit && !atomic_load_explicit(&jit->gives_up, memory_order_relaxed)) {
+		*slot = lp_translate(jit, pc);
+		unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
+	}
+	return unit && !unit->interpreted ? unit : NULL;
+}
+
 static bool run(struct lp_cpu *cpu)
 {
 	struct lp_jit *jit = jit_of(cpu->emu);
 	struct lp_jit_slot *slot;
-	const struct lp_unit *unit;
 
 	/* Translated code relies on both. */
 	if (cpu->fp_exact || cpu->x[LP_SP] & 15)
@@ -90,17 +137,12 @@ static bool run(struct lp_cpu *cpu)
 	if (!cpu->engine && !begin_thread(jit, cpu))
 		return false;
 	cpu->pc = lp_untagged(cpu->pc);
-	slot = lp_jit_slot_find(jit, cpu->pc);
-	unit = slot ? atomic_load_explicit(&slot->unit, memory_order_acquire) : NULL;
-	if (!unit) {
-		slot = lp_translate(jit, cpu->pc);
-		unit = slot ? atomic_load_explicit(&slot->unit, memory_order_acquire) : NULL;
-	}
-	if (!unit || unit->interpreted)
+	if (!find_unit(jit, cpu->pc, &slot))
 		return false;
 	cpu->btype = 0;
 	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
 	jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
+	((struct lp_jit_thread *)cpu->engine)->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
 	return true;
 }
 
@@ -139,6 +181,9 @@ static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *contex
 	lp_flags_set_from(cpu, unit->flags_at[i], (uint64_t)regs[REG_EFL]);
 	cpu->jit.shadow_sp = (uint64_t)regs[REG_RSP];
 	thread->at = (struct lp_uop){.word = unit->words[i], .pc = unit->range.start + i * 4};
+	thread->is_loose = true;
+	if (cpu->emu->options.stats)
+		cpu->nr_insns -= unit->nr_insns - i - 1;
 	return &thread->at;
 }
 
@@ -165,8 +210,13 @@ static void reclaim(struct lp_emu *emu)
 		return;
 	pthread_mutex_lock(&jit->lock);
 	for (struct lp_guest_thread *t = lp_guest_threads(emu); t; t = t->next)
-		if (t->cpu.engine)
+		if (t->cpu.engine) {
 			empty_shadow(&t->cpu);
+			forget_jumps(&t->cpu);
+		}
+	/* What has become full at once will again. */
+	if (atomic_load_explicit(&jit->is_full, memory_order_relaxed) && jit->nr_since < WORTH_A_FLUSH)
+		atomic_store_explicit(&jit->gives_up, true, memory_order_relaxed);
 	lp_jit_flush(jit);
 	atomic_store_explicit(&jit->is_full, false, memory_order_relaxed);
 	pthread_mutex_unlock(&jit->lock);
@@ -177,8 +227,6 @@ static void reclaim(struct lp_emu *emu)
 static void lock(struct lp_emu *emu)
 {
 	pthread_mutex_lock(&jit_of(emu)->lock);
-	/* Both processes execute what there is; neither writes to it any more. */
-	lp_code_freeze(jit_of(emu));
 }
 
 static void unlock(struct lp_emu *emu)
@@ -186,8 +234,10 @@ static void unlock(struct lp_emu *emu)
 	pthread_mutex_unlock(&jit_of(emu)->lock);
 }
 
+/* What there is the parent goes on writing. */
 static void forked(struct lp_emu *emu)
 {
+	lp_code_freeze(jit_of(emu));
 }
 
 /* ---- life ---- */
@@ -209,6 +259,7 @@ static void fill_table(struct lp_jit *jit)
 
 static const struct lp_engine engine = {
 	.run = run,
+	.settle = settle,
 	.faulted = faulted,
 	.invalidate = invalidate,
 	.is_littered = is_littered,
@@ -222,6 +273,7 @@ static const struct lp_engine engine = {
 int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err)
 {
 	struct lp_jit *jit;
+	int rc;
 
 	if (!lp_host_can())
 		return lp_fail(err, ENOTSUP, "this CPU has no AVX2, BMI2 and FMA: nothing is translated");
@@ -230,11 +282,17 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 		return lp_fail_sys(err, errno, "no memory for the translator");
 	jit->emu = emu;
 	jit->host = lp_host_features() & ~options->without;
+	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
+	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	pthread_mutex_init(&jit->lock, NULL);
 	fill_table(jit);
-	if (lp_code_make(jit, err) || lp_stubs_make(jit)) {
+	rc = lp_code_make(jit, err);
+	if (rc == 0 && lp_stubs_make(jit))
+		rc = lp_fail(err, ENOMEM, "nothing is translated: its memory is too far apart");
+	if (rc) {
+		lp_code_unmake(jit);
 		munmap(jit, sizeof *jit);
-		return -ENOMEM;
+		return rc;
 	}
 	emu->engine_data = jit;
 	emu->engine = &engine;

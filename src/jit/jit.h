@@ -14,7 +14,9 @@
 #include "emu/emu.h"
 
 struct lp_jit_options {
-	unsigned without; /* host features that are not to be used: bits of enum lp_host_feature */
+	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
+	unsigned max_slots;    /* 0: as many as there can be; tests have less */
+	unsigned max_segments; /* the same, of memory for code */
 };
 
 /* What the host's CPU has beyond x86-64-v3, which is needed. */
@@ -29,14 +31,16 @@ enum lp_host_feature {
 
 /* What --stats prints of it. */
 struct lp_jit_stats {
-	uint64_t units, insns, bytes;	  /* translated: bytes of host code */
-	uint64_t invalidated, flushed;	  /* units, and how often all of them went */
-	uint64_t left_to_c, instructions; /* of those translated: left to functions of the interpreter; all */
-	uint64_t ns;			  /* spent in translating */
+	uint64_t units, insns, bytes;  /* translated: bytes of host code */
+	uint64_t invalidated, flushed; /* units, and how often all of them went */
+	uint64_t left_to_c;	       /* of the instructions: left to functions of the interpreter */
+	uint64_t ns;		       /* spent in translating; only with the emulator's option `stats` */
 };
 
-/* 0, or -errno: -ENOTSUP when the host has not what is needed, which is no harm: the interpreter goes on alone. */
+/* 0, or -errno: -ENOTSUP when the host's CPU has not what is needed, -ENOMEM or the like when memory to be executed is
+ * refused (RLIMIT_AS, a security module).  No harm: the interpreter goes on alone. */
 int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err);
+/* Of an emulator that it is attached to. */
 void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out);
 
 #endif

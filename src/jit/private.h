@@ -5,9 +5,10 @@
  * patching is one store of eight bytes.  Slots are made when they are first referred to and are never freed.  One that
  * has no unit leads to its stub, which leaves translated code with that pc.
  *
- * Code is written through one mapping and executed through another.  A segment is only ever appended to.  After a fork
- * both processes execute what is there, and go on in segments of their own.  Dead units lie where they are until there are
- * so many that everything is thrown away at once, while all threads stand still.
+ * Code is written through one mapping and executed through another.  A segment is only ever appended to, by the process
+ * that made it: a forked child executes what is there, and goes on in segments of its own.  Dead units lie where they are
+ * until there are so many that everything is thrown away at once, slots included, while all threads stand still.  The same
+ * is done when slots or segments run out; if that does not help, nothing more is translated.
  */
 #ifndef LP_JIT_PRIVATE_H
 #define LP_JIT_PRIVATE_H
@@ -61,6 +62,7 @@ struct lp_unit {
 /* What a thread has of the translator's. */
 struct lp_jit_thread {
 	struct lp_uop at; /* stands for an instruction that faulted */
+	bool is_loose;	  /* has left translated code, perhaps with flags that nobody would ask for */
 	char *memory;	  /* the shadow stack, and behind it the jump cache */
 };
 
@@ -117,6 +119,7 @@ struct lp_jit {
 	_Atomic size_t nr_segments;
 	size_t nr_slots, nr_stubs, nr_constants;
 	bool has_constant[LP_CONSTANTS];
+	size_t max_slots, max_segments;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
 	struct lp_look *looks[LP_UNIT_BUCKETS];
@@ -126,7 +129,9 @@ struct lp_jit {
 	_Atomic uint64_t nr_invalidations;
 	struct lp_jit_stubs stubs;
 	struct lp_jit_stats stats;
-	_Atomic bool is_full; /* of slots or of code: nothing is translated any more before it is flushed */
+	_Atomic bool is_full;  /* of slots or of code: everything is to be flushed */
+	_Atomic bool gives_up; /* and that has not helped: what is not translated is interpreted from now on */
+	uint64_t nr_since;     /* units made since the last flush */
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
 };
 
@@ -142,8 +147,10 @@ unsigned lp_host_features(void); /* enum lp_host_feature */
 int lp_code_make(struct lp_jit *jit, struct lp_err *err);
 /* A segment with that much room, as what runs and what is written; NULL: there is no more.  With the lock. */
 struct lp_segment *lp_code_room(struct lp_jit *jit, size_t size);
-/* From now on code goes into a new one. */
+/* From now on code goes into a new one; the stubs stay. */
 void lp_code_freeze(struct lp_jit *jit);
+/* The opposite of lp_code_make(). */
+void lp_code_unmake(struct lp_jit *jit);
 /* The unit that holds a host address; NULL: none.  Safe in signal handlers. */
 struct lp_unit *lp_code_find(struct lp_jit *jit, uint64_t rip);
 bool lp_code_has(const struct lp_jit *jit, uint64_t rip);
@@ -171,6 +178,8 @@ struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc);
 struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc);
 /* Back to its stub. */
 void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot);
+/* No slot has a pc any more; nobody refers to one. */
+void lp_jit_slots_forget(struct lp_jit *jit);
 
 /* ---- stubs.c ---- */
 
@@ -186,6 +195,10 @@ void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
 void lp_jit_flush(struct lp_jit *jit);
 /* Nothing behind an instruction of that row is reached from it. */
 bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
+/* Who has come to pc from translated code may have the flags as they were some time ago, because nobody asks for them
+ * before they are written; this is what the instruction there does about that. */
+enum lp_jit_unasked { LP_FLAGS_RIGHT, LP_FLAGS_WRITTEN, LP_FLAGS_PASSED };
+enum lp_jit_unasked lp_jit_flags_unasked(struct lp_jit *jit, uint64_t pc);
 
 /* ---- jit.c ---- */
 

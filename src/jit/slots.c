@@ -1,6 +1,8 @@
 /* Slots: where the code of each guest pc begins. */
 #include "jit/private.h"
 
+#include <string.h>
+
 static size_t hash(uint64_t pc)
 {
 	return (pc >> 2) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_SLOT_BUCKETS));
@@ -44,7 +46,7 @@ struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
 	_Atomic(struct lp_jit_slot *) *bucket = &jit->slots[hash(pc)];
 	struct lp_jit_slot *s = lp_jit_slot_find(jit, pc);
 
-	if (s || jit->nr_slots == LP_SLOTS)
+	if (s || jit->nr_slots >= jit->max_slots)
 		return s;
 	if (jit->nr_slots == jit->nr_stubs)
 		write_stubs(jit);
@@ -55,6 +57,12 @@ struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
 	atomic_init(&s->next, atomic_load_explicit(bucket, memory_order_relaxed));
 	atomic_store_explicit(bucket, s, memory_order_release);
 	return s;
+}
+
+void lp_jit_slots_forget(struct lp_jit *jit)
+{
+	memset(jit->slots, 0, sizeof jit->slots);
+	jit->nr_slots = 0;
 }
 
 void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot)

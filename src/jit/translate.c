@@ -65,10 +65,12 @@ static uint8_t flags_of(enum lp_a64_op op)
 	}
 }
 
-static void note_look(struct lp_tr *t, struct lp_range range)
+static bool note_look(struct lp_tr *t, uint64_t begin, uint64_t end)
 {
-	if (t->nr_looked < LP_UNIT_LOOKED)
-		t->looked[t->nr_looked++] = (struct lp_look){.range = range};
+	if (t->nr_looked == LP_UNIT_LOOKED)
+		return false;
+	t->looked[t->nr_looked++] = (struct lp_look){.range = {begin, end}};
+	return true;
 }
 
 /* Where a direct branch goes; false: it is none (DDI 0487 C4.1.88). */
@@ -120,6 +122,16 @@ static bool is_the_end(uint32_t word)
 	return (word & 0xfe000000) == 0xd6000000 || (word & 0xff000000) == 0xd4000000 || word >> 16 == 0;
 }
 
+enum lp_jit_unasked lp_jit_flags_unasked(struct lp_jit *jit, uint64_t pc)
+{
+	uint32_t word;
+
+	if (pc & 3 || lp_mem_read(pc, &word, sizeof word) || flags_of_word(word) & READS_FLAGS || is_the_end(word) ||
+	    lp_block_is_breakpoint(jit->emu->blocks, pc))
+		return LP_FLAGS_RIGHT;
+	return flags_of_word(word) & WRITES_FLAGS ? LP_FLAGS_WRITTEN : LP_FLAGS_PASSED;
+}
+
 /* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions, and behind up to
  * `depth` branches; what was seen is noted, as the answer holds as long as they do. */
 static bool asks_for_flags(struct lp_tr *t, uint64_t pc, unsigned depth)
@@ -130,21 +142,18 @@ static bool asks_for_flags(struct lp_tr *t, uint64_t pc, unsigned depth)
 
 	if (t->nr_looked == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
-	for (size_t i = 0; i < nr; i++) {
+	for (size_t i = 0; i < nr; i++, pc += 4) {
 		uint8_t flags = flags_of_word(words[i]);
-		if (flags & READS_FLAGS || is_the_end(words[i]))
+		/* Who stops at a breakpoint may look at them. */
+		if (flags & READS_FLAGS || is_the_end(words[i]) || lp_block_is_breakpoint(t->jit->emu->blocks, pc))
 			return true;
-		if (flags & WRITES_FLAGS) {
-			note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
-			return false;
-		}
-		if (branch_target(pc + i * 4, words[i], &target)) {
+		if (flags & WRITES_FLAGS)
+			return !note_look(t, begin, pc + 4);
+		if (branch_target(pc, words[i], &target)) {
 			if (depth == 0 || asks_for_flags(t, target, depth - 1))
 				return true;
-			if ((words[i] & 0x7c000000) == 0x14000000) { /* b, bl */
-				note_look(t, (struct lp_range){begin, pc + (i + 1) * 4});
-				return false;
-			}
+			if ((words[i] & 0x7c000000) == 0x14000000) /* b, bl */
+				return !note_look(t, begin, pc + 4);
 		}
 	}
 	return true;
@@ -241,6 +250,16 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 
 /* ---- parts that emit functions use ---- */
 
+static bool is_full(const struct lp_jit *jit)
+{
+	return atomic_load_explicit(&jit->is_full, memory_order_relaxed);
+}
+
+static void set_full(struct lp_jit *jit)
+{
+	atomic_store_explicit(&jit->is_full, true, memory_order_relaxed);
+}
+
 struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc)
 {
 	struct lp_jit_slot *slot = lp_jit_slot_of(t->jit, pc);
@@ -248,7 +267,21 @@ struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc)
 	if (slot)
 		return slot;
 	t->failed = true;
+	set_full(t->jit);
 	return &t->jit->slot_array[0];
+}
+
+void lp_tr_count(struct lp_tr *t, int32_t nr)
+{
+	if (t->jit->emu->options.stats && nr)
+		lp_x86_alu_imm(&t->x, LP_ALU_ADD, 1, LP_CPU(nr_insns), nr);
+}
+
+void lp_tr_count_rest(struct lp_tr *t, bool again)
+{
+	int32_t rest = (int32_t)t->nr - (int32_t)t->i - 1;
+
+	lp_tr_count(t, again ? rest : -rest);
 }
 
 struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
@@ -294,9 +327,17 @@ static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
 	lp_x86_call(&t->x, stub);
 }
 
+/* Whose function may leave with a fault. */
+static void call_fallback(struct lp_tr *t)
+{
+	lp_tr_count_rest(t, false);
+	call_stub(t, t->i, t->jit->stubs.fallback);
+	lp_tr_count_rest(t, true);
+}
+
 void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
 {
-	call_stub(t, c->i, t->jit->stubs.fallback);
+	call_fallback(t);
 	lp_v_restore(t, c);
 	lp_x86_jmp_back(&t->x, c->back);
 }
@@ -314,7 +355,7 @@ static void leave_to_c(struct lp_tr *t)
 		t->has_ended = true;
 		return;
 	}
-	call_stub(t, t->i, t->jit->stubs.fallback);
+	call_fallback(t);
 	lp_v_forget(t);
 }
 
@@ -333,6 +374,7 @@ void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
 /* Out, to the pc in arg; the interpreter goes on as long as need be. */
 static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 {
+	lp_tr_count_rest(t, false);
 	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
 }
@@ -352,17 +394,24 @@ void lp_sp_changed(struct lp_tr *t)
 
 /* ---- a unit ---- */
 
+/* Before the unit's first instruction. */
+static void poll_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_x86_mov_imm(&t->x, LP_RAX, t->start);
+	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
 static void begin(struct lp_tr *t)
 {
 	struct lp_cold *c;
 
 	t->head = t->x.at;
 	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, LP_CPU(poll), 0);
-	c = lp_cold_add(t, exit_cold);
-	c->arg = t->start;
+	c = lp_cold_add(t, poll_cold);
 	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
 	t->flags = LP_FLAGS_IN_MEMORY;
 	t->flags_kept = true;
+	lp_tr_count(t, (int32_t)t->nr);
 }
 
 static void emit_insn(struct lp_tr *t)
@@ -508,14 +557,30 @@ static bool emit_what_fits(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 	}
 }
 
+/* The interpreter executes what stands there: a guarded page, an instruction that is a breakpoint, or too much code. */
+static struct lp_unit *leave_alone(struct lp_jit *jit, uint64_t pc)
+{
+	struct lp_unit *u = lp_keep_room(jit, sizeof *u);
+
+	if (!u)
+		return NULL;
+	*u = (struct lp_unit){.interpreted = true, .nr_insns = 1, .range = {pc, pc + 4}};
+	lp_keep_used(jit, u + 1);
+	return u;
+}
+
 static struct lp_unit *make_unit(struct lp_tr *t)
 {
 	struct lp_segment *s = lp_code_room(t->jit, LP_UNIT_BYTES);
 	size_t hot = 0, size, nr;
 	struct lp_unit *u;
 
-	if (!s || !reserve_unit(t) || !emit_what_fits(t, s, &hot))
+	if (!s || !reserve_unit(t)) {
+		set_full(t->jit);
 		return NULL;
+	}
+	if (!emit_what_fits(t, s, &hot))
+		return is_full(t->jit) ? NULL : leave_alone(t->jit, t->start);
 	size = (size_t)(t->x.at - (s->rw + s->used));
 	u = keep_unit(t, s, hot, size);
 	nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
@@ -544,23 +609,12 @@ static void publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *s
 		u->looked[i].next = *look;
 		*look = &u->looked[i];
 	}
+	jit->nr_since++;
 	jit->stats.units++;
 	jit->stats.insns += u->nr_insns;
 	atomic_store_explicit(&slot->unit, u, memory_order_release);
 	if (!u->interpreted)
 		atomic_store_explicit(&slot->code, u->code, memory_order_release);
-}
-
-/* The interpreter executes what stands there: a guarded page, or an instruction that is a breakpoint. */
-static struct lp_unit *leave_alone(struct lp_jit *jit, uint64_t pc)
-{
-	struct lp_unit *u = lp_keep_room(jit, sizeof *u);
-
-	if (!u)
-		return NULL;
-	*u = (struct lp_unit){.interpreted = true, .nr_insns = 1, .range = {pc, pc + 4}};
-	lp_keep_used(jit, u + 1);
-	return u;
 }
 
 static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t *words, size_t nr)
@@ -571,6 +625,21 @@ static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t
 	t.start = pc;
 	t.nr = decode(&t, words, nr);
 	return make_unit(&t);
+}
+
+/* The same, with the time that it takes. */
+static struct lp_unit *translate_timed(struct lp_jit *jit, uint64_t pc, const uint32_t *words, size_t nr)
+{
+	struct timespec begin, end;
+	struct lp_unit *u;
+
+	if (!jit->emu->options.stats)
+		return translate(jit, pc, words, nr);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	u = translate(jit, pc, words, nr);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	jit->stats.ns += (uint64_t)(end.tv_sec - begin.tv_sec) * 1000000000 + (uint64_t)(end.tv_nsec - begin.tv_nsec);
+	return u;
 }
 
 /* What the guest may execute at pc, up to the end of its page. */
@@ -594,7 +663,7 @@ static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, const struct fetche
 {
 	if (f->guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
 		return leave_alone(jit, pc);
-	return translate(jit, pc, f->words, f->nr);
+	return translate_timed(jit, pc, f->words, f->nr);
 }
 
 /* The lock of the address space is taken before ours, never behind it: who unmaps code has both.  So what is fetched may be
@@ -609,10 +678,12 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 
 	do {
 		when = atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire);
-		if (!fetch(jit, pc, &f))
+		if (is_full(jit) || !fetch(jit, pc, &f))
 			return NULL;
 		pthread_mutex_lock(&jit->lock);
 		slot = lp_jit_slot_of(jit, pc);
+		if (!slot)
+			set_full(jit);
 		if (slot && !atomic_load_explicit(&slot->unit, memory_order_relaxed) &&
 		    atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire) == when) {
 			u = make(jit, pc, &f);
@@ -681,8 +752,7 @@ void lp_jit_flush(struct lp_jit *jit)
 {
 	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
 
-	for (size_t i = 0; i < jit->nr_slots; i++)
-		lp_jit_slot_empty(jit, &jit->slot_array[i]);
+	lp_jit_slots_forget(jit);
 	memset(jit->looks, 0, sizeof jit->looks);
 	memset(jit->pages, 0, sizeof jit->pages);
 	lp_keep_nothing(jit);
@@ -690,5 +760,6 @@ void lp_jit_flush(struct lp_jit *jit)
 		lp_code_release(jit, &jit->segments[i]);
 	atomic_store_explicit(&jit->nr_segments, 1, memory_order_release);
 	atomic_store_explicit(&jit->dead_bytes, 0, memory_order_relaxed);
+	jit->nr_since = 0;
 	jit->stats.flushed++;
 }

@@ -67,6 +67,19 @@ static void tell(enum lp_log_level level, const char *line, void *arg)
 	fprintf(stderr, "arm64_runner: %s\n", line);
 }
 
+static void tell_jit_stats(struct lp_emu *emu)
+{
+	struct lp_jit_stats s;
+
+	lp_jit_stats(emu, &s);
+	fprintf(stderr,
+		"arm64_runner: %" PRIu64 " units of %" PRIu64 " instructions translated to %" PRIu64
+		" KB of the host's in %" PRIu64 " ms, %" PRIu64
+		" of their instructions left to the interpreter; %" PRIu64 " units dropped again, %" PRIu64
+		" times all\n",
+		s.units, s.insns, s.bytes / 1024, s.ns / 1000000, s.left_to_c, s.invalidated, s.flushed);
+}
+
 static void tell_stats(struct lp_emu *emu, int status, void *arg)
 {
 	struct lp_block_stats s;
@@ -82,6 +95,8 @@ static void tell_stats(struct lp_emu *emu, int status, void *arg)
 		"arm64_runner: %" PRIu64 " instructions executed; %" PRIu64 " blocks of %" PRIu64
 		" instructions translated, %" PRIu64 " of them dropped again, %" PRIu64 " KB, %" PRIu64 " places\n",
 		executed, s.built, s.insns, s.invalidated, s.bytes / 1024, s.slots);
+	if (emu->engine)
+		tell_jit_stats(emu);
 }
 
 /* Standard error as it is now: the program may close its own, or send it elsewhere. */
@@ -142,6 +157,15 @@ static int patch(struct lp_runner *r, const struct runner_wish *w, struct lp_err
 
 /* ---- all of it ---- */
 
+/* Without it everything is interpreted. */
+static void attach_jit(struct lp_emu *emu)
+{
+	struct lp_err err = {0};
+
+	if (lp_jit_attach(emu, &(struct lp_jit_options){0}, &err))
+		lp_debug("%s", err.text);
+}
+
 /* Which of our exit statuses a failure is. */
 static int run(struct runner_wish *w, struct lp_err *err)
 {
@@ -172,9 +196,8 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
-	if (w->jit == LP_RUNNER_JIT_ON &&
-	    lp_jit_attach(emu, &(struct lp_jit_options){0}, err))
-		return RUNNER_FAILED;
+	if (w->jit == LP_RUNNER_JIT_ON)
+		attach_jit(emu);
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;
 	if (options.stats)
