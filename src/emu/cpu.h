@@ -115,7 +115,7 @@ struct lp_cpu {
 
 	union lp_vreg vr[32];
 
-	uint64_t branch; /* the branch to pc that left translated code; 0: not known, or no branch */
+	uint64_t branch; /* the branch to pc that left translated code, or where its block begins; 0: not known */
 	enum lp_leave leave;
 	struct lp_fault fault;
 	uint64_t nr_insns; /* executed, with --stats */

@@ -28,6 +28,7 @@ struct lp_emu_options {
 	const char *self;    /* how to execute this runner again; NULL = /proc/self/exe */
 	char *const *again;  /* options for children, NULL-terminated: execve of an AArch64 program passes them on */
 	bool strace, stats, trace;
+	bool branches; /* for samples: cpu->branch tells of threads that are stopped where they came from */
 	bool core;     /* a guest that is ended by a signal leaves core.PID in the current directory */
 	bool sees_end; /* signals that end the guest come to `exiting`, and to --strace; only SIGKILL does not */
 	uint64_t

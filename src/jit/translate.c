@@ -412,6 +412,10 @@ static void begin(struct lp_tr *t)
 	t->flags = LP_FLAGS_IN_MEMORY;
 	t->flags_kept = true;
 	lp_tr_count(t, (int32_t)t->nr);
+	if (t->jit->emu->options.branches) {
+		lp_x86_mov_imm(&t->x, LP_RAX, t->start);
+		lp_x86_mov_to(&t->x, 1, LP_CPU(branch), LP_RAX);
+	}
 }
 
 static void emit_insn(struct lp_tr *t)

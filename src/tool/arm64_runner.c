@@ -179,6 +179,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		.trace = w->is_given[RUNNER_TRACE],
 		.core = w->is_given[RUNNER_CORE],
 		.sees_end = w->is_given[RUNNER_STATS] || w->is_given[RUNNER_STRACE] || w->strace_file || w->profile,
+		.branches = w->profile,
 		.caught = UINT64_C(1) << (SIGHUP - 1),
 	};
 	const struct lp_runner_options live = {.version = lp_program_version,

@@ -1,5 +1,6 @@
 /* Faults: what a handler is told of each kind of access, and what becomes of who has no handler. */
 #include "guest.h"
+#include <sched.h>
 #include <setjmp.h>
 
 static sigjmp_buf back;
@@ -287,8 +288,11 @@ __attribute__((noinline, noclone)) static void outer(void)
 	__asm__ volatile("");
 }
 
+static atomic_int sits;
+
 static void *sit(void *arg)
 {
+	sits = 1;
 	pause();
 	return NULL;
 }
@@ -298,6 +302,8 @@ static void crash(void)
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, sit, NULL);
+	while (!sits)
+		sched_yield();
 	__asm__ volatile("movi v5.16b, #0x77" : : : "v5");
 	outer();
 }

@@ -1,0 +1,450 @@
+/*
+ * Guest programs of a few instructions in a whole emulator with the translator: what becomes of slots, segments, flags and
+ * returns where something runs out, faults, forks or changes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <elf.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "emu/emu.h"
+#include "isa/isa.h"
+#include "jit/private.h"
+
+enum { CODE_SIZE = 1 << 20, TEXT_MAX = 8192, PATIENCE_MS = 60000, RIGHT = 42, FAULTS_MAX = 16 };
+
+/* What a world leaves behind, in memory that is shared with the test. */
+struct left {
+	struct lp_jit_stats stats;
+	uint64_t faults, nzcv[FAULTS_MAX], at[FAULTS_MAX];
+	uint64_t looks;
+};
+
+struct world {
+	const char *text;	      /* the program; or: */
+	size_t (*write)(uint32_t *w); /* writes it, and says how many words it is */
+	void (*control)(struct world *w, struct lp_range code);
+	struct lp_jit_options options;
+	struct lp_emu *emu;
+	struct left *left;
+};
+
+static void check(bool right, const char *what)
+{
+	if (right)
+		return;
+	fprintf(stderr, "%s\n", what);
+	_exit(1);
+}
+
+/* ---- a world ---- */
+
+/* The program's end by exit_group: with what it has in x0. */
+#define END "mov x8, #94\nsvc #0\n"
+
+static void write_code(struct world *w, uint64_t start)
+{
+	static uint8_t bytes[TEXT_MAX];
+	struct lp_err err = {0};
+	size_t len;
+
+	if (w->write) {
+		w->write((uint32_t *)start);
+		return;
+	}
+	check(!lp_isa_of(EM_AARCH64)->assemble(w->text, start, NULL, bytes, sizeof bytes, &len, &err), err.text);
+	check(lp_mem_write(start, bytes, len) == 0, "no memory for code");
+}
+
+static void keep_stats(struct lp_emu *emu, int status, void *arg)
+{
+	lp_jit_stats(emu, &((struct world *)arg)->left->stats);
+}
+
+/* Goes on behind the instruction. */
+static bool keep_fault(struct lp_guest_thread *t, void *arg)
+{
+	struct left *left = ((struct world *)arg)->left;
+
+	check(left->faults < FAULTS_MAX && t->cpu.fault.signal == SIGSEGV, "a fault that is none of the program's");
+	left->nzcv[left->faults] = lp_cpu_nzcv(&t->cpu) >> 28;
+	left->at[left->faults++] = t->cpu.fault.addr;
+	t->cpu.pc += 4;
+	return true;
+}
+
+struct controlled {
+	struct world *w;
+	struct lp_range code;
+};
+
+static void *run_control(void *arg)
+{
+	struct controlled *c = arg;
+
+	lp_signals_keep_out();
+	c->w->control(c->w, c->code);
+	return NULL;
+}
+
+static void run_world(struct world *w)
+{
+	static struct controlled c;
+	struct lp_emu_options options = {0};
+	struct lp_err err = {0};
+	struct lp_cpu *cpu;
+	pthread_t thread;
+	uint64_t data;
+
+	w->emu = lp_emu_new(&options, &err);
+	check(w->emu && !lp_jit_attach(w->emu, &w->options, &err), err.text);
+	lp_emu_watch(w->emu, &(struct lp_emu_events){.exiting = keep_stats, .fault = keep_fault, .arg = w});
+	c.w = w;
+	c.code.start = lp_mem_map(w->emu, 0, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c.code.end = c.code.start + CODE_SIZE;
+	data = lp_mem_map(w->emu, 0, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	write_code(w, c.code.start);
+	lp_mem_protect(w->emu, c.code.start, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+	cpu = &w->emu->main->cpu;
+	cpu->pc = c.code.start;
+	cpu->x[19] = data;
+	cpu->x[20] = c.code.start;
+	cpu->x[LP_SP] = data + CODE_SIZE;
+	if (w->control)
+		check(pthread_create(&thread, NULL, run_control, &c) == 0, "no thread");
+	lp_guest_thread_run(w->emu->main);
+}
+
+/* The program's exit status; what it left is valid until the next. */
+static int status_of(struct world *w)
+{
+	static struct left *left;
+	int status;
+	pid_t pid;
+
+	if (!left)
+		left = mmap(NULL, sizeof *left, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(left, MAP_FAILED);
+	memset(left, 0, sizeof *left);
+	w->left = left;
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0)
+		run_world(w);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* ---- slots ---- */
+
+static struct lp_jit *jit_with(const struct lp_jit_options *options)
+{
+	struct lp_emu_options none = {0};
+	struct lp_err err = {0};
+	struct lp_emu *emu = lp_emu_new(&none, &err);
+
+	check(emu && !lp_jit_attach(emu, options, &err), err.text);
+	return emu->engine_data;
+}
+
+static void look_at_slots(void)
+{
+	struct lp_jit *jit = jit_with(&(struct lp_jit_options){.max_slots = 3});
+	struct lp_jit_slot *one = lp_jit_slot_of(jit, 0x1000), *two = lp_jit_slot_of(jit, 0x1004);
+	const void *stub = one->code;
+
+	check(one != two && lp_jit_slot_of(jit, 0x1000) == one && lp_jit_slot_find(jit, 0x1004) == two, "another slot");
+	check(!lp_jit_slot_find(jit, 0x1008), "a slot that nobody asked for");
+	check(stub && stub != two->code, "two slots with one stub");
+	one->code = &one;
+	lp_jit_slot_empty(jit, one);
+	check(one->code == stub && !one->unit, "not its stub again");
+	check(lp_jit_slot_of(jit, 0x2000) && !lp_jit_slot_of(jit, 0x3000), "more slots than there are");
+	lp_jit_slots_forget(jit);
+	check(!lp_jit_slot_find(jit, 0x1000), "a slot that is forgotten");
+	check(lp_jit_slot_of(jit, 0x3000)->code == stub, "the first one again has the first stub");
+	_exit(0);
+}
+
+static void slots_are_found_by_their_pc_and_run_out(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		look_at_slots();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* ---- what runs out ---- */
+
+enum { NR_LINKS = 30000 };
+
+static size_t put(uint32_t *w, const char *text)
+{
+	struct lp_err err = {0};
+	uint8_t bytes[64];
+	size_t len;
+
+	check(!lp_isa_of(EM_AARCH64)->assemble(text, (uint64_t)w, NULL, bytes, sizeof bytes, &len, &err), err.text);
+	memcpy(w, bytes, len);
+	return len / 4;
+}
+
+/* Twice through NR_LINKS units; all of them count. */
+static size_t write_chain(uint32_t *w)
+{
+	uint32_t add, *begin;
+	size_t nr = put(w, "mov x1, #0\nmov x2, #2\n");
+
+	begin = w + nr;
+	put(&add, "add x1, x1, #1\n");
+	for (unsigned i = 0; i < NR_LINKS; i++) {
+		w[nr++] = add;
+		w[nr++] = 0x14000001; /* b .+4 */
+	}
+	nr += put(w + nr, "sub x2, x2, #1\n");
+	w[nr] = 0xb4000042; /* cbz x2, .+8 */
+	w[nr + 1] = 0x14000000 | ((uint32_t)(begin - (w + nr + 1)) & 0x3ffffff);
+	nr += 2;
+	nr += put(w + nr, "mov x3, #60000\nsub x0, x1, x3\nadd x0, x0, #42\n" END);
+	return nr;
+}
+
+static void code_that_needs_more_segments_than_there_are_is_translated_again(void **state)
+{
+	struct world w = {.write = write_chain, .options.max_segments = 2};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.flushed >= 2);
+	assert_true(w.left->stats.units > NR_LINKS);
+}
+
+static void so_is_code_that_needs_more_slots(void **state)
+{
+	struct world w = {.write = write_chain, .options.max_slots = 5000};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_in_range(w.left->stats.flushed, 10, 20);
+}
+
+static void where_flushing_does_not_help_the_interpreter_goes_on(void **state)
+{
+	struct world w = {.write = write_chain, .options.max_segments = 1};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.flushed, 1);
+	assert_int_equal(w.left->stats.insns, 0);
+	w = (struct world){.write = write_chain, .options.max_slots = 2};
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.flushed, 1);
+}
+
+/* ---- faults ---- */
+
+/* x9: an address where nothing is. */
+#define NOWHERE "mov x9, #8\n"
+
+static void a_fault_finds_the_flags_that_were_in_the_hosts(void **state)
+{
+	/* Who is asked for them later, so that they matter; mrs would put them into memory before. */
+	struct world w = {.text = NOWHERE
+			  "mov x1, #5\nmov x2, #7\n"
+			  "cmp x1, x2\nldr x3, [x9]\ncset x4, cc\n"	/* 5 - 7: N */
+			  "cmp x1, x1\nldr x3, [x9, #8]\ncset x5, cs\n" /* Z C */
+			  "cmn x1, x2\nstr x3, [x9, #16]\ncset x6, ne\n"
+			  "mov x7, #-1\ncmn x7, x1\nldp x3, x10, [x9, #24]\ncset x7, cs\n"		   /* C */
+			  "mov x8, #0x7fffffffffffffff\nadds x8, x8, x1\nldrb w3, [x9, #1]\ncset x8, vs\n" /* N V */
+			  "ands x3, x1, x2\nstrh w3, [x9, #2]\ncset x10, ne\n"
+			  "bics x3, x1, x1\nldr x3, [x9, #64]\ncset x11, eq\n"			     /* Z */
+			  "fmov d0, x1\nfmov d1, x2\nfcmp d0, d1\nldr x3, [x9, #72]\ncset x12, mi\n" /* N */
+			  "add x0, x4, x5\nadd x0, x0, x6\nadd x0, x0, x7\nadd x0, x0, x8\nadd x0, x0, x10\n"
+			  "add x0, x0, x11\nadd x0, x0, x12\nadd x0, x0, #34\n" END};
+	static const uint8_t nzcv[] = {8, 6, 0, 2, 9, 0, 4, 8};
+	static const uint64_t at[] = {8, 16, 24, 32, 9, 10, 72, 80};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->faults, sizeof nzcv);
+	for (size_t i = 0; i < sizeof nzcv; i++) {
+		assert_int_equal(w.left->nzcv[i], nzcv[i]);
+		assert_int_equal(w.left->at[i], at[i]);
+	}
+}
+
+/* ---- returns ---- */
+
+static void a_recursion_deeper_than_the_shadow_stack_comes_back(void **state)
+{
+	/* 40,000 frames; 4096 fit */
+	struct world w = {.text = "mov x0, #40000\nmov x1, #0\nbl down\n"
+				  "mov x2, #40000\nsub x0, x1, x2\nadd x0, x0, #42\n" END
+				  "down: cbz x0, out\nstp x29, x30, [sp, #-16]!\nsub x0, x0, #1\nbl down\n"
+				  "add x1, x1, #1\nldp x29, x30, [sp], #16\nout: ret\n"};
+
+	assert_int_equal(status_of(&w), RIGHT);
+}
+
+static void returns_without_calls_and_past_frames_find_their_way(void **state)
+{
+	/* a calls b calls c, which returns to a's caller; then returns to where nobody called from. */
+	struct world w = {.text = "mov x5, #0\nmov x6, #3000\n"
+				  "again: bl a\nadd x5, x5, #1\nsub x6, x6, #1\ncbnz x6, again\n"
+				  "adr x30, there\nret\n" END "a: mov x10, x30\nbl b\nmov x0, #1\n" END
+				  "b: bl c\nmov x0, #2\n" END "c: mov x30, x10\nret\n"
+				  "there: adr x30, end\nret\n"
+				  "end: mov x7, #2958\nsub x0, x5, x7\n" END};
+
+	assert_int_equal(status_of(&w), RIGHT);
+}
+
+/* ---- changes ---- */
+
+static void what_was_looked_at_for_flags_is_translated_again_when_it_changes(void **state)
+{
+	/* Behind the branch somebody writes all flags, so that those of the cmp need not be kept; then he asks for them. */
+	struct world w = {
+		.text = "mov x6, #2\nmov x7, #0\n"
+			"again: mov x1, #7\ncmp x1, #7\nb there\n"
+			"back: adr x2, there\nldr w3, other\nstr w3, [x2]\ndc cvau, x2\ndsb ish\nic ivau, x2\n"
+			"dsb ish\nisb\nsub x6, x6, #1\ncbnz x6, again\nadd x0, x7, #41\n" END "other: cset x7, eq\n"
+			"there: cmp x6, #100\nb back\n"};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.invalidated >= 2);
+}
+
+/* Out of a loop that never ends by itself. */
+static void change_the_loop(struct world *w, struct lp_range code)
+{
+	uint32_t nop = 0xd503201f, word;
+
+	do {
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "a loop cannot be stopped");
+		check(lp_mem_get(code.start + 8, &word) == 0, "no code");
+		if (w->emu->main->cpu.x[1] > 1000) {
+			check(lp_mem_poke(w->emu, code.start + 8, &nop, sizeof nop) == 0, "no poke");
+			lp_block_invalidate(w->emu->blocks, (struct lp_range){code.start + 8, code.start + 12});
+			word = nop;
+		}
+		lp_threads_go(w->emu);
+		sched_yield();
+	} while (word != nop);
+}
+
+static void a_loop_within_one_unit_can_be_stopped_and_changed(void **state)
+{
+	struct world w = {.text = "mov x1, #0\nloop: add x1, x1, #1\nb loop\nmov x0, #42\n" END,
+			  .control = change_the_loop};
+
+	assert_int_equal(status_of(&w), RIGHT);
+}
+
+/* Where Z is set, and where it is not: by the distance from the loop's begin. */
+static void look_at_flags(struct world *w, struct lp_range code)
+{
+	enum { ROUNDS = 3000, BEGIN = 3 };
+	static const uint8_t z[] = {2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0}; /* 2: before anybody has set them */
+
+	while (w->left->looks < ROUNDS) {
+		const struct lp_cpu *cpu = &w->emu->main->cpu;
+		size_t i;
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "no stop");
+		i = (cpu->pc - code.start) / 4;
+		if (i > BEGIN && cpu->x[1] > 2) {
+			check(i - BEGIN < sizeof z && (cpu->z == 0) == z[i - BEGIN], "flags of some time ago");
+			w->left->looks++;
+		}
+		if (w->left->looks == ROUNDS)
+			w->emu->main->cpu.x[2] = 0;
+		lp_threads_go(w->emu);
+		sched_yield();
+	}
+}
+
+static void who_stands_still_has_the_flags_that_he_should_have(void **state)
+{
+	/* Behind each branch the flags are written before anybody asks for them: they are not kept. */
+	struct world w = {.text = "mov x1, #0\nmov x2, #1\nmov x3, #5\n"
+				  "loop: cmp x3, #5\n"
+				  "b one\n"
+				  "one: add x1, x1, #1\nadd x4, x4, #1\nadd x5, x5, #1\n"
+				  "add x6, x6, #1\ncmp x3, #6\n"
+				  "b two\n"
+				  "two: add x7, x7, #1\nadd x9, x9, #1\nadd x10, x10, #1\n"
+				  "cbnz x2, loop\n"
+				  "mov x0, #42\n" END,
+			  .control = look_at_flags};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->looks, 3000);
+}
+
+/* ---- forks ---- */
+
+static void a_process_that_forks_often_does_not_use_up_its_memory_for_code(void **state)
+{
+	/* Twice as many forks as segments.  Behind each, both processes translate what neither has so far: code that was
+	 * just changed. */
+	struct world w = {
+		.text = "mov x22, #40\nmov x23, #0\n"
+			"again: mov x0, #17\nmov x1, #0\nmov x2, #0\nmov x3, #0\nmov x4, #0\nmov x8, #220\nsvc #0\n"
+			"mov x24, x0\n"
+			"adr x2, other\nic ivau, x2\nisb\nbl other\n"
+			"cbz x24, child\n"
+			"mov x0, #-1\nsub x1, sp, #64\nmov x2, #0\nmov x3, #0\nmov x8, #260\nsvc #0\n"
+			"ldur w0, [sp, #-64]\nadd x23, x23, x0, lsr #8\n"
+			"sub x22, x22, #1\ncbnz x22, again\n"
+			"sub x0, x23, #238\n" END /* 40 times 7 */
+			"child: mov x0, x25\n" END "other: mov x25, #7\nret\n",
+		.options.max_segments = 20};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.flushed, 0);
+}
+
+static void a_chain_of_children_flushes_when_it_has_to(void **state)
+{
+	/* Each child goes on as a parent, and its exit status is that of its own child. */
+	struct world w = {
+		.text = "mov x22, #30\n"
+			"again: mov x0, #17\nmov x1, #0\nmov x2, #0\nmov x3, #0\nmov x4, #0\nmov x8, #220\nsvc #0\n"
+			"cbz x0, child\n"
+			"mov x0, #-1\nsub x1, sp, #64\nmov x2, #0\nmov x3, #0\nmov x8, #260\nsvc #0\n"
+			"ldur w0, [sp, #-64]\nlsr w0, w0, #8\n" END "child: adr x2, other\nic ivau, x2\nisb\nbl other\n"
+			"sub x22, x22, #1\ncbnz x22, again\nmov x0, #42\n" END "other: ret\n",
+		.options.max_segments = 8};
+
+	assert_int_equal(status_of(&w), RIGHT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slots_are_found_by_their_pc_and_run_out),
+		cmocka_unit_test(code_that_needs_more_segments_than_there_are_is_translated_again),
+		cmocka_unit_test(so_is_code_that_needs_more_slots),
+		cmocka_unit_test(where_flushing_does_not_help_the_interpreter_goes_on),
+		cmocka_unit_test(a_fault_finds_the_flags_that_were_in_the_hosts),
+		cmocka_unit_test(a_recursion_deeper_than_the_shadow_stack_comes_back),
+		cmocka_unit_test(returns_without_calls_and_past_frames_find_their_way),
+		cmocka_unit_test(what_was_looked_at_for_flags_is_translated_again_when_it_changes),
+		cmocka_unit_test(a_loop_within_one_unit_can_be_stopped_and_changed),
+		cmocka_unit_test(who_stands_still_has_the_flags_that_he_should_have),
+		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
+		cmocka_unit_test(a_chain_of_children_flushes_when_it_has_to),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
