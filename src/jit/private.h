@@ -72,7 +72,7 @@ struct lp_jump_entry {
 	uint64_t pc;
 	struct lp_jit_slot *slot;
 };
-enum { LP_JUMPS_BITS = 10, LP_JUMPS = 1 << LP_JUMPS_BITS };
+enum { LP_JUMPS_BITS = 13, LP_JUMPS = 1 << LP_JUMPS_BITS };
 enum { LP_SHADOW_ROOM = 64 << 10, LP_SHADOW_SIZE = 64 << 10 }; /* room: for host signal handlers below the limit */
 
 enum { LP_SEGMENT = 1 << 20, LP_SEGMENTS = 512 };
