@@ -48,6 +48,8 @@ struct lp_emu_events {
 	 * the parent alone. */
 	void (*forking)(struct lp_emu *emu, bool begins, void *arg);
 	void (*forked)(struct lp_emu *emu, void *arg); /* in the child */
+	/* Only while emu->tells_waits: a system call is about to be made that may block; long: for more than a reader's turn. */
+	void (*waits)(struct lp_guest_thread *t, bool is_long, void *arg);
 	/* execve is about to end this program; it may yet be refused. */
 	void (*executing)(struct lp_emu *emu, void *arg);
 	void (*exiting)(struct lp_emu *emu, int status, void *arg); /* negative: by that signal */
@@ -86,6 +88,7 @@ struct lp_emu {
 
 	struct lp_emu_events events[LP_EMU_WATCHERS];
 	size_t nr_events;
+	atomic_bool tells_waits;
 };
 
 struct lp_emu *lp_emu_new(const struct lp_emu_options *options, struct lp_err *err);

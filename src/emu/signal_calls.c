@@ -8,6 +8,7 @@
 #include "emu/frame.h"
 #include "emu/host_signals.h"
 #include "emu/process_signals.h"
+#include "emu/sys.h"
 
 enum { SET_SIZE = sizeof(uint64_t) };
 
@@ -178,6 +179,7 @@ int64_t lp_sys_rt_sigsuspend(struct lp_guest_thread *t, uint64_t set_at, uint64_
 		return rc;
 	swap_in(t, set);
 	host = lp_host_set(set);
+	lp_call_waits(t, SYS_rt_sigsuspend);
 	lp_thread_enter_host(t);
 	result = lp_safe_syscall(t, SYS_rt_sigsuspend, (const uint64_t[6]){(uint64_t)&host, SET_SIZE});
 	lp_thread_leave_host(t);
@@ -218,6 +220,7 @@ int64_t lp_sys_rt_sigtimedwait(struct lp_guest_thread *t, uint64_t set_at, uint6
 	if (sig == 0) {
 		const uint64_t args[6] = {(uint64_t)&set, (uint64_t)&info, timeout_at ? (uint64_t)&timeout : 0,
 					  SET_SIZE};
+		lp_call_waits(t, SYS_rt_sigtimedwait);
 		lp_thread_enter_host(t);
 		sig = lp_safe_syscall(t, SYS_rt_sigtimedwait, args);
 		lp_thread_leave_host(t);

@@ -46,10 +46,19 @@ ssize_t lp_arg_string(uint64_t addr, char *out, size_t size)
 
 /* ---- the host ---- */
 
+void lp_call_waits(struct lp_guest_thread *t, long nr)
+{
+	struct lp_emu *emu = t->cpu.emu;
+
+	if (atomic_load_explicit(&emu->tells_waits, memory_order_relaxed))
+		lp_emu_tell(emu, waits, t, nr != SYS_write && nr != SYS_writev);
+}
+
 int64_t lp_host_wait(struct lp_guest_thread *t, long nr, const uint64_t a[6])
 {
 	int64_t result;
 
+	lp_call_waits(t, nr);
 	lp_thread_enter_host(t);
 	result = lp_safe_syscall(t, nr, a);
 	lp_thread_leave_host(t);

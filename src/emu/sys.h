@@ -48,6 +48,9 @@ const struct lp_call_row *lp_call_row(uint32_t number);
 
 /* ---- the host ---- */
 
+/* Before a system call that may block. */
+void lp_call_waits(struct lp_guest_thread *t, long nr);
+
 /* A system call of the host that waits for nobody: the result or -errno. */
 static inline int64_t lp_host(long nr, const uint64_t a[6])
 {

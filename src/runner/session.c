@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
@@ -48,6 +49,7 @@ struct lp_runner {
 	char place[LP_PLACE_MAX];
 	pthread_mutex_t ends; /* of a name that is being made, and an end that would remove it */
 	bool ended;
+	int64_t serves_at_ms; /* of a forked child that is not served yet */
 
 	/* The worker's: what it is to do, and what it has done. */
 	pthread_mutex_t work;
@@ -529,6 +531,43 @@ static void renew_locks(struct lp_runner *r)
 	new_work(r);
 }
 
+/*
+ * Most children execute something else at once, or end.  Threads and a socket cost them more than all the rest of a fork
+ * does, so a child is served from its first system call that may block for long, or that may block at all once it is
+ * a little older.
+ */
+enum { CHILD_AGE_MS = 10 };
+
+static int64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static void serve_later(struct lp_runner *r)
+{
+	r->works = false;
+	if (lp_pending_count()) {
+		lp_runner_serve(r);
+		return;
+	}
+	r->serves_at_ms = clock_ms() + CHILD_AGE_MS;
+	atomic_store(&r->emu->tells_waits, true);
+}
+
+static void waits(struct lp_guest_thread *t, bool is_long, void *arg)
+{
+	struct lp_runner *r = the_runner;
+
+	if ((!is_long && clock_ms() < r->serves_at_ms) || !atomic_exchange(&r->emu->tells_waits, false))
+		return;
+	lp_thread_enter_host(t);
+	lp_runner_serve(r);
+	lp_thread_leave_host(t);
+}
+
 static void forked(struct lp_emu *emu, void *arg)
 {
 	struct lp_runner *r = the_runner;
@@ -539,7 +578,7 @@ static void forked(struct lp_emu *emu, void *arg)
 	r->place[0] = 0;
 	r->ended = false; /* a thread that the child does not have was ending the parent */
 	lp_changes_forked();
-	lp_runner_serve(r);
+	serve_later(r);
 }
 
 static void exiting(struct lp_emu *emu, int status, void *arg)
@@ -582,6 +621,7 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 	lp_pending_open(emu->loaded->interpreter.path != NULL);
 	lp_emu_watch(emu, &(struct lp_emu_events){.forking = forking,
 						  .forked = forked,
+						  .waits = waits,
 						  .exiting = exiting,
 						  .signal = on_signal,
 						  .mapped = mapped,
