@@ -387,7 +387,7 @@ int lp_cmd_patch_nop(struct lp_call *c, struct lp_err *err)
 	rc = lp_changes_leave(c, rc, err);
 	if (rc == 0)
 		tell_applied(c, at);
-	return rc;
+	return lp_pending_offer(c, "nop", rc, err);
 }
 
 typedef int target_fn(LivePatchSystem *s, uint64_t at, uint64_t to, const char *description);

@@ -373,7 +373,7 @@ static void await_program(struct lp_runner *r);
 void lp_runner_serve(struct lp_runner *r)
 {
 	lp_pending_close();
-	if (lp_pending_count())
+	if (lp_pending_count() && !r->works) /* a forked child's program has begun, or is awaited already */
 		await_program(r);
 	r->pid = getpid();
 	r->works = true;
@@ -468,8 +468,9 @@ static void await_program(struct lp_runner *r)
 	lp_block_breakpoint(r->emu->blocks, program_entry(r->emu), true);
 }
 
-/* The dynamic linker is done: names that are still unknown are mistakes. */
-static void at_breakpoint(struct lp_guest_thread *t, void *arg)
+/* At our breakpoint, or any instruction where each is looked at.  Once the dynamic linker is done, names that are still
+ * unknown are mistakes. */
+static void at_instruction(struct lp_guest_thread *t, void *arg)
 {
 	struct lp_runner *r = the_runner;
 
@@ -625,7 +626,8 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 						  .exiting = exiting,
 						  .signal = on_signal,
 						  .mapped = mapped,
-						  .breakpoint = at_breakpoint});
+						  .breakpoint = at_instruction,
+						  .block = at_instruction});
 	the_runner = r;
 	return r;
 }

@@ -125,12 +125,13 @@ def test_what_waits_can_be_given_up(terminal, program):
     end(guest)
 
 
-@pytest.mark.parametrize("place, why", [("nobody", "no symbol nobody"), ("libneeded.so:nobody", "no symbol libneeded.so:nobody")])
-def test_a_name_that_no_library_brings_keeps_the_program_from_running(terminal, program, place, why):
-    guest = started(program, "--livepatch-apply", place, ADD_40, "x", stderr=subprocess.PIPE)
-    assert guest.stdout.read() == ""
-    error = guest.stderr.read()
-    assert guest.wait(lib.PATIENCE) == 125 and error.startswith("arm64_runner: a patch that waited is refused") and why in error
+@pytest.mark.parametrize("place, why, options", [("nobody", "no symbol nobody", []), ("libneeded.so:nobody", "no symbol libneeded.so:nobody", []),
+                                                 ("nobody", "no symbol nobody", ["--trace"]), ("nobody", "no symbol nobody", ["--jit"])])
+def test_a_name_that_no_library_brings_keeps_the_program_from_running(terminal, program, place, why, options):
+    run = subprocess.run([RUNNER, "-L", ROOT, *options, "--livepatch-apply", place, ADD_40, "x", program], capture_output=True, text=True,
+                         stdin=subprocess.DEVNULL, timeout=lib.PATIENCE)
+    assert run.returncode == 125 and run.stdout == ""
+    assert any(line.startswith("arm64_runner: a patch that waited is refused") and why in line for line in run.stderr.splitlines())
 
 
 def test_a_patch_that_a_plugin_has_no_place_for_is_told_and_the_program_goes_on(terminal, program):
@@ -140,6 +141,16 @@ def test_a_patch_that_a_plugin_has_no_place_for_is_told_and_the_program_goes_on(
     assert say(guest, f"load {plugin(program)}") == "loaded 2"
     assert "no symbol libplugin.so:nobody" in Path("err").read_text()
     assert "refused: no symbol libplugin.so:nobody" in typed(guest, "--livepatch-list")
+    end(guest)
+
+
+def test_a_forked_child_waits_as_its_parent_does(terminal, program):
+    guest = started(program, "--livepatch-apply", "libplugin.so:plugged", ADD_50, "fifty", "--livepatch-apply", "libplugin.so:nobody", ADD_50, "x",
+                    stderr=subprocess.DEVNULL)
+    guest.stdout.readline(), guest.stdout.readline()
+    assert say(guest, f"fork {plugin(program)}") == "loaded 50"
+    assert typed(guest, "--livepatch-list").count("waiting: ") == 2
+    assert say(guest, f"load {plugin(program)}") == "loaded 50"
     end(guest)
 
 
