@@ -70,7 +70,7 @@ struct lp_cold {
 	unsigned i;		     /* the instruction */
 	enum lp_flags flags;
 	bool flags_kept;
-	uint32_t v_loaded;
+	uint32_t v_loaded, v_is_s, v_is_d, v_cut_s, v_cut_d;
 	int8_t v_of[LP_NR_V_HOST];
 	uint64_t arg, arg2;
 };
@@ -98,10 +98,13 @@ struct lp_tr {
 	/* Vector registers live in memory; host registers have copies that are always the same.  v_host: which; -1: none. */
 	int8_t v_host[32];
 	int8_t v_of[LP_NR_V_HOST];
-	uint32_t v_loaded;	 /* bit of the guest's register: the copy is there */
-	uint32_t v_used;	 /* asked for at all */
-	uint32_t v_in_loop;	 /* those that the loop has in registers at its head */
-	uint32_t v_is_s, v_is_d; /* known to have nothing but zeros above 32, 64 bits */
+	uint32_t v_loaded;	   /* bit of the guest's register: the copy is there */
+	uint32_t v_used;	   /* asked for at all */
+	uint32_t v_in_loop;	   /* those that the loop has in registers at its head */
+	uint32_t v_is_s, v_is_d;   /* known to have nothing but zeros above 32, 64 bits */
+	uint32_t v_cut_s, v_cut_d; /* the copy has, whatever the guest's register has there */
+	uint32_t v_written;
+	uint8_t v_at_head[32]; /* how many bits of it the loop wants at its head; 0: it is written first */
 	unsigned v_turn, v_when[LP_NR_V_HOST];
 	bool v_fixed;
 
@@ -199,6 +202,8 @@ void lp_sp_changed(struct lp_tr *t);
 
 /* The host register with all 128 bits of v: not to be changed. */
 unsigned lp_v_read(struct lp_tr *t, unsigned v);
+/* The same where only the lower 32 or 64 bits are asked for: others may stand above them, or zeros. */
+unsigned lp_v_read_bits(struct lp_tr *t, unsigned v, unsigned bits);
 /* Where a result for v is best computed, if its old value is not asked for any more by then: of no meaning until lp_v_write(). */
 unsigned lp_v_dest(struct lp_tr *t, unsigned v);
 /* Before anything: loads the registers of a loop. */
@@ -211,7 +216,7 @@ void lp_v_loop(struct lp_tr *t);
 void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
 /* They are: so many bits (32, 64 or 128), and zeros above them. */
 void lp_v_write_bits(struct lp_tr *t, unsigned v, unsigned from, unsigned bits);
-/* Whether v is known to have zeros above so many bits. */
+/* Whether v, as it is in its host register, is known to have zeros above so many bits. */
 bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits);
 /* Functions of C have overwritten all xmm registers, or guest registers were changed in memory. */
 void lp_v_forget(struct lp_tr *t);
@@ -221,11 +226,8 @@ void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
 /* 16 bytes in memory, as an operand; their lower part is one too. */
 struct lp_x86_rm lp_constant(struct lp_tr *t, uint64_t low, uint64_t high);
 
-/* The copy of v where there is one already, else memory: for what reads it once. */
-static inline struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v)
-{
-	return t->v_loaded >> v & 1 ? lp_rm_reg((unsigned)t->v_host[v]) : lp_cpu_v(v);
-}
+/* The copy of v where there is one already, else memory: for what reads so many bits of it once. */
+struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits);
 
 /* ---- flags (flags.c) ---- */
 

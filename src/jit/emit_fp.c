@@ -23,12 +23,14 @@ static bool binary(struct lp_tr *t, uint32_t word, const enum lp_x86_vop ops[], 
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
+	lp_fp_read(t, form, vm);
+	lp_fp_read(t, form, vn);
 	if (commutes && !lp_fp_is_clean(t, form, vn)) {
 		vn = F(Rm);
 		vm = F(Rn);
 	}
-	n = lp_v_read(t, vn);
-	m = lp_v_read(t, vm);
+	n = lp_fp_read(t, form, vn);
+	m = lp_fp_read(t, form, vm);
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, ops[form], 0, d, n, lp_rm_reg(m));
 	hard = look(t, form, d);
@@ -53,7 +55,7 @@ static bool fmul(struct lp_tr *t, uint32_t word)
 {
 	static const enum lp_x86_vop ops[] = LP_FP_FORMS(LP_VMUL);
 
-	return binary(t, word, ops, true, lp_fp_if_doubt);
+	return binary(t, word, ops, true, F(Rn) == F(Rm) ? lp_fp_if_doubt_of_square : lp_fp_if_doubt);
 }
 static bool fdiv(struct lp_tr *t, uint32_t word)
 {
@@ -72,8 +74,8 @@ static bool fnmul(struct lp_tr *t, uint32_t word)
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
-	m = lp_v_read(t, F(Rm));
+	n = lp_fp_read(t, form, F(Rn));
+	m = lp_fp_read(t, form, F(Rm));
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, ops[form], 0, d, n, lp_rm_reg(m));
 	hard = lp_fp_if_doubt(t, form, d);
@@ -93,7 +95,7 @@ static bool fsqrt(struct lp_tr *t, uint32_t word)
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, ops[form], 0, d, n, lp_rm_reg(n));
 	hard = lp_fp_if_nan(t, form, d);
@@ -113,13 +115,15 @@ static bool fused(struct lp_tr *t, uint32_t word, const enum lp_x86_vop ops231[]
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
+	lp_fp_read(t, form, vm);
+	lp_fp_read(t, form, vn);
 	if (vd == vm || (vd != vn && !lp_fp_is_clean(t, form, vn))) { /* factors change places */
 		vn = F(Rm);
 		vm = F(Rn);
 	}
-	n = lp_v_read(t, vn);
-	m = lp_v_read(t, vm);
-	a = lp_v_read(t, va);
+	n = lp_fp_read(t, form, vn);
+	m = lp_fp_read(t, form, vm);
+	a = lp_fp_read(t, form, va);
 	d = lp_v_dest(t, vd);
 	on_addend = vd == va || (vd != vn && (lp_fp_is_clean(t, form, va) || !lp_fp_is_clean(t, form, vn)));
 	if (on_addend) {
@@ -162,8 +166,8 @@ static bool choose(struct lp_tr *t, uint32_t word, const enum lp_x86_vop ops[], 
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
-	m = lp_v_read(t, F(Rm));
+	n = lp_fp_read(t, form, F(Rn));
+	m = lp_fp_read(t, form, F(Rm));
 	d = lp_v_dest(t, F(Rd));
 	/* First, for the host's min and max find quiet NaNs invalid. */
 	lp_x86_vex_rm(&t->x, form == LP_FP_SD ? LP_VUCOMISD : LP_VUCOMISS, 0, n, lp_rm_reg(m));
@@ -230,7 +234,8 @@ static bool is_better_back(const struct lp_tr *t)
 static void compare(struct lp_tr *t, uint32_t word, bool with_zero, bool signals, bool back)
 {
 	static const enum lp_x86_vop ops[][2] = {{LP_VUCOMISS, LP_VUCOMISD}, {LP_VCOMISS, LP_VCOMISD}};
-	unsigned n = lp_v_read(t, F(Rn)), m = with_zero ? LP_FP_S0 : lp_v_read(t, F(Rm));
+	enum lp_fp_form form = F(ftype) ? LP_FP_SD : LP_FP_SS;
+	unsigned n = lp_fp_read(t, form, F(Rn)), m = with_zero ? LP_FP_S0 : lp_fp_read(t, form, F(Rm));
 
 	if (with_zero)
 		lp_x86_vex(&t->x, LP_VXORPS, 0, LP_FP_S0, LP_FP_S0, lp_rm_reg(LP_FP_S0));
@@ -345,8 +350,8 @@ static bool compare_if(struct lp_tr *t, uint32_t word, bool signals)
 		return compare_row(t, word, false, signals);
 	outcome = outcome_like(F(nzcv), all_asked(t));
 	/* Here, for what is loaded on one way only is not loaded. */
-	lp_v_read(t, F(Rn));
-	lp_v_read(t, F(Rm));
+	lp_v_read_bits(t, F(Rn), F(ftype) ? 64 : 32);
+	lp_v_read_bits(t, F(Rm), F(ftype) ? 64 : 32);
 	lp_flags_jump(t, lp_flags_test(t, F(cond)), true, where);
 	if (outcome >= 0)
 		set_outcome(x, outcomes[outcome].ah);
@@ -379,7 +384,7 @@ static bool fccmpe(struct lp_tr *t, uint32_t word)
 
 static void move(struct lp_tr *t, enum lp_fp_form form, unsigned vd, unsigned vn)
 {
-	unsigned n = lp_v_read(t, vn);
+	unsigned n = lp_fp_read(t, form, vn);
 
 	lp_fp_write(t, form, vd, n, lp_fp_is_clean(t, form, vn));
 }
@@ -425,7 +430,7 @@ static bool fabs_row(struct lp_tr *t, uint32_t word)
 
 	if (!form_of(word, &form))
 		return false;
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, LP_VANDPS, 0, d, n, lp_fp_constant_alone(t, LP_FP_ABS, form));
 	lp_fp_write(t, form, F(Rd), d, true);
@@ -440,7 +445,7 @@ static bool fneg(struct lp_tr *t, uint32_t word)
 
 	if (!form_of(word, &form))
 		return false;
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	clean = lp_fp_is_clean(t, form, F(Rn));
 	if (!clean) {
@@ -469,7 +474,7 @@ static bool fmov_imm(struct lp_tr *t, uint32_t word)
 static void to_general(struct lp_tr *t, uint32_t word, unsigned w)
 {
 	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RAX);
-	struct lp_x86_rm n = lp_v_rm(t, F(Rn));
+	struct lp_x86_rm n = lp_v_rm(t, F(Rn), w ? 64 : 32);
 
 	if (n.kind != LP_RM_REG)
 		lp_x86_mov(&t->x, w, reg, n);

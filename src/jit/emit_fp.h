@@ -45,6 +45,8 @@ struct lp_x86_rm lp_fp_constant_alone(struct lp_tr *t, enum lp_fp_number number,
 /* Jumps where the result in r (any lane, when packed) is a NaN, or that or the least normal number.  EFLAGS are lost. */
 struct lp_x86_fixup lp_fp_if_nan(struct lp_tr *t, enum lp_fp_form form, unsigned r);
 struct lp_x86_fixup lp_fp_if_doubt(struct lp_tr *t, enum lp_fp_form form, unsigned r);
+/* The same of what cannot be negative. */
+struct lp_x86_fixup lp_fp_if_doubt_of_square(struct lp_tr *t, enum lp_fp_form form, unsigned r);
 /* Where the host register has its highest bit set in any lane of 32 or 64 bits. */
 struct lp_x86_fixup lp_fp_if_sign(struct lp_tr *t, enum lp_fp_form form, unsigned r);
 
@@ -55,10 +57,19 @@ void lp_fp_write(struct lp_tr *t, enum lp_fp_form form, unsigned v, unsigned r, 
 /* The end of an instruction that has written its result: `hard` leads to the interpreter's function. */
 void lp_fp_end(struct lp_tr *t, struct lp_x86_fixup hard);
 
-/* Whether nothing stands above guest register v's scalar. */
+/* How much of a register the form has. */
+static inline unsigned lp_fp_bits(enum lp_fp_form form)
+{
+	return lp_fp_is_packed(form) ? 128 : lp_fp_is_double(form) ? 64 : 32;
+}
+static inline unsigned lp_fp_read(struct lp_tr *t, enum lp_fp_form form, unsigned v)
+{
+	return lp_v_read_bits(t, v, lp_fp_bits(form));
+}
+/* Whether nothing stands above guest register v's scalar in its host register. */
 static inline bool lp_fp_is_clean(const struct lp_tr *t, enum lp_fp_form form, unsigned v)
 {
-	return lp_v_is_zero_above(t, v, lp_fp_is_double(form) ? 64 : 32);
+	return lp_v_is_zero_above(t, v, lp_fp_bits(form));
 }
 
 /* VFPExpandImm (DDI 0487) */

@@ -85,7 +85,7 @@ static bool rounded_to_int(struct lp_tr *t, uint32_t word, unsigned how, bool is
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	if (how == AWAY)
 		large = lp_fp_round_away(t, form, LP_FP_S0, n);
 	else
@@ -106,7 +106,7 @@ static bool truncated_to_int(struct lp_tr *t, uint32_t word, bool is_unsigned)
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	hard = to_integer(t, form, F(sf), reg, n, is_unsigned);
 	lp_x_write(t, r, reg);
 	lp_fp_end(t, hard);
@@ -183,7 +183,7 @@ static bool to_fixed(struct lp_tr *t, uint32_t word, bool is_unsigned)
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	large = if_large(t, form, n);
 	load_power(t, form, LP_FP_S1, (int)(64 - F(scale)));
 	multiply(t, form, LP_FP_S0, n, LP_FP_S1);
@@ -282,7 +282,7 @@ static bool to_lane(struct lp_tr *t, uint32_t word, bool is_unsigned)
 	unsigned n, d;
 
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	hard = to_integer(t, form, F(sz), LP_RCX, n, is_unsigned);
 	lp_x86_vex_rm(&t->x, F(sz) ? LP_VMOVQ_64 : LP_VMOVD, 0, d, lp_rm_reg(LP_RCX));
@@ -313,7 +313,7 @@ static bool scvtf_s(struct lp_tr *t, uint32_t word)
 		lp_fp_write(t, form, F(Rd), d, true);
 		return true;
 	}
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	if (!lp_fp_is_clean(t, form, F(Rn))) {
 		lp_fp_clear_above(t, form, LP_FP_S0, n);
@@ -359,7 +359,7 @@ static bool round_row(struct lp_tr *t, uint32_t word, unsigned how)
 	if (!form_of(word, &form))
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	if (how == AWAY) {
 		hard = lp_fp_round_away(t, form, LP_FP_S0, n);
@@ -396,7 +396,7 @@ static bool fcvt_s(struct lp_tr *t, uint32_t word)
 	if (F(ftype) != 1)
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, LP_FP_SD, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, LP_VXORPS, 0, LP_FP_S0, LP_FP_S0, lp_rm_reg(LP_FP_S0));
 	lp_x86_vex(&t->x, LP_VCVTSD2SS, 0, d, LP_FP_S0, lp_rm_reg(n));
@@ -414,7 +414,7 @@ static bool fcvt_d(struct lp_tr *t, uint32_t word)
 	if (F(ftype) != 0)
 		return false;
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
+	n = lp_fp_read(t, LP_FP_SS, F(Rn));
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex(&t->x, LP_VCVTSS2SD, 0, d, n, lp_rm_reg(n));
 	hard = lp_fp_if_nan(t, LP_FP_SD, d);

@@ -46,20 +46,31 @@ struct lp_x86_fixup lp_fp_if_nan(struct lp_tr *t, enum lp_fp_form form, unsigned
 	return lp_x86_jcc_forward(x, LP_CC_P);
 }
 
-struct lp_x86_fixup lp_fp_if_doubt(struct lp_tr *t, enum lp_fp_form form, unsigned r)
+/* Where a number that is not negative is the least normal one, or a NaN. */
+static struct lp_x86_fixup if_least(struct lp_tr *t, enum lp_fp_form form, unsigned r)
 {
 	struct lp_x86_rm least = lp_fp_constant(t, LP_FP_LEAST, form);
 	bool dbl = lp_fp_is_double(form);
 	struct lp_x86 *x = &t->x;
 
-	lp_x86_vex(x, LP_VANDPS, 0, LP_FP_TEST, r, lp_fp_constant(t, LP_FP_ABS, form));
 	if (lp_fp_is_packed(form)) {
-		lp_x86_vex_imm(x, dbl ? LP_VCMPPD : LP_VCMPPS, 0, LP_FP_TEST, LP_FP_TEST, least, LP_VCMP_EQ_OR_UNORD);
+		lp_x86_vex_imm(x, dbl ? LP_VCMPPD : LP_VCMPPS, 0, LP_FP_TEST, r, least, LP_VCMP_EQ_OR_UNORD);
 		return lp_fp_if_sign(t, form, LP_FP_TEST);
 	}
 	/* ZF: equal, or unordered */
-	lp_x86_vex_rm(x, dbl ? LP_VUCOMISD : LP_VUCOMISS, 0, LP_FP_TEST, least);
+	lp_x86_vex_rm(x, dbl ? LP_VUCOMISD : LP_VUCOMISS, 0, r, least);
 	return lp_x86_jcc_forward(x, LP_CC_E);
+}
+
+struct lp_x86_fixup lp_fp_if_doubt(struct lp_tr *t, enum lp_fp_form form, unsigned r)
+{
+	lp_x86_vex(&t->x, LP_VANDPS, 0, LP_FP_TEST, r, lp_fp_constant(t, LP_FP_ABS, form));
+	return if_least(t, form, LP_FP_TEST);
+}
+
+struct lp_x86_fixup lp_fp_if_doubt_of_square(struct lp_tr *t, enum lp_fp_form form, unsigned r)
+{
+	return if_least(t, form, r);
 }
 
 void lp_fp_clear_above(struct lp_tr *t, enum lp_fp_form form, unsigned to, unsigned from)
@@ -82,7 +93,7 @@ void lp_fp_write(struct lp_tr *t, enum lp_fp_form form, unsigned v, unsigned r, 
 		lp_fp_clear_above(t, form, lp_v_dest(t, v), r);
 		r = lp_v_dest(t, v);
 	}
-	lp_v_write_bits(t, v, r, lp_fp_is_double(form) ? 64 : 32);
+	lp_v_write_bits(t, v, r, lp_fp_bits(form));
 }
 
 void lp_fp_end(struct lp_tr *t, struct lp_x86_fixup hard)

@@ -25,7 +25,7 @@ static struct shape scalar_of(uint32_t word)
 /* v as the shape wants it: its own register, or `scratch`. */
 static unsigned get(struct lp_tr *t, struct shape s, unsigned v, unsigned scratch)
 {
-	unsigned r = lp_v_read(t, v);
+	unsigned r = s.half ? lp_v_read_bits(t, v, 64) : lp_fp_read(t, s.form, v);
 
 	if (!s.half)
 		return r;
@@ -80,7 +80,7 @@ static bool binary(struct lp_tr *t, uint32_t word, struct shape s, const enum lp
 	}
 BINARY(fadd_v, LP_VADD, lp_fp_if_nan)
 BINARY(fsub_v, LP_VSUB, lp_fp_if_nan)
-BINARY(fmul_v, LP_VMUL, lp_fp_if_doubt)
+BINARY(fmul_v, LP_VMUL, F(Rn) == F(Rm) ? lp_fp_if_doubt_of_square : lp_fp_if_doubt)
 BINARY(fdiv_v, LP_VDIV, lp_fp_if_nan)
 
 static bool difference(struct lp_tr *t, uint32_t word, struct shape s)

@@ -35,7 +35,7 @@ static void load(struct lp_tr *t, unsigned log2, unsigned v, struct lp_x86_rm at
 
 static void store(struct lp_tr *t, unsigned log2, unsigned v, struct lp_x86_rm at)
 {
-	unsigned from = lp_v_read(t, v);
+	unsigned from = lp_v_read_bits(t, v, 8u << log2);
 	struct lp_x86 *x = &t->x;
 
 	switch (log2) {

@@ -294,6 +294,10 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
 		t->failed = true;
 	*c = (struct lp_cold){
 		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
+	c->v_is_s = t->v_is_s;
+	c->v_is_d = t->v_is_d;
+	c->v_cut_s = t->v_cut_s;
+	c->v_cut_d = t->v_cut_d;
 	memcpy(c->v_of, t->v_of, sizeof c->v_of);
 	return c;
 }
@@ -446,6 +450,10 @@ static void emit_cold(struct lp_tr *t)
 		t->flags = c.flags;
 		t->flags_kept = c.flags_kept;
 		t->v_loaded = c.v_loaded;
+		t->v_is_s = c.v_is_s;
+		t->v_is_d = c.v_is_d;
+		t->v_cut_s = c.v_cut_s;
+		t->v_cut_d = c.v_cut_d;
 		memcpy(t->v_of, c.v_of, sizeof t->v_of);
 		c.emit(t, &c);
 	}
@@ -458,11 +466,13 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->nr_cold = t->nr_uops = 0;
 	t->has_ended = t->is_loop = t->failed = false;
 	t->v_loaded = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
+	t->v_cut_s = t->v_cut_d = t->v_written = 0;
 	t->taken = 0;
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {
 		memset(t->v_host, -1, sizeof t->v_host);
 		memset(t->v_of, -1, sizeof t->v_of);
+		memset(t->v_at_head, 0, sizeof t->v_at_head);
 		t->v_in_loop = 0;
 	}
 }
