@@ -1,0 +1,242 @@
+/*
+ * Vector instructions translated for this host, and as for one that has nothing beyond AVX2: the registers are what the
+ * interpreter makes of them.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "emu/block.h"
+#include "jit/emit.h"
+#include "jit/jit.h"
+
+enum { STREAMS = 6000, WORDS = 6, STATES = 3, CODE_SIZE = STREAMS * (WORDS + 1) * 4 };
+#define SVC UINT32_C(0xd4000001)
+
+static struct {
+	struct lp_emu *emu;
+	const struct lp_engine *engine;
+	void *hosts[2]; /* the engine's data */
+	uint32_t *code;
+	enum lp_a64_op rows[A64_OP_COUNT];
+	size_t nr_rows;
+} it;
+
+static uint64_t seed = 9;
+static uint64_t any(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static void find_rows(void)
+{
+	static lp_emit_fn *const *const tables[] = {lp_emit_simd_across,   lp_emit_simd_move,  lp_emit_simd_same,
+						    lp_emit_simd_saturate, lp_emit_simd_shift, lp_emit_simd_wide};
+
+	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
+		for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
+			if (tables[t][op] && lp_cpu_offers(lp_a64_row(op)->feature))
+				it.rows[it.nr_rows++] = op;
+}
+
+static int setup(void **state)
+{
+	static const struct lp_jit_options options[2] = {{0}, {.without = ~0U}};
+	struct lp_emu_options plain = {0};
+	struct lp_err err = {0};
+	uint64_t code;
+
+	it.emu = lp_emu_new(&plain, &err);
+	assert_non_null(it.emu);
+	code = lp_mem_map(it.emu, 0, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_false(lp_mem_failed(code));
+	it.code = (void *)code; /* NOLINT(performance-no-int-to-ptr) */
+	find_rows();
+	for (size_t h = 0; h < 2; h++) {
+		int rc = lp_jit_attach(it.emu, &options[h], &err);
+		if (rc == -ENOTSUP)
+			return 0;
+		assert_int_equal(rc, 0);
+		it.hosts[h] = it.emu->engine_data;
+	}
+	it.engine = it.emu->engine;
+	return 0;
+}
+
+/* Registers are few, so that some are of more than one operand. */
+static uint32_t random_word(void)
+{
+	enum lp_a64_op op = it.rows[any() % it.nr_rows];
+	const struct lp_a64_row *row = lp_a64_row(op);
+	uint32_t word;
+
+	do
+		word = ((uint32_t)(any() >> 32) & ~(row->mask | 0x00180318)) | row->match;
+	while (lp_a64_decode(word) != op);
+	return word;
+}
+
+/* Lanes that saturate and carry, counts of shifts that are small, or anything. */
+static uint64_t random_half(void)
+{
+	static const uint64_t edges[] = {0,
+					 UINT64_MAX,
+					 UINT64_C(0x8080808080808080),
+					 UINT64_C(0x7fff7fff7fff7fff),
+					 UINT64_C(0x8000000080000000),
+					 UINT64_C(0x7f01ff80fffe0001),
+					 INT64_MAX,
+					 UINT64_C(1) << 63};
+	uint64_t pick = any();
+
+	switch (pick & 3) {
+	case 0:
+		return edges[(pick >> 8) % (sizeof edges / sizeof edges[0])];
+	case 1:
+		return any() & UINT64_C(0x0f1f0f070f1f0f07);
+	default:
+		return any();
+	}
+}
+
+struct registers {
+	union lp_vreg v[32];
+	uint64_t x[31];
+	uint32_t fpsr, nzcv;
+};
+
+static void put(const struct registers *r)
+{
+	struct lp_cpu *cpu = &it.emu->main->cpu;
+
+	memcpy(cpu->vr, r->v, sizeof r->v);
+	memcpy(cpu->x, r->x, sizeof r->x);
+	cpu->fpsr = r->fpsr;
+	lp_cpu_set_nzcv(cpu, r->nzcv);
+}
+
+static void get(struct registers *r)
+{
+	const struct lp_cpu *cpu = &it.emu->main->cpu;
+
+	memcpy(r->v, cpu->vr, sizeof r->v);
+	memcpy(r->x, cpu->x, sizeof r->x);
+	r->fpsr = cpu->fpsr;
+	r->nzcv = lp_cpu_nzcv(cpu);
+}
+
+/* From `code` to the svc; NULL: by the interpreter. */
+static void run(void *host, const uint32_t *code, const struct registers *before, struct registers *after)
+{
+	struct lp_cpu *cpu = &it.emu->main->cpu;
+
+	put(before);
+	cpu->pc = (uint64_t)code;
+	cpu->leave = LP_LEAVE_LOOKUP;
+	it.emu->engine = host ? it.engine : NULL;
+	it.emu->engine_data = host;
+	while (cpu->leave == LP_LEAVE_LOOKUP) {
+		if (host) {
+			assert_true(it.engine->run(cpu));
+		} else {
+			const struct lp_uop *u = lp_block_enter(it.emu->blocks, cpu);
+			while (u)
+				u = u->run(cpu, u);
+		}
+	}
+	assert_int_equal(cpu->leave, LP_LEAVE_SVC);
+	get(after);
+	if (host)
+		it.engine->thread_ended(cpu); /* what it keeps of a thread is of this host alone */
+}
+
+static void compare(const uint32_t *code, const struct registers *expected, const struct registers *found, size_t host)
+{
+	for (size_t i = 0; i < 32; i++)
+		if (expected->v[i].q != found->v[i].q)
+			fail_msg("%s: v%zu is %016lx:%016lx, not %016lx:%016lx after %08x %08x %08x %08x %08x %08x",
+				 host ? "without AVX-512" : "this host", i, found->v[i].d[1], found->v[i].d[0],
+				 expected->v[i].d[1], expected->v[i].d[0], code[0], code[1], code[2], code[3], code[4],
+				 code[5]);
+	assert_memory_equal(expected->x, found->x, sizeof found->x);
+	assert_int_equal(expected->fpsr, found->fpsr);
+	assert_int_equal(expected->nzcv, found->nzcv);
+}
+
+static void translated_code_does_what_the_interpreter_does_with_and_without_avx512(void **state)
+{
+	static struct registers before, expected, found;
+
+	if (!it.engine)
+		skip(); /* no AVX2 here */
+	assert_true(it.nr_rows > 200);
+	for (size_t s = 0; s < STREAMS; s++) {
+		uint32_t *code = it.code + s * (WORDS + 1);
+		for (size_t i = 0; i < WORDS; i++)
+			code[i] = random_word();
+		code[WORDS] = SVC;
+		for (size_t j = 0; j < STATES; j++) {
+			for (size_t i = 0; i < 64; i++)
+				before.v[i / 2].d[i % 2] = random_half();
+			for (size_t i = 0; i < 31; i++)
+				before.x[i] = any();
+			before.nzcv = (uint32_t)any() & 0xf0000000;
+			run(NULL, code, &before, &expected);
+			for (size_t h = 0; h < 2; h++) {
+				run(it.hosts[h], code, &before, &found);
+				compare(code, &expected, &found, h);
+			}
+		}
+	}
+}
+
+static void what_saturates_sets_qc_and_nothing_else_does(void **state)
+{
+	static struct registers before, after;
+	static const struct {
+		uint32_t word; /* of v0, v1, v1 */
+		uint64_t operand, result;
+		bool saturates;
+	} cases[] = {
+		{0x4e210c20, UINT64_C(0x4040404040404040), UINT64_C(0x7f7f7f7f7f7f7f7f), true}, /* sqadd v0.16b */
+		{0x4e210c20, UINT64_C(0x3f3f3f3f3f3f3f3f), UINT64_C(0x7e7e7e7e7e7e7e7e), false},
+		{0x0e210c20, UINT64_C(0x3f3f3f3f3f3f3f3f), UINT64_C(0x7e7e7e7e7e7e7e7e),
+		 false},						      /* 8b: not what is above */
+		{0x2ea10c20, UINT64_C(0x80000000ffffffff), UINT64_MAX, true}, /* uqadd v0.2s */
+	};
+
+	if (!it.engine)
+		skip();
+	for (size_t h = 0; h < 2; h++)
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			uint32_t *code = it.code;
+			struct lp_range range = {(uint64_t)code, (uint64_t)(code + 2)};
+			code[0] = cases[i].word;
+			code[1] = SVC;
+			it.emu->engine_data = it.hosts[h];
+			it.engine->invalidate(it.emu, range);
+			before.v[1].d[0] = cases[i].operand;
+			before.v[1].d[1] = cases[i].word >> 30 ? cases[i].operand : UINT64_C(0x7f7f7f7f7f7f7f7f);
+			run(it.hosts[h], code, &before, &after);
+			assert_true(after.v[0].d[0] == cases[i].result);
+			assert_int_equal(after.fpsr, cases[i].saturates ? 1 << 27 : 0);
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(translated_code_does_what_the_interpreter_does_with_and_without_avx512),
+		cmocka_unit_test(what_saturates_sets_qc_and_nothing_else_does),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
