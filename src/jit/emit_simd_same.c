@@ -376,6 +376,23 @@ ROW(mul_elem_v, LP_N | LP_ELEMENT, do_mul)
 ROW(mla_elem_v, LP_N | LP_D | LP_ELEMENT, do_mla)
 ROW(mls_elem_v, LP_N | LP_D | LP_ELEMENT, do_mls)
 
+/* Polynomials over {0, 1}, from m's highest bit down. */
+static void do_pmul(struct lp_lanes *l)
+{
+	V_ONE(LP_VMOVAPS, T1, l->m);
+	lp_v_zero(l, T0);
+	for (unsigned bit = 0; bit < 8; bit++) {
+		V(LP_VPADDB, T0, T0, T0);
+		lp_v_zero(l, T2);
+		V(LP_VPCMPGTB, T2, T2, T1);
+		V(LP_VPAND, T2, T2, l->n);
+		V(LP_VPXOR, T0, T0, T2);
+		V(LP_VPADDB, T1, T1, T1);
+	}
+	V_ONE(LP_VMOVAPS, l->d, T0);
+}
+ROW(pmul_v, LP_TWO, do_pmul)
+
 /* Products of bytes two by two: the odd ones in T0. */
 static void do_udot(struct lp_lanes *l)
 {
@@ -448,6 +465,11 @@ static void do_rbit(struct lp_lanes *l)
 					0x10, 0x90, 0x50, 0xd0, 0x30, 0xb0, 0x70, 0xf0};
 	static const uint8_t high[16] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
 
+	if (l->t->jit->host & LP_HOST_GFNI) { /* each bit by a row of a matrix of bits */
+		struct lp_x86_rm matrix = lp_each_constant(l, D, UINT64_C(0x8040201008040201));
+		lp_x86_vex_imm(l->x, LP_VGF2P8AFFINEQB, 0, l->d, l->n, matrix, 0);
+		return;
+	}
 	by_nibbles(l, l->n, low, high);
 	V(LP_VPOR, l->d, T0, T1);
 }
@@ -551,6 +573,7 @@ lp_emit_fn *const lp_emit_simd_same[A64_OP_COUNT] = {
 	[A64_OP_UABD_V] = uabd_v,
 	[A64_OP_SABA_V] = saba_v,
 	[A64_OP_UABA_V] = uaba_v,
+	[A64_OP_PMUL_V] = pmul_v,
 	[A64_OP_MUL_V] = mul_v,
 	[A64_OP_MLA_V] = mla_v,
 	[A64_OP_MLS_V] = mls_v,

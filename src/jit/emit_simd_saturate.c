@@ -152,6 +152,108 @@ static void do_sqabs(struct lp_lanes *l)
 }
 SATURATING(sqabs, LP_ONE | LP_ALL_BITS, do_sqabs)
 
+/* Without signs a sum is one with signs, of what is half the range less; and so back. */
+static void biased_sum(struct lp_lanes *l, enum lp_x86_vop saturating_op)
+{
+	struct lp_x86_rm sign = lp_each_constant(l, l->size, lowest(l->size));
+
+	V_MEM(LP_VPXOR, T2, l->d, sign);
+	V(saturating_op, T0, T2, l->n);
+	V(vop_add[l->size], T1, T2, l->n);
+	V_MEM(LP_VPXOR, T0, T0, sign);
+	V_MEM(LP_VPXOR, T1, T1, sign);
+}
+
+/* What has no sign is added to what has one. */
+static void do_suqadd(struct lp_lanes *l)
+{
+	if (l->size <= H) {
+		biased_sum(l, l->size == B ? LP_VPADDUSB : LP_VPADDUSW);
+	} else {
+		/* Too much, where the sum is less than d. */
+		V(vop_add[l->size], T1, l->d, l->n);
+		V(vop_cmgt[l->size], T2, l->d, T1);
+		V_ONE_MEM(LP_VMOVAPS, T0, lp_each_constant(l, l->size, lowest(l->size) - 1));
+		blend(l, l->size, T0, T1, T0, T2);
+	}
+	write_saturated(l, l->size);
+}
+SATURATING(suqadd, LP_ONE_INTO | LP_ALL_BITS, do_suqadd)
+
+/* What has a sign is added to what has none. */
+static void do_usqadd(struct lp_lanes *l)
+{
+	if (l->size <= H) {
+		biased_sum(l, l->size == B ? LP_VPADDSB : LP_VPADDSW);
+	} else {
+		struct lp_x86_rm sign = lp_each_constant(l, l->size, lowest(l->size));
+		/* Too much, where the sum is less than d, or, when n is negative, is not. */
+		V(vop_add[l->size], T1, l->d, l->n);
+		V_MEM(LP_VPXOR, T0, l->d, sign);
+		V_MEM(LP_VPXOR, T2, T1, sign);
+		V(vop_cmgt[l->size], T2, T0, T2);
+		V(LP_VPXOR, T2, T2, l->n);
+		lp_v_ones(l, T0);
+		V(vop_cmgt[l->size], T0, l->n, T0);
+		blend(l, l->size, T0, T1, T0, T2);
+	}
+	write_saturated(l, l->size);
+}
+SATURATING(usqadd, LP_ONE_INTO | LP_ALL_BITS, do_usqadd)
+
+/* ---- shifts to the left by an immediate ---- */
+
+/* d = T1, where T0 is not zero that has been saturated: the result may be what it had been without. */
+static void write_noted(struct lp_lanes *l)
+{
+	clear_above(l, l->size, T0);
+	clear_above(l, l->size, T1);
+	note(l, T0);
+	V_ONE(LP_VMOVAPS, l->d, T1);
+}
+
+/* T1 = n shifted; T0: where bits are lost. */
+static void shift_left(struct lp_lanes *l, bool is_signed)
+{
+	unsigned by = (l->word >> 16 & 127) - (8U << l->size);
+
+	lp_shl(l, l->size, T1, l->n, by);
+	if (is_signed)
+		lp_sar(l, l->size, T2, T1, by, T0);
+	else
+		lp_shr(l, l->size, T2, T1, by);
+	V(vop_cmeq[l->size], T2, T2, l->n);
+	lp_v_not(l, T0, T2, T0);
+}
+
+static void do_uqshl(struct lp_lanes *l)
+{
+	shift_left(l, false);
+	V(LP_VPOR, T1, T1, T0);
+	write_noted(l);
+}
+static void do_sqshl(struct lp_lanes *l)
+{
+	shift_left(l, true);
+	limit_of(l, l->size, l->n);
+	lp_x86_vex_blend(l->x, LP_VPBLENDVB, 0, T1, T0, lp_rm_reg(T1), T2);
+	lp_v_not(l, T0, T2, T0);
+	write_noted(l);
+}
+static void do_sqshlu(struct lp_lanes *l)
+{
+	shift_left(l, false);
+	V(LP_VPOR, T1, T1, T0);
+	lp_v_zero(l, T2);
+	V(vop_cmgt[l->size], T2, T2, l->n);
+	V(LP_VPANDN, T1, T2, T1);
+	V(LP_VPOR, T0, T0, T2);
+	write_noted(l);
+}
+SATURATING(uqshl_imm, LP_ONE | LP_ALL_BITS | LP_SIZE_OF_IMMH, do_uqshl)
+SATURATING(sqshl_imm, LP_ONE | LP_ALL_BITS | LP_SIZE_OF_IMMH, do_sqshl)
+SATURATING(sqshlu_imm, LP_ONE | LP_ALL_BITS | LP_SIZE_OF_IMMH, do_sqshlu)
+
 /* ---- products: only that of the smallest with itself saturates ---- */
 
 /* T1 = the upper half of twice the product, which is to be rounded or not. */
@@ -197,6 +299,54 @@ SATURATING(sqdmulh, LP_TWO | LP_ALL_BITS, do_sqdmulh)
 SATURATING(sqrdmulh, LP_TWO | LP_ALL_BITS, do_sqrdmulh)
 SATURATING(sqdmulh_elem, LP_N | LP_ELEMENT | LP_ALL_BITS, do_sqdmulh)
 SATURATING(sqrdmulh_elem, LP_N | LP_ELEMENT | LP_ALL_BITS, do_sqrdmulh)
+
+/* v = (d << 15) + v, or less v, rounded, without the lower 15 bits; d's lanes by `unpack`. */
+static void add_to_doubled(struct lp_lanes *l, unsigned v, enum lp_x86_vop unpack, bool subtracts)
+{
+	lp_v_zero(l, T0);
+	V(unpack, T0, T0, l->d);
+	V_SHIFT(LP_VPSRAD_IMM, T0, T0, 1);
+	V(subtracts ? LP_VPSUBD : LP_VPADDD, v, T0, v);
+	V_MEM(LP_VPADDD, v, v, lp_each_constant(l, S, 1 << 14));
+	V_SHIFT(LP_VPSRAD_IMM, v, v, 15);
+}
+
+/* Everything fits into lanes of 32 bits before it is saturated. */
+static void doubled_high_into(struct lp_lanes *l, bool subtracts)
+{
+	V(LP_VPMULLW, T0, l->n, l->m);
+	V(LP_VPMULHW, T1, l->n, l->m);
+	V(LP_VPUNPCKLWD, T2, T0, T1);
+	V(LP_VPUNPCKHWD, T1, T0, T1);
+	add_to_doubled(l, T2, LP_VPUNPCKLWD, subtracts);
+	add_to_doubled(l, T1, LP_VPUNPCKHWD, subtracts);
+	V(LP_VPACKSSDW, T0, T2, T1);
+	lp_shl(l, S, T2, T2, 16);
+	lp_shl(l, S, T1, T1, 16);
+	V_SHIFT(LP_VPSRAD_IMM, T2, T2, 16);
+	V_SHIFT(LP_VPSRAD_IMM, T1, T1, 16);
+	V(LP_VPACKSSDW, T1, T2, T1);
+	write_saturated(l, H);
+}
+static void do_sqrdmlah(struct lp_lanes *l)
+{
+	doubled_high_into(l, false);
+}
+static void do_sqrdmlsh(struct lp_lanes *l)
+{
+	doubled_high_into(l, true);
+}
+
+/* Lanes of 32 bits are the interpreter's. */
+#define ROUNDED_INTO(name, how, compute)                                                 \
+	static bool name(struct lp_tr *t, uint32_t word)                                 \
+	{                                                                                \
+		return F(esize) == H && saturating(t, word, how | LP_ALL_BITS, compute); \
+	}
+ROUNDED_INTO(sqrdmlah, LP_TWO_INTO, do_sqrdmlah)
+ROUNDED_INTO(sqrdmlsh, LP_TWO_INTO, do_sqrdmlsh)
+ROUNDED_INTO(sqrdmlah_elem, LP_ONE_INTO | LP_ELEMENT, do_sqrdmlah)
+ROUNDED_INTO(sqrdmlsh_elem, LP_ONE_INTO | LP_ELEMENT, do_sqrdmlsh)
 
 /* T0 = twice the products of one half, saturated; T1 = not so. */
 static void doubled_long(struct lp_lanes *l)
@@ -355,6 +505,15 @@ lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT] = {
 	BOTH(UQADD, uqadd),
 	BOTH(SQSUB, sqsub),
 	BOTH(UQSUB, uqsub),
+	BOTH(SUQADD, suqadd),
+	BOTH(USQADD, usqadd),
+	BOTH(UQSHL_IMM, uqshl_imm),
+	BOTH(SQSHL_IMM, sqshl_imm),
+	BOTH(SQSHLU_IMM, sqshlu_imm),
+	BOTH(SQRDMLAH, sqrdmlah),
+	BOTH(SQRDMLSH, sqrdmlsh),
+	BOTH(SQRDMLAH_ELEM, sqrdmlah_elem),
+	BOTH(SQRDMLSH_ELEM, sqrdmlsh_elem),
 	BOTH(SQNEG, sqneg),
 	BOTH(SQABS, sqabs),
 	BOTH(SQDMULH, sqdmulh),
