@@ -19,6 +19,8 @@ struct lp_address lp_address_of(struct lp_tr *t, uint32_t word, enum lp_way way,
 struct lp_address lp_address_pair(struct lp_tr *t, uint32_t word, enum lp_way way, unsigned log2);
 /* Behind the access.  Uses rax. */
 void lp_address_write_back(struct lp_tr *t, const struct lp_address *a);
+/* Behind an access with post-index: the base goes on by Xm, or by so many bytes when that is 31.  Uses rax and rcx. */
+void lp_address_step(struct lp_tr *t, uint32_t word, unsigned bytes);
 /* Xn|SP in rcx or its own register: no displacement, and rax and rdx stay free. */
 unsigned lp_address_base(struct lp_tr *t, unsigned n);
 /* Cold, and by the interpreter's function, where the address in that register is not a multiple of size; nothing has been

@@ -146,6 +146,7 @@ extern lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_simd_wide[A64_OP_COUNT];
 extern lp_emit_fn *const lp_emit_crypto[A64_OP_COUNT];
+extern lp_emit_fn *const lp_emit_struct[A64_OP_COUNT];
 
 /* ---- general registers ---- */
 

@@ -162,8 +162,7 @@ static bool ldr_lit_q(struct lp_tr *t, uint32_t word)
 
 /* ---- one to four in a row, without a structure ---- */
 
-/* What the base is followed by: a constant, or a register. */
-static void step(struct lp_tr *t, uint32_t word, unsigned bytes)
+void lp_address_step(struct lp_tr *t, uint32_t word, unsigned bytes)
 {
 	unsigned n = F(Rn), m = F(Rm);
 
@@ -192,7 +191,7 @@ static bool row(struct lp_tr *t, uint32_t word, bool is_load, unsigned nr, bool 
 	for (unsigned i = 0; is_load && i < nr; i++)
 		lp_v_write_bits(t, (v + i) & 31, lp_v_dest(t, (v + i) & 31), 8u << log2);
 	if (steps)
-		step(t, word, nr << log2);
+		lp_address_step(t, word, nr << log2);
 	return true;
 }
 
@@ -227,7 +226,7 @@ static bool replicate(struct lp_tr *t, uint32_t word, bool steps)
 		lp_x86_vex_rm(&t->x, LP_VMOVQ, 0, to, lp_rm_reg(to));
 	lp_v_write(t, v, to);
 	if (steps)
-		step(t, word, 1u << log2);
+		lp_address_step(t, word, 1u << log2);
 	return true;
 }
 
@@ -255,7 +254,7 @@ static bool element(struct lp_tr *t, uint32_t word, unsigned log2, bool is_load,
 		lp_x86_vex_to_imm(&t->x, extract[log2], 0, lp_rm_mem(base, 0), reg, index);
 	}
 	if (steps)
-		step(t, word, 1u << log2);
+		lp_address_step(t, word, 1u << log2);
 	return true;
 }
 

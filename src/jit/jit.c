@@ -246,9 +246,10 @@ static void forked(struct lp_emu *emu)
 static void fill_table(struct lp_jit *jit)
 {
 	static lp_emit_fn *const *const tables[] = {
-		lp_emit_integer,   lp_emit_branch,	  lp_emit_memory,     lp_emit_vector_memory, lp_emit_atomic,
-		lp_emit_fp,	   lp_emit_fp_convert,	  lp_emit_fp_vector,  lp_emit_simd_across,   lp_emit_simd_move,
-		lp_emit_simd_same, lp_emit_simd_saturate, lp_emit_simd_shift, lp_emit_simd_wide,     lp_emit_crypto,
+		lp_emit_integer,     lp_emit_branch,	lp_emit_memory,	    lp_emit_vector_memory,
+		lp_emit_atomic,	     lp_emit_fp,	lp_emit_fp_convert, lp_emit_fp_vector,
+		lp_emit_simd_across, lp_emit_simd_move, lp_emit_simd_same,  lp_emit_simd_saturate,
+		lp_emit_simd_shift,  lp_emit_simd_wide, lp_emit_crypto,	    lp_emit_struct,
 	};
 
 	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
