@@ -117,6 +117,5 @@ void lp_cpu_run(struct lp_cpu *cpu);
 void lp_syscall(struct lp_guest_thread *t);
 /* The guest thread that runs on this host thread; NULL on others. */
 struct lp_guest_thread *lp_guest_self(void);
-#define lp_thread_self lp_guest_self
 
 #endif

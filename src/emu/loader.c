@@ -507,7 +507,7 @@ int lp_loader_load(struct lp_emu *emu, const char *program, char *const *argv, c
 		rc = load_file(emu, &f, program, argv, envp, err);
 	if (rc == 0) {
 		set_comm(program);
-		lp_proc_show(emu->loaded);
+		lp_guest_proc_show(emu->loaded);
 	}
 	lp_exec_file_close(&f);
 	if (given)

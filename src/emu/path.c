@@ -271,6 +271,6 @@ int lp_path_get(struct lp_guest_thread *t, int dirfd, uint64_t addr, unsigned ho
 			translate_relative(emu, how, out);
 	}
 	if (!(how & LP_PATH_NOFOLLOW))
-		lp_proc_follow_exe(t, out);
+		lp_guest_proc_follow_exe(t, out);
 	return 0;
 }

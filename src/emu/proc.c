@@ -314,7 +314,7 @@ static int64_t file_with(const struct lp_buf *content, const char *name, int fla
 	return fd;
 }
 
-int64_t lp_proc_open(struct lp_guest_thread *t, const struct lp_path *p, int flags)
+int64_t lp_guest_proc_open(struct lp_guest_thread *t, const struct lp_path *p, int flags)
 {
 	char path[PATH_MAX];
 	struct lp_buf content = {0};
@@ -345,12 +345,12 @@ static bool program_of_exe(const struct lp_emu *emu, const struct lp_path *p, ch
 	if (!name || strcmp(name, "exe") != 0 || pid > INT_MAX)
 		return false;
 	if (pid != (uint64_t)getpid())
-		return lp_proc_exe_of(emu, (pid_t)pid, out);
+		return lp_guest_proc_exe_of(emu, (pid_t)pid, out);
 	snprintf(out, PATH_MAX, "%s", emu->loaded->program.path);
 	return true;
 }
 
-int64_t lp_proc_readlink(struct lp_guest_thread *t, const struct lp_path *p, char *out, size_t size)
+int64_t lp_guest_proc_readlink(struct lp_guest_thread *t, const struct lp_path *p, char *out, size_t size)
 {
 	char program[PATH_MAX];
 	size_t len;
@@ -364,7 +364,7 @@ int64_t lp_proc_readlink(struct lp_guest_thread *t, const struct lp_path *p, cha
 	return (int64_t)len;
 }
 
-void lp_proc_follow_exe(struct lp_guest_thread *t, struct lp_path *p)
+void lp_guest_proc_follow_exe(struct lp_guest_thread *t, struct lp_path *p)
 {
 	char program[PATH_MAX];
 

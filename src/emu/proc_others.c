@@ -50,7 +50,7 @@ static int read_stat(const char *path, uint64_t fields[NR_FIELDS])
 
 /* ---- this one ---- */
 
-void lp_proc_show(const struct lp_loaded *l)
+void lp_guest_proc_show(const struct lp_loaded *l)
 {
 	uint64_t own[NR_FIELDS];
 	struct prctl_mm_map map = {
@@ -115,7 +115,7 @@ static bool mapped_file(pid_t pid, uint64_t addr, char out[PATH_MAX])
 	return file;
 }
 
-bool lp_proc_exe_of(const struct lp_emu *emu, pid_t pid, char out[PATH_MAX])
+bool lp_guest_proc_exe_of(const struct lp_emu *emu, pid_t pid, char out[PATH_MAX])
 {
 	uint64_t fields[NR_FIELDS];
 	char path[48];

@@ -55,7 +55,6 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms);
 void lp_threads_go(struct lp_emu *emu);
 /* Walk, between stop and go or with emu->threads_lock held. */
 struct lp_guest_thread *lp_guest_threads(struct lp_emu *emu);
-#define lp_threads_first lp_guest_threads
 
 /* ---- coming and going ---- */
 

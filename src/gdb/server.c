@@ -51,7 +51,7 @@ static int from_gdb(unsigned long number)
 
 static struct lp_guest_thread *thread_by_tid(struct lp_gdb *g, int tid)
 {
-	for (struct lp_guest_thread *t = lp_threads_first(g->emu); t; t = t->next)
+	for (struct lp_guest_thread *t = lp_guest_threads(g->emu); t; t = t->next)
 		if (t->tid == tid)
 			return t;
 	return NULL;
@@ -61,7 +61,7 @@ static struct lp_guest_thread *current(struct lp_gdb *g)
 {
 	struct lp_guest_thread *t = thread_by_tid(g, g->current);
 
-	return t ? t : lp_threads_first(g->emu);
+	return t ? t : lp_guest_threads(g->emu);
 }
 
 /* ---- stopping ---- */
@@ -109,7 +109,7 @@ static void interrupted(struct lp_gdb *g)
 		return;
 	g->reported = (struct lp_gdb_stop){.why = LP_GDB_SIGNAL, .signal = SIGINT, .tid = g->emu->main->tid};
 	if (!thread_by_tid(g, g->reported.tid))
-		g->reported.tid = lp_threads_first(g->emu)->tid;
+		g->reported.tid = lp_guest_threads(g->emu)->tid;
 	g->current = g->reported.tid;
 	report(g);
 }
@@ -321,7 +321,7 @@ static void transfer(const void *data, size_t len, const char *args, struct lp_b
 static void list_threads(struct lp_gdb *g, struct lp_buf *reply)
 {
 	lp_buf_str(reply, "m");
-	for (struct lp_guest_thread *t = lp_threads_first(g->emu); t; t = t->next)
+	for (struct lp_guest_thread *t = lp_guest_threads(g->emu); t; t = t->next)
 		lp_buf_printf(reply, "%x%s", (unsigned)t->tid, t->next ? "," : "");
 }
 

@@ -300,7 +300,7 @@ void lp_gdb_set_watch(struct lp_gdb *g, const struct lp_gdb_watch *w, bool on)
 void lp_gdb_act(struct lp_gdb *g, const struct lp_gdb_thread *acts, size_t nr, enum lp_gdb_action rest)
 {
 	pthread_mutex_lock(&g->lock);
-	for (struct lp_guest_thread *t = lp_threads_first(g->emu); t; t = t->next) {
+	for (struct lp_guest_thread *t = lp_guest_threads(g->emu); t; t = t->next) {
 		struct lp_gdb_thread *th = thread_of(g, t->tid);
 		th->action = rest;
 		th->primed = false;

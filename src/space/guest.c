@@ -440,7 +440,7 @@ static int guest_pause(struct lp_target *t, struct lp_err *err)
 	if (rc < 0)
 		return lp_fail_sys(err, -rc, "the threads of %s could not be stopped", t->label);
 	g->paused = true;
-	for (struct lp_guest_thread *gt = lp_threads_first(g->emu); gt; gt = gt->next)
+	for (struct lp_guest_thread *gt = lp_guest_threads(g->emu); gt; gt = gt->next)
 		nr++;
 	while (g->copies.nr < nr)
 		(void)lp_vec_add(&g->copies);
@@ -450,7 +450,7 @@ static int guest_pause(struct lp_target *t, struct lp_err *err)
 		(void)lp_vec_add(&g->threads);
 	g->threads.nr = nr;
 	nr = 0;
-	for (struct lp_guest_thread *gt = lp_threads_first(g->emu); gt; gt = gt->next)
+	for (struct lp_guest_thread *gt = lp_guest_threads(g->emu); gt; gt = gt->next)
 		look_at_thread(g, gt, nr++);
 	return 0;
 }

@@ -230,7 +230,7 @@ CALL(readlinkat)
 	rc = lp_path_get(t, (int)a[0], a[1], LP_PATH_NOFOLLOW, &p);
 	if (rc < 0)
 		return rc;
-	len = lp_proc_readlink(t, &p, target, sizeof target);
+	len = lp_guest_proc_readlink(t, &p, target, sizeof target);
 	if (len == -ENOSYS)
 		len = LP_HOST_SLOW(t, SYS_readlinkat, (uint64_t)p.dirfd, lp_arg_of(p.text), lp_arg_of(target),
 				   sizeof target - 1);
@@ -265,7 +265,7 @@ CALL(openat)
 
 	if (rc < 0)
 		return rc;
-	fd = lp_proc_open(t, &p, (int)flags);
+	fd = lp_guest_proc_open(t, &p, (int)flags);
 	return fd != -ENOSYS ? fd : LP_HOST_WAIT(t, SYS_openat, (uint64_t)p.dirfd, lp_arg_of(p.text), flags, a[3]);
 }
 
