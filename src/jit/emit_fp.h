@@ -56,6 +56,7 @@ void lp_fp_clear_above(struct lp_tr *t, enum lp_fp_form form, unsigned to, unsig
 void lp_fp_write(struct lp_tr *t, enum lp_fp_form form, unsigned v, unsigned r, bool clean);
 /* The end of an instruction that has written its result: `hard` leads to the interpreter's function. */
 void lp_fp_end(struct lp_tr *t, struct lp_x86_fixup hard);
+void lp_fp_end2(struct lp_tr *t, struct lp_x86_fixup hard, struct lp_x86_fixup hard2);
 
 /* How much of a register the form has. */
 static inline unsigned lp_fp_bits(enum lp_fp_form form)
@@ -80,4 +81,7 @@ void lp_fp_round(struct lp_tr *t, enum lp_fp_form form, unsigned to, unsigned fr
 /* to = from rounded to the nearest, halves away from zero, without Inexact; jumps where it is too large to have any.
  * Uses all scratch registers; `to` is none of them but LP_FP_S0, and not `from`. */
 struct lp_x86_fixup lp_fp_round_away(struct lp_tr *t, enum lp_fp_form form, unsigned to, unsigned from);
+/* How a row rounds: a mode of LP_VROUND.., or this. */
+enum { LP_FP_AWAY = 0x100 };
+
 #endif

@@ -1,9 +1,6 @@
 /* Scalar floating point to and from integers, rounding to integers, and between precisions. */
 #include "jit/emit_fp.h"
 
-/* How a row rounds: a mode of LP_VROUND.., or */
-enum { AWAY = 0x100 };
-
 static bool form_of(uint32_t word, enum lp_fp_form *form)
 {
 	*form = F(ftype) ? LP_FP_SD : LP_FP_SS;
@@ -65,16 +62,6 @@ static struct lp_x86_fixup to_integer(struct lp_tr *t, enum lp_fp_form form, uns
 	return is_unsigned ? to_unsigned(t, form, w, reg, r) : to_signed(t, form, w, reg, r);
 }
 
-/* The second half of an instruction with two ways to the interpreter's function. */
-static void end2(struct lp_tr *t, struct lp_x86_fixup hard, struct lp_x86_fixup hard2)
-{
-	struct lp_cold *c = lp_cold_add(t, lp_cold_fallback);
-
-	c->from[0] = hard;
-	c->from[1] = hard2;
-	lp_cold_back(t, c);
-}
-
 /* Rounded first, without Inexact, for there is none where the integer does not fit; it is raised once it is known to. */
 static bool rounded_to_int(struct lp_tr *t, uint32_t word, unsigned how, bool is_unsigned)
 {
@@ -86,14 +73,14 @@ static bool rounded_to_int(struct lp_tr *t, uint32_t word, unsigned how, bool is
 		return false;
 	lp_flags_clobber(t);
 	n = lp_fp_read(t, form, F(Rn));
-	if (how == AWAY)
+	if (how == LP_FP_AWAY)
 		large = lp_fp_round_away(t, form, LP_FP_S0, n);
 	else
 		lp_fp_round(t, form, LP_FP_S0, n, how | LP_ROUND_EXACT);
 	hard = to_integer(t, form, w, reg, LP_FP_S0, is_unsigned);
 	lp_fp_round(t, form, LP_FP_S0, n, LP_ROUND_ZERO);
 	lp_x_write(t, r, reg);
-	end2(t, hard, large);
+	lp_fp_end2(t, hard, large);
 	return true;
 }
 
@@ -134,7 +121,7 @@ static bool fcvtzu(struct lp_tr *t, uint32_t word)
 ROUNDED(fcvtn, LP_ROUND_NEAREST)
 ROUNDED(fcvtp, LP_ROUND_UP)
 ROUNDED(fcvtm, LP_ROUND_DOWN)
-ROUNDED(fcvta, AWAY)
+ROUNDED(fcvta, LP_FP_AWAY)
 
 /* ---- with a fixed point ---- */
 
@@ -189,7 +176,7 @@ static bool to_fixed(struct lp_tr *t, uint32_t word, bool is_unsigned)
 	multiply(t, form, LP_FP_S0, n, LP_FP_S1);
 	hard = to_integer(t, form, F(sf), reg, LP_FP_S0, is_unsigned);
 	lp_x_write(t, r, reg);
-	end2(t, hard, large);
+	lp_fp_end2(t, hard, large);
 	return true;
 }
 
@@ -275,30 +262,44 @@ static bool ucvtf_fix(struct lp_tr *t, uint32_t word)
 
 /* ---- integers that are in vector registers ---- */
 
-static bool to_lane(struct lp_tr *t, uint32_t word, bool is_unsigned)
+static bool to_lane(struct lp_tr *t, uint32_t word, unsigned how, bool is_unsigned)
 {
 	enum lp_fp_form form = F(sz) ? LP_FP_SD : LP_FP_SS;
-	struct lp_x86_fixup hard;
-	unsigned n, d;
+	struct lp_x86_fixup large = {0}, hard;
+	unsigned n, r, d;
 
 	lp_flags_clobber(t);
-	n = lp_fp_read(t, form, F(Rn));
+	n = r = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
-	hard = to_integer(t, form, F(sz), LP_RCX, n, is_unsigned);
+	if (how != LP_ROUND_ZERO)
+		r = LP_FP_S0;
+	if (how == LP_FP_AWAY)
+		large = lp_fp_round_away(t, form, r, n);
+	else if (how != LP_ROUND_ZERO)
+		lp_fp_round(t, form, r, n, how | LP_ROUND_EXACT);
+	hard = to_integer(t, form, F(sz), LP_RCX, r, is_unsigned);
+	if (how != LP_ROUND_ZERO)
+		lp_fp_round(t, form, r, n, LP_ROUND_ZERO);
 	lp_x86_vex_rm(&t->x, F(sz) ? LP_VMOVQ_64 : LP_VMOVD, 0, d, lp_rm_reg(LP_RCX));
 	lp_fp_write(t, form, F(Rd), d, true);
-	lp_fp_end(t, hard);
+	lp_fp_end2(t, hard, large);
 	return true;
 }
 
-static bool fcvtzs_s(struct lp_tr *t, uint32_t word)
-{
-	return to_lane(t, word, false);
-}
-static bool fcvtzu_s(struct lp_tr *t, uint32_t word)
-{
-	return to_lane(t, word, true);
-}
+#define TO_LANE(name, how)                                    \
+	static bool name##s_s(struct lp_tr *t, uint32_t word) \
+	{                                                     \
+		return to_lane(t, word, how, false);          \
+	}                                                     \
+	static bool name##u_s(struct lp_tr *t, uint32_t word) \
+	{                                                     \
+		return to_lane(t, word, how, true);           \
+	}
+TO_LANE(fcvtz, LP_ROUND_ZERO)
+TO_LANE(fcvtn, LP_ROUND_NEAREST)
+TO_LANE(fcvtp, LP_ROUND_UP)
+TO_LANE(fcvtm, LP_ROUND_DOWN)
+TO_LANE(fcvta, LP_FP_AWAY)
 
 /* Zeros above it are converted to zeros. */
 static bool scvtf_s(struct lp_tr *t, uint32_t word)
@@ -361,7 +362,7 @@ static bool round_row(struct lp_tr *t, uint32_t word, unsigned how)
 	lp_flags_clobber(t);
 	n = lp_fp_read(t, form, F(Rn));
 	d = lp_v_dest(t, F(Rd));
-	if (how == AWAY) {
+	if (how == LP_FP_AWAY) {
 		hard = lp_fp_round_away(t, form, LP_FP_S0, n);
 		lp_fp_write(t, form, F(Rd), LP_FP_S0, lp_fp_is_clean(t, form, F(Rn)));
 	} else {
@@ -384,7 +385,7 @@ ROUND(frintp, LP_ROUND_UP | LP_ROUND_EXACT)
 ROUND(frintz, LP_ROUND_ZERO | LP_ROUND_EXACT)
 ROUND(frinti, LP_ROUND_MXCSR | LP_ROUND_EXACT)
 ROUND(frintx, LP_ROUND_MXCSR)
-ROUND(frinta, AWAY)
+ROUND(frinta, LP_FP_AWAY)
 
 /* ---- between precisions ---- */
 
@@ -430,8 +431,11 @@ lp_emit_fn *const lp_emit_fp_convert[A64_OP_COUNT] = {
 	[A64_OP_FCVTAU] = fcvtau,	[A64_OP_FCVTZS_FIX] = fcvtzs_fix, [A64_OP_FCVTZU_FIX] = fcvtzu_fix,
 	[A64_OP_SCVTF] = scvtf,		[A64_OP_UCVTF] = ucvtf,		  [A64_OP_SCVTF_FIX] = scvtf_fix,
 	[A64_OP_UCVTF_FIX] = ucvtf_fix, [A64_OP_FCVTZS_S] = fcvtzs_s,	  [A64_OP_FCVTZU_S] = fcvtzu_s,
-	[A64_OP_SCVTF_S] = scvtf_s,	[A64_OP_UCVTF_S] = ucvtf_s,	  [A64_OP_FRINTN] = frintn,
-	[A64_OP_FRINTM] = frintm,	[A64_OP_FRINTP] = frintp,	  [A64_OP_FRINTZ] = frintz,
-	[A64_OP_FRINTI] = frinti,	[A64_OP_FRINTX] = frintx,	  [A64_OP_FRINTA] = frinta,
-	[A64_OP_FCVT_S] = fcvt_s,	[A64_OP_FCVT_D] = fcvt_d,
+	[A64_OP_FCVTNS_S] = fcvtns_s,	[A64_OP_FCVTNU_S] = fcvtnu_s,	  [A64_OP_FCVTPS_S] = fcvtps_s,
+	[A64_OP_FCVTPU_S] = fcvtpu_s,	[A64_OP_FCVTMS_S] = fcvtms_s,	  [A64_OP_FCVTMU_S] = fcvtmu_s,
+	[A64_OP_FCVTAS_S] = fcvtas_s,	[A64_OP_FCVTAU_S] = fcvtau_s,	  [A64_OP_SCVTF_S] = scvtf_s,
+	[A64_OP_UCVTF_S] = ucvtf_s,	[A64_OP_FRINTN] = frintn,	  [A64_OP_FRINTM] = frintm,
+	[A64_OP_FRINTP] = frintp,	[A64_OP_FRINTZ] = frintz,	  [A64_OP_FRINTI] = frinti,
+	[A64_OP_FRINTX] = frintx,	[A64_OP_FRINTA] = frinta,	  [A64_OP_FCVT_S] = fcvt_s,
+	[A64_OP_FCVT_D] = fcvt_d,
 };

@@ -96,12 +96,18 @@ void lp_fp_write(struct lp_tr *t, enum lp_fp_form form, unsigned v, unsigned r, 
 	lp_v_write_bits(t, v, r, lp_fp_bits(form));
 }
 
-void lp_fp_end(struct lp_tr *t, struct lp_x86_fixup hard)
+void lp_fp_end2(struct lp_tr *t, struct lp_x86_fixup hard, struct lp_x86_fixup hard2)
 {
 	struct lp_cold *c = lp_cold_add(t, lp_cold_fallback);
 
 	c->from[0] = hard;
+	c->from[1] = hard2;
 	lp_cold_back(t, c);
+}
+
+void lp_fp_end(struct lp_tr *t, struct lp_x86_fixup hard)
+{
+	lp_fp_end2(t, hard, (struct lp_x86_fixup){0});
 }
 
 uint64_t lp_fp_immediate(enum lp_fp_form form, unsigned imm8)

@@ -258,39 +258,130 @@ static bool faddp_s(struct lp_tr *t, uint32_t word)
 
 /* ---- greatest and least: see choose() in emit_fp.c ---- */
 
-static bool choose(struct lp_tr *t, uint32_t word, const enum lp_x86_vop ops[], bool is_greatest)
+static struct lp_x86_fixup if_unordered(struct lp_tr *t, enum lp_fp_form form, unsigned a, unsigned b)
+{
+	lp_x86_vex_imm(&t->x, lp_fp_is_double(form) ? LP_VCMPPD : LP_VCMPPS, 0, LP_FP_TEST, a, lp_rm_reg(b),
+		       LP_VCMP_UNORD);
+	return lp_fp_if_sign(t, form, LP_FP_TEST);
+}
+
+/* d, which may be a or b, of numbers only. */
+static void pick(struct lp_tr *t, enum lp_fp_form form, bool greatest, unsigned d, unsigned a, unsigned b)
+{
+	static const enum lp_x86_vop ops[][LP_NR_FP_FORMS] = {LP_FP_FORMS(LP_VMIN), LP_FP_FORMS(LP_VMAX)};
+	struct lp_x86 *x = &t->x;
+
+	lp_x86_vex(x, ops[greatest][form], 0, LP_FP_TEST, a, lp_rm_reg(b));
+	lp_x86_vex(x, ops[greatest][form], 0, d, b, lp_rm_reg(a));
+	lp_x86_vex(x, greatest ? LP_VANDPS : LP_VORPS, 0, d, d, lp_rm_reg(LP_FP_TEST));
+}
+
+static bool choose(struct lp_tr *t, uint32_t word, bool greatest)
 {
 	struct shape s = shape_of(word);
 	unsigned n, m, d;
 	struct lp_x86_fixup hard;
-	struct lp_x86 *x = &t->x;
 
 	lp_flags_clobber(t);
 	n = get(t, s, F(Rn), LP_FP_S0);
 	m = get(t, s, F(Rm), LP_FP_S1);
 	d = dest(t, s, F(Rd));
-	lp_x86_vex_imm(x, F(sz) ? LP_VCMPPD : LP_VCMPPS, 0, LP_FP_TEST, n, lp_rm_reg(m), LP_VCMP_UNORD);
-	hard = lp_fp_if_sign(t, s.form, LP_FP_TEST);
-	lp_x86_vex(x, ops[s.form], 0, LP_FP_TEST, n, lp_rm_reg(m));
-	lp_x86_vex(x, ops[s.form], 0, d, m, lp_rm_reg(n));
-	lp_x86_vex(x, is_greatest ? LP_VANDPS : LP_VORPS, 0, d, d, lp_rm_reg(LP_FP_TEST));
+	hard = if_unordered(t, s.form, n, m);
+	pick(t, s.form, greatest, d, n, m);
 	put(t, s, F(Rd), d, F(Rn));
 	lp_fp_end(t, hard);
 	return true;
 }
 
-static bool greatest(struct lp_tr *t, uint32_t word)
+/* Of the lanes of both registers as one long vector, two by two. */
+static bool choose_pairs(struct lp_tr *t, uint32_t word, bool greatest)
 {
-	static const enum lp_x86_vop ops[] = LP_FP_FORMS(LP_VMAX);
+	enum { EVEN = 0x88, ODD = 0xdd };
+	struct shape s = shape_of(word);
+	struct lp_x86_fixup hard;
+	struct lp_x86 *x = &t->x;
+	unsigned n, m, d;
 
-	return choose(t, word, ops, true);
+	lp_flags_clobber(t);
+	n = lp_v_read(t, F(Rn));
+	m = lp_v_read(t, F(Rm));
+	d = dest(t, s, F(Rd));
+	if (s.half) {
+		lp_x86_vex(x, LP_VUNPCKLPD, 0, LP_FP_S0, n, lp_rm_reg(m));
+		n = m = LP_FP_S0;
+	}
+	if (F(sz)) {
+		lp_x86_vex(x, LP_VUNPCKHPD, 0, LP_FP_S1, n, lp_rm_reg(m));
+		lp_x86_vex(x, LP_VUNPCKLPD, 0, LP_FP_S0, n, lp_rm_reg(m));
+	} else {
+		lp_x86_vex_imm(x, LP_VSHUFPS, 0, LP_FP_S1, n, lp_rm_reg(m), ODD);
+		lp_x86_vex_imm(x, LP_VSHUFPS, 0, LP_FP_S0, n, lp_rm_reg(m), EVEN);
+	}
+	hard = if_unordered(t, s.form, LP_FP_S0, LP_FP_S1);
+	pick(t, s.form, greatest, d, LP_FP_S0, LP_FP_S1);
+	put(t, s, F(Rd), d, F(Rn));
+	lp_fp_end(t, hard);
+	return true;
 }
-static bool least(struct lp_tr *t, uint32_t word)
+
+/* Of the two lanes of one register, as a scalar: the lanes above them are their copies. */
+static bool choose_of_two(struct lp_tr *t, uint32_t word, bool greatest)
 {
-	static const enum lp_x86_vop ops[] = LP_FP_FORMS(LP_VMIN);
+	enum lp_fp_form form = F(sz) ? LP_FP_PD : LP_FP_PS;
+	struct lp_x86_fixup hard;
+	struct lp_x86 *x = &t->x;
+	unsigned n;
 
-	return choose(t, word, ops, false);
+	lp_flags_clobber(t);
+	n = lp_v_read(t, F(Rn));
+	if (F(sz))
+		lp_x86_vex(x, LP_VUNPCKLPD, 0, LP_FP_S0, n, lp_rm_reg(n));
+	else
+		lp_x86_vex_rm_imm(x, LP_VPERMILPS_IMM, 0, LP_FP_S0, lp_rm_reg(n), 0x00);
+	if (F(sz))
+		lp_x86_vex(x, LP_VUNPCKHPD, 0, LP_FP_S1, n, lp_rm_reg(n));
+	else
+		lp_x86_vex_rm_imm(x, LP_VPERMILPS_IMM, 0, LP_FP_S1, lp_rm_reg(n), 0x55);
+	hard = if_unordered(t, form, LP_FP_S0, LP_FP_S1);
+	pick(t, form, greatest, LP_FP_S0, LP_FP_S0, LP_FP_S1);
+	lp_fp_write(t, F(sz) ? LP_FP_SD : LP_FP_SS, F(Rd), LP_FP_S0, false);
+	lp_fp_end(t, hard);
+	return true;
 }
+
+/* Of four singles. */
+static bool choose_across(struct lp_tr *t, uint32_t word, bool greatest)
+{
+	struct lp_x86_fixup hard;
+	struct lp_x86 *x = &t->x;
+	unsigned n;
+
+	lp_flags_clobber(t);
+	n = lp_v_read(t, F(Rn));
+	hard = if_unordered(t, LP_FP_PS, n, n);
+	lp_x86_vex(x, LP_VUNPCKHPD, 0, LP_FP_S1, n, lp_rm_reg(n));
+	pick(t, LP_FP_PS, greatest, LP_FP_S0, n, LP_FP_S1);
+	lp_x86_vex_rm_imm(x, LP_VPERMILPS_IMM, 0, LP_FP_S1, lp_rm_reg(LP_FP_S0), 0x55);
+	pick(t, LP_FP_PS, greatest, LP_FP_S0, LP_FP_S0, LP_FP_S1);
+	lp_fp_write(t, LP_FP_SS, F(Rd), LP_FP_S0, false);
+	lp_fp_end(t, hard);
+	return true;
+}
+
+/* Where a NaN is, fmaxnm and fmax are different, and not here. */
+#define CHOICE(name, how)                                           \
+	static bool name##_greatest(struct lp_tr *t, uint32_t word) \
+	{                                                           \
+		return how(t, word, true);                          \
+	}                                                           \
+	static bool name##_least(struct lp_tr *t, uint32_t word)    \
+	{                                                           \
+		return how(t, word, false);                         \
+	}
+CHOICE(lanes, choose)
+CHOICE(pairs, choose_pairs)
+CHOICE(two, choose_of_two)
+CHOICE(across, choose_across)
 
 /* ---- comparisons: the host answers with the same masks and flags ---- */
 
@@ -397,6 +488,17 @@ ROUND(frintz_v, LP_ROUND_ZERO | LP_ROUND_EXACT)
 ROUND(frinti_v, LP_ROUND_MXCSR | LP_ROUND_EXACT)
 ROUND(frintx_v, LP_ROUND_MXCSR)
 
+/* The operand where no scratch register is to be had: half of one is in the destination's, until that is written. */
+static unsigned get_aside(struct lp_tr *t, struct shape s, uint32_t word)
+{
+	unsigned n = lp_v_read(t, F(Rn));
+
+	if (!s.half)
+		return n;
+	lp_x86_vex_rm(&t->x, LP_VMOVDDUP, 0, lp_v_dest(t, F(Rd)), lp_rm_reg(n));
+	return lp_v_dest(t, F(Rd));
+}
+
 static bool frinta_v(struct lp_tr *t, uint32_t word)
 {
 	struct shape s = shape_of(word);
@@ -404,11 +506,7 @@ static bool frinta_v(struct lp_tr *t, uint32_t word)
 	unsigned n;
 
 	lp_flags_clobber(t);
-	n = lp_v_read(t, F(Rn));
-	if (s.half) { /* in the destination's register: all of scratch is in use */
-		lp_x86_vex_rm(&t->x, LP_VMOVDDUP, 0, lp_v_dest(t, F(Rd)), lp_rm_reg(n));
-		n = lp_v_dest(t, F(Rd));
-	}
+	n = get_aside(t, s, word);
 	hard = lp_fp_round_away(t, s.form, LP_FP_S0, n);
 	put(t, s, F(Rd), LP_FP_S0, F(Rn));
 	lp_fp_end(t, hard);
@@ -499,42 +597,84 @@ static struct lp_x86_fixup if_answer(struct lp_tr *t, struct shape s, unsigned d
 	return lp_fp_if_sign(t, s.form, LP_FP_TEST);
 }
 
+/* to = the integers that are r truncated; jumps where one does not fit. */
+static struct lp_x86_fixup to_integers(struct lp_tr *t, struct shape s, unsigned to, unsigned r, bool is_unsigned)
+{
+	static const enum lp_x86_vop ops[][2] = {{LP_VCVTTPS2DQ, LP_VCVTTPD2QQ}, {LP_VCVTTPS2UDQ, LP_VCVTTPD2UQQ}};
+
+	lp_x86_vex_rm(&t->x, ops[is_unsigned][lp_fp_is_double(s.form)], 0, to, lp_rm_reg(r));
+	if (is_unsigned)
+		return if_answer(t, s, to, lp_constant(t, UINT64_MAX, UINT64_MAX));
+	return if_answer(t, s, to, lp_fp_constant(t, LP_FP_SIGN, s.form));
+}
+
+/* AVX2 has signed ones of 32 bits. */
+static bool host_has(const struct lp_tr *t, uint32_t word, bool is_unsigned)
+{
+	return t->jit->host & LP_HOST_AVX512 || !(F(sz) || is_unsigned);
+}
+
+static bool truncate_row(struct lp_tr *t, uint32_t word, bool is_unsigned)
+{
+	struct shape s = shape_of(word);
+	struct lp_x86_fixup hard;
+	unsigned n, d;
+
+	if (!host_has(t, word, is_unsigned))
+		return false;
+	lp_flags_clobber(t);
+	n = get(t, s, F(Rn), LP_FP_S0);
+	d = dest(t, s, F(Rd));
+	hard = to_integers(t, s, d, n, is_unsigned);
+	put(t, s, F(Rd), d, F(Rn));
+	lp_fp_end(t, hard);
+	return true;
+}
+
 static bool fcvtzs_v(struct lp_tr *t, uint32_t word)
 {
-	struct shape s = shape_of(word);
-	struct lp_x86_fixup hard;
-	unsigned n, d;
-
-	if (F(sz) && !(t->jit->host & LP_HOST_AVX512))
-		return false;
-	lp_flags_clobber(t);
-	n = get(t, s, F(Rn), LP_FP_S0);
-	d = dest(t, s, F(Rd));
-	lp_x86_vex_rm(&t->x, F(sz) ? LP_VCVTTPD2QQ : LP_VCVTTPS2DQ, 0, d, lp_rm_reg(n));
-	hard = if_answer(t, s, d, lp_fp_constant(t, LP_FP_SIGN, s.form));
-	put(t, s, F(Rd), d, F(Rn));
-	lp_fp_end(t, hard);
-	return true;
+	return truncate_row(t, word, false);
 }
-
 static bool fcvtzu_v(struct lp_tr *t, uint32_t word)
 {
-	struct shape s = shape_of(word);
-	struct lp_x86_fixup hard;
-	unsigned n, d;
+	return truncate_row(t, word, true);
+}
 
-	if (!(t->jit->host & LP_HOST_AVX512))
+/* Rounded first, without Inexact: see emit_fp_convert.c. */
+static bool rounded_row(struct lp_tr *t, uint32_t word, unsigned how, bool is_unsigned)
+{
+	struct shape s = shape_of(word);
+	struct lp_x86_fixup large = {0}, hard;
+	unsigned n;
+
+	if (!host_has(t, word, is_unsigned))
 		return false;
 	lp_flags_clobber(t);
-	n = get(t, s, F(Rn), LP_FP_S0);
-	d = dest(t, s, F(Rd));
-	lp_x86_vex_rm(&t->x, F(sz) ? LP_VCVTTPD2UQQ : LP_VCVTTPS2UDQ, 0, d, lp_rm_reg(n));
-	lp_x86_vex(&t->x, LP_VPCMPEQD, 0, LP_FP_S1, LP_FP_S1, lp_rm_reg(LP_FP_S1));
-	hard = if_answer(t, s, d, lp_rm_reg(LP_FP_S1));
-	put(t, s, F(Rd), d, F(Rn));
-	lp_fp_end(t, hard);
+	n = get_aside(t, s, word);
+	if (how == LP_FP_AWAY)
+		large = lp_fp_round_away(t, s.form, LP_FP_S0, n);
+	else
+		lp_fp_round(t, s.form, LP_FP_S0, n, how | LP_ROUND_EXACT);
+	hard = to_integers(t, s, LP_FP_S1, LP_FP_S0, is_unsigned);
+	lp_fp_round(t, s.form, LP_FP_S0, n, LP_ROUND_ZERO);
+	put(t, s, F(Rd), LP_FP_S1, F(Rn));
+	lp_fp_end2(t, hard, large);
 	return true;
 }
+
+#define ROUNDED(name, how)                                    \
+	static bool name##s_v(struct lp_tr *t, uint32_t word) \
+	{                                                     \
+		return rounded_row(t, word, how, false);      \
+	}                                                     \
+	static bool name##u_v(struct lp_tr *t, uint32_t word) \
+	{                                                     \
+		return rounded_row(t, word, how, true);       \
+	}
+ROUNDED(fcvtn, LP_ROUND_NEAREST)
+ROUNDED(fcvtp, LP_ROUND_UP)
+ROUNDED(fcvtm, LP_ROUND_DOWN)
+ROUNDED(fcvta, LP_FP_AWAY)
 
 /* ---- between precisions ---- */
 
@@ -583,18 +723,65 @@ static bool fcvtn_v(struct lp_tr *t, uint32_t word)
 
 #define BOTH(NAME, name) [A64_OP_##NAME##_V] = name##_v, [A64_OP_##NAME##_S] = name##_s
 lp_emit_fn *const lp_emit_fp_vector[A64_OP_COUNT] = {
-	[A64_OP_FADD_V] = fadd_v,     [A64_OP_FSUB_V] = fsub_v,	    [A64_OP_FMUL_V] = fmul_v,
-	[A64_OP_FDIV_V] = fdiv_v,     [A64_OP_FMLA_V] = fmla_v,	    [A64_OP_FMLS_V] = fmls_v,
-	[A64_OP_FMAX_V] = greatest,   [A64_OP_FMIN_V] = least,	    [A64_OP_FMAXNM_V] = greatest,
-	[A64_OP_FMINNM_V] = least,    [A64_OP_FSQRT_V] = fsqrt_v,   [A64_OP_FABS_V] = fabs_v,
-	[A64_OP_FNEG_V] = fneg_v,     [A64_OP_FRINTN_V] = frintn_v, [A64_OP_FRINTM_V] = frintm_v,
-	[A64_OP_FRINTP_V] = frintp_v, [A64_OP_FRINTZ_V] = frintz_v, [A64_OP_FRINTI_V] = frinti_v,
-	[A64_OP_FRINTX_V] = frintx_v, [A64_OP_FRINTA_V] = frinta_v, [A64_OP_SCVTF_V] = scvtf_v,
-	[A64_OP_UCVTF_V] = ucvtf_v,   [A64_OP_FCVTZS_V] = fcvtzs_v, [A64_OP_FCVTZU_V] = fcvtzu_v,
-	[A64_OP_FCVTL_V] = fcvtl_v,   [A64_OP_FCVTN_V] = fcvtn_v,   BOTH(FABD, fabd),
-	BOTH(FADDP, faddp),	      BOTH(FMUL_ELEM, fmul_elem),   BOTH(FMLA_ELEM, fmla_elem),
-	BOTH(FMLS_ELEM, fmls_elem),   BOTH(FCMEQ, fcmeq),	    BOTH(FCMGT, fcmgt),
-	BOTH(FCMGE, fcmge),	      BOTH(FACGT, facgt),	    BOTH(FACGE, facge),
-	BOTH(FCMEQ_ZERO, fcmeq_zero), BOTH(FCMGT_ZERO, fcmgt_zero), BOTH(FCMGE_ZERO, fcmge_zero),
-	BOTH(FCMLT_ZERO, fcmlt_zero), BOTH(FCMLE_ZERO, fcmle_zero),
+	[A64_OP_FMAXP_V] = pairs_greatest,
+	[A64_OP_FMINP_V] = pairs_least,
+	[A64_OP_FMAXNMP_V] = pairs_greatest,
+	[A64_OP_FMINNMP_V] = pairs_least,
+	[A64_OP_FMAXP_S] = two_greatest,
+	[A64_OP_FMINP_S] = two_least,
+	[A64_OP_FMAXNMP_S] = two_greatest,
+	[A64_OP_FMINNMP_S] = two_least,
+	[A64_OP_FMAXV] = across_greatest,
+	[A64_OP_FMINV] = across_least,
+	[A64_OP_FMAXNMV] = across_greatest,
+	[A64_OP_FMINNMV] = across_least,
+	[A64_OP_FCVTNS_V] = fcvtns_v,
+	[A64_OP_FCVTNU_V] = fcvtnu_v,
+	[A64_OP_FCVTPS_V] = fcvtps_v,
+	[A64_OP_FCVTPU_V] = fcvtpu_v,
+	[A64_OP_FCVTMS_V] = fcvtms_v,
+	[A64_OP_FCVTMU_V] = fcvtmu_v,
+	[A64_OP_FCVTAS_V] = fcvtas_v,
+	[A64_OP_FCVTAU_V] = fcvtau_v,
+	[A64_OP_FADD_V] = fadd_v,
+	[A64_OP_FSUB_V] = fsub_v,
+	[A64_OP_FMUL_V] = fmul_v,
+	[A64_OP_FDIV_V] = fdiv_v,
+	[A64_OP_FMLA_V] = fmla_v,
+	[A64_OP_FMLS_V] = fmls_v,
+	[A64_OP_FMAX_V] = lanes_greatest,
+	[A64_OP_FMIN_V] = lanes_least,
+	[A64_OP_FMAXNM_V] = lanes_greatest,
+	[A64_OP_FMINNM_V] = lanes_least,
+	[A64_OP_FSQRT_V] = fsqrt_v,
+	[A64_OP_FABS_V] = fabs_v,
+	[A64_OP_FNEG_V] = fneg_v,
+	[A64_OP_FRINTN_V] = frintn_v,
+	[A64_OP_FRINTM_V] = frintm_v,
+	[A64_OP_FRINTP_V] = frintp_v,
+	[A64_OP_FRINTZ_V] = frintz_v,
+	[A64_OP_FRINTI_V] = frinti_v,
+	[A64_OP_FRINTX_V] = frintx_v,
+	[A64_OP_FRINTA_V] = frinta_v,
+	[A64_OP_SCVTF_V] = scvtf_v,
+	[A64_OP_UCVTF_V] = ucvtf_v,
+	[A64_OP_FCVTZS_V] = fcvtzs_v,
+	[A64_OP_FCVTZU_V] = fcvtzu_v,
+	[A64_OP_FCVTL_V] = fcvtl_v,
+	[A64_OP_FCVTN_V] = fcvtn_v,
+	BOTH(FABD, fabd),
+	BOTH(FADDP, faddp),
+	BOTH(FMUL_ELEM, fmul_elem),
+	BOTH(FMLA_ELEM, fmla_elem),
+	BOTH(FMLS_ELEM, fmls_elem),
+	BOTH(FCMEQ, fcmeq),
+	BOTH(FCMGT, fcmgt),
+	BOTH(FCMGE, fcmge),
+	BOTH(FACGT, facgt),
+	BOTH(FACGE, facge),
+	BOTH(FCMEQ_ZERO, fcmeq_zero),
+	BOTH(FCMGT_ZERO, fcmgt_zero),
+	BOTH(FCMGE_ZERO, fcmge_zero),
+	BOTH(FCMLT_ZERO, fcmlt_zero),
+	BOTH(FCMLE_ZERO, fcmle_zero),
 };
