@@ -29,19 +29,38 @@ static struct pairs take_apart(struct lp_lanes *l)
 		return (struct pairs){T0, T1};
 	}
 	V_MEM(LP_VPSHUFB, T0, l->n, lp_order_constant(l, &order));
-	if (l->n != l->m)
-		V_MEM(LP_VPSHUFB, T1, l->m, lp_order_constant(l, &order));
-	V(LP_VPUNPCKLQDQ, T2, T0, l->n != l->m ? T1 : T0);
-	V(LP_VPUNPCKHQDQ, T0, T0, l->n != l->m ? T1 : T0);
+	V_MEM(LP_VPSHUFB, T1, l->m, lp_order_constant(l, &order));
+	V(LP_VPUNPCKLQDQ, T2, T0, T1);
+	V(LP_VPUNPCKHQDQ, T0, T0, T1);
 	return (struct pairs){T2, T0};
 }
 
-#define PAIRS(name, op)                                    \
-	static void do_##name(struct lp_lanes *l)          \
-	{                                                  \
-		struct pairs p = take_apart(l);            \
-		V((op)[l->size], l->d, p.first, p.second); \
-	}                                                  \
+/* Both halves are the same where n and m are: each lane meets its neighbour in the lower part of one of twice the size. */
+static void pairs_of_one(struct lp_lanes *l, enum lp_x86_vop op)
+{
+	struct lp_order order = lp_order_every_second(l->size, 0);
+
+	memcpy(order.byte + 8, order.byte, 8);
+	lp_shr(l, l->size + 1, T0, l->n, 8U << l->size);
+	V(op, T0, T0, l->n);
+	V_MEM(LP_VPSHUFB, l->d, T0, lp_order_constant(l, &order));
+}
+
+static void pairs(struct lp_lanes *l, enum lp_x86_vop op)
+{
+	if (l->n == l->m && l->whole && l->size <= H) {
+		pairs_of_one(l, op);
+	} else {
+		struct pairs p = take_apart(l);
+		V(op, l->d, p.first, p.second);
+	}
+}
+
+#define PAIRS(name, op)                           \
+	static void do_##name(struct lp_lanes *l) \
+	{                                         \
+		pairs(l, (op)[l->size]);          \
+	}                                         \
 	ROW(name, LP_TWO, do_##name)
 PAIRS(addp_v, vop_add)
 PAIRS(smaxp_v, vop_smax)

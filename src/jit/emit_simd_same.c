@@ -45,17 +45,21 @@ ROW(bic_v, LP_TWO, do_bic)
 
 static void do_orr(struct lp_lanes *l)
 {
-	V(LP_VPOR, l->d, l->n, l->m);
+	if (l->n != l->m)
+		V(LP_VPOR, l->d, l->n, l->m);
+	else if (!l->whole)
+		V_ONE(LP_VMOVQ, l->d, l->n);
+	else if (l->n != l->d)
+		V_ONE(LP_VMOVAPS, l->d, l->n);
 }
 ROW(orr_two, LP_TWO, do_orr)
+ROW(mov, LP_TWO | LP_ALL_BITS, do_orr)
 
 static bool orr_v(struct lp_tr *t, uint32_t word)
 {
-	if (F(Rn) != F(Rm) || !lp_is_whole(word))
+	if (F(Rn) != F(Rm))
 		return orr_two(t, word);
-	if (F(Rn) != F(Rd))
-		lp_v_write(t, F(Rd), lp_v_read(t, F(Rn)));
-	return true;
+	return (F(Rn) == F(Rd) && lp_is_whole(word)) || mov(t, word);
 }
 
 static void do_orn(struct lp_lanes *l)
@@ -454,6 +458,10 @@ static void do_cnt(struct lp_lanes *l)
 {
 	static const uint8_t ones[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
 
+	if (l->t->jit->host & LP_HOST_BITALG) {
+		V_ONE(LP_VPOPCNTB, l->d, l->n);
+		return;
+	}
 	by_nibbles(l, l->n, ones, ones);
 	V(LP_VPADDB, l->d, T0, T1);
 }

@@ -41,6 +41,7 @@ unsigned lp_host_features(void)
 	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
 	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
 	f |= has_avx512() ? LP_HOST_AVX512 : 0;
+	f |= has_avx512() && __builtin_cpu_supports("avx512bitalg") ? LP_HOST_BITALG : 0;
 	f |= has_sha() ? LP_HOST_SHA : 0;
 	return f;
 }

@@ -27,6 +27,7 @@ enum lp_host_feature {
 	LP_HOST_GFNI = 1 << 3,
 	LP_HOST_AVX512 = 1 << 4, /* F, BW, DQ and VL */
 	LP_HOST_VBMI = 1 << 5,
+	LP_HOST_BITALG = 1 << 6,
 };
 
 /* What --stats prints of it. */
