@@ -34,6 +34,61 @@ static bool stlr(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
+/* With an offset: the address in rcx, or its own register. */
+static unsigned address_at(struct lp_tr *t, uint32_t word)
+{
+	int32_t offset = (int32_t)lp_signed_field(word, 12, 9);
+	unsigned base = lp_address_base(t, F(Rn));
+
+	if (offset == 0)
+		return base;
+	lp_x86_lea(&t->x, 1, LP_RCX, lp_rm_mem(base, offset));
+	return LP_RCX;
+}
+
+static bool load_at(struct lp_tr *t, uint32_t word, unsigned size, bool is_signed, unsigned w)
+{
+	unsigned r = lp_writes(F(Rt)), at = address_at(t, word), reg = lp_x_dest(r, LP_RDX);
+	struct lp_cold *c = lp_address_aligned(t, at, size);
+
+	if (is_signed)
+		lp_x86_load_signed(&t->x, size, w, reg, lp_rm_mem(at, 0));
+	else
+		lp_x86_load(&t->x, size, reg, lp_rm_mem(at, 0));
+	lp_x_write(t, r, reg);
+	lp_cold_back(t, c);
+	return true;
+}
+static bool store_at(struct lp_tr *t, uint32_t word, unsigned size)
+{
+	unsigned at = address_at(t, word);
+	struct lp_cold *c = lp_address_aligned(t, at, size);
+
+	lp_x_copy(t, 1, lp_reads(F(Rt)), LP_RDX);
+	lp_x86_xchg(&t->x, size, lp_rm_mem(at, 0), LP_RDX);
+	lp_cold_back(t, c);
+	return true;
+}
+
+#define AT(row, function, ...)                          \
+	static bool row(struct lp_tr *t, uint32_t word) \
+	{                                               \
+		return function(t, word, __VA_ARGS__);  \
+	}
+AT(stlurb, store_at, 1)
+AT(stlurh, store_at, 2)
+AT(stlur_w, store_at, 4)
+AT(stlur_x, store_at, 8)
+AT(ldapurb, load_at, 1, false, 0)
+AT(ldapurh, load_at, 2, false, 0)
+AT(ldapur_w, load_at, 4, false, 0)
+AT(ldapur_x, load_at, 8, false, 0)
+AT(ldapursb_x, load_at, 1, true, 1)
+AT(ldapursb_w, load_at, 1, true, 0)
+AT(ldapursh_x, load_at, 2, true, 1)
+AT(ldapursh_w, load_at, 2, true, 0)
+AT(ldapursw, load_at, 4, true, 1)
+
 /* ---- exclusive ---- */
 
 static bool ldxr(struct lp_tr *t, uint32_t word)
@@ -163,6 +218,44 @@ static bool ldeor(struct lp_tr *t, uint32_t word)
 	return logic(t, word, LP_ALU_XOR, false);
 }
 
+/* The greater or the smaller one: what was there stays where `stays` holds of the operand compared with it. */
+static bool choice(struct lp_tr *t, uint32_t word, enum lp_x86_cc stays)
+{
+	unsigned size = 1u << F(size), s = lp_reads(F(Rs)), base = lp_address_base(t, F(Rn));
+	struct lp_cold *c = lp_address_aligned(t, base, size);
+	struct lp_x86_rm at = lp_rm_mem(base, 0);
+	struct lp_x86 *x = &t->x;
+	uint8_t *again;
+
+	lp_x86_load(x, size, LP_RAX, at);
+	again = x->at;
+	lp_x_copy(t, 1, s, LP_RDX);
+	lp_x86_alu_sized(x, LP_ALU_CMP, size, LP_RDX, lp_rm_reg(LP_RAX));
+	lp_x86_cmov(x, stays, 1, LP_RDX, lp_rm_reg(LP_RAX));
+	lp_x86_lock_cmpxchg(x, size, at, LP_RDX);
+	lp_x86_jcc_back(x, LP_CC_NE, again);
+	write_sized(t, lp_writes(F(Rt)), size, LP_RAX);
+	lp_cold_back(t, c);
+	return true;
+}
+
+static bool ldsmax(struct lp_tr *t, uint32_t word)
+{
+	return choice(t, word, LP_CC_LE);
+}
+static bool ldsmin(struct lp_tr *t, uint32_t word)
+{
+	return choice(t, word, LP_CC_GE);
+}
+static bool ldumax(struct lp_tr *t, uint32_t word)
+{
+	return choice(t, word, LP_CC_BE);
+}
+static bool ldumin(struct lp_tr *t, uint32_t word)
+{
+	return choice(t, word, LP_CC_AE);
+}
+
 static bool cas(struct lp_tr *t, uint32_t word)
 {
 	unsigned size = 1u << F(size), base = lp_address_base(t, F(Rn));
@@ -196,23 +289,74 @@ static bool dsb(struct lp_tr *t, uint32_t word)
 
 /* ---- system registers ---- */
 
-enum { SYSREG = 0x1fffe0, TPIDR_EL0 = 0x1bd040, DCZID_EL0 = 0x1b00e0 };
+enum { SYSREG = 0x1fffe0 };
+enum {
+	NZCV = 0x1b4200,
+	FPCR = 0x1b4400,
+	TPIDR_EL0 = 0x1bd040,
+	TPIDRRO_EL0 = 0x1bd060,
+	CTR_EL0 = 0x1b0020,
+	DCZID_EL0 = 0x1b00e0,
+	CNTFRQ_EL0 = 0x1be000,
+};
+
+/* N, Z, C and V in turn, from what memory has of them. */
+static void read_nzcv(struct lp_tr *t, unsigned r)
+{
+	struct lp_x86 *x = &t->x;
+
+	lp_flags_clobber(t);
+	lp_x86_mov(x, 1, LP_RCX, LP_CPU(n));
+	lp_x86_shift_imm(x, LP_SHIFT_SHR, 1, lp_rm_reg(LP_RCX), 63);
+	lp_x86_alu_imm(x, LP_ALU_CMP, 1, LP_CPU(z), 1); /* CF: it is 0 */
+	lp_x86_alu(x, LP_ALU_ADC, 0, LP_RCX, lp_rm_reg(LP_RCX));
+	lp_x86_movzx8(x, LP_RAX, LP_CPU(c));
+	lp_x86_lea(x, 0, LP_RCX, lp_rm_sib(LP_RAX, LP_RCX, 2, 0));
+	lp_x86_movzx8(x, LP_RAX, LP_CPU(v));
+	lp_x86_lea(x, 0, LP_RCX, lp_rm_sib(LP_RAX, LP_RCX, 2, 0));
+	lp_x86_shift_imm(x, LP_SHIFT_SHL, 0, lp_rm_reg(LP_RCX), 28);
+	lp_x_write(t, r, LP_RCX);
+}
 
 static bool mrs(struct lp_tr *t, uint32_t word)
 {
 	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(r, LP_RAX);
 
 	switch (word & SYSREG) {
+	case NZCV:
+		read_nzcv(t, r);
+		return true;
+	case FPCR:
+		lp_x86_mov(&t->x, 0, reg, LP_CPU(fpcr));
+		lp_x_write(t, r, reg);
+		return true;
 	case TPIDR_EL0:
 		lp_x86_mov(&t->x, 1, reg, LP_CPU(tpidr));
 		lp_x_write(t, r, reg);
 		return true;
+	case TPIDRRO_EL0:
+		lp_x_write_imm(t, r, 0);
+		return true;
+	case CTR_EL0:
+		lp_x_write_imm(t, r, LP_CTR_EL0);
+		return true;
 	case DCZID_EL0:
 		lp_x_write_imm(t, r, LP_DCZID_EL0);
+		return true;
+	case CNTFRQ_EL0:
+		lp_x_write_imm(t, r, LP_CNTFRQ_EL0);
 		return true;
 	default:
 		return false;
 	}
+}
+
+static bool msr_reg(struct lp_tr *t, uint32_t word)
+{
+	if ((word & SYSREG) != TPIDR_EL0)
+		return false;
+	lp_x86_mov_to(&t->x, 1, LP_CPU(tpidr), lp_x_read(t, lp_reads(F(Rt)), LP_RAX));
+	return true;
 }
 
 enum { SYS_DC_ZVA = 0x0b7420 };
@@ -237,9 +381,42 @@ static bool sys(struct lp_tr *t, uint32_t word)
 }
 
 lp_emit_fn *const lp_emit_atomic[A64_OP_COUNT] = {
-	[A64_OP_LDAR] = ldar,	[A64_OP_LDAPR] = ldar,	[A64_OP_LDLAR] = ldar,	[A64_OP_STLR] = stlr,
-	[A64_OP_STLLR] = stlr,	[A64_OP_LDXR] = ldxr,	[A64_OP_LDAXR] = ldxr,	[A64_OP_STXR] = stxr,
-	[A64_OP_STLXR] = stxr,	[A64_OP_CLREX] = clrex, [A64_OP_LDADD] = ldadd, [A64_OP_SWP] = swp,
-	[A64_OP_LDCLR] = ldclr, [A64_OP_LDSET] = ldset, [A64_OP_LDEOR] = ldeor, [A64_OP_CAS] = cas,
-	[A64_OP_DMB] = dmb,	[A64_OP_DSB] = dsb,	[A64_OP_MRS] = mrs,	[A64_OP_SYS] = sys,
+	[A64_OP_LDAR] = ldar,
+	[A64_OP_LDAPR] = ldar,
+	[A64_OP_LDLAR] = ldar,
+	[A64_OP_STLR] = stlr,
+	[A64_OP_STLLR] = stlr,
+	[A64_OP_LDXR] = ldxr,
+	[A64_OP_LDAXR] = ldxr,
+	[A64_OP_STXR] = stxr,
+	[A64_OP_STLXR] = stxr,
+	[A64_OP_CLREX] = clrex,
+	[A64_OP_LDADD] = ldadd,
+	[A64_OP_SWP] = swp,
+	[A64_OP_LDCLR] = ldclr,
+	[A64_OP_LDSET] = ldset,
+	[A64_OP_LDEOR] = ldeor,
+	[A64_OP_CAS] = cas,
+	[A64_OP_DMB] = dmb,
+	[A64_OP_DSB] = dsb,
+	[A64_OP_MRS] = mrs,
+	[A64_OP_SYS] = sys,
+	[A64_OP_MSR_REG] = msr_reg,
+	[A64_OP_LDSMAX] = ldsmax,
+	[A64_OP_LDSMIN] = ldsmin,
+	[A64_OP_LDUMAX] = ldumax,
+	[A64_OP_LDUMIN] = ldumin,
+	[A64_OP_STLURB] = stlurb,
+	[A64_OP_STLURH] = stlurh,
+	[A64_OP_STLUR_W] = stlur_w,
+	[A64_OP_STLUR_X] = stlur_x,
+	[A64_OP_LDAPURB] = ldapurb,
+	[A64_OP_LDAPURH] = ldapurh,
+	[A64_OP_LDAPUR_W] = ldapur_w,
+	[A64_OP_LDAPUR_X] = ldapur_x,
+	[A64_OP_LDAPURSB_X] = ldapursb_x,
+	[A64_OP_LDAPURSB_W] = ldapursb_w,
+	[A64_OP_LDAPURSH_X] = ldapursh_x,
+	[A64_OP_LDAPURSH_W] = ldapursh_w,
+	[A64_OP_LDAPURSW] = ldapursw,
 };

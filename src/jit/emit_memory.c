@@ -174,7 +174,7 @@ ALL(ldrsw, 2, true, true, true)
 
 /* ---- two registers ---- */
 
-static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
+static bool pair(struct lp_tr *t, uint32_t word, bool is_load, bool is_signed, enum lp_way way)
 {
 	bool is64 = word >> 31;
 	unsigned n = F(Rn), bytes = is64 ? 8 : 4;
@@ -197,8 +197,13 @@ static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
 		return true;
 	}
 	/* The first one waits until the second has not faulted. */
-	lp_x86_load(x, bytes, LP_RDX, a.at);
-	lp_x86_load(x, bytes, lp_x_dest(r2, LP_RCX), second);
+	if (is_signed) {
+		lp_x86_load_signed(x, bytes, 1, LP_RDX, a.at);
+		lp_x86_load_signed(x, bytes, 1, lp_x_dest(r2, LP_RCX), second);
+	} else {
+		lp_x86_load(x, bytes, LP_RDX, a.at);
+		lp_x86_load(x, bytes, lp_x_dest(r2, LP_RCX), second);
+	}
 	lp_x_write(t, r2, lp_x_dest(r2, LP_RCX));
 	lp_x_write(t, r, LP_RDX);
 	lp_address_write_back(t, &a);
@@ -207,27 +212,39 @@ static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
 
 static bool ldp_off(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, LP_UNSCALED);
+	return pair(t, word, true, false, LP_UNSCALED);
 }
 static bool ldp_post(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, LP_POST);
+	return pair(t, word, true, false, LP_POST);
 }
 static bool ldp_pre(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, true, LP_PRE);
+	return pair(t, word, true, false, LP_PRE);
+}
+static bool ldpsw_off(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, true, LP_UNSCALED);
+}
+static bool ldpsw_post(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, true, LP_POST);
+}
+static bool ldpsw_pre(struct lp_tr *t, uint32_t word)
+{
+	return pair(t, word, true, true, LP_PRE);
 }
 static bool stp_off(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, LP_UNSCALED);
+	return pair(t, word, false, false, LP_UNSCALED);
 }
 static bool stp_post(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, LP_POST);
+	return pair(t, word, false, false, LP_POST);
 }
 static bool stp_pre(struct lp_tr *t, uint32_t word)
 {
-	return pair(t, word, false, LP_PRE);
+	return pair(t, word, false, false, LP_PRE);
 }
 
 /* ---- literals ---- */
@@ -289,6 +306,23 @@ lp_emit_fn *const lp_emit_memory[A64_OP_COUNT] = {
 	[A64_OP_STP_POST] = stp_post,
 	[A64_OP_STP_PRE] = stp_pre,
 	[A64_OP_STP_NT] = stp_off,
+	[A64_OP_LDPSW_OFF] = ldpsw_off,
+	[A64_OP_LDPSW_POST] = ldpsw_post,
+	[A64_OP_LDPSW_PRE] = ldpsw_pre,
+	/* Unprivileged: so is everything here. */
+	[A64_OP_STTRB] = strb_UNSCALED,
+	[A64_OP_STTRH] = strh_UNSCALED,
+	[A64_OP_STTR_W] = str_w_UNSCALED,
+	[A64_OP_STTR_X] = str_x_UNSCALED,
+	[A64_OP_LDTRB] = ldrb_UNSCALED,
+	[A64_OP_LDTRH] = ldrh_UNSCALED,
+	[A64_OP_LDTR_W] = ldr_w_UNSCALED,
+	[A64_OP_LDTR_X] = ldr_x_UNSCALED,
+	[A64_OP_LDTRSB_X] = ldrsb_x_UNSCALED,
+	[A64_OP_LDTRSB_W] = ldrsb_w_UNSCALED,
+	[A64_OP_LDTRSH_X] = ldrsh_x_UNSCALED,
+	[A64_OP_LDTRSH_W] = ldrsh_w_UNSCALED,
+	[A64_OP_LDTRSW] = ldrsw_UNSCALED,
 	[A64_OP_LDR_LIT_W] = ldr_lit_w,
 	[A64_OP_LDR_LIT_X] = ldr_lit_x,
 	[A64_OP_LDRSW_LIT] = ldrsw_lit,

@@ -200,9 +200,11 @@ static void find_live_flags(struct lp_tr *t)
 
 bool lp_jit_ends(enum lp_a64_op op, uint32_t word)
 {
-	enum { IC_IVAU = 0xd50b7520 };
+	enum { IC_IVAU = 0xd50b7520, MSR_FPCR = 0xd51b4400 };
 
 	if ((word & ~UINT32_C(31)) == IC_IVAU) /* what follows may be other code from here on */
+		return true;
+	if ((word & ~UINT32_C(31)) == MSR_FPCR) /* this thread may not be for translated code any more */
 		return true;
 	switch (op) {
 	case A64_OP_B:
@@ -225,7 +227,6 @@ bool lp_jit_ends(enum lp_a64_op op, uint32_t word)
 	case A64_OP_UDF:
 	case A64_OP_HLT:
 	case A64_OP_ISB:
-	case A64_OP_MSR_REG: /* FPCR may say that this thread is not for translated code any more */
 	case A64_OP_UNALLOCATED:
 		return true;
 	default:
