@@ -297,6 +297,22 @@ def test_a_redirect_does_not_lead_out_of_https(target):
         Machine("0.1.0", server).refuses(ARCHIVE)
 
 
+def test_a_redirect_does_not_lead_to_plain_http_on_this_machine():
+    """Where it would find the very file."""
+    with serving(release("0.2.0")) as server, ReleaseServer() as other:
+        other.assets["x"] = release_server.Asset(server.asset(ARCHIVE).data)
+        server.asset(ARCHIVE).redirects = [f"{other.url}/storage/x"]
+        Machine("0.1.0", server).refuses(ARCHIVE)
+        assert not other.requests
+
+
+def test_a_redirect_does_not_lead_to_a_file(tmp_path):
+    with serving(release("0.2.0")) as server:
+        (tmp_path / "x").write_bytes(server.asset(ARCHIVE).data)
+        server.asset(ARCHIVE).redirects = [f"file://{tmp_path}/x"]
+        Machine("0.1.0", server).refuses(ARCHIVE)
+
+
 def test_redirects_end():
     with serving(release("0.2.0")) as server:
         archive = server.asset(ARCHIVE)
