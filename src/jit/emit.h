@@ -16,7 +16,7 @@
  *   - EFLAGS may hold the guest's flags.  Before the first host instruction that writes EFLAGS: lp_flags_clobber(t), which
  *     may use rax itself.
  *     lea, mov, shlx, rorx, not, bswap, vector moves and the like do not.
- *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2).
+ *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2); with AVX-512 also xmm16 and above.
  *   - 31 is what lp_reads(), lp_writes() (emu/hot.h) or "is SP" make of it: LP_ZR, LP_SINK, LP_SP.
  */
 #ifndef LP_JIT_EMIT_H

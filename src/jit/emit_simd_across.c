@@ -3,7 +3,7 @@
 
 /* ---- pairs: neighbours in n, then in m, give one lane each ---- */
 
-/* `first` and `second` of each pair, to the registers of those names; all of d's lanes, or the lower half's. */
+/* Registers with the first lane of each pair, and with the second; of short operands in the lower half. */
 struct pairs {
 	unsigned first, second;
 };

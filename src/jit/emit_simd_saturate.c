@@ -5,7 +5,7 @@ enum { QC = 1 << 27 };
 
 /* ---- QC ---- */
 
-/* In one instruction more than that in the row's own size. */
+/* The lowest lane alone counts. */
 static bool is_scalar(const struct lp_lanes *l)
 {
 	return l->word >> 28 & 1;
