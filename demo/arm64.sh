@@ -81,6 +81,8 @@ start_load() {
 	"$demo/load.py" "$port" >"$scratch/load" &
 	load=$!
 	jobs+=("$bench" "$load")
+	# The 20 of redis-benchmark, the 4 of load.py, and the one that asks.
+	until [ "$(info clients connected_clients)" -ge 25 ]; do kill -0 "$load" || die "load.py gave up"; done
 	until_served 5000
 }
 

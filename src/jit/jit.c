@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/vec.h"
+#include "emu/integer.h"
 #include "jit/emit.h"
 
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
@@ -88,11 +89,23 @@ static void thread_ended(struct lp_cpu *cpu)
 
 /* ---- running ---- */
 
+/* At a function that has just been called: flags mean nothing there (AAPCS64 6.1), and who is at its first instruction is
+ * not yet in it, which matters to who patches it. */
+static bool is_called(const struct lp_cpu *cpu)
+{
+	uint32_t word;
+
+	if (lp_mem_get(cpu->x[30] - 4, &word))
+		return false;
+	if ((word & 0xfffffc1f) == 0xd63f0000) /* blr */
+		return cpu->x[word >> 5 & 31] == cpu->pc;
+	return word >> 26 == 0x25 && cpu->x[30] - 4 + (uint64_t)(lp_signed_field(word, 0, 26) * 4) == cpu->pc;
+}
+
 /* On to where the flags are what they should be. */
 static void settle(struct lp_cpu *cpu)
 {
 	struct lp_jit_thread *thread = cpu->engine;
-	enum lp_jit_unasked seen = LP_FLAGS_PASSED;
 	uint64_t branch = cpu->branch;
 	struct lp_uop uops[2];
 	const struct lp_uop *u;
@@ -100,10 +113,9 @@ static void settle(struct lp_cpu *cpu)
 	if (!thread || !thread->is_loose)
 		return;
 	thread->is_loose = false;
-	for (unsigned i = 0; i < SETTLE_MAX && seen == LP_FLAGS_PASSED && cpu->leave == LP_LEAVE_LOOKUP; i++) {
-		seen = lp_jit_flags_unasked(jit_of(cpu->emu), cpu->pc);
-		if (seen == LP_FLAGS_RIGHT)
-			break;
+	for (unsigned i = 0; i < SETTLE_MAX && cpu->leave == LP_LEAVE_LOOKUP && !is_called(cpu) &&
+			     lp_jit_flags_are_unasked(jit_of(cpu->emu), cpu->pc);
+	     i++) {
 		u = lp_block_single(cpu->emu->blocks, cpu, uops);
 		while (u == &uops[0] || u == &uops[1])
 			u = u->run(cpu, u);
@@ -129,20 +141,24 @@ static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct l
 static bool run(struct lp_cpu *cpu)
 {
 	struct lp_jit *jit = jit_of(cpu->emu);
+	struct lp_jit_thread *thread = cpu->engine;
 	struct lp_jit_slot *slot;
 
+	if (thread)
+		thread->is_loose = false;
 	/* Translated code relies on both. */
 	if (cpu->fp_exact || cpu->x[LP_SP] & 15)
 		return false;
-	if (!cpu->engine && !begin_thread(jit, cpu))
+	if (!thread && !begin_thread(jit, cpu))
 		return false;
+	thread = cpu->engine;
 	cpu->pc = lp_untagged(cpu->pc);
 	if (!find_unit(jit, cpu->pc, &slot))
 		return false;
 	cpu->btype = 0;
 	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
 	jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
-	((struct lp_jit_thread *)cpu->engine)->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
+	thread->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
 	return true;
 }
 
@@ -181,7 +197,6 @@ static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *contex
 	lp_flags_set_from(cpu, unit->flags_at[i], (uint64_t)regs[REG_EFL]);
 	cpu->jit.shadow_sp = (uint64_t)regs[REG_RSP];
 	thread->at = (struct lp_uop){.word = unit->words[i], .pc = unit->range.start + i * 4};
-	thread->is_loose = true;
 	if (cpu->emu->options.stats)
 		cpu->nr_insns -= unit->nr_insns - i - 1;
 	return &thread->at;

@@ -196,9 +196,8 @@ void lp_jit_flush(struct lp_jit *jit);
 /* Nothing behind an instruction of that row is reached from it. */
 bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
 /* Who has come to pc from translated code may have the flags as they were some time ago, because nobody asks for them
- * before they are written; this is what the instruction there does about that. */
-enum lp_jit_unasked { LP_FLAGS_RIGHT, LP_FLAGS_WRITTEN, LP_FLAGS_PASSED };
-enum lp_jit_unasked lp_jit_flags_unasked(struct lp_jit *jit, uint64_t pc);
+ * before they are written. */
+bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc);
 
 /* ---- jit.c ---- */
 

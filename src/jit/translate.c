@@ -65,11 +65,18 @@ static uint8_t flags_of(enum lp_a64_op op)
 	}
 }
 
-static bool note_look(struct lp_tr *t, uint64_t begin, uint64_t end)
+/* What has been looked at. */
+struct looks {
+	struct lp_jit *jit;
+	struct lp_look *at; /* LP_UNIT_LOOKED */
+	unsigned nr;
+};
+
+static bool note_look(struct looks *l, uint64_t begin, uint64_t end)
 {
-	if (t->nr_looked == LP_UNIT_LOOKED)
+	if (l->nr == LP_UNIT_LOOKED)
 		return false;
-	t->looked[t->nr_looked++] = (struct lp_look){.range = {begin, end}};
+	l->at[l->nr++] = (struct lp_look){.range = {begin, end}};
 	return true;
 }
 
@@ -122,41 +129,39 @@ static bool is_the_end(uint32_t word)
 	return (word & 0xfe000000) == 0xd6000000 || (word & 0xff000000) == 0xd4000000 || word >> 16 == 0;
 }
 
-enum lp_jit_unasked lp_jit_flags_unasked(struct lp_jit *jit, uint64_t pc)
-{
-	uint32_t word;
-
-	if (pc & 3 || lp_mem_read(pc, &word, sizeof word) || flags_of_word(word) & READS_FLAGS || is_the_end(word) ||
-	    lp_block_is_breakpoint(jit->emu->blocks, pc))
-		return LP_FLAGS_RIGHT;
-	return flags_of_word(word) & WRITES_FLAGS ? LP_FLAGS_WRITTEN : LP_FLAGS_PASSED;
-}
-
 /* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions, and behind up to
  * `depth` branches; what was seen is noted, as the answer holds as long as they do. */
-static bool asks_for_flags(struct lp_tr *t, uint64_t pc, unsigned depth)
+static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 {
 	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE, target;
 	uint32_t words[LOOK_AHEAD];
 	size_t nr = (until - pc) / 4 < LOOK_AHEAD ? (until - pc) / 4 : LOOK_AHEAD;
 
-	if (t->nr_looked == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
+	if (l->nr == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
 	for (size_t i = 0; i < nr; i++, pc += 4) {
 		uint8_t flags = flags_of_word(words[i]);
 		/* Who stops at a breakpoint may look at them. */
-		if (flags & READS_FLAGS || is_the_end(words[i]) || lp_block_is_breakpoint(t->jit->emu->blocks, pc))
+		if (flags & READS_FLAGS || is_the_end(words[i]) || lp_block_is_breakpoint(l->jit->emu->blocks, pc))
 			return true;
 		if (flags & WRITES_FLAGS)
-			return !note_look(t, begin, pc + 4);
+			return !note_look(l, begin, pc + 4);
 		if (branch_target(pc, words[i], &target)) {
-			if (depth == 0 || asks_for_flags(t, target, depth - 1))
+			if (depth == 0 || asks_for_flags(l, target, depth - 1))
 				return true;
 			if ((words[i] & 0x7c000000) == 0x14000000) /* b, bl */
-				return !note_look(t, begin, pc + 4);
+				return !note_look(l, begin, pc + 4);
 		}
 	}
 	return true;
+}
+
+bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc)
+{
+	struct lp_look looked[LP_UNIT_LOOKED];
+	struct looks l = {.jit = jit, .at = looked};
+
+	return !asks_for_flags(&l, pc, LOOK_DEPTH);
 }
 
 /* Loads and stores (DDI 0487 C4.1): where they fault somebody may look at all registers. */
@@ -169,19 +174,19 @@ static bool may_fault(uint32_t word)
 static void find_live_flags(struct lp_tr *t)
 {
 	bool wanted = false;
+	struct looks l = {.jit = t->jit, .at = t->looked};
 	uint64_t target;
 	unsigned i = t->nr;
 
-	t->nr_looked = 0;
 	t->flags_live = t->exit_live = 0;
 	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
-		wanted = asks_for_flags(t, t->start + t->nr * 4, LOOK_DEPTH);
+		wanted = asks_for_flags(&l, t->start + t->nr * 4, LOOK_DEPTH);
 	t->end_live = wanted;
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
 		uint8_t flags = flags_of(op);
 		if (branch_target(t->start + i * 4, t->insns[i].word, &target)) {
-			bool asks = asks_for_flags(t, target, LOOK_DEPTH);
+			bool asks = asks_for_flags(&l, target, LOOK_DEPTH);
 			t->flags_live |= (uint64_t)wanted << i;
 			t->exit_live |= (uint64_t)asks << i;
 			wanted |= asks;
@@ -194,6 +199,7 @@ static void find_live_flags(struct lp_tr *t)
 		if (flags & READS_FLAGS || may_fault(t->insns[i].word))
 			wanted = true;
 	}
+	t->nr_looked = l.nr;
 }
 
 /* ---- what is translated ---- */
