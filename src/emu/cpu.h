@@ -50,6 +50,7 @@ enum {
 	LP_POLL_PARK = 2,   /* somebody wants all threads to stand still */
 	LP_POLL_STEP = 4,   /* one instruction at a time */
 	LP_POLL_EXIT = 8,   /* the process ends */
+	LP_POLL_ALONE = 32, /* lp_cpu_step() is at work */
 	LP_POLL_TRACE = 16, /* --trace and the debugger look at every block */
 };
 

@@ -5,16 +5,19 @@
 #include "emu/emu.h"
 #include "emu/fault.h"
 
-/* One instruction, then out again at the next pc; a fault stays a fault. */
-static void step(struct lp_cpu *cpu)
+/* While poll is set, whatever goes on elsewhere leaves instead. */
+void lp_cpu_step(struct lp_cpu *cpu)
 {
 	struct lp_uop uops[2];
-	const struct lp_uop *u = lp_block_single(cpu->emu->blocks, cpu, uops);
+	const struct lp_uop *u;
 
 	cpu->interpret = false;
 	cpu->nr_insns++;
+	atomic_fetch_or(&cpu->poll, (uint32_t)LP_POLL_ALONE);
+	u = lp_block_single(cpu->emu->blocks, cpu, uops);
 	while (u == &uops[0] || u == &uops[1])
 		u = u->run(cpu, u);
+	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 }
 
 /* Translated code, until it leaves. */
@@ -111,8 +114,10 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	cpu->landing = &landing;
 	lp_emu_tell(cpu->emu, started, t);
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
-	if (sigsetjmp(landing, 0))
+	if (sigsetjmp(landing, 0)) {
+		atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 		after(t);
+	}
 	while (!t->ends) {
 		uint32_t poll = atomic_load_explicit(&cpu->poll, memory_order_acquire);
 		if (poll) {
@@ -129,7 +134,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 		cpu->branch = 0;
 		if (cpu->interpret ||
 		    atomic_load_explicit(&cpu->poll, memory_order_relaxed) & (LP_POLL_STEP | LP_POLL_TRACE))
-			step(cpu);
+			lp_cpu_step(cpu);
 		else
 			run(cpu);
 		after(t);

@@ -107,20 +107,14 @@ static void settle(struct lp_cpu *cpu)
 {
 	struct lp_jit_thread *thread = cpu->engine;
 	uint64_t branch = cpu->branch;
-	struct lp_uop uops[2];
-	const struct lp_uop *u;
 
 	if (!thread || !thread->is_loose)
 		return;
 	thread->is_loose = false;
 	for (unsigned i = 0; i < SETTLE_MAX && cpu->leave == LP_LEAVE_LOOKUP && !is_called(cpu) &&
 			     lp_jit_flags_are_unasked(jit_of(cpu->emu), cpu->pc);
-	     i++) {
-		u = lp_block_single(cpu->emu->blocks, cpu, uops);
-		while (u == &uops[0] || u == &uops[1])
-			u = u->run(cpu, u);
-		cpu->nr_insns++;
-	}
+	     i++)
+		lp_cpu_step(cpu);
 	cpu->branch = branch;
 }
 
@@ -142,6 +136,7 @@ static bool run(struct lp_cpu *cpu)
 {
 	struct lp_jit *jit = jit_of(cpu->emu);
 	struct lp_jit_thread *thread = cpu->engine;
+	const struct lp_unit *unit;
 	struct lp_jit_slot *slot;
 
 	if (thread)
@@ -153,11 +148,15 @@ static bool run(struct lp_cpu *cpu)
 		return false;
 	thread = cpu->engine;
 	cpu->pc = lp_untagged(cpu->pc);
-	if (!find_unit(jit, cpu->pc, &slot))
+	unit = find_unit(jit, cpu->pc, &slot);
+	if (!unit)
 		return false;
 	cpu->btype = 0;
 	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
-	jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
+	if (jit->checks)
+		lp_check_run(jit, cpu, unit);
+	else
+		jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
 	thread->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
 	return true;
 }
@@ -298,6 +297,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 		return lp_fail_sys(err, errno, "no memory for the translator");
 	jit->emu = emu;
 	jit->host = lp_host_features() & ~options->without;
+	jit->checks = options->checks;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	pthread_mutex_init(&jit->lock, NULL);
@@ -321,5 +321,6 @@ void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out)
 
 	pthread_mutex_lock(&jit->lock);
 	*out = jit->stats;
+	out->compared = atomic_load_explicit(&jit->nr_compared, memory_order_relaxed);
 	pthread_mutex_unlock(&jit->lock);
 }

@@ -15,6 +15,7 @@
 
 struct lp_jit_options {
 	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
+	bool checks;	       /* the interpreter executes everything as well, and the results are compared */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
 	unsigned max_segments; /* the same, of memory for code */
 };
@@ -35,6 +36,7 @@ struct lp_jit_stats {
 	uint64_t units, insns, bytes;  /* translated: bytes of host code */
 	uint64_t invalidated, flushed; /* units, and how often all of them went */
 	uint64_t left_to_c;	       /* of the instructions: left to functions of the interpreter */
+	uint64_t compared;	       /* runs of units that were as the interpreter's, with `checks` */
 	uint64_t ns;		       /* spent in translating; only with the emulator's option `stats` */
 };
 

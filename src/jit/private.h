@@ -46,6 +46,7 @@ struct lp_unit {
 	const uint8_t *code; /* where it runs */
 	uint32_t size;
 	uint16_t nr_insns;
+	bool is_loop;	  /* goes back to its own begin */
 	bool interpreted; /* no code: the interpreter executes what stands here */
 	bool is_dead;
 	struct lp_range range; /* of guest code */
@@ -120,6 +121,8 @@ struct lp_jit {
 	size_t nr_slots, nr_stubs, nr_constants;
 	bool has_constant[LP_CONSTANTS];
 	size_t max_slots, max_segments;
+	bool checks; /* check.c: no slot leads to a unit */
+	_Atomic uint64_t nr_compared;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
 	struct lp_look *looks[LP_UNIT_BUCKETS];
@@ -198,6 +201,14 @@ bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
 /* Who has come to pc from translated code may have the flags as they were some time ago, because nobody asks for them
  * before they are written. */
 bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc);
+
+/* Where a direct branch goes; false: it is none. */
+bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target);
+
+/* ---- check.c ---- */
+
+/* A unit at cpu->pc, and what it does is what the interpreter does; else the process ends. */
+void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *unit);
 
 /* ---- jit.c ---- */
 

@@ -80,8 +80,8 @@ static bool note_look(struct looks *l, uint64_t begin, uint64_t end)
 	return true;
 }
 
-/* Where a direct branch goes; false: it is none (DDI 0487 C4.1.88). */
-static bool branch_target(uint64_t pc, uint32_t word, uint64_t *target)
+/* DDI 0487 C4.1.88. */
+bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target)
 {
 	int64_t offset;
 
@@ -146,7 +146,7 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 			return true;
 		if (flags & WRITES_FLAGS)
 			return !note_look(l, begin, pc + 4);
-		if (branch_target(pc, words[i], &target)) {
+		if (lp_jit_branch_target(pc, words[i], &target)) {
 			if (depth == 0 || asks_for_flags(l, target, depth - 1))
 				return true;
 			if ((words[i] & 0x7c000000) == 0x14000000) /* b, bl */
@@ -185,7 +185,7 @@ static void find_live_flags(struct lp_tr *t)
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
 		uint8_t flags = flags_of(op);
-		if (branch_target(t->start + i * 4, t->insns[i].word, &target)) {
+		if (lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target)) {
 			bool asks = asks_for_flags(&l, target, LOOK_DEPTH);
 			t->flags_live |= (uint64_t)wanted << i;
 			t->exit_live |= (uint64_t)asks << i;
@@ -544,6 +544,7 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 		.hot_size = (uint32_t)hot,
 		.nr_insns = (uint16_t)t->nr,
 		.nr_looked = (uint16_t)t->nr_looked,
+		.is_loop = t->is_loop,
 		.range = {t->start, t->start + t->nr * 4},
 	};
 
@@ -634,7 +635,7 @@ static void publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *s
 	jit->stats.units++;
 	jit->stats.insns += u->nr_insns;
 	atomic_store_explicit(&slot->unit, u, memory_order_release);
-	if (!u->interpreted)
+	if (!u->interpreted && !jit->checks)
 		atomic_store_explicit(&slot->code, u->code, memory_order_release);
 }
 

@@ -78,6 +78,8 @@ static void tell_jit_stats(struct lp_emu *emu)
 		" of their instructions left to the interpreter; %" PRIu64 " units dropped again, %" PRIu64
 		" times all\n",
 		s.units, s.insns, s.bytes / 1024, s.ns / 1000000, s.left_to_c, s.invalidated, s.flushed);
+	if (s.compared)
+		fprintf(stderr, "arm64_runner: %" PRIu64 " runs of units were as the interpreter's\n", s.compared);
 }
 
 static void tell_stats(struct lp_emu *emu, int status, void *arg)
@@ -158,11 +160,12 @@ static int patch(struct lp_runner *r, const struct runner_wish *w, struct lp_err
 /* ---- all of it ---- */
 
 /* Without it everything is interpreted. */
-static void attach_jit(struct lp_emu *emu)
+static void attach_jit(struct lp_emu *emu, enum lp_runner_jit mode)
 {
+	const struct lp_jit_options options = {.checks = mode == LP_RUNNER_JIT_CHECK};
 	struct lp_err err = {0};
 
-	if (lp_jit_attach(emu, &(struct lp_jit_options){0}, &err))
+	if (lp_jit_attach(emu, &options, &err))
 		lp_debug("%s", err.text);
 }
 
@@ -197,8 +200,8 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
-	if (w->jit == LP_RUNNER_JIT_ON)
-		attach_jit(emu);
+	if (w->jit == LP_RUNNER_JIT_ON || w->jit == LP_RUNNER_JIT_CHECK)
+		attach_jit(emu, w->jit);
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;
 	if (options.stats)

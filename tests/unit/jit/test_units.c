@@ -35,6 +35,7 @@ struct world {
 	size_t (*write)(uint32_t *w); /* writes it, and says how many words it is */
 	void (*control)(struct world *w, struct lp_range code);
 	struct lp_jit_options options;
+	bool forgets_sums; /* an immediate is not added by translated code */
 	struct lp_emu *emu;
 	struct left *left;
 };
@@ -97,6 +98,11 @@ static void *run_control(void *arg)
 	return NULL;
 }
 
+static bool forget(struct lp_tr *t, uint32_t word)
+{
+	return true;
+}
+
 static void run_world(struct world *w)
 {
 	static struct controlled c;
@@ -108,6 +114,8 @@ static void run_world(struct world *w)
 
 	w->emu = lp_emu_new(&options, &err);
 	check(w->emu && !lp_jit_attach(w->emu, &w->options, &err), err.text);
+	if (w->forgets_sums)
+		((struct lp_jit *)w->emu->engine_data)->emit[A64_OP_ADD_IMM] = forget;
 	lp_emu_watch(w->emu, &(struct lp_emu_events){.exiting = keep_stats, .fault = keep_fault, .arg = w});
 	c.w = w;
 	c.code.start = lp_mem_map(w->emu, 0, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -429,6 +437,33 @@ static void a_chain_of_children_flushes_when_it_has_to(void **state)
 	assert_int_equal(status_of(&w), RIGHT);
 }
 
+/* ---- held against the interpreter ---- */
+
+/* Loops, calls, memory, vectors, a fault. */
+#define OF_ALL_KINDS                                                                                \
+	"mov x1, #50\nmov x2, #0\nmov x9, #8\n"                                                     \
+	"loop: add x2, x2, #1\nstr x2, [x19, x1, lsl #3]\nldr q0, [x19]\nadd v0.2d, v0.2d, v0.2d\n" \
+	"str q0, [x19]\nsub x1, x1, #1\ncbnz x1, loop\n"                                            \
+	"bl sum\nldr x3, [x9]\nadd x0, x4, #41\n" END "sum: ldr x4, [x19, #400]\ncmp x4, #1\ncset x4, eq\nret\n"
+
+static void check_finds_translated_code_as_good_as_the_interpreter(void **state)
+{
+	struct world w = {.text = OF_ALL_KINDS, .options.checks = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->faults, 1);
+	assert_true(w.left->stats.compared >= 3);
+}
+
+static void check_ends_a_program_that_is_translated_wrong(void **state)
+{
+	struct world w = {.text = OF_ALL_KINDS, .options.checks = true, .forgets_sums = true};
+
+	assert_int_equal(status_of(&w), 125);
+	w.options.checks = false;
+	assert_int_not_equal(status_of(&w), RIGHT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +479,8 @@ int main(void)
 		cmocka_unit_test(who_stands_still_has_the_flags_that_he_should_have),
 		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
 		cmocka_unit_test(a_chain_of_children_flushes_when_it_has_to),
+		cmocka_unit_test(check_finds_translated_code_as_good_as_the_interpreter),
+		cmocka_unit_test(check_ends_a_program_that_is_translated_wrong),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
