@@ -322,5 +322,6 @@ void lp_runner_config_free(struct lp_runner_config *c)
 	lp_free(c->repository);
 	lp_free(c->url);
 	lp_free(c->ca_file);
+	lp_free(c->patches);
 	lp_free(c->from);
 }

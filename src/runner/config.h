@@ -33,7 +33,7 @@ struct lp_runner_config {
 	bool livepatch_debug, livepatch_hup;
 	bool auto_update, rc_channel, installs, requires_signature;
 	unsigned interval_s, timeout_s; /* 0: not given */
-	char *repository, *url, *ca_file;
+	char *repository, *url, *ca_file, *patches;
 	lp_config_paths keys; /* those that begin with / are files */
 	char *from;	      /* the file, absolute; NULL: there is none */
 };

@@ -5,6 +5,7 @@
 #include <livepatch.h>
 
 #include "control/control.h"
+#include "runner/config.h"
 #include "runner/runner.h"
 #include "space/guest.h"
 
@@ -52,6 +53,10 @@ void lp_pending_not_saved(struct lp_call *c);
 /* False: something was refused. */
 bool lp_pending_try(struct lp_runner *r, void (*applied)(const char *verb, const char *first),
 		    void (*refused)(const char *line));
+
+/* ---- fitting.c ---- */
+/* Files of patches for what is loaded, in the order in which to apply them.  No such folder is fine. -LP_EUNTRUSTED. */
+int lp_fitting_find(struct lp_target *t, const char *folder, lp_config_paths *out, struct lp_err *err);
 
 /* ---- session.c ---- */
 /* How long the guest stood still. */

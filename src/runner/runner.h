@@ -40,6 +40,12 @@ struct lp_runner *lp_runner_new(struct lp_emu *emu, const struct lp_runner_optio
 /* Words of commands, with ";" between them: all happen, or none.  `row` gets the lines of the reply; may be NULL. */
 int lp_runner_do(struct lp_runner *r, const char *const *words, size_t nr, void (*row)(const char *line, void *arg),
 		 void *arg, struct lp_err *err);
+/*
+ * Before it serves: the patches of a folder that are for what is loaded (the program and its interpreter, by build-id); a
+ * JSON file is watched from then on.  What is refused is said, and the program runs without.
+ */
+void lp_runner_take_patches(struct lp_runner *r, const char *folder, void (*say)(const char *line, void *arg),
+			    void *arg);
 /* A program that cannot be asked still runs: what is wrong is told by the log. */
 void lp_runner_serve(struct lp_runner *r);
 

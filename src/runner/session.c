@@ -239,6 +239,63 @@ static int start(struct lp_runner *r, struct lp_err *err)
 	return rc;
 }
 
+/* ---- patches by build-id ---- */
+
+static bool take_patch(struct lp_runner *r, const char *file, void (*say)(const char *line, void *arg), void *arg)
+{
+	const char *const words[] = {"patch", "load", file};
+	struct lp_err err = {0};
+	char *line;
+
+	if (lp_runner_do(r, words, LP_ARRAY_SIZE(words), NULL, NULL, &err) == 0)
+		return true;
+	line = lp_sprintf("%s does not fit, and is not applied: %s", file, err.text);
+	say(line, arg);
+	lp_free(line);
+	return false;
+}
+
+static bool can_be_watched(const char *file)
+{
+	const char *dot = strrchr(file, '.');
+
+	return dot && !strcmp(dot, ".json");
+}
+
+/* Its own list, which lives as long as it does: of the given ones, and of these. */
+static void watch_too(struct lp_runner *r, const lp_config_paths *files)
+{
+	LP_VEC(const char *) all = {0};
+
+	for (const char *const *file = r->options.watch; file && *file; file++)
+		lp_vec_push(&all, *file);
+	for (size_t i = 0; i < files->nr; i++)
+		lp_vec_push(&all, files->items[i]);
+	lp_vec_push(&all, NULL);
+	r->options.watch = all.items;
+}
+
+void lp_runner_take_patches(struct lp_runner *r, const char *folder, void (*say)(const char *line, void *arg),
+			    void *arg)
+{
+	lp_config_paths found = {0}, watched = {0};
+	struct lp_err err = {0};
+
+	if (lp_fitting_find(r->target, folder, &found, &err))
+		say(err.text, arg);
+	for (size_t i = 0; i < found.nr; i++) {
+		if (take_patch(r, found.items[i], say, arg) && can_be_watched(found.items[i]))
+			lp_vec_push(&watched, found.items[i]);
+		else
+			lp_free(found.items[i]);
+	}
+	watch_too(r, &watched);
+	lp_vec_free(&found);
+	lp_vec_free(&watched);
+}
+
+/* ---- the server, continued ---- */
+
 static void watch_file(struct lp_runner *r, const char *file)
 {
 	char *line;

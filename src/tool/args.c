@@ -306,6 +306,8 @@ static int take(struct args *a, enum option_id id, const char *value, struct lp_
 		return parse_search(a, value, err);
 	if (value && id == OPT_POLL)
 		return parse_seconds(option_table[id].word, value, &a->poll_ms, err);
+	if (value && id == OPT_PULL)
+		return parse_seconds(option_table[id].word, value, &a->pull_ms, err);
 	return 0;
 }
 

@@ -138,6 +138,11 @@ static void show_row(const char *line, void *arg)
 		printf("%s\n", line);
 }
 
+static void say(const char *line, void *arg)
+{
+	fprintf(stderr, "arm64_runner: %s\n", line);
+}
+
 static bool asks(const char *verb)
 {
 	return !strcmp(verb, "list") || !strcmp(verb, "show") || !strcmp(verb, "stats");
@@ -215,7 +220,11 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	if (lp_emu_load(emu, program, w->program, w->env.items, err))
 		return err->code == -ENOENT ? RUNNER_NOT_FOUND : RUNNER_CANNOT_RUN;
 	runner = lp_runner_new(emu, &live, err);
-	if (!runner || patch(runner, w, err))
+	if (!runner)
+		return RUNNER_FAILED;
+	if (w->patches_from)
+		lp_runner_take_patches(runner, w->patches_from, say, NULL);
+	if (patch(runner, w, err))
 		return RUNNER_FAILED;
 	lp_runner_serve(runner);
 	if (w->profile && lp_profile_start(emu, &profile, err))

@@ -41,7 +41,7 @@ typedef LP_VEC(runner_words) runner_requests;
 /* What the command line says. */
 struct runner_wish {
 	bool is_given[NR_RUNNER_OPTIONS];
-	const char *sysroot, *argv0, *strace_file, *gdb, *profile;
+	const char *sysroot, *argv0, *strace_file, *gdb, *profile, *patches_from;
 	int program_fd;
 	unsigned long nofile;	/* descriptors that the program may have; 0: as many as the runner */
 	enum lp_runner_jit jit; /* the last one counts */

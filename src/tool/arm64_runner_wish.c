@@ -235,6 +235,9 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 		return take_jit(w, value, err);
 	case RUNNER_NO_JIT:
 		return take_jit(w, "no", err);
+	case RUNNER_PATCHES_FROM:
+		w->patches_from = whole_path(value);
+		return 0;
 	case RUNNER_EXEC_FD:
 		return take_fd(w, value, err);
 	case RUNNER_EXEC_NOFILE:
@@ -267,6 +270,10 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 		w->is_given[RUNNER_SYSROOT] = w->sysroot;
 		if (!w->sysroot && rc == 0)
 			rc = lp_fail_sys(err, errno, "arm64runner.conf: sysroot %s", c.sysroot);
+	}
+	if (c.patches && !w->patches_from) {
+		w->patches_from = lp_strdup(c.patches);
+		w->is_given[RUNNER_PATCHES_FROM] = true;
 	}
 	switch_on(w, RUNNER_STRACE, c.strace);
 	switch_on(w, RUNNER_STATS, c.stats);
@@ -312,6 +319,8 @@ static void inherit(struct runner_wish *w)
 			lp_vec_push(&w->again, lp_strdup(w->strace_file));
 		if (i == RUNNER_PROFILE)
 			lp_vec_push(&w->again, lp_strdup(w->profile));
+		if (i == RUNNER_PATCHES_FROM)
+			lp_vec_push(&w->again, lp_strdup(w->patches_from));
 	}
 	lp_vec_push(&w->again, NULL);
 }

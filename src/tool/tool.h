@@ -65,7 +65,7 @@ struct args {
 	LP_VEC(const char *) values[OPT_COUNT]; /* of those that may be given several times */
 	pid_t pid;				/* 0 = none given */
 	const char *exe;
-	unsigned timeout_ms, poll_ms;
+	unsigned timeout_ms, poll_ms, pull_ms;
 	uint64_t search_most; /* as in struct lp_apply_opts */
 	char **operands;
 	size_t nr_operands;

@@ -90,6 +90,8 @@ static int check_wish(struct wish *w, struct lp_err *err)
 	if (nr > 1)
 		return lp_fail(err, LP_EUSAGE,
 			       "one of --check, --rollback, --changelog, --changelog-rc and --background at a time");
+	if (w->value[UPD_PATCHES] && nr > w->on[UPD_CHECK])
+		return lp_fail(err, LP_EUSAGE, "--patches goes with --check, and with no other wish");
 	if (w->on[UPD_UNSIGNED] && nr)
 		return lp_fail(err, LP_EUSAGE, "--unsigned is for an update in the foreground, and for nothing else");
 	if (channel && strcmp(channel, "rc") != 0 && strcmp(channel, "stable") != 0)
@@ -190,15 +192,35 @@ static struct lp_update_options options_of(const struct wish *w)
 
 /* ---- answers ---- */
 
-/* Takes what it is given. */
-static int answer(const struct wish *w, json_t *object, int status, const char *sentence)
+/* What is said beside an answer: of patches. */
+struct more {
+	json_t *object; /* or NULL */
+	LP_VEC(char *) sentences;
+};
+
+static void free_more(struct more *m)
 {
+	json_decref(m->object);
+	for (size_t i = 0; i < m->sentences.nr; i++)
+		lp_free(m->sentences.items[i]);
+	lp_vec_free(&m->sentences);
+}
+
+/* Takes the object. */
+static int answer(const struct wish *w, json_t *object, const struct more *more, int status, const char *sentence)
+{
+	bool speaks = !w->on[UPD_JSON] && !w->on[UPD_QUIET];
+
+	if (more && more->object)
+		json_object_set(object, "patches", more->object);
 	if (w->on[UPD_JSON])
 		json_emit(object);
 	else
 		json_decref(object);
-	if (!w->on[UPD_JSON] && !w->on[UPD_QUIET])
+	if (speaks)
 		out_printf("%s\n", sentence);
+	for (size_t i = 0; speaks && more && i < more->sentences.nr; i++)
+		out_printf("%s\n", more->sentences.items[i]);
 	return status;
 }
 
@@ -231,10 +253,10 @@ static char *found_sentence(const struct lp_update_found *f)
 	return lp_sprintf("version %s is installed, and the newest is %s: nothing to do", installed, newest);
 }
 
-static int tell_found(const struct wish *w, const struct lp_update_found *f)
+static int tell_found(const struct wish *w, const struct lp_update_found *f, const struct more *more)
 {
 	char *sentence = found_sentence(f);
-	int status = answer(w, json_found(f), f->is_newer ? EXIT_AVAILABLE : EXIT_DONE, sentence);
+	int status = answer(w, json_found(f), more, f->is_newer ? EXIT_AVAILABLE : EXIT_DONE, sentence);
 
 	lp_free(sentence);
 	return status;
@@ -251,13 +273,13 @@ static char *done_sentence(const struct lp_update_done *d, const char *what)
 			  lp_version_text(&d->from, from), told);
 }
 
-static int tell_done(const struct wish *w, const struct lp_update_done *d, const char *what)
+static int tell_done(const struct wish *w, const struct lp_update_done *d, const struct more *more, const char *what)
 {
 	char *sentence = done_sentence(d, what);
 	json_t *object =
 		json_pack("{s:b, s:s, s:o, s:o, s:b, s:i}", "ok", 1, "done", what, "from", json_version(&d->from), "to",
 			  json_version(&d->to), "signed", d->was_signed, "told", (int)d->told);
-	int status = answer(w, object, EXIT_DONE, sentence);
+	int status = answer(w, object, more, EXIT_DONE, sentence);
 
 	lp_free(sentence);
 	return status;
@@ -270,25 +292,117 @@ static int do_check(const struct wish *w, struct lp_update *u, struct lp_err *er
 	struct lp_update_found found;
 	int rc = lp_update_look(u, &found, err);
 
-	return rc ? rc : tell_found(w, &found);
+	return rc ? rc : tell_found(w, &found, NULL);
+}
+
+/* ---- patches ---- */
+
+static json_t *json_pulled(const struct lp_update_pulled *p)
+{
+	return json_pack("{s:o, s:o, s:b, s:b, s:i, s:i, s:i}", "from", json_version(&p->from), "to",
+			 json_version(&p->to), "available", p->is_newer, "signed", p->was_signed, "files", (int)p->all,
+			 "changed", (int)p->changed, "removed", (int)p->removed);
+}
+
+static bool is_none(const struct lp_version *v)
+{
+	return lp_version_compare(v, &(struct lp_version){0}) == 0;
+}
+
+static char *pulled_sentence(const struct lp_update_pulled *p, const char *folder, bool only_looked)
+{
+	char from[LP_VERSION_TEXT], to[LP_VERSION_TEXT], files[SHORT_TEXT];
+
+	lp_version_text(&p->from, from);
+	lp_version_text(&p->to, to);
+	if (!p->is_newer)
+		return is_none(&p->from) ? lp_sprintf("there are no patches")
+					 : lp_sprintf("patches %s are in %s: nothing to do", from, folder);
+	if (only_looked)
+		return lp_sprintf("patches %s are available; %s %s in %s", to, is_none(&p->from) ? "none" : from,
+				  is_none(&p->from) ? "is" : "are", folder);
+	return lp_sprintf("patches %s are in %s: %s, %u changed, %u removed", to, folder,
+			  count_text(p->all, "file", files), p->changed, p->removed);
+}
+
+static int do_patches(const struct wish *w, struct lp_update *u, struct lp_err *err)
+{
+	const char *folder = w->value[UPD_PATCHES];
+	struct lp_update_pulled pulled;
+	json_t *object;
+	char *sentence;
+	int rc = lp_update_pull(u, folder, w->on[UPD_CHECK], &pulled, err);
+
+	if (rc)
+		return rc;
+	sentence = pulled_sentence(&pulled, folder, w->on[UPD_CHECK]);
+	object = json_pack("{s:b, s:o}", "ok", 1, "patches", json_pulled(&pulled));
+	rc = answer(w, object, NULL, w->on[UPD_CHECK] && pulled.is_newer ? EXIT_AVAILABLE : EXIT_DONE, sentence);
+	lp_free(sentence);
+	return rc;
+}
+
+/* Where the configuration names a folder for them.  A refusal is told with the rest, and is one of all of it. */
+static int pull_too(const struct wish *w, struct lp_update *u, struct more *more, struct lp_err *err)
+{
+	struct lp_update_pulled pulled;
+	int rc;
+
+	if (!w->config.patches)
+		return 0;
+	rc = lp_update_pull(u, w->config.patches, false, &pulled, err);
+	if (rc) {
+		more->object = json_error(err);
+	} else {
+		more->object = json_pulled(&pulled);
+		lp_vec_push(&more->sentences, pulled_sentence(&pulled, w->config.patches, false));
+	}
+	return rc;
+}
+
+/* Of what stood there for the version that is gone. */
+static void add_stale(const struct wish *w, const struct lp_update_done *done, struct more *more)
+{
+	lp_update_sentences stale = {0};
+	json_t *list = json_array();
+
+	if (w->config.patches)
+		lp_update_stale_patches(w->config.patches, done, &stale);
+	for (size_t i = 0; i < stale.nr; i++) {
+		json_array_append_new(list, json_text(stale.items[i]));
+		lp_vec_push(&more->sentences, stale.items[i]);
+	}
+	if (more->object && stale.nr)
+		json_object_set(more->object, "stale", list);
+	json_decref(list);
+	lp_vec_free(&stale);
 }
 
 static int do_install(const struct wish *w, struct lp_update *u, struct lp_err *err)
 {
 	struct lp_update_found found;
-	struct lp_update_done done;
-	int rc = lp_update_recover(u, err);
+	struct lp_update_done done = {0};
+	struct more more = {0};
+	int rc = lp_update_recover(u, err), refused, status;
 
 	rc = rc ? rc : lp_update_look(u, &found, err);
-	if (rc == 0 && !found.is_newer)
-		return tell_found(w, &found);
-	rc = rc ? rc : lp_update_install(u, &found, &done, err);
+	if (rc == 0 && found.is_newer)
+		rc = lp_update_install(u, &found, &done, err);
 	if (rc)
 		return rc;
-	return tell_done(w, &done,
-			 done.by_another   ? "updated by another"
-			 : done.was_signed ? "updated"
-					   : "updated without a signature");
+	refused = pull_too(w, u, &more, err);
+	add_stale(w, &done, &more);
+	if (!found.is_newer)
+		status = tell_found(w, &found, &more);
+	else
+		status = tell_done(w, &done, &more,
+				   done.by_another   ? "updated by another"
+				   : done.was_signed ? "updated"
+						     : "updated without a signature");
+	free_more(&more);
+	if (refused && w->on[UPD_JSON]) /* which has said so */
+		return EXIT_REFUSED;
+	return refused ? refused : status;
 }
 
 static int do_rollback(const struct wish *w, struct lp_update *u, struct lp_err *err)
@@ -297,7 +411,7 @@ static int do_rollback(const struct wish *w, struct lp_update *u, struct lp_err 
 	int rc = lp_update_rollback(u, &done, err);
 
 	done.was_signed = true; /* it was installed before */
-	return rc ? rc : tell_done(w, &done, "rolled back");
+	return rc ? rc : tell_done(w, &done, NULL, "rolled back");
 }
 
 /* An index of most to least. */
@@ -367,6 +481,21 @@ static bool is_news(int rc)
 	return rc && rc != -LP_ENETWORK && rc != -LP_ELIMITED && rc != -LP_ETIMEOUT;
 }
 
+/* Patches are signed, and for a folder that somebody has named for them: they come without being asked for one by one. */
+static int pull_in_background(const struct wish *w, struct lp_update *u, int rc, char **news, struct lp_err *err)
+{
+	struct more more = {0};
+	struct lp_err why = {0};
+	int pulled = rc == -LP_ENETWORK || rc == -LP_ELIMITED || rc == -LP_ETIMEOUT ? 0 : pull_too(w, u, &more, &why);
+
+	if (is_news(pulled) && !*news)
+		*news = lp_sprintf("patches that were looked for are refused: %s", why.text);
+	free_more(&more);
+	if (rc == 0 && pulled)
+		*err = why;
+	return rc ? rc : pulled;
+}
+
 static int do_background(const struct wish *w, struct lp_update *u, struct lp_err *err)
 {
 	struct lp_update_found found;
@@ -388,6 +517,7 @@ static int do_background(const struct wish *w, struct lp_update *u, struct lp_er
 		what = found_sentence(&found);
 	if (what)
 		news = lp_sprintf("%s; \"arm64_runner --update\" installs it", what);
+	rc = pull_in_background(w, u, rc, &news, err);
 	if (news)
 		lp_update_leave_news(u, news);
 	lp_free(what);
@@ -397,6 +527,8 @@ static int do_background(const struct wish *w, struct lp_update *u, struct lp_er
 
 static int do_wish(const struct wish *w, struct lp_update *u, struct lp_err *err)
 {
+	if (w->value[UPD_PATCHES])
+		return do_patches(w, u, err);
 	if (w->on[UPD_CHECK])
 		return do_check(w, u, err);
 	if (w->on[UPD_ROLLBACK])

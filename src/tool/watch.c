@@ -30,6 +30,7 @@
 #include "store/events.h"
 #include "store/roster.h"
 #include "tool/looker.h"
+#include "tool/puller.h"
 #include "tool/tool.h"
 #include "tool/worker.h"
 
@@ -41,8 +42,9 @@
 #define ROUND_MS 60000	  /* between rounds when it does */
 #define LOOK_MS 60000	  /* between looks at what processes have loaded */
 #define STORE_CALM_MS 200 /* after a change of the store: whoever writes it shall be done */
-#define OLD_MS 5000	  /* a program that runs for so long has loaded what it needs to begin */
-#define BUSY_MS 2000	  /* how long one attempt waits for busy functions */
+#define PULL_LEAST_MS 60000
+#define OLD_MS 5000  /* a program that runs for so long has loaded what it needs to begin */
+#define BUSY_MS 2000 /* how long one attempt waits for busy functions */
 
 struct job {
 	struct worker worker; /* fd -1 = none */
@@ -58,6 +60,7 @@ struct watch {
 	struct lp_roster *roster;
 	struct job jobs[WORKERS_MAX];
 	struct looker looker;
+	struct puller puller;
 	int64_t looked_began;			      /* of the entry that is being looked at */
 	int events, inotify, signals;		      /* -1 = none */
 	int64_t next_round, next_look, store_changed; /* ms; 0 = not */
@@ -546,6 +549,7 @@ static int wait_time(const struct watch *w, bool has_free_job)
 {
 	int64_t now = now_ms();
 	int ms = sooner(until(w->next_round, now), until(w->next_look, now));
+	ms = sooner(ms, until(puller_due(&w->puller), now));
 	if (w->looker.pid)
 		ms = sooner(ms, until(w->looker.deadline, now));
 	else if (has_free_job)
@@ -553,7 +557,7 @@ static int wait_time(const struct watch *w, bool has_free_job)
 	return w->store_changed ? sooner(ms, until(w->store_changed + STORE_CALM_MS, now)) : ms;
 }
 
-enum { POLL_SIGNALS, POLL_EVENTS, POLL_STORE, POLL_LOOKER, POLL_JOBS };
+enum { POLL_SIGNALS, POLL_EVENTS, POLL_STORE, POLL_LOOKER, POLL_PULLER, POLL_JOBS };
 
 static void read_events(struct watch *w)
 {
@@ -576,6 +580,7 @@ static void turn(struct watch *w)
 	p[POLL_EVENTS] = (struct pollfd){.fd = w->events, .events = POLLIN};
 	p[POLL_STORE] = (struct pollfd){.fd = w->inotify, .events = POLLIN};
 	p[POLL_LOOKER] = (struct pollfd){.fd = w->looker.pid ? w->looker.fd : -1, .events = POLLIN};
+	p[POLL_PULLER] = (struct pollfd){.fd = w->puller.fd, .events = POLLIN};
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		p[POLL_JOBS + i] = (struct pollfd){.fd = w->jobs[i].worker.fd, .events = POLLIN};
 	if (poll(p, LP_ARRAY_SIZE(p), wait_time(w, free_job(w) != NULL)) < 0)
@@ -633,6 +638,7 @@ static void run_on(struct watch *w)
 {
 	while (!w->stop) {
 		periodic(w);
+		puller_turn(&w->puller, now_ms());
 		hand_out(w);
 		tell_if_blind(w);
 		turn(w);
@@ -670,6 +676,7 @@ static int open_ears(struct watch *w, struct lp_err *err)
 
 static void release(struct watch *w)
 {
+	puller_close(&w->puller);
 	looker_stop(&w->looker);
 	lp_vec_free(&w->looker.lost);
 	lp_close(w->events);
@@ -679,15 +686,35 @@ static void release(struct watch *w)
 	lp_store_close(w->store);
 }
 
+static int check_pull(const struct args *a, struct lp_err *err)
+{
+	if (a->on[OPT_ONCE])
+		return lp_fail(err, LP_EUSAGE,
+			       "--pull goes on and --once does not: run update_module --patches %s before it",
+			       a->operands[0]);
+	if (a->pull_ms < PULL_LEAST_MS)
+		return lp_fail(err, LP_EUSAGE, "--pull: servers are asked once a minute at most");
+	return 0;
+}
+
 int verb_watch(const struct args *a, struct lp_err *err)
 {
-	struct watch w = {
-		.args = a, .events = -1, .inotify = -1, .signals = -1, .looker = LOOKER_NONE, .once = a->on[OPT_ONCE]};
+	struct watch w = {.args = a,
+			  .events = -1,
+			  .inotify = -1,
+			  .signals = -1,
+			  .looker = LOOKER_NONE,
+			  .puller = PULLER_NONE,
+			  .once = a->on[OPT_ONCE]};
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		w.jobs[i].worker.fd = -1;
 	w.roster = lp_roster_new();
 	int rc = lp_store_open_trusted(&w.store, a->operands[0], err);
 	rc = rc ? rc : open_ears(&w, err);
+	if (rc == 0 && a->on[OPT_PULL])
+		rc = check_pull(a, err);
+	if (rc == 0 && a->on[OPT_PULL])
+		puller_open(&w.puller, a->operands[0], a->pull_ms);
 	if (rc == 0) {
 		say_begin(&w);
 		say_ready();

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "update/names.h"
+#include "update/patches.h"
 
 #define RELEASES_MAX 1000
 #define ASSETS_MAX 500
@@ -81,24 +82,53 @@ static void take_asset(struct lp_asset *out, const json_t *asset)
 	read_digest(text_of(asset, "digest"), out->sha256);
 }
 
+/* ARCHIVE.minisig */
+static void take_signature(struct lp_asset *out, const struct lp_asset *archive, const json_t *assets)
+{
+	char *name = lp_sprintf("%s.minisig", archive->name);
+
+	for (size_t i = 0; i < json_array_size(assets) && i < ASSETS_MAX; i++) {
+		const json_t *asset = json_array_get(assets, i);
+		if (is_there(asset) && !strcmp(text_of(asset, "name"), name))
+			take_asset(out, asset);
+	}
+	lp_free(name);
+}
+
+static void free_asset(struct lp_asset *a)
+{
+	lp_free(a->name);
+	lp_free(a->url);
+	*a = (struct lp_asset){0};
+}
+
+/* The highest of several. */
+static void read_patches(struct lp_release *r, const json_t *assets)
+{
+	for (size_t i = 0; i < json_array_size(assets) && i < ASSETS_MAX; i++) {
+		const json_t *asset = json_array_get(assets, i);
+		struct lp_version v;
+		if (!is_there(asset) || !lp_patches_is_archive(text_of(asset, "name"), &v) ||
+		    (r->patches.name && lp_version_compare(&v, &r->patches_version) <= 0))
+			continue;
+		free_asset(&r->patches);
+		take_asset(&r->patches, asset);
+		r->patches_version = v;
+	}
+	if (r->patches.name)
+		take_signature(&r->patches_signature, &r->patches, assets);
+}
+
 static void read_assets(struct lp_release *r, const json_t *assets, const char *machine)
 {
-	char *signature;
-
 	for (size_t i = 0; i < json_array_size(assets) && i < ASSETS_MAX; i++) {
 		const json_t *asset = json_array_get(assets, i);
 		if (is_there(asset) && is_archive(text_of(asset, "name"), &r->version, machine))
 			take_asset(&r->archive, asset);
 	}
-	if (!r->archive.name)
-		return;
-	signature = lp_sprintf("%s.minisig", r->archive.name);
-	for (size_t i = 0; i < json_array_size(assets) && i < ASSETS_MAX; i++) {
-		const json_t *asset = json_array_get(assets, i);
-		if (is_there(asset) && !strcmp(text_of(asset, "name"), signature))
-			take_asset(&r->signature, asset);
-	}
-	lp_free(signature);
+	if (r->archive.name)
+		take_signature(&r->signature, &r->archive, assets);
+	read_patches(r, assets);
 }
 
 /* ---- releases ---- */
@@ -163,10 +193,17 @@ const struct lp_release *lp_releases_newest(const struct lp_releases *all, bool 
 	return newest;
 }
 
-static void free_asset(struct lp_asset *a)
+const struct lp_release *lp_releases_patches(const struct lp_releases *all, bool rc_channel)
 {
-	lp_free(a->name);
-	lp_free(a->url);
+	const struct lp_release *newest = NULL;
+
+	for (size_t i = 0; i < all->nr; i++) {
+		const struct lp_release *r = &all->items[i];
+		if (r->patches.name && (rc_channel || !r->is_candidate) &&
+		    (!newest || lp_version_compare(&r->patches_version, &newest->patches_version) > 0))
+			newest = r;
+	}
+	return newest;
 }
 
 void lp_releases_free(struct lp_releases *all)
@@ -176,6 +213,8 @@ void lp_releases_free(struct lp_releases *all)
 		lp_free(all->items[i].published);
 		free_asset(&all->items[i].archive);
 		free_asset(&all->items[i].signature);
+		free_asset(&all->items[i].patches);
+		free_asset(&all->items[i].patches_signature);
 	}
 	lp_vec_free(all);
 }

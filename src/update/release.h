@@ -31,6 +31,9 @@ struct lp_release {
 	char *notes;	   /* text from outside: to be cleaned before a terminal sees it */
 	char *published;   /* the same; "" when unknown */
 	struct lp_asset archive, signature;
+	/* The set of patches that came with it (patches.h), its signature and its own version. */
+	struct lp_asset patches, patches_signature;
+	struct lp_version patches_version;
 };
 
 struct lp_releases {
@@ -45,6 +48,8 @@ int lp_releases_read(struct lp_releases *out, const char *text, size_t len, cons
 void lp_releases_join(struct lp_releases *all, struct lp_releases *more);
 /* The highest version; a candidate only where the channel takes them. */
 const struct lp_release *lp_releases_newest(const struct lp_releases *all, bool rc_channel);
+/* The one with the highest set of patches; NULL: none has one. */
+const struct lp_release *lp_releases_patches(const struct lp_releases *all, bool rc_channel);
 void lp_releases_free(struct lp_releases *all);
 
 /* "arm64_runner-1.2.3-linux-MACHINE.tar.gz"; the caller frees it. */

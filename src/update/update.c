@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "elf/elf.h"
 #include "update/install.h"
 #include "update/names.h"
 #include "update/owner.h"
@@ -356,6 +357,20 @@ static int check_release(const struct lp_release *r, struct lp_err *err)
 	return -LP_EINDEX;
 }
 
+static void read_build_id(const char *path, char out[2 * LP_BUILD_ID_MAX + 1])
+{
+	struct lp_build_id id;
+	struct lp_elf *e;
+
+	*out = 0;
+	if (lp_elf_open(&e, path, NULL))
+		return;
+	lp_elf_build_id(e, &id);
+	if (id.len)
+		lp_build_id_hex(&id, out);
+	lp_elf_close(e);
+}
+
 static void after_change(struct lp_update *u, struct lp_install *i, struct lp_update_done *out)
 {
 	u->memory.state.available = (struct lp_version){0};
@@ -363,6 +378,7 @@ static void after_change(struct lp_update *u, struct lp_install *i, struct lp_up
 	if (u->o.repository)
 		lp_update_memory_save(&u->memory, NULL);
 	out->recovered = lp_install_recovered(i);
+	read_build_id(u->program, out->new_id);
 	out->told = lp_update_tell(u->program, &out->to);
 }
 
@@ -413,6 +429,7 @@ int lp_update_install(struct lp_update *u, const struct lp_update_found *found, 
 	rc = rc ? rc : lp_install_open(&i, u->program, err);
 	out->by_another = rc == 0 && is_there_meanwhile(u, r);
 	if (rc == 0 && !out->by_another) {
+		read_build_id(u->program, out->old_id);
 		rc = get_archive(u, r, &archive, &out->was_signed, err);
 		rc = rc ? rc : install_from(u, i, r, &archive, err);
 		if (rc == 0)
@@ -434,6 +451,7 @@ int lp_update_rollback(struct lp_update *u, struct lp_update_done *out, struct l
 	if (rc)
 		return rc;
 	ask_version(u->program, &out->from, NULL);
+	read_build_id(u->program, out->old_id);
 	rc = lp_install_rollback(i, programs, LP_ARRAY_SIZE(programs), test_program, &expected, err);
 	out->to = expected.said;
 	if (rc == 0)

@@ -15,6 +15,7 @@
 #define LP_UPDATE_H
 
 #include "base/err.h"
+#include "base/vec.h"
 #include "update/release.h"
 #include "update/version.h"
 
@@ -60,9 +61,11 @@ int lp_update_look(struct lp_update *u, struct lp_update_found *out, struct lp_e
 struct lp_update_done {
 	struct lp_version from, to;
 	bool was_signed;
-	unsigned told;	 /* runners that run the old one, and know of the new one now */
-	bool recovered;	 /* an update that had been killed was put right first */
-	bool by_another; /* which was at work at the same time: nothing was left to do */
+	unsigned told;	/* runners that run the old one, and know of the new one now */
+	bool recovered; /* an update that had been killed was put right first */
+	char old_id[129],
+		new_id[129]; /* build-ids of the program before and after, in hexadecimal; "" when it has none */
+	bool by_another;     /* which was at work at the same time: nothing was left to do */
 };
 
 /*
@@ -75,6 +78,22 @@ int lp_update_recover(struct lp_update *u, struct lp_err *err);
 int lp_update_install(struct lp_update *u, const struct lp_update_found *found, struct lp_update_done *out,
 		      struct lp_err *err);
 int lp_update_rollback(struct lp_update *u, struct lp_update_done *out, struct lp_err *err);
+
+/* ---- patches (patches.h) ---- */
+
+struct lp_update_pulled {
+	struct lp_version from, to; /* sets; 0.0.0: none */
+	bool is_newer;		    /* than what is in the folder */
+	bool was_signed;
+	unsigned changed, removed, all; /* files of the set; 0 when it was only looked for */
+};
+
+/* The newest set of the channel into a folder, by the rules of lp_update_install(); not when `looks_only`. */
+int lp_update_pull(struct lp_update *u, const char *folder, bool looks_only, struct lp_update_pulled *out,
+		   struct lp_err *err);
+/* What is in the folder for a program of that build-id that no other program here has: sentences; the caller frees each. */
+typedef LP_VEC(char *) lp_update_sentences;
+void lp_update_stale_patches(const char *folder, const struct lp_update_done *done, lp_update_sentences *out);
 
 /* Whether the program can be replaced at all: by this user, and by no package manager. */
 int lp_update_may(struct lp_update *u, struct lp_err *err);
