@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,9 @@ ALIKE = {
     "sqlite of 100,000 rows": ["sqlite3", ":memory:", SQL_100000],
     "awk": ["gawk", "BEGIN { for (i = 0; i < 5000; i++) s += sin(i) * i; print s, substr(\"abc\", 2), toupper(\"x\"), 2 ** 0.5 }"],
     "openssl digests": ["openssl", "dgst", "-sha512", "/proc/self/exe"],
+    "openssl sha1": ["openssl", "dgst", "-sha1", "/proc/self/exe"],
+    "openssl sha256": ["openssl", "dgst", "-sha256", "/proc/self/exe"],
+    "openssl sha3": ["openssl", "dgst", "-sha3-256", "/proc/self/exe"],
     "openssl cipher": ["openssl", "enc", "-aes-256-cbc", "-k", "pw", "-pbkdf2", "-S", "0011223344556677", "-in", __file__],
     "openssl chacha": ["openssl", "enc", "-chacha20", "-k", "pw", "-pbkdf2", "-S", "0011223344556677", "-in", __file__],
     "gzip": ["gzip", "-9nc", __file__],
@@ -187,6 +191,14 @@ for i in 1 2 3; do echo $i >>f; git add f; git commit -qm "m $i"; done; git log 
 def test_round_trips_through_compressors_of_the_sysroot():
     script = 'for z in "gzip -9" "xz -3" "zstd -q" "bzip2"; do set -- $z; cat /usr/bin/bash | $z -c | $1 -dc | cmp - /usr/bin/bash && echo $1; done'
     assert ours([program("bash"), "-c", script]).split() == ["gzip", "xz", "zstd", "bzip2"]
+
+
+def test_openssl_deciphers_what_it_ciphers(tmp_path):
+    cipher = [program("openssl"), "enc", "-aes-128-cbc", "-K", "000102030405060708090a0b0c0d0e0f", "-iv", "00112233445566778899aabbccddeeff"]
+    secret = tmp_path / "secret"
+    secret.write_bytes(both([*cipher, "-in", __file__]).stdout)
+    assert secret.stat().st_size > os.stat(__file__).st_size
+    assert both([*cipher, "-d", "-in", secret]).stdout == Path(__file__).read_bytes()
 
 
 def test_speed_of_openssl_is_told_for_every_size():
