@@ -120,7 +120,7 @@ static void the_bare_line_of_the_first_runner_is_understood(void **state)
 
 static void the_current_folder_does_not_decide_whose_updates_are_good(void **state)
 {
-	static const char *const lines[] = {"url = https://evil", "repository = evil/evil", "keys = " KEY,
+	static const char *const lines[] = {"url = https://evil", "repository = evil/evil", ("keys = " KEY),
 					    "ca_file = ca.pem",	  "install = yes",	    "require_signature = no",
 					    "timeout = 1"};
 
