@@ -198,6 +198,6 @@ void lp_code_release(struct lp_jit *jit, struct lp_segment *s)
 	/* Another process may execute it still: our mappings go, the memory is not written to again. */
 	munmap(s->rw, LP_SEGMENT);
 	s->rw = NULL;
-	mmap(s->rx, LP_SEGMENT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	(void)mmap(s->rx, LP_SEGMENT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	atomic_store_explicit(&s->nr_units, 0, memory_order_relaxed);
 }
