@@ -291,6 +291,14 @@ const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu)
 	return entry;
 }
 
+/* Behind one instruction: out, whatever translation there is of the next. */
+static const struct lp_uop *leave_behind(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	cpu->pc = u->pc;
+	cpu->leave = LP_LEAVE_LOOKUP;
+	return NULL;
+}
+
 const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_uop uops[2])
 {
 	bool guarded;
@@ -306,7 +314,7 @@ const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, st
 		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, 0);
 	cpu->btype = LP_BTYPE_NONE;
 	lower(b, &uops[0], word, cpu->pc, guarded);
-	uops[1] = (struct lp_uop){.run = go_on, .pc = cpu->pc + 4, .slot = lp_slot_of(b, cpu->pc + 4)};
+	uops[1] = (struct lp_uop){.run = leave_behind, .pc = cpu->pc + 4};
 	return uops;
 }
 

@@ -293,6 +293,29 @@ static void a_fault_finds_the_flags_that_were_in_the_hosts(void **state)
 
 /* ---- returns ---- */
 
+/* While sp is misaligned the interpreter is at work, so that it has a block that begins behind the load. */
+static void behind_a_tagged_address_every_instruction_is_executed_once(void **state)
+{
+	struct world w = {.text = "sub x11, sp, #64\n"
+				  "mov x21, sp\n"
+				  "sub x22, sp, #8\n"
+				  "mov x0, #40\n"
+				  "mov x23, #0\n"
+				  "cmp x0, x0\n"
+				  "mov sp, x22\n"
+				  "b behind\n"
+				  "there: ldr x3, [x11]\n"
+				  "behind: adc x0, x0, xzr\n"
+				  "mov sp, x21\n"
+				  "cbnz x23, done\n"
+				  "mov x23, #1\n"
+				  "movk x11, #0x5a00, lsl #48\n"
+				  "b there\n"
+				  "done: " END};
+
+	assert_int_equal(status_of(&w), RIGHT);
+}
+
 static void a_recursion_deeper_than_the_shadow_stack_comes_back(void **state)
 {
 	/* 40,000 frames; 4096 fit */
@@ -472,6 +495,7 @@ int main(void)
 		cmocka_unit_test(so_is_code_that_needs_more_slots),
 		cmocka_unit_test(where_flushing_does_not_help_the_interpreter_goes_on),
 		cmocka_unit_test(a_fault_finds_the_flags_that_were_in_the_hosts),
+		cmocka_unit_test(behind_a_tagged_address_every_instruction_is_executed_once),
 		cmocka_unit_test(a_recursion_deeper_than_the_shadow_stack_comes_back),
 		cmocka_unit_test(returns_without_calls_and_past_frames_find_their_way),
 		cmocka_unit_test(what_was_looked_at_for_flags_is_translated_again_when_it_changes),
