@@ -289,6 +289,24 @@ static void one_instruction_is_executed_alone(void **state)
 	assert_int_equal(it.cpu.fault.signal, SIGILL);
 }
 
+static void one_instruction_is_not_followed_by_the_block_behind_it(void **state)
+{
+	struct lp_uop uops[2];
+	const struct lp_uop *u;
+
+	put(0, "nop");
+	put(1, "cfinv");
+	put(2, "svc #0");
+	assert_int_equal(run(1), LP_LEAVE_SVC);
+	assert_int_equal(it.cpu.c, 1);
+	it.cpu.pc = at(0);
+	u = lp_block_single(it.emu.blocks, &it.cpu, uops);
+	while (u == &uops[0] || u == &uops[1])
+		u = u->run(&it.cpu, u);
+	assert_int_equal(it.cpu.pc, at(1));
+	assert_int_equal(it.cpu.c, 1);
+}
+
 static void ic_ivau_drops_the_line_and_its_aliases(void **state)
 {
 	put(16, "mov x0, #1; svc #0");
@@ -320,6 +338,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(branches_into_a_guarded_page_need_a_landing_pad, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_page_that_is_not_guarded_forgets_how_it_was_entered, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_instruction_is_executed_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_instruction_is_not_followed_by_the_block_behind_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(ic_ivau_drops_the_line_and_its_aliases, setup, teardown),
 	};
 
