@@ -205,7 +205,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
-	if (w->jit == LP_RUNNER_JIT_ON || w->jit == LP_RUNNER_JIT_CHECK)
+	if (w->jit != LP_RUNNER_JIT_OFF)
 		attach_jit(emu, w->jit);
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;

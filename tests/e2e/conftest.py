@@ -3,7 +3,7 @@
     pytest tests/e2e [--build=build/dbg] [-m sweep]
 
 LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
-LIVEPATCH_TEST_JIT=MODE: arm64_runner executes code as --jit=MODE says, wherever a test does not say it.
+LIVEPATCH_TEST_JIT=MODE: arm64_runner executes code as --jit=MODE says, wherever a test does not say it (no: interpreted).
 """
 import os
 import signal
