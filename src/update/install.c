@@ -351,7 +351,7 @@ int lp_install_rollback(struct lp_install *i, const char *const *names, size_t n
 
 /* ---- after a kill ---- */
 
-/* Files of ours that were being written: "journal.PID.new". */
+/* Files of ours that were being written: "journal.new". */
 static void remove_drafts(struct lp_install *i)
 {
 	int fd = open_folder_at(i->ours, ".");

@@ -110,7 +110,7 @@ static int write_all(int fd, const void *data, size_t len)
 
 int lp_update_replace_file(int folder, const char *name, const void *data, size_t len, struct lp_err *err)
 {
-	char *draft = lp_sprintf("%s.%d.new", name, (int)getpid());
+	char *draft = lp_sprintf("%s.new", name);
 	int fd = openat(folder, draft, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc = fd < 0 ? -errno : write_all(fd, data, len);
 
@@ -150,8 +150,11 @@ int lp_update_memory_put(const struct lp_update_memory *m, const char *suffix, c
 			 struct lp_err *err)
 {
 	char *name = lp_sprintf("%s.%s", m->name, suffix);
-	int rc = lp_update_replace_file(m->folder, name, data, len, err);
+	int rc;
 
+	flock(m->folder, LOCK_EX);
+	rc = lp_update_replace_file(m->folder, name, data, len, err);
+	flock(m->folder, LOCK_UN);
 	lp_free(name);
 	return rc;
 }

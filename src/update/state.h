@@ -57,7 +57,11 @@ int lp_update_memory_get(const struct lp_update_memory *m, const char *suffix, s
 int lp_update_memory_put(const struct lp_update_memory *m, const char *suffix, const void *data, size_t len,
 			 struct lp_err *err);
 
-/* Writes, makes durable, renames over it, makes the folder durable: whoever opens it sees the old one or the new one. */
+/*
+ * Writes NAME.new, makes it durable, renames it over NAME, makes the folder durable: whoever opens it sees the old one
+ * or the new one.  The caller has a lock that keeps others from it; of one that was killed no more than one draft is
+ * left, which the next one takes.
+ */
 int lp_update_replace_file(int folder, const char *name, const void *data, size_t len, struct lp_err *err);
 
 #endif

@@ -109,4 +109,6 @@ def kill_and_look(machine, call, options):
     assert machine.version == NEW, f"{call}: {again}"
     is_whole(machine, call, (NEW,))
     assert machine.is_tidy(), call
+    known = {machine.remembered(end) for end in ("", ".new", ".index", ".index.new")}
+    assert set(machine.remembered().parent.iterdir()) <= known, f"{call} leaves more each time"
     return result.status != 0
