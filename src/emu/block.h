@@ -55,7 +55,9 @@ void lp_blocks_stats(struct lp_blocks *b, struct lp_block_stats *out);
 void lp_blocks_lock(struct lp_blocks *b);
 void lp_blocks_unlock(struct lp_blocks *b);
 
-/* lower.c: fills in uop for the instruction at pc; true when nothing behind it is reached from it. */
+/* lower.c: nothing behind an instruction of that row is reached from it. */
+bool lp_lower_ends(enum lp_a64_op op);
+/* Fills in uop for the instruction at pc; true when it is one of those. */
 bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc);
 /* Features that the guest may use: rows of others are UNDEFINED. */
 bool lp_cpu_offers(enum lp_a64_feature feature);

@@ -5,8 +5,7 @@
 #include "emu/hot.h"
 #include "emu/integer.h"
 
-/* What lies behind is not reached from here. */
-static bool ends(enum lp_a64_op op)
+bool lp_lower_ends(enum lp_a64_op op)
 {
 	switch (op) {
 	case A64_OP_B:
@@ -29,6 +28,7 @@ static bool ends(enum lp_a64_op op)
 	case A64_OP_UDF:
 	case A64_OP_HLT:
 	case A64_OP_ISB: /* what it fetches next may have changed */
+	case A64_OP_UNALLOCATED:
 		return true;
 	default:
 		return false;
@@ -113,5 +113,5 @@ bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t p
 	if (branch_target(op, word, pc, &target))
 		uop->slot = lp_slot_of(b, target);
 	lp_hot(uop, op);
-	return op == A64_OP_UNALLOCATED || ends(op);
+	return lp_lower_ends(op);
 }

@@ -212,32 +212,7 @@ bool lp_jit_ends(enum lp_a64_op op, uint32_t word)
 		return true;
 	if ((word & ~UINT32_C(31)) == MSR_FPCR) /* this thread may not be for translated code any more */
 		return true;
-	switch (op) {
-	case A64_OP_B:
-	case A64_OP_BL:
-	case A64_OP_BR:
-	case A64_OP_BLR:
-	case A64_OP_RET:
-	case A64_OP_BRAAZ:
-	case A64_OP_BRABZ:
-	case A64_OP_BRAA:
-	case A64_OP_BRAB:
-	case A64_OP_BLRAAZ:
-	case A64_OP_BLRABZ:
-	case A64_OP_BLRAA:
-	case A64_OP_BLRAB:
-	case A64_OP_RETAA:
-	case A64_OP_RETAB:
-	case A64_OP_SVC:
-	case A64_OP_BRK:
-	case A64_OP_UDF:
-	case A64_OP_HLT:
-	case A64_OP_ISB:
-	case A64_OP_UNALLOCATED:
-		return true;
-	default:
-		return false;
-	}
+	return lp_lower_ends(op);
 }
 
 static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
