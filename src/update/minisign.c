@@ -115,8 +115,6 @@ static bool data_holds(const struct packed_signature *s, const struct lp_key *ke
 {
 	uint8_t hash[crypto_generichash_BYTES_MAX];
 
-	if (!memcmp(s->algorithm, "Ed", 2))
-		return crypto_sign_verify_detached(s->signature, data, size, key->key) == 0;
 	crypto_generichash(hash, sizeof hash, data, size, NULL, 0);
 	return crypto_sign_verify_detached(s->signature, hash, sizeof hash, key->key) == 0;
 }
@@ -139,7 +137,9 @@ static int check(const struct signature_file *f, const struct lp_key *keys, size
 {
 	const struct lp_key *key = find_key(keys, nr, f->packed.id);
 
-	if (memcmp(f->packed.algorithm, "ED", 2) != 0 && memcmp(f->packed.algorithm, "Ed", 2) != 0)
+	if (!memcmp(f->packed.algorithm, "Ed", 2))
+		return lp_fail(err, LP_ESIGNATURE, "the signature is of minisign's old kind: have it made without -l");
+	if (memcmp(f->packed.algorithm, "ED", 2) != 0)
 		return lp_fail(err, LP_ESIGNATURE, "the signature is of a kind that is not known");
 	if (!key)
 		return lp_fail(err, LP_ESIGNATURE,

@@ -10,7 +10,8 @@
  * file has four lines:
  *
  *     untrusted comment: anything
- *     base64(algorithm | key id, 8 | signature, 64)     "ED": of the BLAKE2b-512 of the file; "Ed": of the file
+ *     base64(algorithm | key id, 8 | signature, 64)     "ED": of the BLAKE2b-512 of the file.  "Ed", of the
+ *                                                       file itself, is what minisign made once: refused
  *     trusted comment: text
  *     base64(Ed25519(signature | text))
  */

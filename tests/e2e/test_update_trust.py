@@ -73,6 +73,10 @@ def test_the_signature_of_another_archive_is_refused():
     refused(row, "signature")
 
 
+def test_a_signature_of_minisigns_old_kind_is_refused_with_what_to_do():
+    refused(resigned("0.2.0", archive(), legacy=True), "without -l")
+
+
 def test_a_key_that_is_not_trusted_is_refused_by_its_number():
     refused(resigned("0.2.0", archive(), by="somebody"), key("somebody").id)
 
