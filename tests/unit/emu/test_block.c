@@ -338,7 +338,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(branches_into_a_guarded_page_need_a_landing_pad, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_page_that_is_not_guarded_forgets_how_it_was_entered, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_instruction_is_executed_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_instruction_is_not_followed_by_the_block_behind_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_instruction_is_not_followed_by_the_block_behind_it, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(ic_ivau_drops_the_line_and_its_aliases, setup, teardown),
 	};
 
