@@ -606,11 +606,11 @@ static int64_t clock_ms(void)
 
 static void serve_later(struct lp_runner *r)
 {
-	r->works = false;
 	if (lp_pending_count()) {
 		lp_runner_serve(r);
 		return;
 	}
+	r->works = false;
 	r->serves_at_ms = clock_ms() + CHILD_AGE_MS;
 	atomic_store(&r->emu->tells_waits, true);
 }
