@@ -106,6 +106,24 @@ static void settle(struct lp_guest_thread *t)
 	after(t);
 }
 
+/*
+ * A jump out of a handler that ran on another stack, that of translated code: AddressSanitizer cannot tell that the
+ * frames below this one are gone, and keeps their borders.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_unpoison_memory_region(const volatile void *start, size_t size);
+static void forget_frames(char *here)
+{
+	enum { DEEPEST = 32 << 10 };
+
+	__asan_unpoison_memory_region(here - DEEPEST, DEEPEST);
+}
+#else
+static void forget_frames(char *here)
+{
+}
+#endif
+
 void lp_cpu_run(struct lp_cpu *cpu)
 {
 	struct lp_guest_thread *t = cpu->thread;
@@ -115,6 +133,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	lp_emu_tell(cpu->emu, started, t);
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
 	if (sigsetjmp(landing, 0)) {
+		forget_frames(__builtin_frame_address(0));
 		atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 		after(t);
 	}
