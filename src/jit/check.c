@@ -274,7 +274,7 @@ void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *
 	static areas all; /* of the only thread; what a fault left is from an earlier run */
 	struct state should, is;
 	struct saved before;
-	bool can_be_compared;
+	bool can_be_compared, agree;
 
 	if (cpu->emu->threads->next) {
 		run_alone(jit, cpu, unit);
@@ -290,7 +290,8 @@ void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *
 	if (!can_be_compared || (cpu->pc == unit->range.start && atomic_load(&cpu->poll)))
 		return;
 	take(&is, cpu);
-	if (!compare_registers(&is, &should, !lp_jit_flags_are_unasked(jit, cpu->pc)) | !compare_memory(&all))
+	agree = compare_registers(&is, &should, !lp_jit_flags_are_unasked(jit, cpu->pc));
+	if (!compare_memory(&all) || !agree)
 		differ(unit);
 	atomic_fetch_add_explicit(&jit->nr_compared, 1, memory_order_relaxed);
 }
