@@ -171,6 +171,8 @@ static void job_control(void)
 		for (;;)
 			pause();
 	}
+	setpgid(child,
+		child); /* the child may not have come to it, and SIGTSTP does not stop who is in an orphaned group */
 	for (int i = 0; i < 3; i++) {
 		kill(child, i == 1 ? SIGTSTP : SIGSTOP);
 		waitpid(child, &status, WUNTRACED);
