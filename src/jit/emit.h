@@ -277,6 +277,9 @@ lp_cold_fn lp_cold_fallback;
 /* Where that goes on, when it does: here.  c may be NULL. */
 void lp_cold_back(struct lp_tr *t, struct lp_cold *c);
 
+/* The current instruction is executed by the interpreter's function. */
+void lp_tr_leave_to_c(struct lp_tr *t);
+
 /* --stats: so many instructions have been executed.  Writes EFLAGS. */
 void lp_tr_count(struct lp_tr *t, int32_t nr);
 /* Those behind this one have not been, or now are again: they were counted at the unit's begin. */
@@ -289,5 +292,10 @@ static inline uint64_t lp_branch_target(const struct lp_tr *t, uint32_t word, un
 {
 	return t->pc + (uint64_t)((int64_t)((uint64_t)word << (64 - lsb - width)) >> (64 - width)) * 4;
 }
+
+/* ---- before the first is emitted (live_flags.c) ---- */
+
+/* flags_live, exit_live, end_live and looked[] of the instructions that are to be translated. */
+void lp_tr_find_live_flags(struct lp_tr *t);
 
 #endif

@@ -138,6 +138,16 @@ struct lp_jit {
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
 };
 
+static inline bool lp_jit_is_full(const struct lp_jit *jit)
+{
+	return atomic_load_explicit(&jit->is_full, memory_order_relaxed);
+}
+
+static inline void lp_jit_set_full(struct lp_jit *jit)
+{
+	atomic_store_explicit(&jit->is_full, true, memory_order_relaxed);
+}
+
 /* ---- host.c ---- */
 
 /* Everything that translated code relies on. */
@@ -192,18 +202,25 @@ int lp_stubs_make(struct lp_jit *jit);
 
 /* What stands at pc, put into its slot; NULL: nothing can be fetched there, or no room is left.  Takes the lock. */
 struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc);
+/* Nothing behind an instruction of that row is reached from it. */
+bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
+
+/* ---- live_flags.c ---- */
+
+/* Who has come to pc from translated code may have the flags as they were some time ago, because nobody asks for them
+ * before they are written. */
+bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc);
+/* Where a direct branch goes; false: it is none. */
+bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target);
+
+/* ---- units.c ---- */
+
+/* From now on the slot leads to it.  With the lock. */
+void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot);
 /* Code in the range is other code now. */
 void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
 /* Everything is thrown away; nobody is in translated code, nor has it on his shadow stack. */
 void lp_jit_flush(struct lp_jit *jit);
-/* Nothing behind an instruction of that row is reached from it. */
-bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
-/* Who has come to pc from translated code may have the flags as they were some time ago, because nobody asks for them
- * before they are written. */
-bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc);
-
-/* Where a direct branch goes; false: it is none. */
-bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target);
 
 /* ---- check.c ---- */
 

@@ -1,0 +1,142 @@
+/* What functions that emit code share: slots, counters, cold code, and the interpreter's functions. */
+#include "jit/emit.h"
+
+#include <string.h>
+
+#include "emu/vdso.h"
+
+struct lp_jit_slot *lp_tr_slot(struct lp_tr *t, uint64_t pc)
+{
+	struct lp_jit_slot *slot = lp_jit_slot_of(t->jit, pc);
+
+	if (slot)
+		return slot;
+	t->failed = true;
+	lp_jit_set_full(t->jit);
+	return &t->jit->slot_array[0];
+}
+
+void lp_tr_count(struct lp_tr *t, int32_t nr)
+{
+	if (t->jit->emu->options.stats && nr)
+		lp_x86_alu_imm(&t->x, LP_ALU_ADD, 1, LP_CPU(nr_insns), nr);
+}
+
+void lp_tr_count_rest(struct lp_tr *t, bool again)
+{
+	int32_t rest = (int32_t)t->nr - (int32_t)t->i - 1;
+
+	lp_tr_count(t, again ? rest : -rest);
+}
+
+struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
+{
+	struct lp_cold *c = &t->cold[t->nr_cold];
+
+	if (t->nr_cold + 1 < LP_COLD_MAX)
+		t->nr_cold++;
+	else
+		t->failed = true;
+	*c = (struct lp_cold){
+		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
+	c->v_is_s = t->v_is_s;
+	c->v_is_d = t->v_is_d;
+	c->v_cut_s = t->v_cut_s;
+	c->v_cut_d = t->v_cut_d;
+	memcpy(c->v_of, t->v_of, sizeof c->v_of);
+	return c;
+}
+
+void lp_cold_back(struct lp_tr *t, struct lp_cold *c)
+{
+	if (c)
+		c->back = t->x.at;
+}
+
+/* The uop with which the interpreter's function executes instruction i. */
+static const struct lp_uop *uop_of(struct lp_tr *t, unsigned i)
+{
+	struct lp_uop *u = &t->uops[2 * t->nr_uops];
+
+	for (unsigned k = 0; k < t->nr_uops; k++)
+		if (t->uops[2 * k].pc == t->start + i * 4)
+			return (const struct lp_uop *)t->kept + 2 * k;
+	lp_lower(t->jit->emu->blocks, u, t->insns[i].word, t->start + i * 4);
+	lp_vdso_lower(t->jit->emu, u);
+	u[1] = lp_jit_stop;
+	t->nr_uops++;
+	return (const struct lp_uop *)t->kept + (u - t->uops);
+}
+
+static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
+{
+	const struct lp_uop *u = uop_of(t, i);
+
+	lp_x86_mov_imm64(&t->x, LP_RAX, (uint64_t)u);
+	lp_x86_call(&t->x, stub);
+}
+
+/* Whose function may leave with a fault. */
+static void call_fallback(struct lp_tr *t)
+{
+	lp_tr_count_rest(t, false);
+	call_stub(t, t->i, t->jit->stubs.fallback);
+	lp_tr_count_rest(t, true);
+}
+
+void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
+{
+	call_fallback(t);
+	lp_v_restore(t, c);
+	lp_x86_jmp_back(&t->x, c->back);
+}
+
+void lp_tr_leave_to_c(struct lp_tr *t)
+{
+	enum lp_a64_op op = t->insns[t->i].op;
+
+	lp_flags_clobber(t);
+	t->jit->stats.left_to_c++;
+	if (lp_jit_ends(op, t->insns[t->i].word)) {
+		lp_x86_mov_imm(&t->x, LP_RAX, t->pc + 4);
+		lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
+		call_stub(t, t->i, t->jit->stubs.call_c);
+		t->has_ended = true;
+		return;
+	}
+	call_fallback(t);
+	lp_v_forget(t);
+}
+
+void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
+{
+	if (lp_pin[r] >= 0) {
+		lp_x86_mov_imm(&t->x, (unsigned)lp_pin[r], value);
+	} else if (r != LP_SINK && (int64_t)value == (int32_t)value) {
+		lp_x86_store_imm(&t->x, 8, lp_cpu_x(r), (int32_t)value);
+	} else if (r != LP_SINK) {
+		lp_x86_mov_imm(&t->x, LP_RAX, value);
+		lp_x86_mov_to(&t->x, 1, lp_cpu_x(r), LP_RAX);
+	}
+}
+
+/* Out, to the pc in arg; the interpreter goes on as long as need be. */
+static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_tr_count_rest(t, false);
+	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
+	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
+void lp_sp_changed(struct lp_tr *t)
+{
+	uint8_t at_access = t->flags_at[t->i];
+	struct lp_cold *c;
+
+	lp_flags_clobber(t);
+	t->flags_at[t->i] = at_access;
+	lp_x86_test_imm_sized(&t->x, 1, lp_x_rm(LP_SP), 15);
+	c = lp_cold_add(t, exit_cold);
+	c->arg = t->pc + 4;
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+}

@@ -1,0 +1,95 @@
+/* The units that there are: known by their slots and pages, and forgotten when their code changes. */
+#include "jit/private.h"
+
+#include <string.h>
+
+static size_t page_bucket(uint64_t addr)
+{
+	return (addr / LP_GUEST_PAGE) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_UNIT_BUCKETS));
+}
+
+void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot)
+{
+	struct lp_unit **page = &jit->pages[page_bucket(u->range.start)];
+
+	u->slot = slot;
+	u->next = *page;
+	*page = u;
+	for (unsigned i = 0; i < u->nr_looked; i++) {
+		struct lp_look **look = &jit->looks[page_bucket(u->looked[i].range.start)];
+		u->looked[i].unit = u;
+		u->looked[i].next = *look;
+		*look = &u->looked[i];
+	}
+	jit->nr_since++;
+	jit->stats.units++;
+	jit->stats.insns += u->nr_insns;
+	atomic_store_explicit(&slot->unit, u, memory_order_release);
+	if (!u->interpreted && !jit->checks)
+		atomic_store_explicit(&slot->code, u->code, memory_order_release);
+}
+
+static bool overlaps(struct lp_range a, struct lp_range b)
+{
+	return a.start < b.end && b.start < a.end;
+}
+
+static void kill_unit(struct lp_jit *jit, struct lp_unit *u)
+{
+	lp_jit_slot_empty(jit, u->slot);
+	u->is_dead = true;
+	atomic_fetch_add_explicit(&jit->dead_bytes, u->size + sizeof *u, memory_order_relaxed);
+	jit->stats.invalidated++;
+}
+
+static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range range)
+{
+	struct lp_unit **link = &jit->pages[bucket], *u;
+
+	while ((u = *link)) {
+		if (u->is_dead || overlaps(u->range, range)) {
+			if (!u->is_dead)
+				kill_unit(jit, u);
+			*link = u->next;
+		} else {
+			link = &u->next;
+		}
+	}
+	for (struct lp_look *look = jit->looks[bucket]; look; look = look->next)
+		if (!look->unit->is_dead && overlaps(look->range, range))
+			kill_unit(jit, look->unit); /* its own bucket finds it dead, sooner or later */
+}
+
+void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
+{
+	/* What begins in the page before may reach into this one; nothing is looked at beyond its own page. */
+	lp_addr page = range.start / LP_GUEST_PAGE, last = (range.end - 1) / LP_GUEST_PAGE;
+
+	atomic_fetch_add_explicit(&jit->nr_invalidations, 1, memory_order_acq_rel);
+	pthread_mutex_lock(&jit->lock);
+	if (last - page >= LP_UNIT_BUCKETS) {
+		for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
+			kill_in_bucket(jit, i, range);
+	} else {
+		for (; page <= last; page++)
+			kill_in_bucket(jit, page_bucket(page * LP_GUEST_PAGE), range);
+	}
+	pthread_mutex_unlock(&jit->lock);
+}
+
+/* Everything: of one unit alone nobody knows who is in it. */
+void lp_jit_flush(struct lp_jit *jit)
+{
+	size_t nr = atomic_load_explicit(&jit->nr_segments, memory_order_relaxed);
+
+	lp_jit_slots_forget(jit);
+	memset(jit->looks, 0, sizeof jit->looks);
+	memset(jit->pages, 0, sizeof jit->pages);
+	lp_keep_nothing(jit);
+	for (size_t i = 1; i < nr; i++)
+		lp_code_release(jit, &jit->segments[i]);
+	atomic_store_explicit(&jit->nr_segments, 1, memory_order_release);
+	atomic_store_explicit(&jit->dead_bytes, 0, memory_order_relaxed);
+	jit->nr_since = 0;
+	jit->stats.flushed++;
+}
