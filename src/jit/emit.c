@@ -110,8 +110,8 @@ void lp_tr_leave_to_c(struct lp_tr *t)
 
 void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
 {
-	if (lp_pin[r] >= 0) {
-		lp_x86_mov_imm(&t->x, (unsigned)lp_pin[r], value);
+	if (t->pin[r] >= 0) {
+		lp_x86_mov_imm(&t->x, (unsigned)t->pin[r], value);
 	} else if (r != LP_SINK && (int64_t)value == (int32_t)value) {
 		lp_x86_store_imm(&t->x, 8, lp_cpu_x(r), (int32_t)value);
 	} else if (r != LP_SINK) {
@@ -135,7 +135,7 @@ void lp_sp_changed(struct lp_tr *t)
 
 	lp_flags_clobber(t);
 	t->flags_at[t->i] = at_access;
-	lp_x86_test_imm_sized(&t->x, 1, lp_x_rm(LP_SP), 15);
+	lp_x86_test_imm_sized(&t->x, 1, lp_x_rm(t, LP_SP), 15);
 	c = lp_cold_add(t, exit_cold);
 	c->arg = t->pc + 4;
 	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);

@@ -78,6 +78,9 @@ struct lp_cold {
 struct lp_insn {
 	uint32_t word;
 	uint16_t op;
+	bool flags_live; /* what the flags are behind it matters, when its branch is not taken */
+	bool exit_live;	 /* and where its branch goes */
+	bool is_taken;	 /* the instruction before it has done this one as well */
 };
 
 struct lp_tr {
@@ -86,14 +89,14 @@ struct lp_tr {
 	uint64_t start, pc; /* of the unit, and of the instruction */
 	unsigned i, nr;
 	struct lp_insn insns[LP_UNIT_MAX];
-	uint64_t flags_live; /* bit i: what the flags are behind instruction i matters, when its branch is not taken */
-	uint64_t exit_live;  /* bit i: and where its branch goes */
-	uint64_t taken;	     /* bit i: the instruction before it has done this one as well */
 	bool end_live;
 	enum lp_flags flags;
 	bool flags_kept; /* the memory has them as well */
 	bool is_loop, has_ended;
 	uint8_t *head; /* where the loop goes back to */
+
+	/* The host register that guest register r (0 to 33) lives in; -1: memory. */
+	int8_t pin[LP_NR_X];
 
 	/* Vector registers live in memory; host registers have copies that are always the same.  v_host: which; -1: none. */
 	int8_t v_host[32];
@@ -124,7 +127,7 @@ struct lp_tr {
 /* The next instruction is executed by this one's code; it cannot be entered but through this one. */
 static inline void lp_tr_took_next(struct lp_tr *t)
 {
-	t->taken |= UINT64_C(2) << t->i;
+	t->insns[t->i + 1].is_taken = true;
 }
 
 /* A field of the instruction `word`. */
@@ -150,19 +153,19 @@ extern lp_emit_fn *const lp_emit_struct[A64_OP_COUNT];
 
 /* ---- general registers ---- */
 
-/* The host register that guest register r (0 to 33) lives in; -1: memory. */
+/* Where guest registers are whenever one goes from unit to unit, as in lp_tr.pin. */
 extern const int8_t lp_pin[LP_NR_X];
 
 /* As an operand to be read, or written in all its 64 bits. */
-static inline struct lp_x86_rm lp_x_rm(unsigned r)
+static inline struct lp_x86_rm lp_x_rm(const struct lp_tr *t, unsigned r)
 {
-	return lp_pin[r] >= 0 ? lp_rm_reg((unsigned)lp_pin[r]) : lp_cpu_x(r);
+	return t->pin[r] >= 0 ? lp_rm_reg((unsigned)t->pin[r]) : lp_cpu_x(r);
 }
 /* In a register: its own, or `scratch`, to which it is loaded.  Not to be changed. */
 static inline unsigned lp_x_read(struct lp_tr *t, unsigned r, unsigned scratch)
 {
-	if (lp_pin[r] >= 0)
-		return (unsigned)lp_pin[r];
+	if (t->pin[r] >= 0)
+		return (unsigned)t->pin[r];
 	if (r == LP_ZR)
 		lp_x86_mov_imm32(&t->x, scratch, 0);
 	else
@@ -175,19 +178,19 @@ static inline void lp_x_copy(struct lp_tr *t, unsigned w, unsigned r, unsigned t
 	if (r == LP_ZR)
 		lp_x86_mov_imm32(&t->x, to, 0);
 	else
-		lp_x86_mov(&t->x, w, to, lp_x_rm(r));
+		lp_x86_mov(&t->x, w, to, lp_x_rm(t, r));
 }
 /* The register in which a result for r is best computed: its own, or `scratch`. */
-static inline unsigned lp_x_dest(unsigned r, unsigned scratch)
+static inline unsigned lp_x_dest(const struct lp_tr *t, unsigned r, unsigned scratch)
 {
-	return lp_pin[r] >= 0 ? (unsigned)lp_pin[r] : scratch;
+	return t->pin[r] >= 0 ? (unsigned)t->pin[r] : scratch;
 }
 /* `from`, all 64 bits, is the new value of r. */
 static inline void lp_x_write(struct lp_tr *t, unsigned r, unsigned from)
 {
-	if (lp_pin[r] >= 0) {
-		if ((unsigned)lp_pin[r] != from)
-			lp_x86_mov(&t->x, 1, (unsigned)lp_pin[r], lp_rm_reg(from));
+	if (t->pin[r] >= 0) {
+		if ((unsigned)t->pin[r] != from)
+			lp_x86_mov(&t->x, 1, (unsigned)t->pin[r], lp_rm_reg(from));
 	} else if (r != LP_SINK) {
 		lp_x86_mov_to(&t->x, 1, lp_cpu_x(r), from);
 	}
@@ -295,7 +298,7 @@ static inline uint64_t lp_branch_target(const struct lp_tr *t, uint32_t word, un
 
 /* ---- before the first is emitted (live_flags.c) ---- */
 
-/* flags_live, exit_live, end_live and looked[] of the instructions that are to be translated. */
+/* flags_live and exit_live, end_live and looked[] of the instructions that are to be translated. */
 void lp_tr_find_live_flags(struct lp_tr *t);
 
 #endif

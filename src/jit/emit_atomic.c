@@ -14,7 +14,7 @@ static bool ldar(struct lp_tr *t, uint32_t word)
 {
 	unsigned size = 1u << F(size), r = lp_writes(F(Rt)), base = lp_address_base(t, F(Rn));
 	struct lp_cold *c = lp_address_aligned(t, base, size);
-	unsigned reg = lp_x_dest(r, LP_RDX);
+	unsigned reg = lp_x_dest(t, r, LP_RDX);
 
 	lp_x86_load(&t->x, size, reg, lp_rm_mem(base, 0));
 	lp_x_write(t, r, reg);
@@ -48,7 +48,7 @@ static unsigned address_at(struct lp_tr *t, uint32_t word)
 
 static bool load_at(struct lp_tr *t, uint32_t word, unsigned size, bool is_signed, unsigned w)
 {
-	unsigned r = lp_writes(F(Rt)), at = address_at(t, word), reg = lp_x_dest(r, LP_RDX);
+	unsigned r = lp_writes(F(Rt)), at = address_at(t, word), reg = lp_x_dest(t, r, LP_RDX);
 	struct lp_cold *c = lp_address_aligned(t, at, size);
 
 	if (is_signed)
@@ -320,7 +320,7 @@ static void read_nzcv(struct lp_tr *t, unsigned r)
 
 static bool mrs(struct lp_tr *t, uint32_t word)
 {
-	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(r, LP_RAX);
+	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(t, r, LP_RAX);
 
 	switch (word & SYSREG) {
 	case NZCV:

@@ -25,7 +25,7 @@ void lp_emit_goto(struct lp_tr *t, uint64_t pc)
 /* Behind the taken exit of a conditional branch. */
 static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 {
-	if (t->exit_live >> c->i & 1)
+	if (t->insns[c->i].exit_live)
 		lp_flags_keep(t);
 	lp_emit_goto(t, c->arg);
 }
@@ -50,7 +50,7 @@ static bool loop_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 	if (pc != t->start || test.parity != LP_PARITY_NO_MATTER || t->jit->emu->options.stats)
 		return false;
 	t->is_loop = true;
-	if (t->exit_live >> t->i & 1)
+	if (t->insns[t->i].exit_live)
 		lp_flags_keep(t);
 	lp_v_loop(t);
 	lp_x86_jcc_back(&t->x, test.cc, t->head);
@@ -69,7 +69,7 @@ static bool b(struct lp_tr *t, uint32_t word)
 
 	if (pc == t->start)
 		t->is_loop = true;
-	if (t->exit_live >> t->i & 1)
+	if (t->insns[t->i].exit_live)
 		lp_flags_keep(t);
 	lp_emit_goto(t, pc);
 	t->has_ended = true;
@@ -84,7 +84,7 @@ static bool b_cond(struct lp_tr *t, uint32_t word)
 	if (cond >= 14) {
 		if (pc == t->start)
 			t->is_loop = true;
-		if (t->exit_live >> t->i & 1)
+		if (t->insns[t->i].exit_live)
 			lp_flags_keep(t);
 		lp_emit_goto(t, pc);
 		t->has_ended = true; /* what follows in the unit is not reached */
@@ -99,10 +99,10 @@ static bool compare_branch(struct lp_tr *t, uint32_t word, enum lp_x86_cc cc)
 	unsigned r = lp_reads(F(Rt)), w = F(sf);
 
 	lp_flags_clobber(t);
-	if (lp_pin[r] >= 0)
-		lp_x86_test(&t->x, w, lp_x_rm(r), (unsigned)lp_pin[r]);
+	if (t->pin[r] >= 0)
+		lp_x86_test(&t->x, w, lp_x_rm(t, r), (unsigned)t->pin[r]);
 	else
-		lp_x86_alu_imm(&t->x, LP_ALU_CMP, w, lp_x_rm(r), 0);
+		lp_x86_alu_imm(&t->x, LP_ALU_CMP, w, lp_x_rm(t, r), 0);
 	branch_if(t, (struct lp_test){cc, LP_PARITY_NO_MATTER}, lp_branch_target(t, word, 5, 19));
 	return true;
 }
@@ -125,17 +125,17 @@ static bool test_branch(struct lp_tr *t, uint32_t word, bool set)
 
 	lp_flags_clobber(t);
 	if (bit == 31 || bit == 63) {
-		if (lp_pin[r] >= 0)
-			lp_x86_test(x, bit == 63, lp_x_rm(r), (unsigned)lp_pin[r]);
+		if (t->pin[r] >= 0)
+			lp_x86_test(x, bit == 63, lp_x_rm(t, r), (unsigned)t->pin[r]);
 		else
-			lp_x86_alu_imm(x, LP_ALU_CMP, bit == 63, lp_x_rm(r), 0);
+			lp_x86_alu_imm(x, LP_ALU_CMP, bit == 63, lp_x_rm(t, r), 0);
 		cc = set ? LP_CC_S : LP_CC_NS;
 	} else if (bit < 8) {
-		lp_x86_test_imm_sized(x, 1, lp_x_rm(r), (int32_t)(1u << bit));
+		lp_x86_test_imm_sized(x, 1, lp_x_rm(t, r), (int32_t)(1u << bit));
 	} else if (bit < 32) {
-		lp_x86_test_imm(x, 0, lp_x_rm(r), (int32_t)(1u << bit));
+		lp_x86_test_imm(x, 0, lp_x_rm(t, r), (int32_t)(1u << bit));
 	} else {
-		lp_x86_bt_imm(x, LP_BIT_TEST, 1, lp_x_rm(r), bit);
+		lp_x86_bt_imm(x, LP_BIT_TEST, 1, lp_x_rm(t, r), bit);
 		cc = set ? LP_CC_B : LP_CC_AE;
 	}
 	branch_if(t, (struct lp_test){cc, LP_PARITY_NO_MATTER}, pc);
@@ -187,7 +187,7 @@ static bool bl(struct lp_tr *t, uint32_t word)
 {
 	uint64_t pc = lp_branch_target(t, word, 0, 26);
 
-	if (t->exit_live >> t->i & 1)
+	if (t->insns[t->i].exit_live)
 		lp_flags_keep(t);
 	push_return(t);
 	lp_x86_call_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));

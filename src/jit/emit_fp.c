@@ -299,10 +299,10 @@ static unsigned all_asked(const struct lp_tr *t)
 
 	for (unsigned i = t->i + 1; i < t->nr; i++) {
 		int cond = asked_by(&t->insns[i]);
-		if (cond < 0 || cond >= 14 || t->exit_live >> i & 1)
+		if (cond < 0 || cond >= 14 || t->insns[i].exit_live)
 			return 0;
 		asked |= 1u << cond;
-		if (is_comparison(t->insns[i].op) || !(t->flags_live >> i & 1))
+		if (is_comparison(t->insns[i].op) || !t->insns[i].flags_live)
 			return asked;
 	}
 	return 0;
@@ -473,7 +473,7 @@ static bool fmov_imm(struct lp_tr *t, uint32_t word)
 
 static void to_general(struct lp_tr *t, uint32_t word, unsigned w)
 {
-	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RAX);
+	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RAX);
 	struct lp_x86_rm n = lp_v_rm(t, F(Rn), w ? 64 : 32);
 
 	if (n.kind != LP_RM_REG)
@@ -498,7 +498,7 @@ static bool fmov_s_w(struct lp_tr *t, uint32_t word)
 {
 	unsigned d = lp_v_dest(t, F(Rd));
 
-	lp_x86_vex_rm(&t->x, LP_VMOVD, 0, d, lp_x_rm(lp_reads(F(Rn))));
+	lp_x86_vex_rm(&t->x, LP_VMOVD, 0, d, lp_x_rm(t, lp_reads(F(Rn))));
 	lp_v_write_bits(t, F(Rd), d, 32);
 	return true;
 }
@@ -506,14 +506,14 @@ static bool fmov_d_x(struct lp_tr *t, uint32_t word)
 {
 	unsigned d = lp_v_dest(t, F(Rd));
 
-	lp_x86_vex_rm(&t->x, LP_VMOVQ_64, 0, d, lp_x_rm(lp_reads(F(Rn))));
+	lp_x86_vex_rm(&t->x, LP_VMOVQ_64, 0, d, lp_x_rm(t, lp_reads(F(Rn))));
 	lp_v_write_bits(t, F(Rd), d, 64);
 	return true;
 }
 
 static bool fmov_x_top(struct lp_tr *t, uint32_t word)
 {
-	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RAX);
+	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RAX);
 
 	lp_x86_vex_to_imm(&t->x, LP_VPEXTRQ, 0, lp_rm_reg(reg), lp_v_read(t, F(Rn)), 1);
 	lp_x_write(t, r, reg);
@@ -523,7 +523,7 @@ static bool fmov_top_x(struct lp_tr *t, uint32_t word)
 {
 	unsigned d = lp_v_read(t, F(Rd));
 
-	lp_x86_vex_imm(&t->x, LP_VPINSRQ, 0, d, d, lp_x_rm(lp_reads(F(Rn))), 1);
+	lp_x86_vex_imm(&t->x, LP_VPINSRQ, 0, d, d, lp_x_rm(t, lp_reads(F(Rn))), 1);
 	lp_v_write(t, F(Rd), d);
 	return true;
 }

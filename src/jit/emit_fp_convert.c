@@ -65,7 +65,7 @@ static struct lp_x86_fixup to_integer(struct lp_tr *t, enum lp_fp_form form, uns
 /* Rounded first, without Inexact, for there is none where the integer does not fit; it is raised once it is known to. */
 static bool rounded_to_int(struct lp_tr *t, uint32_t word, unsigned how, bool is_unsigned)
 {
-	unsigned w = F(sf), r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RCX), n;
+	unsigned w = F(sf), r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RCX), n;
 	struct lp_x86_fixup large = {0}, hard;
 	enum lp_fp_form form;
 
@@ -86,7 +86,7 @@ static bool rounded_to_int(struct lp_tr *t, uint32_t word, unsigned how, bool is
 
 static bool truncated_to_int(struct lp_tr *t, uint32_t word, bool is_unsigned)
 {
-	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RCX), n;
+	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RCX), n;
 	struct lp_x86_fixup hard;
 	enum lp_fp_form form;
 
@@ -163,7 +163,7 @@ static struct lp_x86_fixup if_large(struct lp_tr *t, enum lp_fp_form form, unsig
 
 static bool to_fixed(struct lp_tr *t, uint32_t word, bool is_unsigned)
 {
-	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(r, LP_RCX), n;
+	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RCX), n;
 	struct lp_x86_fixup large, hard;
 	enum lp_fp_form form;
 
@@ -199,7 +199,7 @@ static struct lp_x86_fixup from_general(struct lp_tr *t, enum lp_fp_form form, u
 						 {LP_VCVTSI2SD_32, LP_VCVTSI2SD_64}};
 	static const enum lp_x86_vop unsigned_ops[][2] = {{LP_VCVTUSI2SS_32, LP_VCVTUSI2SS_64},
 							  {LP_VCVTUSI2SD_32, LP_VCVTUSI2SD_64}};
-	struct lp_x86_rm n = lp_x_rm(r);
+	struct lp_x86_rm n = lp_x_rm(t, r);
 	struct lp_x86_fixup hard = {0};
 	struct lp_x86 *x = &t->x;
 

@@ -15,14 +15,14 @@ enum { SETS_FLAGS = 1, SUBTRACTS = 2 };
 /* Where a two-operand instruction of the same width is about to work on it. */
 static void first_operand(struct lp_tr *t, unsigned w, unsigned n, unsigned to)
 {
-	if (lp_pin[n] != (int)to)
+	if (t->pin[n] != (int)to)
 		lp_x_copy(t, w, n, to);
 }
 
 /* d = n + imm by lea: no flags. */
 static void lea_imm(struct lp_tr *t, unsigned w, unsigned d, unsigned n, int32_t imm)
 {
-	unsigned base = lp_x_read(t, n, LP_RAX), to = lp_x_dest(d, LP_RAX);
+	unsigned base = lp_x_read(t, n, LP_RAX), to = lp_x_dest(t, d, LP_RAX);
 
 	if (imm == 0 && (w || to != base))
 		lp_x86_mov(&t->x, w, to, lp_rm_reg(base));
@@ -34,13 +34,13 @@ static void lea_imm(struct lp_tr *t, unsigned w, unsigned d, unsigned n, int32_t
 /* d = n op imm with flags. */
 static void alu_imm_flags(struct lp_tr *t, enum lp_x86_alu op, unsigned w, unsigned d, unsigned n, int32_t imm)
 {
-	unsigned to = lp_x_dest(d, LP_RAX);
+	unsigned to = lp_x_dest(t, d, LP_RAX);
 
 	lp_flags_clobber(t);
 	if (d == LP_SINK && op == LP_ALU_SUB && n != LP_ZR) {
-		lp_x86_alu_imm(&t->x, LP_ALU_CMP, w, lp_x_rm(n), imm);
+		lp_x86_alu_imm(&t->x, LP_ALU_CMP, w, lp_x_rm(t, n), imm);
 	} else if (d == LP_SINK && op == LP_ALU_AND && n != LP_ZR) {
-		lp_x86_test_imm(&t->x, w, lp_x_rm(n), imm);
+		lp_x86_test_imm(&t->x, w, lp_x_rm(t, n), imm);
 	} else {
 		first_operand(t, w, n, to);
 		lp_x86_alu_imm(&t->x, op, w, lp_rm_reg(to), imm);
@@ -97,7 +97,7 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 		lp_x86_lea(x, w, to, lp_rm_sib(from.base, from.base, 1, 0));
 		return;
 	}
-	if (t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept && t->flags_live >> t->i & 1) {
+	if (t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept && t->insns[t->i].flags_live) {
 		/* EFLAGS stay */
 		lp_x86_mov_imm32(x, LP_RDX, n);
 		if (type == LP_LSL)
@@ -121,8 +121,8 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 static struct lp_x86_rm shifted(struct lp_tr *t, unsigned w, unsigned m, enum lp_shift type, unsigned amount)
 {
 	if (amount == 0)
-		return lp_x_rm(m);
-	shift(t, type, w, LP_RCX, lp_x_rm(m), amount);
+		return lp_x_rm(t, m);
+	shift(t, type, w, LP_RCX, lp_x_rm(t, m), amount);
 	return lp_rm_reg(LP_RCX);
 }
 
@@ -130,12 +130,12 @@ static struct lp_x86_rm shifted(struct lp_tr *t, unsigned w, unsigned m, enum lp
 static void alu(struct lp_tr *t, enum lp_x86_alu op, unsigned w, unsigned d, unsigned n, struct lp_x86_rm m)
 {
 	struct lp_x86 *x = &t->x;
-	unsigned to = lp_x_dest(d, LP_RAX);
+	unsigned to = lp_x_dest(t, d, LP_RAX);
 
 	/* The destination must not be the second operand while the first is copied to it. */
 	if (m.kind == LP_RM_REG && m.base == to) {
 		if (op != LP_ALU_SUB) {
-			lp_x86_alu(x, op, w, to, lp_x_rm(n));
+			lp_x86_alu(x, op, w, to, lp_x_rm(t, n));
 			lp_x_write(t, d, to);
 			return;
 		}
@@ -154,7 +154,7 @@ static bool lea_sum(struct lp_tr *t, unsigned w, unsigned d, unsigned n, struct 
 	if (m.kind != LP_RM_REG)
 		return false;
 	base = lp_x_read(t, n, LP_RAX);
-	to = lp_x_dest(d, LP_RAX);
+	to = lp_x_dest(t, d, LP_RAX);
 	lp_x86_lea(&t->x, w, to, lp_rm_sib(base, m.base, 1, 0));
 	lp_x_write(t, d, to);
 	return true;
@@ -183,7 +183,7 @@ static bool sum_reg(struct lp_tr *t, uint32_t word, unsigned kind)
 	enum lp_shift type = F(shift);
 
 	if (n == LP_ZR && type == LP_LSL && F(imm6) == 0 && kind == SUBTRACTS) { /* neg */
-		unsigned to = lp_x_dest(d, LP_RAX);
+		unsigned to = lp_x_dest(t, d, LP_RAX);
 		lp_flags_clobber(t);
 		lp_x_copy(t, w, m, to);
 		lp_x86_neg(&t->x, w, lp_rm_reg(to));
@@ -214,7 +214,7 @@ static bool subs_reg(struct lp_tr *t, uint32_t word)
 static void extend(struct lp_tr *t, unsigned option, unsigned m, unsigned to)
 {
 	struct lp_x86 *x = &t->x;
-	struct lp_x86_rm from = lp_x_rm(m);
+	struct lp_x86_rm from = lp_x_rm(t, m);
 
 	switch (option) {
 	case 0:
@@ -247,7 +247,7 @@ static bool sum_ext(struct lp_tr *t, uint32_t word, unsigned kind)
 	struct lp_x86_rm rm = lp_rm_reg(LP_RCX);
 
 	if (F(option) == 3 && F(imm3) == 0) {
-		rm = lp_x_rm(m);
+		rm = lp_x_rm(t, m);
 	} else {
 		extend(t, F(option), m, LP_RCX);
 		if (F(imm3))
@@ -285,7 +285,7 @@ static bool carry(struct lp_tr *t, uint32_t word, unsigned kind)
 	lp_flags_carry(t, subtracts, sets);
 	/* Through rax: d may be m; and moves leave CF alone */
 	lp_x_copy(t, w, n, LP_RAX);
-	lp_x86_alu(&t->x, subtracts ? LP_ALU_SBB : LP_ALU_ADC, w, LP_RAX, lp_x_rm(m));
+	lp_x86_alu(&t->x, subtracts ? LP_ALU_SBB : LP_ALU_ADC, w, LP_RAX, lp_x_rm(t, m));
 	lp_x_write(t, d, LP_RAX);
 	if (sets)
 		lp_flags_are(t, subtracts ? LP_FLAGS_SUB : LP_FLAGS_ADD);
@@ -328,12 +328,12 @@ static bool logic_imm(struct lp_tr *t, uint32_t word, enum lp_x86_alu op, bool s
 			alu_imm_flags(t, op, w, d, n, (int32_t)imm);
 			return true;
 		}
-		to = lp_x_dest(d, LP_RAX);
+		to = lp_x_dest(t, d, LP_RAX);
 		if (op == LP_ALU_AND && (imm == 0xff || imm == 0xffff)) {
 			if (imm == 0xff)
-				lp_x86_movzx8(&t->x, to, lp_x_rm(n));
+				lp_x86_movzx8(&t->x, to, lp_x_rm(t, n));
 			else
-				lp_x86_movzx16(&t->x, to, lp_x_rm(n));
+				lp_x86_movzx16(&t->x, to, lp_x_rm(t, n));
 		} else {
 			lp_flags_clobber(t);
 			first_operand(t, w, n, to);
@@ -343,14 +343,14 @@ static bool logic_imm(struct lp_tr *t, uint32_t word, enum lp_x86_alu op, bool s
 		return true;
 	}
 	if (op == LP_ALU_AND && imm == UINT32_MAX && !sets) {
-		to = lp_x_dest(d, LP_RAX);
-		lp_x86_mov(&t->x, 0, to, lp_x_rm(n));
+		to = lp_x_dest(t, d, LP_RAX);
+		lp_x86_mov(&t->x, 0, to, lp_x_rm(t, n));
 		lp_x_write(t, d, to);
 		return true;
 	}
 	lp_flags_clobber(t);
 	lp_x86_mov_imm(&t->x, LP_RAX, imm);
-	lp_x86_alu(&t->x, op, 1, LP_RAX, lp_x_rm(n));
+	lp_x86_alu(&t->x, op, 1, LP_RAX, lp_x_rm(t, n));
 	lp_x_write(t, d, LP_RAX);
 	if (sets)
 		lp_flags_are(t, LP_FLAGS_ADD);
@@ -392,8 +392,8 @@ static bool logic_reg(struct lp_tr *t, uint32_t word, enum lp_x86_alu op, bool i
 	if (!w && F(imm6) >= 32)
 		return false;
 	if (n == LP_ZR && op == LP_ALU_OR) { /* mov, mvn */
-		to = lp_x_dest(d, LP_RAX);
-		shift(t, F(shift), w, to, lp_x_rm(m), F(imm6));
+		to = lp_x_dest(t, d, LP_RAX);
+		shift(t, F(shift), w, to, lp_x_rm(t, m), F(imm6));
 		if (inverts)
 			lp_x86_not(&t->x, w, lp_rm_reg(to));
 		lp_x_write(t, d, to);
@@ -486,29 +486,29 @@ static bool movk(struct lp_tr *t, uint32_t word)
 static bool move_field(struct lp_tr *t, uint32_t word, bool is_signed)
 {
 	unsigned w = F(sf), bits = w ? 64 : 32, d = lp_writes(F(Rd)), n = lp_reads(F(Rn));
-	unsigned r = F(immr), s = F(imms), to = lp_x_dest(d, LP_RAX);
+	unsigned r = F(immr), s = F(imms), to = lp_x_dest(t, d, LP_RAX);
 	struct lp_x86 *x = &t->x;
 
 	if (r >= bits || s >= bits)
 		return false;
 	if (s == bits - 1 || (s + 1 == r && !is_signed)) { /* asr, lsr; lsl */
-		shift(t, s == bits - 1 ? (is_signed ? LP_ASR : LP_LSR) : LP_LSL, w, to, lp_x_rm(n),
+		shift(t, s == bits - 1 ? (is_signed ? LP_ASR : LP_LSR) : LP_LSL, w, to, lp_x_rm(t, n),
 		      s == bits - 1 ? r : bits - r);
 	} else if (r == 0 && (s == 7 || s == 15 || (s == 31 && w))) { /* extensions */
 		unsigned option = (s == 7 ? 0 : s == 15 ? 1 : 2) | (is_signed ? 4 : 0);
 		if (is_signed && !w && s == 7)
-			lp_x86_movsx8(x, 0, to, lp_x_rm(n));
+			lp_x86_movsx8(x, 0, to, lp_x_rm(t, n));
 		else if (is_signed && !w)
-			lp_x86_movsx16(x, 0, to, lp_x_rm(n));
+			lp_x86_movsx16(x, 0, to, lp_x_rm(t, n));
 		else
 			extend(t, option, n, to);
 	} else if (!is_signed && s >= r && s - r < 31) { /* ubfx: shift, and */
 		lp_flags_clobber(t);
-		shift(t, LP_LSR, w, to, lp_x_rm(n), r);
+		shift(t, LP_LSR, w, to, lp_x_rm(t, n), r);
 		lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(to), (int32_t)((UINT32_C(1) << (s - r + 1)) - 1));
 	} else { /* to the top, and back */
 		lp_flags_clobber(t);
-		lp_x86_mov(x, w, to, lp_x_rm(n));
+		lp_x86_mov(x, w, to, lp_x_rm(t, n));
 		if (bits - 1 - s)
 			lp_x86_shift_imm(x, LP_SHIFT_SHL, w, lp_rm_reg(to), bits - 1 - s);
 		if (s >= r)
@@ -566,10 +566,10 @@ static bool bfm(struct lp_tr *t, uint32_t word)
 static bool extr(struct lp_tr *t, uint32_t word)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm)), by = F(imms);
-	unsigned to = lp_x_dest(d, LP_RAX);
+	unsigned to = lp_x_dest(t, d, LP_RAX);
 
 	if (n == m) {
-		lp_x86_rorx(&t->x, w, to, lp_x_rm(n), by);
+		lp_x86_rorx(&t->x, w, to, lp_x_rm(t, n), by);
 		lp_x_write(t, d, to);
 		return true;
 	}
@@ -587,15 +587,15 @@ static bool extr(struct lp_tr *t, uint32_t word)
 static bool shift_reg(struct lp_tr *t, uint32_t word, enum lp_shift type)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm));
-	unsigned count = lp_x_read(t, m, LP_RCX), to = lp_x_dest(d, LP_RAX);
+	unsigned count = lp_x_read(t, m, LP_RCX), to = lp_x_dest(t, d, LP_RAX);
 	struct lp_x86 *x = &t->x;
 
 	if (type == LP_LSL) {
-		lp_x86_shlx(x, w, to, lp_x_rm(n), count);
+		lp_x86_shlx(x, w, to, lp_x_rm(t, n), count);
 	} else if (type == LP_LSR) {
-		lp_x86_shrx(x, w, to, lp_x_rm(n), count);
+		lp_x86_shrx(x, w, to, lp_x_rm(t, n), count);
 	} else if (type == LP_ASR) {
-		lp_x86_sarx(x, w, to, lp_x_rm(n), count);
+		lp_x86_sarx(x, w, to, lp_x_rm(t, n), count);
 	} else {
 		lp_flags_clobber(t);
 		lp_x86_mov(x, 0, LP_RCX, lp_rm_reg(count));
@@ -628,10 +628,10 @@ static bool rorv(struct lp_tr *t, uint32_t word)
 
 static bool clz(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(d, LP_RAX);
+	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(t, d, LP_RAX);
 
 	lp_flags_clobber(t);
-	lp_x86_lzcnt(&t->x, F(sf), to, lp_x_rm(lp_reads(F(Rn))));
+	lp_x86_lzcnt(&t->x, F(sf), to, lp_x_rm(t, lp_reads(F(Rn))));
 	lp_x_write(t, d, to);
 	return true;
 }
@@ -655,7 +655,7 @@ static bool cls(struct lp_tr *t, uint32_t word)
 
 static bool reverse_bytes(struct lp_tr *t, uint32_t word, unsigned w)
 {
-	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(d, LP_RAX);
+	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(t, d, LP_RAX);
 
 	lp_x_copy(t, w, lp_reads(F(Rn)), to);
 	lp_x86_bswap(&t->x, w, to);
@@ -675,7 +675,7 @@ static bool rev_x(struct lp_tr *t, uint32_t word)
 /* The bytes of each half: all reversed, and the halves back. */
 static bool rev32(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(d, LP_RAX);
+	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(t, d, LP_RAX);
 
 	lp_x_copy(t, 1, lp_reads(F(Rn)), to);
 	lp_x86_bswap(&t->x, 1, to);
@@ -733,7 +733,7 @@ static bool multiply_add(struct lp_tr *t, uint32_t word, bool subtracts)
 
 	lp_flags_clobber(t);
 	lp_x_copy(t, w, n, LP_RAX);
-	lp_x86_imul(x, w, LP_RAX, lp_x_rm(m));
+	lp_x86_imul(x, w, LP_RAX, lp_x_rm(t, m));
 	if (a != LP_ZR || subtracts) {
 		if (subtracts) {
 			lp_x_copy(t, w, a, LP_RCX);
@@ -741,7 +741,7 @@ static bool multiply_add(struct lp_tr *t, uint32_t word, bool subtracts)
 			lp_x_write(t, d, LP_RCX);
 			return true;
 		}
-		lp_x86_alu(x, LP_ALU_ADD, w, LP_RAX, lp_x_rm(a));
+		lp_x86_alu(x, LP_ALU_ADD, w, LP_RAX, lp_x_rm(t, a));
 	}
 	lp_x_write(t, d, LP_RAX);
 	return true;
@@ -773,7 +773,7 @@ static bool multiply_long(struct lp_tr *t, uint32_t word, bool is_signed, bool s
 		return true;
 	}
 	if (a != LP_ZR)
-		lp_x86_alu(x, LP_ALU_ADD, 1, LP_RAX, lp_x_rm(a));
+		lp_x86_alu(x, LP_ALU_ADD, 1, LP_RAX, lp_x_rm(t, a));
 	lp_x_write(t, d, LP_RAX);
 	return true;
 }
@@ -798,7 +798,7 @@ static bool umsubl(struct lp_tr *t, uint32_t word)
 static bool umulh(struct lp_tr *t, uint32_t word)
 {
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RDX);
-	lp_x86_mulx(&t->x, 1, LP_RDX, LP_RAX, lp_x_rm(lp_reads(F(Rm))));
+	lp_x86_mulx(&t->x, 1, LP_RDX, LP_RAX, lp_x_rm(t, lp_reads(F(Rm))));
 	lp_x_write(t, lp_writes(F(Rd)), LP_RDX);
 	return true;
 }
@@ -807,7 +807,7 @@ static bool smulh(struct lp_tr *t, uint32_t word)
 {
 	lp_flags_clobber(t);
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
-	lp_x86_imul1(&t->x, 1, lp_x_rm(lp_reads(F(Rm))));
+	lp_x86_imul1(&t->x, 1, lp_x_rm(t, lp_reads(F(Rm))));
 	lp_x_write(t, lp_writes(F(Rd)), LP_RDX);
 	return true;
 }
@@ -866,7 +866,7 @@ static bool sdiv(struct lp_tr *t, uint32_t word)
 static bool crc32c(struct lp_tr *t, uint32_t word, unsigned bytes)
 {
 	lp_x_copy(t, 0, lp_reads(F(Rn)), LP_RAX);
-	lp_x86_crc32(&t->x, bytes, LP_RAX, lp_x_rm(lp_reads(F(Rm))));
+	lp_x86_crc32(&t->x, bytes, LP_RAX, lp_x_rm(t, lp_reads(F(Rm))));
 	lp_x_write(t, lp_writes(F(Rd)), LP_RAX);
 	return true;
 }
@@ -924,7 +924,7 @@ static bool choose(struct lp_tr *t, uint32_t word, enum choice kind)
 	}
 	if (test.parity == LP_PARITY_AND_NOT)
 		lp_x86_mov(x, 1, LP_RDX, lp_rm_reg(LP_RCX));
-	lp_flags_cmov(t, test, w, LP_RCX, lp_x_rm(n), LP_RDX);
+	lp_flags_cmov(t, test, w, LP_RCX, lp_x_rm(t, n), LP_RDX);
 	lp_x_write(t, d, LP_RCX);
 	return true;
 }
@@ -975,13 +975,13 @@ static bool compare_if(struct lp_tr *t, uint32_t word, bool subtracts, bool imme
 				lp_x86_bind(x, holds[i]);
 	}
 	if (subtracts && immediate && n != LP_ZR) {
-		lp_x86_alu_imm(x, LP_ALU_CMP, w, lp_x_rm(n), (int32_t)F(imm5));
+		lp_x86_alu_imm(x, LP_ALU_CMP, w, lp_x_rm(t, n), (int32_t)F(imm5));
 	} else {
 		lp_x_copy(t, w, n, LP_RAX);
 		if (immediate)
 			lp_x86_alu_imm(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, lp_rm_reg(LP_RAX), (int32_t)F(imm5));
 		else
-			lp_x86_alu(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, LP_RAX, lp_x_rm(lp_reads(F(Rm))));
+			lp_x86_alu(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, LP_RAX, lp_x_rm(t, lp_reads(F(Rm))));
 	}
 	if (cond < 14)
 		lp_x86_bind(x, done);

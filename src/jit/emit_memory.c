@@ -19,7 +19,7 @@ static unsigned index_of(struct lp_tr *t, uint32_t word)
 		lp_x_copy(t, 0, m, LP_RCX);
 		return LP_RCX;
 	case 6: /* sxtw */
-		lp_x86_movsxd(&t->x, LP_RCX, lp_x_rm(m));
+		lp_x86_movsxd(&t->x, LP_RCX, lp_x_rm(t, m));
 		return LP_RCX;
 	default:
 		return lp_x_read(t, m, LP_RCX);
@@ -82,8 +82,8 @@ void lp_address_write_back(struct lp_tr *t, const struct lp_address *a)
 
 	if (!a->writes_back || a->then == 0)
 		return;
-	to = lp_x_dest(a->base, LP_RAX);
-	if (lp_pin[a->base] < 0)
+	to = lp_x_dest(t, a->base, LP_RAX);
+	if (t->pin[a->base] < 0)
 		lp_x86_mov(&t->x, 1, LP_RAX, lp_cpu_x(a->base));
 	lp_x86_lea(&t->x, 1, to, lp_rm_mem(to, a->then));
 	lp_x_write(t, a->base, to);
@@ -137,7 +137,7 @@ static bool transfer(struct lp_tr *t, uint32_t word, struct kind kind, enum lp_w
 		return true;
 	}
 	/* What is written back is in the base still: a load may only overwrite it when it is done */
-	reg = lp_x_dest(r, LP_RDX);
+	reg = lp_x_dest(t, r, LP_RDX);
 	if (kind.is_signed)
 		lp_x86_load_signed(&t->x, bytes, kind.to64, reg, a.at);
 	else
@@ -199,12 +199,12 @@ static bool pair(struct lp_tr *t, uint32_t word, bool is_load, bool is_signed, e
 	/* The first one waits until the second has not faulted. */
 	if (is_signed) {
 		lp_x86_load_signed(x, bytes, 1, LP_RDX, a.at);
-		lp_x86_load_signed(x, bytes, 1, lp_x_dest(r2, LP_RCX), second);
+		lp_x86_load_signed(x, bytes, 1, lp_x_dest(t, r2, LP_RCX), second);
 	} else {
 		lp_x86_load(x, bytes, LP_RDX, a.at);
-		lp_x86_load(x, bytes, lp_x_dest(r2, LP_RCX), second);
+		lp_x86_load(x, bytes, lp_x_dest(t, r2, LP_RCX), second);
 	}
-	lp_x_write(t, r2, lp_x_dest(r2, LP_RCX));
+	lp_x_write(t, r2, lp_x_dest(t, r2, LP_RCX));
 	lp_x_write(t, r, LP_RDX);
 	lp_address_write_back(t, &a);
 	return true;
@@ -251,7 +251,7 @@ static bool stp_pre(struct lp_tr *t, uint32_t word)
 
 static bool literal(struct lp_tr *t, uint32_t word, unsigned bytes, bool is_signed)
 {
-	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(r, LP_RDX);
+	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(t, r, LP_RDX);
 
 	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
 	if (is_signed)

@@ -58,11 +58,11 @@ static void do_dup_gpr(struct lp_lanes *l)
 		lp_v_zero(l, l->d);
 		return;
 	}
-	if (lp_pin[r] < 0) { /* little-endian: the lane is the first in memory */
+	if (l->t->pin[r] < 0) { /* little-endian: the lane is the first in memory */
 		V_ONE_MEM(op[size], l->d, lp_cpu_x(r));
 		return;
 	}
-	V_ONE_MEM(size == D ? LP_VMOVQ_64 : LP_VMOVD, T0, lp_x_rm(r));
+	V_ONE_MEM(size == D ? LP_VMOVQ_64 : LP_VMOVD, T0, lp_x_rm(l->t, r));
 	V_ONE(op[size], l->d, T0);
 }
 ROW(dup_gpr, 0, do_dup_gpr)
@@ -72,7 +72,7 @@ static void do_ins_gpr(struct lp_lanes *l)
 	static const enum lp_x86_vop op[4] = {LP_VPINSRB, LP_VPINSRW, LP_VPINSRD, LP_VPINSRQ};
 	unsigned r = lp_reads(lp_a64_field_Rn(l->word));
 
-	lp_x86_vex_imm(l->x, op[lane_size(l->word)], 0, l->d, l->d, lp_x_rm(r), lane_index(l->word));
+	lp_x86_vex_imm(l->x, op[lane_size(l->word)], 0, l->d, l->d, lp_x_rm(l->t, r), lane_index(l->word));
 }
 ROW(ins_gpr, LP_D, do_ins_gpr)
 
@@ -124,7 +124,7 @@ static void lane_to(struct lp_tr *t, uint32_t word, unsigned to)
 
 static bool umov(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(d, LP_RAX);
+	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(t, d, LP_RAX);
 
 	lane_to(t, word, to);
 	lp_x_write(t, d, to);
@@ -133,7 +133,7 @@ static bool umov(struct lp_tr *t, uint32_t word)
 
 static bool smov(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(d, LP_RAX), size = lane_size(word);
+	unsigned d = lp_writes(F(Rd)), to = lp_x_dest(t, d, LP_RAX), size = lane_size(word);
 
 	lane_to(t, word, LP_RAX);
 	lp_x86_load_signed(&t->x, 1U << size, F(Q), to, lp_rm_reg(LP_RAX));

@@ -53,7 +53,7 @@ void lp_flags_keep(struct lp_tr *t)
 /* Whether anybody asks, from the current instruction on, for the flags as they were before it. */
 static bool is_wanted(const struct lp_tr *t)
 {
-	return t->i == 0 ? true : t->flags_live >> (t->i - 1) & 1;
+	return t->i == 0 ? true : t->insns[t->i - 1].flags_live;
 }
 
 void lp_flags_clobber(struct lp_tr *t)
@@ -250,7 +250,7 @@ void lp_flags_carry(struct lp_tr *t, bool inverted, bool sets)
 
 	if (t->flags == LP_FLAGS_SUB || t->flags == LP_FLAGS_ADD) {
 		bool is_opposite = t->flags == LP_FLAGS_SUB;
-		if (!sets && t->flags_live >> t->i & 1)
+		if (!sets && t->insns[t->i].flags_live)
 			lp_flags_keep(t);
 		t->flags = LP_FLAGS_IN_MEMORY;
 		if (is_opposite != inverted)

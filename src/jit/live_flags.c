@@ -170,7 +170,6 @@ void lp_tr_find_live_flags(struct lp_tr *t)
 	uint64_t target;
 	unsigned i = t->nr;
 
-	t->flags_live = t->exit_live = 0;
 	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
 		wanted = asks_for_flags(&l, t->start + t->nr * 4, LOOK_DEPTH);
 	t->end_live = wanted;
@@ -179,12 +178,13 @@ void lp_tr_find_live_flags(struct lp_tr *t)
 		uint8_t flags = flags_of(op);
 		if (lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target)) {
 			bool asks = asks_for_flags(&l, target, LOOK_DEPTH);
-			t->flags_live |= (uint64_t)wanted << i;
-			t->exit_live |= (uint64_t)asks << i;
+			t->insns[i].flags_live = wanted;
+			t->insns[i].exit_live = asks;
 			wanted |= asks;
 		} else {
 			wanted |= lp_jit_ends(op, t->insns[i].word);
-			t->flags_live |= (uint64_t)wanted << i;
+			t->insns[i].flags_live = wanted;
+			t->insns[i].exit_live = false;
 		}
 		if (flags & WRITES_FLAGS)
 			wanted = false;

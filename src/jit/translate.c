@@ -26,7 +26,7 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 	while (nr < nr_words) {
 		if (nr > 0 && lp_block_is_breakpoint(t->jit->emu->blocks, t->start + nr * 4))
 			break;
-		t->insns[nr] = (struct lp_insn){words[nr], (uint16_t)lp_a64_decode(words[nr])};
+		t->insns[nr] = (struct lp_insn){.word = words[nr], .op = (uint16_t)lp_a64_decode(words[nr])};
 		nr++;
 		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]))
 			break;
@@ -65,7 +65,7 @@ static void emit_insn(struct lp_tr *t)
 	const struct lp_insn *insn = &t->insns[t->i];
 	lp_emit_fn *emit = t->jit->emit[insn->op];
 
-	if (t->taken >> t->i & 1)
+	if (t->insns[t->i].is_taken)
 		return;
 	t->x.flags_clobbered = false;
 	if (!emit || !emit(t, insn->word))
@@ -105,7 +105,9 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->has_ended = t->is_loop = t->failed = false;
 	t->v_loaded = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = 0;
-	t->taken = 0;
+	for (unsigned i = 0; i < t->nr; i++)
+		t->insns[i].is_taken = false;
+	memcpy(t->pin, lp_pin, sizeof t->pin);
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {
 		memset(t->v_host, -1, sizeof t->v_host);
