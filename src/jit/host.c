@@ -1,9 +1,29 @@
-/* What the host's CPU can do. */
+/* What the host's CPU can do, and what of it is to be used. */
 #include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "jit/private.h"
 
 enum { LZCNT = 1 << 5, SHA = 1 << 29 };
+
+enum level { SSE4, AVX2, AVX512, NATIVE, NR_LEVELS };
+
+static const char *const level_words[NR_LEVELS] = {"sse4", "avx2", "avx512", "native"};
+
+static const struct {
+	const char *word;
+	unsigned bit;
+	enum level level;
+} features[] = {
+#define HOST(id, word, level) {word, LP_HOST_##id, level},
+#include "jit/host.def"
+#undef HOST
+};
+enum { NR_FEATURES = sizeof features / sizeof features[0] };
+
+/* ---- the CPU ---- */
 
 /* Compilers know most names; not all know these. */
 static bool has_lzcnt(void)
@@ -22,6 +42,11 @@ static bool has_sha(void)
 
 bool lp_host_can(void)
 {
+	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+}
+
+static bool has_v3(void)
+{
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
 	       __builtin_cpu_supports("fma") && has_lzcnt();
 }
@@ -32,16 +57,116 @@ static bool has_avx512(void)
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+unsigned lp_host_usable(unsigned f)
+{
+	if (!(f & LP_HOST_V3))
+		return 0;
+	return f & LP_HOST_AVX512 ? f : f & ~(unsigned)(LP_HOST_VBMI | LP_HOST_BITALG);
+}
+
 unsigned lp_host_features(void)
 {
 	unsigned f = 0;
 
+	f |= has_v3() ? LP_HOST_V3 : 0;
 	f |= __builtin_cpu_supports("aes") ? LP_HOST_AES : 0;
 	f |= __builtin_cpu_supports("pclmul") ? LP_HOST_PCLMUL : 0;
 	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
 	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
 	f |= has_avx512() ? LP_HOST_AVX512 : 0;
-	f |= has_avx512() && __builtin_cpu_supports("avx512bitalg") ? LP_HOST_BITALG : 0;
+	f |= __builtin_cpu_supports("avx512bitalg") ? LP_HOST_BITALG : 0;
 	f |= has_sha() ? LP_HOST_SHA : 0;
-	return f;
+	return lp_host_usable(f);
+}
+
+/* ---- --host-cpu ---- */
+
+static bool is_word(const char *text, size_t len, const char *word)
+{
+	return strlen(word) == len && !memcmp(text, word, len);
+}
+
+static unsigned bits_of_level(enum level level)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < NR_FEATURES; i++)
+		if (features[i].level <= level)
+			bits |= features[i].bit;
+	return bits;
+}
+
+static enum level find_level(const char *text, size_t len)
+{
+	enum level level = SSE4;
+
+	while (level < NR_LEVELS && !is_word(text, len, level_words[level]))
+		level++;
+	return level;
+}
+
+static unsigned find_feature(const char *text, size_t len)
+{
+	for (size_t i = 0; i < NR_FEATURES; i++)
+		if (is_word(text, len, features[i].word))
+			return features[i].bit;
+	return 0;
+}
+
+static int refuse(struct lp_err *err, const char *whole, const char *what, size_t len)
+{
+	char known[128];
+
+	lp_jit_host_words(~0U, known, sizeof known);
+	return lp_fail(err, LP_EUSAGE,
+		       "--host-cpu=%s: \"%.*s\" is not known; write sse4, avx2, avx512 or native, and behind that "
+		       ",-FEATURE or ,+FEATURE of: %s",
+		       whole, (int)len, what, known);
+}
+
+void lp_jit_host_words(unsigned bits, char *out, size_t size)
+{
+	size_t at = 0;
+
+	snprintf(out, size, "none");
+	for (size_t i = 0; i < NR_FEATURES && at < size; i++)
+		if (bits & features[i].bit)
+			at += (size_t)snprintf(out + at, size - at, "%s%s", at ? " " : "", features[i].word);
+}
+
+/* What is named has to be there; "native" is what is there, and so is what it is without something. */
+static int check(const char *text, unsigned named, struct lp_err *err)
+{
+	unsigned missing = named & ~lp_host_features();
+	char lacks[128], has[128];
+
+	if (!missing)
+		return 0;
+	lp_jit_host_words(missing, lacks, sizeof lacks);
+	lp_jit_host_words(lp_host_features(), has, sizeof has);
+	return lp_fail(err, ENOTSUP, "--host-cpu=%s: this CPU, or what is left of it, has no %s; it has: %s", text,
+		       lacks, has);
+}
+
+int lp_jit_host_parse(const char *text, unsigned *without, struct lp_err *err)
+{
+	size_t len = strcspn(text, ",");
+	enum level level = find_level(text, len);
+	unsigned wanted, named, bit;
+
+	if (level == NR_LEVELS)
+		return refuse(err, text, text, len);
+	wanted = bits_of_level(level);
+	named = level == NATIVE ? 0 : wanted;
+	for (const char *at = text + len; *at; at += len) {
+		at++;
+		len = strcspn(at, ",");
+		bit = len && (*at == '-' || *at == '+') ? find_feature(at + 1, len - 1) : 0;
+		if (!bit)
+			return refuse(err, text, at, len);
+		wanted = *at == '+' ? wanted | bit : wanted & ~bit;
+		named = *at == '+' ? named | bit : named & ~bit;
+	}
+	*without = bits_of_level(NATIVE) & ~wanted;
+	return check(text, named, err);
 }

@@ -291,12 +291,12 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	int rc;
 
 	if (!lp_host_can())
-		return lp_fail(err, ENOTSUP, "this CPU has no AVX2, BMI2 and FMA: nothing is translated");
+		return lp_fail(err, ENOTSUP, "this CPU has no SSE4.2 and POPCNT: nothing is translated");
 	jit = mmap(NULL, sizeof *jit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (jit == MAP_FAILED)
 		return lp_fail_sys(err, errno, "no memory for the translator");
 	jit->emu = emu;
-	jit->host = lp_host_features() & ~options->without;
+	jit->host = lp_host_usable(lp_host_features() & ~options->without);
 	jit->checks = options->checks;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
@@ -321,6 +321,7 @@ void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out)
 
 	pthread_mutex_lock(&jit->lock);
 	*out = jit->stats;
+	out->host = jit->host;
 	out->compared = atomic_load_explicit(&jit->nr_compared, memory_order_relaxed);
 	pthread_mutex_unlock(&jit->lock);
 }

@@ -10,6 +10,8 @@
 #ifndef LP_JIT_JIT_H
 #define LP_JIT_JIT_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 #include "emu/emu.h"
 
@@ -20,19 +22,29 @@ struct lp_jit_options {
 	unsigned max_segments; /* the same, of memory for code */
 };
 
-/* What the host's CPU has beyond x86-64-v3, which is needed. */
-enum lp_host_feature {
-	LP_HOST_AES = 1 << 0,
-	LP_HOST_PCLMUL = 1 << 1,
-	LP_HOST_SHA = 1 << 2,
-	LP_HOST_GFNI = 1 << 3,
-	LP_HOST_AVX512 = 1 << 4, /* F, BW, DQ and VL */
-	LP_HOST_VBMI = 1 << 5,
-	LP_HOST_BITALG = 1 << 6,
+enum {
+#define HOST(id, word, level) LP_HOST_NR_##id,
+#include "jit/host.def"
+#undef HOST
+	LP_HOST_NR
 };
+
+/* What the host's CPU has beyond x86-64-v2, which is needed. */
+enum lp_host_feature {
+#define HOST(id, word, level) LP_HOST_##id = 1 << LP_HOST_NR_##id,
+#include "jit/host.def"
+#undef HOST
+};
+
+/* --host-cpu: LEVEL, and behind it ,-FEATURE and ,+FEATURE (host.def).  -LP_EUSAGE: that is no such thing; -ENOTSUP: the
+ * host has not what is named. */
+int lp_jit_host_parse(const char *text, unsigned *without, struct lp_err *err);
+/* Their words, with spaces between them; "none". */
+void lp_jit_host_words(unsigned features, char *out, size_t size);
 
 /* What --stats prints of it. */
 struct lp_jit_stats {
+	unsigned host;		       /* enum lp_host_feature: what is made use of */
 	uint64_t units, insns, bytes;  /* translated: bytes of host code */
 	uint64_t invalidated, flushed; /* units, and how often all of them went */
 	uint64_t left_to_c;	       /* of the instructions: left to functions of the interpreter */

@@ -153,6 +153,8 @@ static inline void lp_jit_set_full(struct lp_jit *jit)
 /* Everything that translated code relies on. */
 bool lp_host_can(void);
 unsigned lp_host_features(void); /* enum lp_host_feature */
+/* Of these what is of use where the others are missing. */
+unsigned lp_host_usable(unsigned features);
 
 /* ---- code.c ---- */
 

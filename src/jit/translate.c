@@ -60,6 +60,37 @@ static void begin(struct lp_tr *t)
 	}
 }
 
+/* All but what is only ever appended to, and counted. */
+static void copy_state(struct lp_tr *to, const struct lp_tr *from)
+{
+	const size_t cold = offsetof(struct lp_tr, cold), behind_cold = cold + sizeof to->cold;
+	const size_t uops = offsetof(struct lp_tr, uops), behind_uops = uops + sizeof to->uops;
+	const char *f = (const char *)from;
+	char *o = (char *)to;
+
+	memcpy(o, f, cold);
+	memcpy(o + behind_cold, f + behind_cold, uops - behind_cold);
+	memcpy(o + behind_uops, f + behind_uops, sizeof *to - behind_uops);
+}
+
+/* Without AVX2 and what comes with it there is less that the host executes than there are functions that write it: what an
+ * instruction took that is not there is taken back, all of it. */
+static bool emit_for_host(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
+{
+	static struct lp_tr before; /* with the lock */
+	bool failed;
+
+	if (t->jit->host & LP_HOST_V3)
+		return emit(t, word);
+	copy_state(&before, t);
+	if (emit(t, word) && !t->x.beyond_sse4)
+		return true;
+	failed = t->failed;
+	copy_state(t, &before);
+	t->failed = failed;
+	return false;
+}
+
 static void emit_insn(struct lp_tr *t)
 {
 	const struct lp_insn *insn = &t->insns[t->i];
@@ -68,7 +99,7 @@ static void emit_insn(struct lp_tr *t)
 	if (t->insns[t->i].is_taken)
 		return;
 	t->x.flags_clobbered = false;
-	if (!emit || !emit(t, insn->word))
+	if (!emit || !emit_for_host(t, emit, insn->word))
 		lp_tr_leave_to_c(t);
 }
 
@@ -142,6 +173,8 @@ static void emit_all(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 	}
 	*hot = (size_t)(t->x.at - code);
 	emit_cold(t);
+	if (t->x.beyond_sse4 && !(t->jit->host & LP_HOST_V3))
+		t->failed = true;
 }
 
 static size_t aligned(size_t size)

@@ -69,6 +69,7 @@ void lp_x86_evex_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigne
 		x->out_of_reach = true;
 	if (op & LP_VOP_FLAGS)
 		x->flags_clobbered = true;
+	x->beyond_sse4 = true;
 	*at++ = 0x62;
 	*at++ = (uint8_t)((~reg & 8) << 4 | (~extend & 0x40) | (~rm.base & 8) << 2 | (~reg & 16) |
 			  (op >> LP_VOP_MAP & 3));

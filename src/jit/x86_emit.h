@@ -58,6 +58,7 @@ struct lp_x86 {
 	uint8_t *end;	      /* behind the last one */
 	int64_t run_offset;   /* the address at which a byte will be executed, less the one at which it is written */
 	bool flags_clobbered; /* something has written EFLAGS */
+	bool beyond_sse4;     /* something has been written that takes more than SSE4.2 and POPCNT.  Stays set. */
 	bool out_of_reach;    /* a displacement did not fit: what was written must not be executed.  Stays set. */
 };
 
@@ -299,6 +300,7 @@ static inline void lp_x86_vex_op(struct lp_x86 *x, unsigned pp, unsigned map, un
 	unsigned last = (~vvvv & 15) << 3 | l256 << 2 | pp;
 	unsigned not_r = (~reg & 8) << 4;
 
+	x->beyond_sse4 = true;
 	if (map == LP_MAP_0F && !w && !((rm.base | rm.index) & 8)) {
 		*at++ = 0xc5;
 		*at++ = (uint8_t)(not_r | last);

@@ -278,12 +278,14 @@ static inline void lp_x86_bswap(struct lp_x86 *x, unsigned w, unsigned reg)
 
 static inline void lp_x86_lzcnt(struct lp_x86 *x, unsigned w, unsigned reg, struct lp_x86_rm rm)
 {
+	x->beyond_sse4 = true;
 	x->flags_clobbered = true;
 	lp_x86_op(x, LP_OP_F3 | LP_OP_0F | 0xbd, w, reg, rm, 0);
 }
 
 static inline void lp_x86_tzcnt(struct lp_x86 *x, unsigned w, unsigned reg, struct lp_x86_rm rm)
 {
+	x->beyond_sse4 = true;
 	x->flags_clobbered = true;
 	lp_x86_op(x, LP_OP_F3 | LP_OP_0F | 0xbc, w, reg, rm, 0);
 }

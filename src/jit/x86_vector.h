@@ -289,11 +289,13 @@ enum lp_x86_sha {
 
 static inline void lp_x86_sha(struct lp_x86 *x, enum lp_x86_sha op, unsigned dst, struct lp_x86_rm rm)
 {
+	x->beyond_sse4 = true;
 	lp_x86_op(x, LP_OP_0F38 | (unsigned)op, 0, dst, rm, 0);
 }
 
 static inline void lp_x86_sha1rnds4(struct lp_x86 *x, unsigned dst, struct lp_x86_rm rm, unsigned function)
 {
+	x->beyond_sse4 = true;
 	lp_x86_op(x, LP_OP_0F3A | 0xcc, 0, dst, rm, 1);
 	lp_x86_put8(x, function);
 }
@@ -311,6 +313,7 @@ static inline void lp_x86_stmxcsr(struct lp_x86 *x, struct lp_x86_rm rm)
 /* Before C code that was compiled for SSE: the upper halves of 0 to 15 are cleared. */
 static inline void lp_x86_vzeroupper(struct lp_x86 *x)
 {
+	x->beyond_sse4 = true;
 	lp_x86_put8(x, 0xc5);
 	lp_x86_put16(x, 0x77f8);
 }

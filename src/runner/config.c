@@ -316,6 +316,7 @@ static void free_paths(lp_config_paths *paths)
 void lp_runner_config_free(struct lp_runner_config *c)
 {
 	lp_free(c->sysroot);
+	lp_free(c->host_cpu);
 	free_paths(&c->load);
 	free_paths(&c->watch);
 	free_paths(&c->keys);

@@ -29,6 +29,7 @@ struct lp_runner_config {
 	char *sysroot;
 	bool strace, stats, debug, core;
 	enum lp_runner_jit jit;
+	char *host_cpu;
 	lp_config_paths load, watch;
 	bool livepatch_debug, livepatch_hup;
 	bool auto_update, rc_channel, installs, requires_signature;

@@ -70,14 +70,17 @@ static void tell(enum lp_log_level level, const char *line, void *arg)
 static void tell_jit_stats(struct lp_emu *emu)
 {
 	struct lp_jit_stats s;
+	char host[128];
 
 	lp_jit_stats(emu, &s);
+	lp_jit_host_words(s.host, host, sizeof host);
 	fprintf(stderr,
 		"arm64_runner: %" PRIu64 " units of %" PRIu64 " instructions translated to %" PRIu64
 		" KB of the host's in %" PRIu64 " ms, %" PRIu64
 		" of their instructions left to the interpreter; %" PRIu64 " units dropped again, %" PRIu64
 		" times all\n",
 		s.units, s.insns, s.bytes / 1024, s.ns / 1000000, s.left_to_c, s.invalidated, s.flushed);
+	fprintf(stderr, "arm64_runner: what the host has and translated code makes use of: %s\n", host);
 	if (s.compared)
 		fprintf(stderr, "arm64_runner: %" PRIu64 " runs of units were as the interpreter's\n", s.compared);
 }
@@ -165,9 +168,9 @@ static int patch(struct lp_runner *r, const struct runner_wish *w, struct lp_err
 /* ---- all of it ---- */
 
 /* Without it everything is interpreted. */
-static void attach_jit(struct lp_emu *emu, enum lp_runner_jit mode)
+static void attach_jit(struct lp_emu *emu, const struct runner_wish *w)
 {
-	const struct lp_jit_options options = {.checks = mode == LP_RUNNER_JIT_CHECK};
+	const struct lp_jit_options options = {.checks = w->jit == LP_RUNNER_JIT_CHECK, .without = w->host_without};
 	struct lp_err err = {0};
 
 	if (lp_jit_attach(emu, &options, &err))
@@ -206,7 +209,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	if (!emu)
 		return RUNNER_FAILED;
 	if (w->jit != LP_RUNNER_JIT_OFF)
-		attach_jit(emu, w->jit);
+		attach_jit(emu, w);
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;
 	if (options.stats)

@@ -45,6 +45,8 @@ struct runner_wish {
 	int program_fd;
 	unsigned long nofile;	/* descriptors that the program may have; 0: as many as the runner */
 	enum lp_runner_jit jit; /* the last one counts */
+	const char *host_cpu;	/* NULL: all that there is is made use of */
+	unsigned host_without;	/* struct lp_jit_options */
 	pid_t pid;		/* of the runner to ask; 0: the only one */
 	runner_words env;	/* the program's; ends with NULL once parsed */
 	runner_words again;	/* options for children; the same */

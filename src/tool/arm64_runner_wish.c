@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "jit/jit.h"
+
 const struct runner_row runner_rows[] = {
 #define RUNNER(id, letter, word, argument, inherited, sentence) {letter, word, argument, sentence, inherited},
 #include "tool/arm64_runner.def"
@@ -235,6 +237,9 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 		return take_jit(w, value, err);
 	case RUNNER_NO_JIT:
 		return take_jit(w, "no", err);
+	case RUNNER_HOST_CPU:
+		w->host_cpu = value;
+		return lp_jit_host_parse(value, &w->host_without, err);
 	case RUNNER_PATCHES_FROM:
 		w->patches_from = whole_path(value);
 		return 0;
@@ -274,6 +279,11 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 	if (c.patches && !w->patches_from) {
 		w->patches_from = lp_strdup(c.patches);
 		w->is_given[RUNNER_PATCHES_FROM] = true;
+	}
+	if (c.host_cpu && !w->host_cpu && rc == 0) {
+		w->host_cpu = lp_strdup(c.host_cpu);
+		w->is_given[RUNNER_HOST_CPU] = true;
+		rc = lp_jit_host_parse(w->host_cpu, &w->host_without, err);
 	}
 	switch_on(w, RUNNER_STRACE, c.strace);
 	switch_on(w, RUNNER_STATS, c.stats);
@@ -317,6 +327,8 @@ static void inherit(struct runner_wish *w)
 			lp_vec_push(&w->again, lp_strdup(w->sysroot));
 		if (i == RUNNER_STRACE_FILE)
 			lp_vec_push(&w->again, lp_strdup(w->strace_file));
+		if (i == RUNNER_HOST_CPU)
+			lp_vec_push(&w->again, lp_strdup(w->host_cpu));
 		if (i == RUNNER_PROFILE)
 			lp_vec_push(&w->again, lp_strdup(w->profile));
 		if (i == RUNNER_PATCHES_FROM)

@@ -4,6 +4,7 @@
 
 LIVEPATCH=/path/to/livepatch tests another binary, an installed one for example.
 LIVEPATCH_TEST_JIT=MODE: arm64_runner executes code as --jit=MODE says, wherever a test does not say it (no: interpreted).
+LIVEPATCH_TEST_HOST_CPU=CPU: it translates as --host-cpu=CPU says, in the same way (avx2, sse4, ...).
 """
 import os
 import signal
@@ -40,9 +41,11 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.option.build:
         os.environ["LIVEPATCH_TEST_BUILD"] = config.option.build
-    if "LIVEPATCH_TEST_JIT" in os.environ:
+    said = {"jit": os.environ.get("LIVEPATCH_TEST_JIT"), "host_cpu": os.environ.get("LIVEPATCH_TEST_HOST_CPU")}
+    if any(said.values()):
         settings = lib.scratch_directory()
-        (settings / "arm64runner.conf").write_text(f"[runner]\njit = {os.environ['LIVEPATCH_TEST_JIT']}\n")
+        lines = "".join(f"{key} = {value}\n" for key, value in said.items() if value)
+        (settings / "arm64runner.conf").write_text(f"[runner]\n{lines}")
         os.environ["XDG_CONFIG_HOME"] = str(settings)
     config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
 

@@ -1,6 +1,6 @@
 /*
- * Vector instructions translated for this host, and as for one that has nothing beyond AVX2: the registers are what the
- * interpreter makes of them.
+ * Vector instructions translated for this host, and as for hosts that have less: the registers are what the interpreter makes
+ * of them.  And how --host-cpu names hosts.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -10,6 +10,9 @@
 #include <sys/mman.h>
 
 #include <cmocka.h>
+#ifdef WITH_ZYDIS
+#include <Zydis/Zydis.h>
+#endif
 
 #include "emu/block.h"
 #include "jit/emit.h"
@@ -18,10 +21,13 @@
 enum { STREAMS = 6000, WORDS = 6, STATES = 3, CODE_SIZE = STREAMS * (WORDS + 1) * 4 };
 #define SVC UINT32_C(0xd4000001)
 
+static const char *const hosts[] = {"native", "avx512", "avx2", "avx2,+aes", "sse4"};
+enum { NR_HOSTS = sizeof hosts / sizeof hosts[0] };
+
 static struct {
 	struct lp_emu *emu;
 	const struct lp_engine *engine;
-	void *hosts[2]; /* the engine's data */
+	void *hosts[NR_HOSTS]; /* the engine's data; NULL: this host is none of those */
 	uint32_t *code;
 	enum lp_a64_op rows[A64_OP_COUNT];
 	size_t nr_rows;
@@ -49,7 +55,6 @@ static void find_rows(void)
 
 static int setup(void **state)
 {
-	static const struct lp_jit_options options[2] = {{0}, {.without = ~0U}};
 	struct lp_emu_options plain = {0};
 	struct lp_err err = {0};
 	uint64_t code;
@@ -60,8 +65,13 @@ static int setup(void **state)
 	assert_false(lp_mem_failed(code));
 	it.code = (void *)code; /* NOLINT(performance-no-int-to-ptr) */
 	find_rows();
-	for (size_t h = 0; h < 2; h++) {
-		int rc = lp_jit_attach(it.emu, &options[h], &err);
+	for (size_t h = 0; h < NR_HOSTS; h++) {
+		struct lp_jit_options options = {0};
+		int rc = lp_jit_host_parse(hosts[h], &options.without, &err);
+		if (rc == -ENOTSUP)
+			continue;
+		assert_int_equal(rc, 0);
+		rc = lp_jit_attach(it.emu, &options, &err);
 		if (rc == -ENOTSUP)
 			return 0;
 		assert_int_equal(rc, 0);
@@ -163,15 +173,14 @@ static void compare(const uint32_t *code, const struct registers *expected, cons
 	for (size_t i = 0; i < 32; i++)
 		if (expected->v[i].q != found->v[i].q)
 			fail_msg("%s: v%zu is %016lx:%016lx, not %016lx:%016lx after %08x %08x %08x %08x %08x %08x",
-				 host ? "without AVX-512" : "this host", i, found->v[i].d[1], found->v[i].d[0],
-				 expected->v[i].d[1], expected->v[i].d[0], code[0], code[1], code[2], code[3], code[4],
-				 code[5]);
+				 hosts[host], i, found->v[i].d[1], found->v[i].d[0], expected->v[i].d[1],
+				 expected->v[i].d[0], code[0], code[1], code[2], code[3], code[4], code[5]);
 	assert_memory_equal(expected->x, found->x, sizeof found->x);
 	assert_int_equal(expected->fpsr, found->fpsr);
 	assert_int_equal(expected->nzcv, found->nzcv);
 }
 
-static void translated_code_does_what_the_interpreter_does_with_and_without_avx512(void **state)
+static void translated_code_does_what_the_interpreter_does_on_every_host(void **state)
 {
 	static struct registers before, expected, found;
 
@@ -190,7 +199,9 @@ static void translated_code_does_what_the_interpreter_does_with_and_without_avx5
 				before.x[i] = any();
 			before.nzcv = (uint32_t)any() & 0xf0000000;
 			run(NULL, code, &before, &expected);
-			for (size_t h = 0; h < 2; h++) {
+			for (size_t h = 0; h < NR_HOSTS; h++) {
+				if (!it.hosts[h])
+					continue;
 				run(it.hosts[h], code, &before, &found);
 				compare(code, &expected, &found, h);
 			}
@@ -215,8 +226,8 @@ static void what_saturates_sets_qc_and_nothing_else_does(void **state)
 
 	if (!it.engine)
 		skip();
-	for (size_t h = 0; h < 2; h++)
-		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t h = 0; h < NR_HOSTS; h++)
+		for (size_t i = 0; it.hosts[h] && i < sizeof cases / sizeof cases[0]; i++) {
 			uint32_t *code = it.code;
 			struct lp_range range = {(uint64_t)code, (uint64_t)(code + 2)};
 			code[0] = cases[i].word;
@@ -231,11 +242,148 @@ static void what_saturates_sets_qc_and_nothing_else_does(void **state)
 		}
 }
 
+/* ---- what is written for the least of hosts ---- */
+
+#ifdef WITH_ZYDIS
+static bool takes_more_than_sse4(const ZydisDecodedInstruction *insn)
+{
+	switch (insn->meta.isa_set) {
+	case ZYDIS_ISA_SET_LZCNT:
+	case ZYDIS_ISA_SET_BMI1: /* tzcnt */
+	case ZYDIS_ISA_SET_MOVBE:
+	case ZYDIS_ISA_SET_ADOX_ADCX:
+	case ZYDIS_ISA_SET_AES:
+	case ZYDIS_ISA_SET_PCLMULQDQ:
+	case ZYDIS_ISA_SET_SHA:
+		return true;
+	default:
+		return insn->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	}
+}
+
+static size_t check_unit(const struct lp_unit *unit)
+{
+	ZydisDecodedInstruction insn;
+	ZydisDecoder decoder;
+	size_t nr = 0;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (uint32_t at = 0; at < unit->size; at += insn.length, nr++) {
+		assert_true(ZYAN_SUCCESS(
+			ZydisDecoderDecodeInstruction(&decoder, NULL, unit->code + at, unit->size - at, &insn)));
+		if (takes_more_than_sse4(&insn))
+			fail_msg("%s at %u of the code for %08x %08x ...", ZydisMnemonicGetString(insn.mnemonic), at,
+				 unit->words[0], unit->words[1]);
+	}
+	return nr;
+}
+
+/* Of all tables. */
+static void find_translated_rows(const struct lp_jit *jit)
+{
+	it.nr_rows = 0;
+	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
+		if (jit->emit[op])
+			it.rows[it.nr_rows++] = op;
+}
+
+/* The translator looks where branches go, and no handler of SIGSEGV is here. */
+static bool goes_elsewhere(const uint32_t *at)
+{
+	uint64_t target;
+
+	return lp_jit_branch_target((uint64_t)at, *at, &target) && target - (uint64_t)it.code >= CODE_SIZE;
+}
+
+static void code_for_hosts_with_sse4_has_no_instruction_that_takes_more(void **state)
+{
+	struct lp_jit *jit = it.hosts[NR_HOSTS - 1];
+	struct lp_range range = {(uint64_t)it.code, (uint64_t)it.code + CODE_SIZE};
+	size_t nr_units = 0, nr_insns = 0, words;
+
+	if (!jit)
+		skip();
+	assert_int_equal(jit->host, 0);
+	find_translated_rows(jit);
+	assert_true(it.nr_rows > 500);
+	for (uint32_t *at = it.code; at < it.code + CODE_SIZE / 4; at++)
+		do
+			*at = random_word();
+		while (goes_elsewhere(at));
+	it.emu->engine_data = jit;
+	it.engine->invalidate(it.emu, range);
+	for (uint32_t *at = it.code; at < it.code + CODE_SIZE / 4 - LP_UNIT_MAX; at += words) {
+		const struct lp_jit_slot *slot = lp_translate(jit, (uint64_t)at);
+		const struct lp_unit *unit = slot ? atomic_load(&slot->unit) : NULL;
+		assert_non_null(unit);
+		assert_false(unit->interpreted);
+		nr_insns += check_unit(unit);
+		nr_units++;
+		words = unit->nr_insns;
+	}
+	assert_true(nr_units > 500 && nr_insns > 50000);
+}
+#endif
+
+/* ---- names of hosts ---- */
+
+static unsigned without(const char *text)
+{
+	struct lp_err err = {0};
+	unsigned bits = 0;
+
+	assert_int_equal(lp_jit_host_parse(text, &bits, &err), 0);
+	return bits;
+}
+
+static void a_level_leaves_out_what_came_later_and_single_features_can_be_left_out(void **state)
+{
+	const unsigned all = (1U << LP_HOST_NR) - 1;
+
+	assert_int_equal(without("native"), 0);
+	assert_int_equal(without("native,-gfni,-sha"), LP_HOST_GFNI | LP_HOST_SHA);
+	assert_int_equal(without("native,-gfni,+gfni,-gfni"), LP_HOST_GFNI);
+	assert_int_equal(without("sse4"), all);
+	if (!(lp_host_features() & LP_HOST_V3))
+		skip();
+	assert_int_equal(without("avx2"), all & ~(unsigned)LP_HOST_V3);
+	assert_int_equal(lp_host_usable(LP_HOST_AES | LP_HOST_SHA), 0);
+	assert_int_equal(lp_host_usable(LP_HOST_V3 | LP_HOST_AES | LP_HOST_VBMI), LP_HOST_V3 | LP_HOST_AES);
+}
+
+static void a_host_that_is_none_is_refused_by_name(void **state)
+{
+	static const struct {
+		const char *text, *culprit;
+	} cases[] = {
+		{"", "\"\""},
+		{"avx3", "\"avx3\""},
+		{"AVX2", "\"AVX2\""},
+		{"avx2,", "\"\""},
+		{"avx2,gfni", "\"gfni\""},
+		{"avx2,-", "\"-\""},
+		{"avx2,-gfn", "\"-gfn\""},
+		{"avx2,,-gfni", "\"\""},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct lp_err err = {0};
+		unsigned bits;
+		assert_int_equal(lp_jit_host_parse(cases[i].text, &bits, &err), -LP_EUSAGE);
+		assert_non_null(strstr(err.text, cases[i].culprit));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(translated_code_does_what_the_interpreter_does_with_and_without_avx512),
+		cmocka_unit_test(translated_code_does_what_the_interpreter_does_on_every_host),
 		cmocka_unit_test(what_saturates_sets_qc_and_nothing_else_does),
+#ifdef WITH_ZYDIS
+		cmocka_unit_test(code_for_hosts_with_sse4_has_no_instruction_that_takes_more),
+#endif
+		cmocka_unit_test(a_level_leaves_out_what_came_later_and_single_features_can_be_left_out),
+		cmocka_unit_test(a_host_that_is_none_is_refused_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
