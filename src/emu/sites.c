@@ -116,6 +116,29 @@ static bool address_of_offset(const struct lp_elf *e, uint64_t offset, uint64_t 
 	return false;
 }
 
+/* Where the image's file has what is at pc. */
+static bool address_in_file(const struct lp_sites_image *image, uint64_t pc, uint64_t *addr)
+{
+	return image && image->elf && address_of_offset(image->elf, image->offset + (pc - image->range.start), addr);
+}
+
+bool lp_site_is_in(struct lp_sites *sites, uint64_t pc, const char *name, uint64_t *offset)
+{
+	const struct lp_sites_image *image = image_of(sites, pc);
+	struct lp_elf_sym sym;
+	uint64_t addr;
+
+	if (!address_in_file(image, pc, &addr))
+		return false;
+	for (enum lp_symtab table = LP_SYMTAB; table <= LP_DYNSYM; table++)
+		for (size_t cursor = 0; lp_elf_symbol_by_name(image->elf, table, name, &cursor, &sym);)
+			if (sym.shndx && addr - sym.value < (sym.size ? sym.size : 1)) {
+				*offset = addr - sym.value;
+				return true;
+			}
+	return false;
+}
+
 struct lp_site lp_site_find(struct lp_sites *sites, uint64_t pc)
 {
 	const struct lp_sites_image *image = image_of(sites, pc);
@@ -127,7 +150,7 @@ struct lp_site lp_site_find(struct lp_sites *sites, uint64_t pc)
 		return p;
 	p.file = image->file;
 	p.offset = image->offset + (pc - image->range.start);
-	if (!image->elf || !address_of_offset(image->elf, p.offset, &addr) || !lp_elf_symbol_at(image->elf, addr, &sym))
+	if (!address_in_file(image, pc, &addr) || !lp_elf_symbol_at(image->elf, addr, &sym))
 		return p;
 	p.symbol = sym.name;
 	p.offset = addr - sym.value;

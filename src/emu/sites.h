@@ -38,6 +38,9 @@ struct lp_site {
 /* Reads the host's table of mappings when the address is in one that is new. */
 struct lp_site lp_site_find(struct lp_sites *sites, uint64_t pc);
 
+/* How far pc is from the function of that name in its file, which may have others (aliases); false: it is in none. */
+bool lp_site_is_in(struct lp_sites *sites, uint64_t pc, const char *name, uint64_t *offset);
+
 /* A function that calls no other has no frame record, and its caller is in x30; in one that has called, x30 leads to
  * itself.  first_record: the return address in the record that x29 points at, 0: there is none. */
 bool lp_site_is_called_from_link(struct lp_sites *sites, uint64_t pc, uint64_t link, uint64_t first_record);

@@ -298,6 +298,9 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->emu = emu;
 	jit->host = lp_host_usable(lp_host_features() & ~options->without);
 	jit->checks = options->checks;
+	jit->made = options->made;
+	jit->made_arg = options->made_arg;
+	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	pthread_mutex_init(&jit->lock, NULL);
@@ -307,6 +310,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 		rc = lp_fail(err, ENOMEM, "nothing is translated: its memory is too far apart");
 	if (rc) {
 		lp_code_unmake(jit);
+		lp_free(jit->cold);
 		munmap(jit, sizeof *jit);
 		return rc;
 	}

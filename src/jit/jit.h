@@ -15,7 +15,33 @@
 #include "base/err.h"
 #include "emu/emu.h"
 
+struct lp_buf;
+struct lp_unit;
+
+/* What instruction of the guest a part of the seldom executed code belongs to. */
+struct lp_jit_cold_part {
+	uint32_t offset; /* in the code */
+	uint32_t insn;
+};
+
+/* A unit that nobody has executed yet. */
+struct lp_jit_made {
+	uint64_t pc; /* the guest's, of its first instruction */
+	unsigned nr_insns;
+	const uint32_t *words;	 /* the guest's instructions */
+	const uint32_t *offsets; /* where in the code each of them begins */
+	const uint8_t *code;	 /* the host's, where it runs */
+	uint32_t size, hot_size; /* bytes; what lies behind the hot ones is executed seldom */
+	const struct lp_jit_cold_part *cold;
+	size_t nr_cold;
+	const struct lp_unit *unit; /* the translator's own */
+};
+
 struct lp_jit_options {
+	/* May be NULL.  Called with the translator's lock in the thread that has come to the unit; everything is good while it
+	 * runs. */
+	void (*made)(const struct lp_jit_made *made, void *arg);
+	void *made_arg;
 	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
 	bool checks;	       /* the interpreter executes everything as well, and the results are compared */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
@@ -57,5 +83,9 @@ struct lp_jit_stats {
 int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err);
 /* Of an emulator that it is attached to. */
 void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out);
+
+/* From `made`: lines of text with the unit's instructions and bytes, and the names of what its code refers to, as
+ * dump_module reads them. */
+void lp_jit_describe(struct lp_emu *emu, const struct lp_jit_made *made, struct lp_buf *out);
 
 #endif

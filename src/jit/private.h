@@ -135,6 +135,10 @@ struct lp_jit {
 	_Atomic bool is_full;  /* of slots or of code: everything is to be flushed */
 	_Atomic bool gives_up; /* and that has not helped: what is not translated is interpreted from now on */
 	uint64_t nr_since;     /* units made since the last flush */
+	void (*made)(const struct lp_jit_made *made, void *arg); /* NULL: nobody asks */
+	void *made_arg;
+	struct lp_jit_cold_part *cold; /* of the unit that is being made; only when somebody asks */
+	size_t nr_cold;
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
 };
 

@@ -48,6 +48,7 @@ static void begin(struct lp_tr *t)
 	struct lp_cold *c;
 
 	t->head = t->x.at;
+	t->i = 0;
 	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, LP_CPU(poll), 0);
 	c = lp_cold_add(t, poll_cold);
 	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
@@ -103,10 +104,19 @@ static void emit_insn(struct lp_tr *t)
 		lp_tr_leave_to_c(t);
 }
 
-static void emit_cold(struct lp_tr *t)
+static void note_cold(struct lp_tr *t, unsigned k, uint32_t offset, unsigned insn)
+{
+	if (!t->jit->cold)
+		return;
+	t->jit->cold[k] = (struct lp_jit_cold_part){offset, insn};
+	t->jit->nr_cold = k + 1;
+}
+
+static void emit_cold(struct lp_tr *t, const uint8_t *code)
 {
 	for (unsigned k = 0; k < t->nr_cold; k++) {
 		const struct lp_cold c = t->cold[k];
+		note_cold(t, k, (uint32_t)(t->x.at - code), c.i);
 		if (lp_x86_room(&t->x) < INSN_BYTES) {
 			t->failed = true;
 			return;
@@ -133,6 +143,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->x = (struct lp_x86){
 		.at = s->rw + s->used, .end = s->rw + s->used + LP_UNIT_BYTES, .run_offset = s->rx - s->rw};
 	t->nr_cold = t->nr_uops = 0;
+	t->jit->nr_cold = 0;
 	t->has_ended = t->is_loop = t->failed = false;
 	t->v_loaded = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = 0;
@@ -172,7 +183,7 @@ static void emit_all(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 		lp_emit_goto(t, t->start + t->nr * 4);
 	}
 	*hot = (size_t)(t->x.at - code);
-	emit_cold(t);
+	emit_cold(t, code);
 	if (t->x.beyond_sse4 && !(t->jit->host & LP_HOST_V3))
 		t->failed = true;
 }

@@ -8,6 +8,26 @@ static size_t page_bucket(uint64_t addr)
 	return (addr / LP_GUEST_PAGE) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_UNIT_BUCKETS));
 }
 
+static void tell(struct lp_jit *jit, const struct lp_unit *u)
+{
+	struct lp_jit_made made = {
+		.pc = u->range.start,
+		.nr_insns = u->nr_insns,
+		.words = u->words,
+		.offsets = u->offsets,
+		.code = u->code,
+		.size = u->size,
+		.hot_size = u->hot_size,
+		.cold = jit->cold,
+		.nr_cold = jit->nr_cold,
+		.unit = u,
+	};
+
+	if (jit->made && !u->interpreted)
+		jit->made(&made, jit->made_arg);
+	jit->nr_cold = 0; /* what is not translated now but was kept somewhere has none */
+}
+
 void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot)
 {
 	struct lp_unit **page = &jit->pages[page_bucket(u->range.start)];
@@ -24,6 +44,7 @@ void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *
 	jit->nr_since++;
 	jit->stats.units++;
 	jit->stats.insns += u->nr_insns;
+	tell(jit, u);
 	atomic_store_explicit(&slot->unit, u, memory_order_release);
 	if (!u->interpreted && !jit->checks)
 		atomic_store_explicit(&slot->code, u->code, memory_order_release);

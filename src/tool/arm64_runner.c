@@ -167,16 +167,6 @@ static int patch(struct lp_runner *r, const struct runner_wish *w, struct lp_err
 
 /* ---- all of it ---- */
 
-/* Without it everything is interpreted. */
-static void attach_jit(struct lp_emu *emu, const struct runner_wish *w)
-{
-	const struct lp_jit_options options = {.checks = w->jit == LP_RUNNER_JIT_CHECK, .without = w->host_without};
-	struct lp_err err = {0};
-
-	if (lp_jit_attach(emu, &options, &err))
-		lp_debug("%s", err.text);
-}
-
 /* Which of our exit statuses a failure is. */
 static int run(struct runner_wish *w, struct lp_err *err)
 {
@@ -208,8 +198,8 @@ static int run(struct runner_wish *w, struct lp_err *err)
 	emu = lp_emu_new(&options, err);
 	if (!emu)
 		return RUNNER_FAILED;
-	if (w->jit != LP_RUNNER_JIT_OFF)
-		attach_jit(emu, w);
+	if (runner_jit(emu, w, err))
+		return RUNNER_FAILED;
 	if (options.strace && open_trace(w, err))
 		return RUNNER_FAILED;
 	if (options.stats)

@@ -14,7 +14,11 @@
 
 #include "base/err.h"
 #include "base/vec.h"
+#include "emu/sites.h"
 #include "runner/config.h"
+
+struct lp_emu;
+struct lp_jit_made;
 
 /* As env(1) has them; else the status is the program's, or of a question to a runner that runs: tool/tool.h, enum exit_status. */
 enum { RUNNER_USAGE = 2, RUNNER_FAILED = 125, RUNNER_CANNOT_RUN = 126, RUNNER_NOT_FOUND = 127 };
@@ -38,6 +42,12 @@ typedef LP_VEC(char *) runner_words;
 /* Commands of runner/command.def, with ";" between those that happen together. */
 typedef LP_VEC(runner_words) runner_requests;
 
+/* An instruction of the program. */
+struct runner_place {
+	char *symbol; /* NULL: it is at pc */
+	uint64_t pc, offset;
+};
+
 /* What the command line says. */
 struct runner_wish {
 	bool is_given[NR_RUNNER_OPTIONS];
@@ -47,10 +57,13 @@ struct runner_wish {
 	enum lp_runner_jit jit; /* the last one counts */
 	const char *host_cpu;	/* NULL: all that there is is made use of */
 	unsigned host_without;	/* struct lp_jit_options */
-	pid_t pid;		/* of the runner to ask; 0: the only one */
-	runner_words env;	/* the program's; ends with NULL once parsed */
-	runner_words again;	/* options for children; the same */
-	runner_words watch;	/* files to watch; the same */
+	LP_VEC(struct runner_place) dumped;
+	runner_words dumped_words; /* the same as they were written */
+	const char *dump_file;	   /* NULL: standard error */
+	pid_t pid;		   /* of the runner to ask; 0: the only one */
+	runner_words env;	   /* the program's; ends with NULL once parsed */
+	runner_words again;	   /* options for children; the same */
+	runner_words watch;	   /* files to watch; the same */
 	runner_requests requests;
 	char **program; /* and its arguments; NULL: none */
 };
@@ -78,6 +91,19 @@ bool runner_wants_update(const struct runner_wish *w);
 int runner_update(const struct runner_wish *w, struct lp_err *err);
 /* Tells what an earlier look for updates found, and starts another when it is time; waits for nothing. */
 void runner_auto_update(const struct lp_runner_config *c);
+
+/* The path of a program that is installed beside this one. */
+int runner_beside(const char *name, char *out, size_t size, struct lp_err *err);
+
+/* ---- arm64_runner_jit.c ---- */
+/* The emulator's translator, if there shall be one.  The wish is looked at as long as the program runs. */
+int runner_jit(struct lp_emu *emu, const struct runner_wish *w, struct lp_err *err);
+
+/* ---- arm64_runner_dump.c ---- */
+int runner_dump_parse(const char *text, struct runner_place *out, struct lp_err *err);
+int runner_dump_start(const struct runner_wish *w, struct lp_err *err);
+bool runner_dump_wants(const struct runner_wish *w, const struct lp_jit_made *made, struct lp_sites *sites);
+void runner_dump_show(struct lp_emu *emu, const struct lp_jit_made *made, const char *name);
 
 /* ---- arm64_runner_selftest.c ---- */
 /* An exit status. */

@@ -27,18 +27,32 @@ struct beside {
 	char self[PATH_MAX], module[PATH_MAX];
 };
 
+static int find_self(char *out, size_t size, struct lp_err *err)
+{
+	ssize_t len = readlink("/proc/self/exe", out, size - 1);
+
+	out[len > 0 ? len : 0] = 0;
+	return strchr(out, '/') ? 0 : lp_fail(err, ENOENT, "this program's own file cannot be found");
+}
+
+int runner_beside(const char *name, char *out, size_t size, struct lp_err *err)
+{
+	char self[PATH_MAX];
+
+	if (find_self(self, sizeof self, err))
+		return -ENOENT;
+	if (snprintf(out, size, "%.*s/%s", (int)(strrchr(self, '/') - self), self, name) >= (int)size)
+		return lp_fail(err, ENAMETOOLONG, "%s", self);
+	return 0;
+}
+
 static int find_module(struct beside *b, struct lp_err *err)
 {
-	ssize_t len = readlink("/proc/self/exe", b->self, sizeof b->self - 1);
-	char *slash;
+	int rc = find_self(b->self, sizeof b->self, err);
 
-	b->self[len > 0 ? len : 0] = 0;
-	slash = strrchr(b->self, '/');
-	if (!slash)
-		return lp_fail(err, ENOENT, "this program's own file cannot be found");
-	if (snprintf(b->module, sizeof b->module, "%.*s/update_module", (int)(slash - b->self), b->self) >=
-	    (int)sizeof b->module)
-		return lp_fail(err, ENAMETOOLONG, "%s", b->self);
+	rc = rc ? rc : runner_beside("update_module", b->module, sizeof b->module, err);
+	if (rc)
+		return rc;
 	if (access(b->module, X_OK))
 		return lp_fail_sys(err, errno, "updates are update_module's, which should be beside this program: %s",
 				   b->module);

@@ -237,6 +237,12 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 		return take_jit(w, value, err);
 	case RUNNER_NO_JIT:
 		return take_jit(w, "no", err);
+	case RUNNER_DUMP_BLOCK:
+		lp_vec_push(&w->dumped_words, value);
+		return runner_dump_parse(value, lp_vec_add(&w->dumped), err);
+	case RUNNER_DUMP_FILE:
+		w->dump_file = realpath_of_new(value);
+		return w->dump_file ? 0 : lp_fail_sys(err, errno, "--dump-file %s", value);
 	case RUNNER_HOST_CPU:
 		w->host_cpu = value;
 		return lp_jit_host_parse(value, &w->host_without, err);
@@ -316,9 +322,18 @@ static void inherit_jit(struct runner_wish *w)
 		lp_vec_push(&w->again, lp_strdup(words[w->jit]));
 }
 
+/* More than one of them. */
+static void inherit_dumped(struct runner_wish *w)
+{
+	w->is_given[RUNNER_DUMP_BLOCK] = false;
+	for (size_t i = 0; i < w->dumped_words.nr; i++)
+		lp_vec_push(&w->again, lp_sprintf("--dump-block=%s", w->dumped_words.items[i]));
+}
+
 static void inherit(struct runner_wish *w)
 {
 	inherit_jit(w);
+	inherit_dumped(w);
 	for (size_t i = 0; i < NR_RUNNER_OPTIONS; i++) {
 		if (!w->is_given[i] || !runner_rows[i].inherited)
 			continue;
@@ -327,6 +342,8 @@ static void inherit(struct runner_wish *w)
 			lp_vec_push(&w->again, lp_strdup(w->sysroot));
 		if (i == RUNNER_STRACE_FILE)
 			lp_vec_push(&w->again, lp_strdup(w->strace_file));
+		if (i == RUNNER_DUMP_FILE)
+			lp_vec_push(&w->again, lp_strdup(w->dump_file));
 		if (i == RUNNER_HOST_CPU)
 			lp_vec_push(&w->again, lp_strdup(w->host_cpu));
 		if (i == RUNNER_PROFILE)
@@ -361,6 +378,24 @@ static int check_together(const struct runner_wish *w, struct lp_err *err)
 		return lp_fail(err, LP_EUSAGE,
 			       "--%s is for questions to a runner that runs, but %s would be started; leave one out",
 			       w->is_given[RUNNER_PID] ? "pid" : "json", w->program[0]);
+	return 0;
+}
+
+/* Options that look at translated code, of which there has to be some. */
+static int check_translated(const struct runner_wish *w, struct lp_err *err)
+{
+	static const enum runner_option looking[] = {RUNNER_DUMP_BLOCK};
+
+	if (w->is_given[RUNNER_DUMP_FILE] && !w->dumped.nr)
+		return lp_fail(err, LP_EUSAGE, "--dump-file goes with --dump-block");
+	for (size_t i = 0; i < LP_ARRAY_SIZE(looking) && w->jit == LP_RUNNER_JIT_OFF; i++)
+		if (w->is_given[looking[i]])
+			return lp_fail(err, LP_EUSAGE,
+				       "--%s is about translated code, and nothing is translated: %s is to be left out",
+				       runner_rows[looking[i]].word,
+				       w->is_given[RUNNER_NO_JIT] || w->is_given[RUNNER_JIT]
+					       ? "--no-jit"
+					       : "jit = no in arm64runner.conf");
 	return 0;
 }
 
@@ -416,6 +451,8 @@ static int parse(struct runner_wish *w, int argc, char **argv, struct lp_err *er
 		return err->code;
 	/* A program that another one executes has its options from that one. */
 	if (w->program && !w->is_given[RUNNER_EXEC_FD] && configure(w, err))
+		return err->code;
+	if (check_translated(w, err))
 		return err->code;
 	inherit(w);
 	finish_live(w);
