@@ -39,6 +39,7 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
 		t->failed = true;
 	*c = (struct lp_cold){
 		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
+	c->v_dirty = t->v_dirty;
 	c->v_is_s = t->v_is_s;
 	c->v_is_d = t->v_is_d;
 	c->v_cut_s = t->v_cut_s;
@@ -86,6 +87,7 @@ static void call_fallback(struct lp_tr *t)
 
 void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
 {
+	lp_v_flush_cold(t, c);
 	call_fallback(t);
 	lp_v_restore(t, c);
 	lp_x86_jmp_back(&t->x, c->back);
@@ -96,6 +98,7 @@ void lp_tr_leave_to_c(struct lp_tr *t)
 	enum lp_a64_op op = t->insns[t->i].op;
 
 	lp_flags_clobber(t);
+	lp_v_flush(t);
 	t->jit->stats.left_to_c++;
 	if (lp_jit_ends(op, t->insns[t->i].word)) {
 		lp_x86_mov_imm(&t->x, LP_RAX, t->pc + 4);
@@ -123,6 +126,7 @@ void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
 /* Out, to the pc in arg; the interpreter goes on as long as need be. */
 static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 {
+	lp_v_flush(t);
 	lp_tr_count_rest(t, false);
 	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);

@@ -16,6 +16,7 @@
  *   - EFLAGS may hold the guest's flags.  Before the first host instruction that writes EFLAGS: lp_flags_clobber(t), which
  *     may use rax itself.
  *     lea, mov, shlx, rorx, not, bswap, vector moves and the like do not.
+ *   - Jumps to cold code come behind the instruction's last lp_v_read() and before its first lp_v_write().
  *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2); with AVX-512 also xmm16 and above.
  *   - 31 is what lp_reads(), lp_writes() (emu/hot.h) or "is SP" make of it: LP_ZR, LP_SINK, LP_SP.
  */
@@ -60,7 +61,7 @@ struct lp_cold;
 typedef bool lp_emit_fn(struct lp_tr *t, uint32_t word);
 typedef void lp_cold_fn(struct lp_tr *t, const struct lp_cold *c);
 
-enum { LP_COLD_MAX = 4 * LP_UNIT_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13 };
+enum { LP_COLD_MAX = 4 * LP_UNIT_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13, LP_V_NOTES = 16 * LP_UNIT_MAX };
 
 /* What is seldom executed stands behind the unit's code. */
 struct lp_cold {
@@ -70,7 +71,7 @@ struct lp_cold {
 	unsigned i;		     /* the instruction */
 	enum lp_flags flags;
 	bool flags_kept;
-	uint32_t v_loaded, v_is_s, v_is_d, v_cut_s, v_cut_d;
+	uint32_t v_loaded, v_dirty, v_is_s, v_is_d, v_cut_s, v_cut_d;
 	int8_t v_of[LP_NR_V_HOST];
 	uint64_t arg, arg2;
 };
@@ -93,23 +94,34 @@ struct lp_tr {
 	enum lp_flags flags;
 	bool flags_kept; /* the memory has them as well */
 	bool is_loop, has_ended;
-	uint8_t *head; /* where the loop goes back to */
+	uint8_t *code, *head; /* the begin; where the loop goes back to */
+	bool in_cold;
 
 	/* The host register that guest register r (0 to 33) lives in; -1: memory. */
 	int8_t pin[LP_NR_X];
 
-	/* Vector registers live in memory; host registers have copies that are always the same.  v_host: which; -1: none. */
+	/* Vector registers live in memory, and host registers have copies; of those that are dirty the copy alone is right.
+	 * v_host: which; -1: none. */
 	int8_t v_host[32];
 	int8_t v_of[LP_NR_V_HOST];
 	uint32_t v_loaded;	   /* bit of the guest's register: the copy is there */
+	uint32_t v_dirty;	   /* all 128 bits of the copy are newer than the memory */
 	uint32_t v_used;	   /* asked for at all */
 	uint32_t v_in_loop;	   /* those that the loop has in registers at its head */
+	uint32_t v_dirty_in_loop;  /* of those: written somewhere in the loop, so that they are dirty at its head */
+	int8_t v_place[32];	   /* the host register that it has at the head; -1: none */
 	uint32_t v_is_s, v_is_d;   /* known to have nothing but zeros above 32, 64 bits */
 	uint32_t v_cut_s, v_cut_d; /* the copy has, whatever the guest's register has there */
 	uint32_t v_written;
 	uint8_t v_at_head[32]; /* how many bits of it the loop wants at its head; 0: it is written first */
 	unsigned v_turn, v_when[LP_NR_V_HOST];
 	bool v_fixed;
+	/* Of the current instruction: what it has read; whose destination it has asked for, and what that is; host registers
+	 * that are such destinations and nobody's yet. */
+	uint32_t v_read, v_asked, v_taken;
+	uint8_t v_new[32];
+	uint32_t v_notes[LP_V_NOTES]; /* as a unit has them */
+	unsigned nr_v_notes;
 
 	struct lp_cold cold[LP_COLD_MAX];
 	unsigned nr_cold;
@@ -128,6 +140,12 @@ struct lp_tr {
 static inline void lp_tr_took_next(struct lp_tr *t)
 {
 	t->insns[t->i + 1].is_taken = true;
+}
+
+/* Loads and stores (DDI 0487 C4.1): where they fault somebody may look at all registers. */
+static inline bool lp_may_fault(uint32_t word)
+{
+	return (word & 0x0a000000) == 0x08000000;
 }
 
 /* A field of the instruction `word`. */
@@ -208,13 +226,19 @@ void lp_sp_changed(struct lp_tr *t);
 unsigned lp_v_read(struct lp_tr *t, unsigned v);
 /* The same where only the lower 32 or 64 bits are asked for: others may stand above them, or zeros. */
 unsigned lp_v_read_bits(struct lp_tr *t, unsigned v, unsigned bits);
-/* Where a result for v is best computed, if its old value is not asked for any more by then: of no meaning until lp_v_write(). */
+/* Where a result for v is best computed, if its old value is not asked for any more by then: of no meaning until lp_v_write().
+ * The old value is kept somewhere for a fault and for cold code. */
 unsigned lp_v_dest(struct lp_tr *t, unsigned v);
+/* The same where no cold code and no fault will ask for it: all jumps to cold code have been emitted, and all accesses to guest
+ * memory but the host instruction that loads this register. */
+unsigned lp_v_dest_last(struct lp_tr *t, unsigned v);
+/* The next instruction begins. */
+void lp_v_next(struct lp_tr *t);
 /* Before anything: loads the registers of a loop. */
 void lp_v_preload(struct lp_tr *t);
 /* The same unit is translated again, with the registers of the loop where they are now. */
 void lp_v_fix(struct lp_tr *t);
-/* At the end of a loop: everything is again where it was at its head. */
+/* At the end of a loop: everything is again where it was at its head, or in memory. */
 void lp_v_loop(struct lp_tr *t);
 /* All 128 bits of `from` are the new value of v. */
 void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
@@ -222,8 +246,22 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
 void lp_v_write_bits(struct lp_tr *t, unsigned v, unsigned from, unsigned bits);
 /* Whether v, as it is in its host register, is known to have zeros above so many bits. */
 bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits);
-/* Functions of C have overwritten all xmm registers, or guest registers were changed in memory. */
+/* The memory has it as well from here on: for operands there. */
+void lp_v_store(struct lp_tr *t, unsigned v);
+/* Stores what is dirty: before everything that leaves the unit or calls C.  EFLAGS stay. */
+void lp_v_flush(struct lp_tr *t);
+/* In cold code that executes the instruction anew: stores what was dirty where it was come from. */
+void lp_v_flush_cold(struct lp_tr *t, const struct lp_cold *c);
+/* Functions of C have overwritten all xmm registers, or guest registers were changed in memory; nothing is dirty. */
 void lp_v_forget(struct lp_tr *t);
+/* Which registers were dirty, and where, at an offset in the code. */
+struct lp_v_dirty {
+	uint32_t mask;
+	uint8_t host[32];
+};
+void lp_v_dirty_at(const uint32_t *notes, unsigned nr, uint32_t offset, struct lp_v_dirty *out);
+/* In cold code: host registers as they were where it was left. */
+void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST]);
 /* In cold code that called C and goes back: registers as they were where it was left. */
 void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
 

@@ -19,6 +19,7 @@ void lp_emit_goto(struct lp_tr *t, uint64_t pc)
 		lp_x86_jmp_back(&t->x, t->head);
 		return;
 	}
+	lp_v_flush(t);
 	lp_x86_jmp_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));
 }
 
@@ -189,6 +190,7 @@ static bool bl(struct lp_tr *t, uint32_t word)
 
 	if (t->insns[t->i].exit_live)
 		lp_flags_keep(t);
+	lp_v_flush(t);
 	push_return(t);
 	lp_x86_call_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));
 	returned(t);
@@ -229,6 +231,7 @@ static void find_jump(struct lp_tr *t, unsigned btype)
 static bool br(struct lp_tr *t, uint32_t word)
 {
 	lp_flags_clobber(t);
+	lp_v_flush(t);
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
 	find_jump(t, LP_BTYPE_JUMP_ANY);
 	lp_x86_jmp_rm(&t->x, lp_rm_mem(LP_RDX, offsetof(struct lp_jit_slot, code)));
@@ -241,6 +244,7 @@ static bool blr(struct lp_tr *t, uint32_t word)
 	struct lp_x86 *x = &t->x;
 
 	lp_flags_clobber(t);
+	lp_v_flush(t);
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
 	lp_x86_mov_imm(x, LP_RDX, t->pc + 4);
 	lp_x_write(t, 30, LP_RDX);
@@ -262,6 +266,7 @@ static bool ret(struct lp_tr *t, uint32_t word)
 	struct lp_cold *c;
 
 	lp_flags_clobber(t);
+	lp_v_flush(t);
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
 	lp_x86_alu(&t->x, LP_ALU_CMP, 1, LP_RAX, lp_rm_mem(LP_RSP, 8));
 	c = lp_cold_add(t, ret_cold);

@@ -122,7 +122,7 @@ static bool aesmc(struct lp_tr *t, uint32_t word)
 	if (!has(t, LP_HOST_AES))
 		return false;
 	n = lp_v_read(t, F(Rn));
-	d = lp_v_dest(t, F(Rd));
+	d = lp_v_dest_last(t, F(Rd));
 	zero(t, T0);
 	vvv(t, LP_VAESDECLAST, d, n, T0);
 	vvv(t, LP_VAESENC, d, d, T0);
@@ -136,7 +136,7 @@ static bool aesimc(struct lp_tr *t, uint32_t word)
 	if (!has(t, LP_HOST_AES))
 		return false;
 	n = lp_v_read(t, F(Rn));
-	d = lp_v_dest(t, F(Rd));
+	d = lp_v_dest_last(t, F(Rd));
 	lp_x86_vex_rm(&t->x, LP_VAESIMC, 0, d, lp_rm_reg(n));
 	lp_v_write(t, F(Rd), d);
 	return true;
@@ -153,7 +153,7 @@ static bool pmull_8(struct lp_tr *t, uint32_t word)
 	zero(t, T2);
 	vvv(t, unpack, T0, n, T2);
 	vvv(t, unpack, T1, T2, m); /* its bits in turn are signs */
-	d = lp_v_dest(t, F(Rd));
+	d = lp_v_dest_last(t, F(Rd));
 	for (unsigned bit = 0; bit < 8; bit++) {
 		if (bit > 0) {
 			vvv(t, LP_VPADDW, d, d, d);
@@ -263,7 +263,7 @@ static bool sha1m(struct lp_tr *t, uint32_t word)
 
 static bool sha1h(struct lp_tr *t, uint32_t word)
 {
-	unsigned n = lp_v_read(t, F(Rn)), d = lp_v_dest(t, F(Rd));
+	unsigned n = lp_v_read(t, F(Rn)), d = lp_v_dest_last(t, F(Rd));
 
 	rotate(t, 0, T0, n, 2, T1);
 	zero(t, T1);
@@ -433,11 +433,18 @@ static void add_majority(struct lp_tr *t, struct lp_x86_rm a, struct lp_x86_rm b
 /* Rd = rax, and above it what T0 has below. */
 static void write_pair(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_v_dest(t, F(Rd));
+	unsigned d = lp_v_dest_last(t, F(Rd));
 
 	lp_x86_vex_rm(&t->x, LP_VMOVQ_64, 0, T1, lp_rm_reg(LP_RAX));
 	vvv(t, LP_VPUNPCKLQDQ, d, T1, T0);
 	lp_v_write(t, F(Rd), d);
+}
+
+static void in_memory(struct lp_tr *t, uint32_t word)
+{
+	lp_v_store(t, F(Rd));
+	lp_v_store(t, F(Rn));
+	lp_v_store(t, F(Rm));
 }
 
 /* Two rounds each; the second one begins with what the first one made. */
@@ -445,6 +452,7 @@ static bool sha512h(struct lp_tr *t, uint32_t word)
 {
 	unsigned w = F(Rd), x = F(Rn), y = F(Rm);
 
+	in_memory(t, word);
 	lp_flags_clobber(t);
 	lp_x86_mov(&t->x, 1, LP_RCX, lane64(y, 1));
 	sum(t, 14, 18, 41);
@@ -461,6 +469,7 @@ static bool sha512h2(struct lp_tr *t, uint32_t word)
 {
 	unsigned w = F(Rd), x = F(Rn), y = F(Rm);
 
+	in_memory(t, word);
 	lp_flags_clobber(t);
 	lp_x86_mov(&t->x, 1, LP_RCX, lane64(y, 0));
 	sum(t, 28, 34, 39);
@@ -499,7 +508,8 @@ static bool sha512su1(struct lp_tr *t, uint32_t word)
 
 static bool eor3(struct lp_tr *t, uint32_t word)
 {
-	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), a = lp_v_read(t, F(Ra)), d = lp_v_dest(t, F(Rd));
+	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), a = lp_v_read(t, F(Ra)),
+		 d = lp_v_dest_last(t, F(Rd));
 
 	vvv(t, LP_VPXOR, T0, n, m);
 	vvv(t, LP_VPXOR, d, T0, a);
@@ -508,7 +518,8 @@ static bool eor3(struct lp_tr *t, uint32_t word)
 }
 static bool bcax(struct lp_tr *t, uint32_t word)
 {
-	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), a = lp_v_read(t, F(Ra)), d = lp_v_dest(t, F(Rd));
+	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), a = lp_v_read(t, F(Ra)),
+		 d = lp_v_dest_last(t, F(Rd));
 
 	vvv(t, LP_VPANDN, T0, a, m);
 	vvv(t, LP_VPXOR, d, T0, n);
@@ -517,7 +528,7 @@ static bool bcax(struct lp_tr *t, uint32_t word)
 }
 static bool rax1(struct lp_tr *t, uint32_t word)
 {
-	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), d = lp_v_dest(t, F(Rd));
+	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), d = lp_v_dest_last(t, F(Rd));
 
 	rotate(t, 1, T0, m, 63, T1);
 	vvv(t, LP_VPXOR, d, T0, n);
@@ -526,7 +537,7 @@ static bool rax1(struct lp_tr *t, uint32_t word)
 }
 static bool xar(struct lp_tr *t, uint32_t word)
 {
-	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), d = lp_v_dest(t, F(Rd));
+	unsigned n = lp_v_read(t, F(Rn)), m = lp_v_read(t, F(Rm)), d = lp_v_dest_last(t, F(Rd));
 
 	vvv(t, LP_VPXOR, T0, n, m);
 	rotate(t, 1, d, T0, F(imm6), T1);

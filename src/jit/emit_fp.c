@@ -399,6 +399,24 @@ static bool fmov_reg(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
+/* The lowest bits of a vector register, from where it is. */
+static void to_reg(struct lp_tr *t, unsigned w, unsigned reg, struct lp_x86_rm v)
+{
+	if (v.kind != LP_RM_REG)
+		lp_x86_mov(&t->x, w, reg, v);
+	else
+		lp_x86_vex_to(&t->x, w ? LP_VMOVQ_64_TO : LP_VMOVD_TO, 0, lp_rm_reg(reg), v.base);
+}
+
+/* The same as an operand of the host's integer instructions. */
+static struct lp_x86_rm in_general(struct lp_tr *t, unsigned w, unsigned reg, struct lp_x86_rm v)
+{
+	if (v.kind != LP_RM_REG)
+		return v;
+	to_reg(t, w, reg, v);
+	return lp_rm_reg(reg);
+}
+
 /* By cmov: what programs choose between is seldom foreseeable. */
 static bool fcsel(struct lp_tr *t, uint32_t word)
 {
@@ -413,10 +431,10 @@ static bool fcsel(struct lp_tr *t, uint32_t word)
 		return true;
 	}
 	test = lp_flags_test(t, F(cond));
-	lp_x86_mov(&t->x, w, LP_RCX, lp_cpu_v(F(Rm)));
+	to_reg(t, w, LP_RCX, lp_v_rm(t, F(Rm), w ? 64 : 32));
 	if (test.parity == LP_PARITY_AND_NOT)
 		lp_x86_mov(&t->x, w, LP_RDX, lp_rm_reg(LP_RCX));
-	lp_flags_cmov(t, test, w, LP_RCX, lp_cpu_v(F(Rn)), LP_RDX);
+	lp_flags_cmov(t, test, w, LP_RCX, in_general(t, w, LP_RAX, lp_v_rm(t, F(Rn), w ? 64 : 32)), LP_RDX);
 	d = lp_v_dest(t, F(Rd));
 	lp_x86_vex_rm(&t->x, w ? LP_VMOVQ_64 : LP_VMOVD, 0, d, lp_rm_reg(LP_RCX));
 	lp_fp_write(t, form, F(Rd), d, true);
@@ -474,12 +492,8 @@ static bool fmov_imm(struct lp_tr *t, uint32_t word)
 static void to_general(struct lp_tr *t, uint32_t word, unsigned w)
 {
 	unsigned r = lp_writes(F(Rd)), reg = lp_x_dest(t, r, LP_RAX);
-	struct lp_x86_rm n = lp_v_rm(t, F(Rn), w ? 64 : 32);
 
-	if (n.kind != LP_RM_REG)
-		lp_x86_mov(&t->x, w, reg, n);
-	else
-		lp_x86_vex_to(&t->x, w ? LP_VMOVQ_64_TO : LP_VMOVD_TO, 0, lp_rm_reg(reg), n.base);
+	to_reg(t, w, reg, lp_v_rm(t, F(Rn), w ? 64 : 32));
 	lp_x_write(t, r, reg);
 }
 

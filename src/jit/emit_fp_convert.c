@@ -308,9 +308,11 @@ static bool scvtf_s(struct lp_tr *t, uint32_t word)
 	unsigned n, d;
 
 	if (F(sz) && !(t->jit->host & LP_HOST_AVX512)) {
+		n = lp_fp_read(t, form, F(Rn));
 		d = lp_v_dest(t, F(Rd));
+		lp_x86_vex_to(&t->x, LP_VMOVQ_64_TO, 0, lp_rm_reg(LP_RAX), n);
 		lp_x86_vex(&t->x, LP_VXORPS, 0, LP_FP_S0, LP_FP_S0, lp_rm_reg(LP_FP_S0));
-		lp_x86_vex(&t->x, LP_VCVTSI2SD_64, 0, d, LP_FP_S0, lp_cpu_v(F(Rn)));
+		lp_x86_vex(&t->x, LP_VCVTSI2SD_64, 0, d, LP_FP_S0, lp_rm_reg(LP_RAX));
 		lp_fp_write(t, form, F(Rd), d, true);
 		return true;
 	}
@@ -335,7 +337,7 @@ static bool ucvtf_s(struct lp_tr *t, uint32_t word)
 
 	if (F(sz))
 		lp_flags_clobber(t);
-	lp_x86_mov(x, F(sz), LP_RAX, lp_cpu_v(F(Rn)));
+	lp_x86_vex_to(x, F(sz) ? LP_VMOVQ_64_TO : LP_VMOVD_TO, 0, lp_rm_reg(LP_RAX), lp_fp_read(t, form, F(Rn)));
 	if (F(sz)) {
 		lp_x86_test(x, 1, lp_rm_reg(LP_RAX), LP_RAX);
 		hard = lp_x86_jcc_forward(x, LP_CC_S);

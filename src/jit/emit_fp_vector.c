@@ -112,14 +112,17 @@ static bool fabd_s(struct lp_tr *t, uint32_t word)
 
 /* ---- sums of products ---- */
 
-/* d plus or minus n * m, in place: the old value is in memory still. */
+/* d plus or minus n * m */
 static bool fused(struct lp_tr *t, uint32_t word, struct shape s, unsigned m, const enum lp_x86_vop ops[])
 {
-	unsigned n, d;
+	unsigned n, a, d;
 	struct lp_x86_fixup hard;
 
 	n = get(t, s, F(Rn), LP_FP_TEST);
-	d = get(t, s, F(Rd), LP_FP_S0);
+	a = get(t, s, F(Rd), LP_FP_S0);
+	d = dest(t, s, F(Rd));
+	if (d != a)
+		lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, d, lp_rm_reg(a));
 	lp_x86_vex(&t->x, ops[s.form], 0, d, n, lp_rm_reg(m));
 	hard = lp_fp_if_doubt(t, s.form, d);
 	put(t, s, F(Rd), d, F(Rd));

@@ -55,7 +55,7 @@ bool lp_lanes_do(struct lp_tr *t, uint32_t word, unsigned how, lp_lanes_fn *comp
 		element(&l);
 	else if (how & LP_M)
 		l.m = lp_v_read(t, F(Rm));
-	l.d = how & LP_D ? lp_v_read(t, F(Rd)) : lp_v_dest(t, F(Rd));
+	l.d = how & LP_D ? lp_v_read(t, F(Rd)) : lp_v_dest_last(t, F(Rd));
 	compute(&l);
 	if (!l.whole && !(how & LP_ALL_BITS))
 		lp_x86_vex_rm(&t->x, LP_VMOVQ, 0, l.d, lp_rm_reg(l.d));

@@ -318,7 +318,7 @@ static bool table(struct lp_tr *t, uint32_t word, bool keeps)
 		V(LP_VPCMPEQB, T1, T1, l->m);
 		lp_x86_vex_blend(l->x, LP_VPBLENDVB, 0, T0, T0, lp_rm_reg(was), T1);
 	}
-	l->d = lp_v_dest(t, F(Rd));
+	l->d = lp_v_dest_last(t, F(Rd));
 	V_ONE(F(Q) ? LP_VMOVAPS : LP_VMOVQ, l->d, T0);
 	lp_v_write(t, F(Rd), l->d);
 	return true;
@@ -378,7 +378,7 @@ static uint64_t imm_float(uint32_t word, unsigned exponent_bits, unsigned fracti
 
 static bool set_both(struct lp_tr *t, uint32_t word, uint64_t value)
 {
-	unsigned d = lp_v_dest(t, F(Rd));
+	unsigned d = lp_v_dest_last(t, F(Rd));
 
 	if (value == 0)
 		lp_x86_vex(&t->x, LP_VPXOR, 0, d, d, lp_rm_reg(d));

@@ -1,8 +1,8 @@
 /*
  * Loads and stores of structures: LD2 to LD4, ST2 to ST4 (emu/sem_load_struct.c).
  *
- * Copies of registers in host registers are nobody's truth: loads use those of their destinations before the last of them
- * has not faulted, and write the guest's registers then.
+ * Loads compute in the host registers of their destinations before the last access has not faulted, and write the guest's
+ * registers then.
  */
 #include "jit/address.h"
 #include "jit/emit_simd.h"
@@ -25,6 +25,12 @@ static unsigned length(const struct lp_lanes *l)
 	return l->whole ? 16 : 8;
 }
 
+/* Of loads that have the last of memory in scratch registers before they write the first of them. */
+static void destinations_last(struct lp_lanes *l, unsigned d[MOST], unsigned nr)
+{
+	for (unsigned k = 0; k < nr; k++)
+		d[k] = lp_v_dest_last(l->t, successor(l->word, k));
+}
 static void destinations(struct lp_lanes *l, unsigned d[MOST], unsigned nr)
 {
 	for (unsigned k = 0; k < nr; k++)
@@ -229,7 +235,10 @@ static bool structures(struct lp_tr *t, uint32_t word, unsigned nr, bool is_load
 
 	begin(&l, t, word);
 	if (is_load) {
-		destinations(&l, v, nr);
+		if (nr == MOST)
+			destinations(&l, v, nr);
+		else
+			destinations_last(&l, v, nr);
 		loads[nr - 2](&l, base, v);
 		write_all(&l, v, nr);
 	} else {
@@ -248,20 +257,22 @@ static bool element(struct lp_tr *t, uint32_t word, unsigned nr, unsigned log2, 
 	static const enum lp_x86_vop insert[] = {LP_VPINSRB, LP_VPINSRW, LP_VPINSRD, LP_VPINSRQ};
 	static const enum lp_x86_vop extract[] = {LP_VPEXTRB, LP_VPEXTRW, LP_VPEXTRD, LP_VPEXTRQ};
 	unsigned index = (F(Q) << 3 | F(Sb) << 2 | F(vsize)) >> log2;
-	unsigned base = lp_x_read(t, F(Rn), LP_RAX), v[MOST];
+	unsigned base = lp_x_read(t, F(Rn), LP_RAX), v[MOST], to[MOST];
 	struct lp_lanes l;
 
 	begin(&l, t, word);
 	sources(&l, v, nr);
+	if (is_load)
+		destinations(&l, to, nr);
 	for (unsigned k = 0; k < nr; k++) {
 		struct lp_x86_rm at = lp_rm_mem(base, (int32_t)(k << log2));
 		if (is_load)
-			lp_x86_vex_imm(l.x, insert[log2], 0, v[k], v[k], at, index);
+			lp_x86_vex_imm(l.x, insert[log2], 0, to[k], v[k], at, index);
 		else
 			lp_x86_vex_to_imm(l.x, extract[log2], 0, at, v[k], index);
 	}
 	if (is_load)
-		write_all(&l, v, nr);
+		write_all(&l, to, nr);
 	if (steps)
 		lp_address_step(t, word, nr << log2);
 	return true;

@@ -9,10 +9,10 @@
 
 /* ---- one access ---- */
 
-/* 1 << log2 bytes, with zeros above them.  Uses rdx. */
-static void load(struct lp_tr *t, unsigned log2, unsigned v, struct lp_x86_rm at)
+/* 1 << log2 bytes, with zeros above them; is_last: of the instruction's accesses.  Uses rdx. */
+static void load(struct lp_tr *t, unsigned log2, unsigned v, struct lp_x86_rm at, bool is_last)
 {
-	unsigned to = lp_v_dest(t, v);
+	unsigned to = is_last ? lp_v_dest_last(t, v) : lp_v_dest(t, v);
 	struct lp_x86 *x = &t->x;
 
 	switch (log2) {
@@ -65,7 +65,7 @@ static bool transfer(struct lp_tr *t, uint32_t word, unsigned log2, bool is_load
 	unsigned v = F(Rt);
 
 	if (is_load) {
-		load(t, log2, v, a.at);
+		load(t, log2, v, a.at, true);
 		lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 	} else {
 		store(t, log2, v, a.at);
@@ -113,9 +113,8 @@ static bool pair(struct lp_tr *t, uint32_t word, bool is_load, enum lp_way way)
 		store(t, log2, v, a.at);
 		store(t, log2, v2, second);
 	} else {
-		/* Copies in host registers are nobody's truth: only what is written to memory counts. */
-		load(t, log2, v, a.at);
-		load(t, log2, v2, second);
+		load(t, log2, v, a.at, false);
+		load(t, log2, v2, second, true);
 		lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 		lp_v_write_bits(t, v2, lp_v_dest(t, v2), 8u << log2);
 	}
@@ -142,7 +141,7 @@ static bool literal(struct lp_tr *t, uint32_t word, unsigned log2)
 	unsigned v = F(Rt);
 
 	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
-	load(t, log2, v, lp_rm_mem(LP_RAX, 0));
+	load(t, log2, v, lp_rm_mem(LP_RAX, 0), true);
 	lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 	return true;
 }
@@ -184,7 +183,7 @@ static bool row(struct lp_tr *t, uint32_t word, bool is_load, unsigned nr, bool 
 	for (unsigned i = 0; i < nr; i++) {
 		struct lp_x86_rm at = lp_rm_mem(base, (int32_t)(i << log2));
 		if (is_load)
-			load(t, log2, (v + i) & 31, at);
+			load(t, log2, (v + i) & 31, at, i + 1 == nr);
 		else
 			store(t, log2, (v + i) & 31, at);
 	}
@@ -219,7 +218,7 @@ ROW(st1x4, false, 4)
 static bool replicate(struct lp_tr *t, uint32_t word, bool steps)
 {
 	static const enum lp_x86_vop broadcast[] = {LP_VPBROADCASTB, LP_VPBROADCASTW, LP_VPBROADCASTD, LP_VPBROADCASTQ};
-	unsigned log2 = F(vsize), v = F(Rt), base = lp_x_read(t, F(Rn), LP_RAX), to = lp_v_dest(t, v);
+	unsigned log2 = F(vsize), v = F(Rt), base = lp_x_read(t, F(Rn), LP_RAX), to = lp_v_dest_last(t, v);
 
 	lp_x86_vex_rm(&t->x, broadcast[log2], 0, to, lp_rm_mem(base, 0));
 	if (!F(Q))

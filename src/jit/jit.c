@@ -179,6 +179,19 @@ static unsigned insn_at(const struct lp_unit *u, uint32_t offset)
 	return i;
 }
 
+/* Those that are in host registers alone. */
+static void take_vectors(struct lp_cpu *cpu, const struct lp_unit *unit, const ucontext_t *context)
+{
+	const struct _libc_fpstate *fp = context->uc_mcontext.fpregs;
+	struct lp_v_dirty dirty;
+
+	lp_v_dirty_at(unit->v_notes, unit->nr_v_notes,
+		      (uint32_t)((uint64_t)context->uc_mcontext.gregs[REG_RIP] - (uint64_t)unit->code), &dirty);
+	for (unsigned v = 0; v < 32; v++)
+		if (dirty.mask >> v & 1)
+			memcpy(&cpu->vr[v], &fp->_xmm[dirty.host[v]], sizeof cpu->vr[v]);
+}
+
 static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *context)
 {
 	const greg_t *regs = context->uc_mcontext.gregs;
@@ -193,6 +206,7 @@ static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *contex
 	for (unsigned r = 0; r < LP_NR_X; r++)
 		if (lp_pin[r] >= 0)
 			cpu->x[r] = (uint64_t)regs[host_register[lp_pin[r]]];
+	take_vectors(cpu, unit, context);
 	lp_flags_set_from(cpu, unit->flags_at[i], (uint64_t)regs[REG_EFL]);
 	cpu->jit.shadow_sp = (uint64_t)regs[REG_RSP];
 	thread->at = (struct lp_uop){.word = unit->words[i], .pc = unit->range.start + i * 4};

@@ -156,12 +156,6 @@ bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc)
 	return !asks_for_flags(&l, pc, LOOK_DEPTH);
 }
 
-/* Loads and stores (DDI 0487 C4.1): where they fault somebody may look at all registers. */
-static bool may_fault(uint32_t word)
-{
-	return (word & 0x0a000000) == 0x08000000;
-}
-
 /* From the end to the begin. */
 void lp_tr_find_live_flags(struct lp_tr *t)
 {
@@ -188,7 +182,7 @@ void lp_tr_find_live_flags(struct lp_tr *t)
 		}
 		if (flags & WRITES_FLAGS)
 			wanted = false;
-		if (flags & READS_FLAGS || may_fault(t->insns[i].word))
+		if (flags & READS_FLAGS || lp_may_fault(t->insns[i].word))
 			wanted = true;
 	}
 	t->nr_looked = l.nr;

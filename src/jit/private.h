@@ -57,6 +57,8 @@ struct lp_unit {
 	uint32_t *words;      /* the instructions as they were translated */
 	uint32_t *offsets;    /* in the code: where each instruction begins; ascending, hot part only */
 	uint8_t *flags_at;    /* enum lp_flags, of each instruction before it is executed */
+	uint32_t *v_notes;    /* from which offset on what vector register is dirty where (vector.c); ascending */
+	uint16_t nr_v_notes;
 	uint32_t hot_size;
 };
 

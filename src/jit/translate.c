@@ -39,6 +39,7 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 /* Before the unit's first instruction. */
 static void poll_cold(struct lp_tr *t, const struct lp_cold *c)
 {
+	lp_v_flush(t);
 	lp_x86_mov_imm(&t->x, LP_RAX, t->start);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
 }
@@ -100,6 +101,7 @@ static void emit_insn(struct lp_tr *t)
 	if (t->insns[t->i].is_taken)
 		return;
 	t->x.flags_clobbered = false;
+	lp_v_next(t);
 	if (!emit || !emit_for_host(t, emit, insn->word))
 		lp_tr_leave_to_c(t);
 }
@@ -114,6 +116,7 @@ static void note_cold(struct lp_tr *t, unsigned k, uint32_t offset, unsigned ins
 
 static void emit_cold(struct lp_tr *t, const uint8_t *code)
 {
+	t->in_cold = true;
 	for (unsigned k = 0; k < t->nr_cold; k++) {
 		const struct lp_cold c = t->cold[k];
 		note_cold(t, k, (uint32_t)(t->x.at - code), c.i);
@@ -129,11 +132,12 @@ static void emit_cold(struct lp_tr *t, const uint8_t *code)
 		t->flags = c.flags;
 		t->flags_kept = c.flags_kept;
 		t->v_loaded = c.v_loaded;
+		t->v_dirty = c.v_dirty;
 		t->v_is_s = c.v_is_s;
 		t->v_is_d = c.v_is_d;
 		t->v_cut_s = c.v_cut_s;
 		t->v_cut_d = c.v_cut_d;
-		memcpy(t->v_of, c.v_of, sizeof t->v_of);
+		lp_v_set_hosts(t, c.v_of);
 		c.emit(t, &c);
 	}
 }
@@ -142,10 +146,11 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 {
 	t->x = (struct lp_x86){
 		.at = s->rw + s->used, .end = s->rw + s->used + LP_UNIT_BYTES, .run_offset = s->rx - s->rw};
-	t->nr_cold = t->nr_uops = 0;
+	t->code = t->x.at;
+	t->nr_cold = t->nr_uops = t->nr_v_notes = 0;
 	t->jit->nr_cold = 0;
-	t->has_ended = t->is_loop = t->failed = false;
-	t->v_loaded = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
+	t->has_ended = t->is_loop = t->failed = t->in_cold = false;
+	t->v_loaded = t->v_dirty = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = 0;
 	for (unsigned i = 0; i < t->nr; i++)
 		t->insns[i].is_taken = false;
@@ -154,8 +159,9 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	if (!t->v_fixed) {
 		memset(t->v_host, -1, sizeof t->v_host);
 		memset(t->v_of, -1, sizeof t->v_of);
+		memset(t->v_place, -1, sizeof t->v_place);
 		memset(t->v_at_head, 0, sizeof t->v_at_head);
-		t->v_in_loop = 0;
+		t->v_in_loop = t->v_dirty_in_loop = 0;
 	}
 }
 
@@ -197,7 +203,7 @@ static size_t aligned(size_t size)
 static bool reserve_unit(struct lp_tr *t)
 {
 	size_t most = sizeof t->uops + sizeof *t->unit + sizeof t->looked + sizeof t->insns + sizeof t->offsets +
-		      sizeof t->flags_at + 64;
+		      sizeof t->flags_at + sizeof t->v_notes + 64;
 
 	t->kept = lp_keep_room(t->jit, most);
 	return t->kept;
@@ -221,6 +227,7 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 		.hot_size = (uint32_t)hot,
 		.nr_insns = (uint16_t)t->nr,
 		.nr_looked = (uint16_t)t->nr_looked,
+		.nr_v_notes = (uint16_t)t->nr_v_notes,
 		.is_loop = t->is_loop,
 		.range = {t->start, t->start + t->nr * 4},
 	};
@@ -232,6 +239,7 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 	u.words = kept(t, words, t->nr * sizeof words[0]);
 	u.offsets = kept(t, t->offsets, t->nr * sizeof t->offsets[0]);
 	u.flags_at = kept(t, t->flags_at, t->nr);
+	u.v_notes = kept(t, t->v_notes, t->nr_v_notes * sizeof t->v_notes[0]);
 	t->unit = kept(t, &u, sizeof u);
 	lp_keep_used(t->jit, t->kept);
 	return t->unit;

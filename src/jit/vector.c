@@ -1,4 +1,12 @@
-/* Which host registers hold copies of the guest's vector registers. */
+/*
+ * Which host registers hold copies of the guest's vector registers.
+ *
+ * What an instruction writes stays in its host register and is dirty, until that is wanted for another or the unit is left.
+ * A loop that goes back to the unit's begin keeps it there: registers that it writes are dirty at its head, and each is in
+ * its place then.  Memory is written where somebody may look: at exits, in cold code where they are conditional; before
+ * functions of C; and by the handler of a host fault, which finds in the unit's notes what is dirty where at each host
+ * instruction.
+ */
 #include "jit/emit.h"
 
 #include <string.h>
@@ -36,18 +44,111 @@ static bool has_bits(const struct lp_tr *t, unsigned v, unsigned bits)
 	return t->v_loaded & ~cut & bit(v);
 }
 
+/* ---- dirty ones ---- */
+
+enum { CLEAN = 31, NOTE_HOST = 5, NOTE_OFFSET = 10 };
+_Static_assert(LP_UNIT_BYTES <= 1 << (32 - NOTE_OFFSET), "an offset has its place in a note");
+
+/* From here on: `host` has v, which is dirty, or it is CLEAN. */
+static void note(struct lp_tr *t, unsigned v, unsigned host)
+{
+	if (t->in_cold)
+		return;
+	if (t->nr_v_notes == LP_V_NOTES) {
+		t->failed = true;
+		return;
+	}
+	t->v_notes[t->nr_v_notes++] = (uint32_t)(t->x.at - t->code) << NOTE_OFFSET | v << NOTE_HOST | host;
+}
+
+void lp_v_dirty_at(const uint32_t *notes, unsigned nr, uint32_t offset, struct lp_v_dirty *out)
+{
+	out->mask = 0;
+	for (unsigned i = 0; i < nr && notes[i] >> NOTE_OFFSET <= offset; i++) {
+		unsigned v = notes[i] >> NOTE_HOST & 31, host = notes[i] & 31;
+		out->mask &= ~bit(v);
+		out->mask |= host == CLEAN ? 0 : bit(v);
+		out->host[v] = (uint8_t)host;
+	}
+}
+
+static void store_from(struct lp_tr *t, unsigned v, unsigned host)
+{
+	lp_x86_vex_to(&t->x, LP_VMOVUPS_TO, 0, lp_cpu_v(v), host);
+}
+
+static void is_clean(struct lp_tr *t, unsigned v)
+{
+	t->v_dirty &= ~bit(v);
+	note(t, v, CLEAN);
+}
+
+static void clean(struct lp_tr *t, unsigned v)
+{
+	store_from(t, v, (unsigned)t->v_host[v]);
+	is_clean(t, v);
+}
+
+static void flush(struct lp_tr *t, uint32_t which)
+{
+	for (uint32_t left = t->v_dirty & which; left; left &= left - 1)
+		clean(t, (unsigned)__builtin_ctz(left));
+}
+
+void lp_v_store(struct lp_tr *t, unsigned v)
+{
+	flush(t, bit(v));
+}
+
+void lp_v_flush(struct lp_tr *t)
+{
+	flush(t, UINT32_MAX);
+}
+
+/* Of two jumps here: behind one of them the destination may have been overwritten already, which the interpreter's function
+ * then writes. */
+void lp_v_flush_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	struct lp_v_dirty dirty, other;
+
+	lp_v_dirty_at(t->v_notes, t->nr_v_notes, (uint32_t)(c->from[0].next - t->code) - 1, &dirty);
+	if (c->from[1].next) {
+		lp_v_dirty_at(t->v_notes, t->nr_v_notes, (uint32_t)(c->from[1].next - t->code) - 1, &other);
+		dirty.mask &= other.mask;
+	}
+	for (uint32_t left = dirty.mask; left; left &= left - 1)
+		store_from(t, (unsigned)__builtin_ctz(left), dirty.host[__builtin_ctz(left)]);
+}
+
+/* ---- who is where ---- */
+
+static bool is_free(const struct lp_tr *t, unsigned host)
+{
+	return t->v_of[host] < 0 && !(t->v_taken >> host & 1);
+}
+
 /* The one that was used least lately: an instruction never asks for so many that it loses one of its own. */
 static unsigned choose(const struct lp_tr *t)
 {
-	unsigned best = 0;
+	unsigned best = LP_NR_V_HOST;
 
 	for (unsigned h = 0; h < LP_NR_V_HOST; h++) {
-		if (t->v_of[h] < 0)
+		if (is_free(t, h))
 			return h;
-		if (t->v_when[h] < t->v_when[best])
+		if (t->v_of[h] >= 0 && (best == LP_NR_V_HOST || t->v_when[h] < t->v_when[best]))
 			best = h;
 	}
 	return best;
+}
+
+static void evict(struct lp_tr *t, unsigned host)
+{
+	unsigned v = (unsigned)t->v_of[host];
+
+	flush(t, bit(v));
+	t->v_host[v] = -1;
+	t->v_of[host] = -1;
+	t->v_loaded &= ~bit(v);
 }
 
 static void allot(struct lp_tr *t, unsigned v)
@@ -57,19 +158,99 @@ static void allot(struct lp_tr *t, unsigned v)
 	t->v_used |= bit(v);
 	if (t->v_host[v] < 0) {
 		host = choose(t);
-		if (t->v_of[host] >= 0) {
-			t->v_host[t->v_of[host]] = -1;
-			t->v_loaded &= ~bit((unsigned)t->v_of[host]);
-		}
+		if (t->v_of[host] >= 0)
+			evict(t, host);
 		t->v_of[host] = (int8_t)v;
 		t->v_host[v] = (int8_t)host;
 	}
 	t->v_when[t->v_host[v]] = ++t->v_turn;
 }
 
+void lp_v_next(struct lp_tr *t)
+{
+	t->v_read = t->v_asked = t->v_taken = 0;
+}
+
+void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST])
+{
+	memcpy(t->v_of, v_of, sizeof t->v_of);
+	memset(t->v_host, -1, sizeof t->v_host);
+	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
+		if (v_of[h] >= 0)
+			t->v_host[v_of[h]] = (int8_t)h;
+}
+
+/* Another one for the new value of v, at best its place, and nobody else's; LP_NR_V_HOST: there is none. */
+static unsigned choose_second(const struct lp_tr *t, unsigned v)
+{
+	if (t->v_place[v] >= 0 && is_free(t, (unsigned)t->v_place[v]))
+		return (unsigned)t->v_place[v];
+	for (unsigned h = LP_NR_V_HOST; h-- > 0;) /* places are the lowest */
+		if (is_free(t, h))
+			return h;
+	return LP_NR_V_HOST;
+}
+
+/* Of v, which is dirty, while the old value stays where it is, if anybody may ask for it: not for what the instruction writes
+ * without having read it, when that is executed anew. */
+static unsigned dest_of_dirty(struct lp_tr *t, unsigned v)
+{
+	unsigned host;
+
+	if (!(t->v_read & bit(v)) && !lp_may_fault(t->insns[t->i].word)) {
+		is_clean(t, v);
+		return (unsigned)t->v_host[v];
+	}
+	host = choose_second(t, v);
+	if (host == LP_NR_V_HOST) {
+		clean(t, v);
+		return (unsigned)t->v_host[v];
+	}
+	t->v_taken |= 1U << host;
+	t->v_when[host] = ++t->v_turn;
+	return host;
+}
+
+unsigned lp_v_dest(struct lp_tr *t, unsigned v)
+{
+	allot(t, v);
+	if (!(t->v_asked & bit(v))) {
+		t->v_asked |= bit(v);
+		t->v_new[v] = (uint8_t)(t->v_dirty & bit(v) ? dest_of_dirty(t, v) : (unsigned)t->v_host[v]);
+	}
+	return t->v_new[v];
+}
+
+unsigned lp_v_dest_last(struct lp_tr *t, unsigned v)
+{
+	allot(t, v);
+	t->v_asked |= bit(v);
+	t->v_new[v] = (uint8_t)t->v_host[v];
+	return t->v_new[v];
+}
+
+/* The host register of the new value, from now on. */
+static unsigned take_new(struct lp_tr *t, unsigned v)
+{
+	unsigned host = t->v_new[v], was = (unsigned)t->v_host[v];
+
+	t->v_asked &= ~bit(v);
+	t->v_taken &= ~(1U << host);
+	if (host != was) {
+		t->v_of[was] = -1;
+		t->v_of[host] = (int8_t)v;
+		t->v_host[v] = (int8_t)host;
+		t->v_dirty &= ~bit(v); /* there */
+	}
+	return host;
+}
+
+/* ---- reading and writing ---- */
+
 unsigned lp_v_read_bits(struct lp_tr *t, unsigned v, unsigned bits)
 {
 	allot(t, v);
+	t->v_read |= bit(v);
 	if (!has_bits(t, v, bits))
 		load(t, v, bits);
 	return (unsigned)t->v_host[v];
@@ -85,18 +266,22 @@ struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits)
 	return has_bits(t, v, bits) ? lp_rm_reg((unsigned)t->v_host[v]) : lp_cpu_v(v);
 }
 
-unsigned lp_v_dest(struct lp_tr *t, unsigned v)
+static void move(struct lp_tr *t, unsigned to, unsigned from)
 {
-	allot(t, v);
-	return (unsigned)t->v_host[v];
+	lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, to, lp_rm_reg(from));
 }
 
 void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 {
+	unsigned host;
+
 	allot(t, v);
-	if ((unsigned)t->v_host[v] != from)
-		lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, (unsigned)t->v_host[v], lp_rm_reg(from));
-	lp_x86_vex_to(&t->x, LP_VMOVUPS_TO, 0, lp_cpu_v(v), (unsigned)t->v_host[v]);
+	host = t->v_asked & bit(v) ? take_new(t, v) : (unsigned)t->v_host[v];
+	if (host != from)
+		move(t, host, from);
+	if (!(t->v_dirty & bit(v)))
+		note(t, v, host);
+	t->v_dirty |= bit(v);
 	t->v_written |= bit(v);
 	t->v_loaded |= bit(v);
 	t->v_is_s &= ~bit(v);
@@ -121,7 +306,7 @@ bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits)
 
 void lp_v_forget(struct lp_tr *t)
 {
-	t->v_loaded = t->v_is_s = t->v_is_d = 0;
+	t->v_loaded = t->v_dirty = t->v_is_s = t->v_is_d = 0;
 }
 
 static unsigned copied(const struct lp_cold *c, unsigned v)
@@ -141,16 +326,19 @@ void lp_v_restore(struct lp_tr *t, const struct lp_cold *c)
 void lp_v_fix(struct lp_tr *t)
 {
 	t->v_fixed = __builtin_popcount(t->v_used) <= LP_NR_V_HOST;
-	t->v_in_loop = 0;
+	t->v_in_loop = t->v_dirty_in_loop = 0;
 	if (!t->v_fixed)
 		return;
 	memset(t->v_host, -1, sizeof t->v_host);
 	memset(t->v_of, -1, sizeof t->v_of);
+	t->v_dirty_in_loop = t->v_written;
 	for (unsigned v = 0, host = 0; v < 32; v++) {
 		if (!(t->v_used & bit(v)))
 			continue;
-		t->v_host[v] = (int8_t)host;
+		t->v_host[v] = t->v_place[v] = (int8_t)host;
 		t->v_of[host++] = (int8_t)v;
+		if (t->v_written & bit(v))
+			t->v_at_head[v] = 128;
 		t->v_in_loop |= t->v_at_head[v] ? bit(v) : 0;
 	}
 }
@@ -163,14 +351,65 @@ static bool is_as_at_head(const struct lp_tr *t, unsigned v)
 	return has_bits(t, v, bits) && (bits == 128 || lp_v_is_zero_above(t, v, bits));
 }
 
+/* v is in that host register from now on; who was there is where v was. */
+static void change_places(struct lp_tr *t, unsigned v, unsigned to)
+{
+	unsigned from = (unsigned)t->v_host[v];
+	int other = t->v_of[to];
+
+	if (other >= 0)
+		move(t, LP_V_SCRATCH, to);
+	move(t, to, from);
+	if (other >= 0) {
+		move(t, from, LP_V_SCRATCH);
+		t->v_host[other] = (int8_t)from;
+	}
+	t->v_of[from] = (int8_t)other;
+	t->v_of[to] = (int8_t)v;
+	t->v_host[v] = (int8_t)to;
+	if (t->v_dirty & bit(v))
+		note(t, v, to);
+	if (other >= 0 && t->v_dirty & bit((unsigned)other))
+		note(t, (unsigned)other, from);
+}
+
+static bool is_elsewhere(const struct lp_tr *t, unsigned v)
+{
+	return t->v_place[v] >= 0 && t->v_host[v] != t->v_place[v];
+}
+
+/* Where places are free first: that takes one move, not three. */
+static void go_to_places(struct lp_tr *t)
+{
+	bool goes_on = true;
+
+	while (goes_on) {
+		goes_on = false;
+		for (unsigned v = 0; v < 32; v++)
+			if (is_elsewhere(t, v) && t->v_of[t->v_place[v]] < 0) {
+				change_places(t, v, (unsigned)t->v_place[v]);
+				goes_on = true;
+			}
+	}
+	for (unsigned v = 0; v < 32; v++)
+		if (is_elsewhere(t, v))
+			change_places(t, v, (unsigned)t->v_place[v]);
+}
+
 void lp_v_loop(struct lp_tr *t)
 {
+	flush(t, ~t->v_dirty_in_loop);
+	go_to_places(t);
 	for (unsigned v = 0; v < 32; v++)
 		if (t->v_in_loop & bit(v) && !is_as_at_head(t, v))
 			load(t, v, t->v_at_head[v]);
 }
 
+/* What the loop writes is as good as dirty here, where memory and copy are the same: then it is at the head. */
 void lp_v_preload(struct lp_tr *t)
 {
 	lp_v_loop(t);
+	t->v_dirty = t->v_dirty_in_loop;
+	for (uint32_t left = t->v_dirty; left; left &= left - 1)
+		note(t, (unsigned)__builtin_ctz(left), (unsigned)t->v_host[__builtin_ctz(left)]);
 }
