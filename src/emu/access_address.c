@@ -54,6 +54,8 @@ static uint64_t register_offset(const struct lp_cpu *cpu, uint32_t word)
 	return m << shift;
 }
 
+enum { LDAPR = 12 }; /* bits 15 to 12 */
+
 /* Register (unscaled, before and after, unprivileged), atomic, register offset, with authentication. */
 static uint64_t single_offset(const struct lp_cpu *cpu, uint32_t word, bool *write)
 {
@@ -63,11 +65,12 @@ static uint64_t single_offset(const struct lp_cpu *cpu, uint32_t word, bool *wri
 		return form == 1 ? 0 : (uint64_t)signed_bits(word, 12, 9);
 	switch (form) {
 	case 0:
-		*write = true; /* an atomic one; LDAPR is the exception */
+		*write = bits(word, 12, 4) != LDAPR; /* the others are atomic */
 		return 0;
 	case 2:
 		return register_offset(cpu, word);
-	default:
+	default: /* what stands where opc is otherwise is of the offset, and the key */
+		*write = false;
 		return (uint64_t)((bits(word, 22, 1) ? -512 : 0) + (int64_t)bits(word, 12, 9)) * 8;
 	}
 }

@@ -128,7 +128,8 @@ struct diff_plan {
 	uint64_t seed;
 	unsigned states; /* for each stream */
 	bool with_zva;
-	bool alone; /* no other instructions around it */
+	bool alone;  /* no other instructions around it */
+	bool faults; /* most addresses are across an end of what is mapped */
 };
 
 struct diff_stream {

@@ -465,13 +465,13 @@ static uint64_t extended(uint64_t value, unsigned option)
 	return option == 6 ? (uint64_t)(int32_t)value : value;
 }
 
-/* Somewhere in the page; once in a while across its end, where a fault is due. */
-static uint64_t place(struct diff_random *r, unsigned how)
+/* Somewhere in the page; once in a while, or two times in three, across its end, where a fault is due. */
+static uint64_t place(struct diff_random *r, unsigned how, bool faults)
 {
 	uint64_t at = diff_below(r, DIFF_PAGE_SIZE - 80);
 	bool is_aligned = how != ANYWHERE;
 
-	if (how != NO_FAULT && diff_chance(r, 40))
+	if (how != NO_FAULT && (faults ? !diff_chance(r, 3) : diff_chance(r, 40)))
 		at = diff_chance(r, 2) ? DIFF_PAGE_SIZE - diff_below(r, 64) : -(uint64_t)diff_below(r, 64);
 	if (how == ALIGNED && diff_chance(r, 30))
 		return DIFF_PAGE + (at & ~UINT64_C(3));
@@ -490,7 +490,7 @@ static uint64_t user_address(struct diff_random *r)
 	return address;
 }
 
-static void honour_claims(struct diff_random *r, const struct diff_stream *stream, struct diff_state *s)
+static void honour_claims(struct diff_random *r, const struct diff_stream *stream, bool faults, struct diff_state *s)
 {
 	for (unsigned i = 0; i < 31; i++) {
 		if (stream->claims[i].how == CLAIM_TARGET)
@@ -511,7 +511,7 @@ static void honour_claims(struct diff_random *r, const struct diff_stream *strea
 		if (stream->claims[i].how != CLAIM_BASE)
 			continue;
 
-		uint64_t address = place(r, stream->claims[i].aligned) - (uint64_t)stream->claims[i].offset;
+		uint64_t address = place(r, stream->claims[i].aligned, faults) - (uint64_t)stream->claims[i].offset;
 		unsigned index = stream->claims[i].index;
 		if (index < 31)
 			address -= extended(s->x[index], stream->claims[i].option) << stream->claims[i].shift;
@@ -536,7 +536,7 @@ void diff_state_make(const struct diff_plan *plan, uint64_t number, unsigned sta
 	fill_general(&r, kind, out);
 	fill_modes(&r, out);
 	out->fpcr &= ~(uint64_t)stream->without;
-	honour_claims(&r, stream, out);
+	honour_claims(&r, stream, plan->faults, out);
 }
 
 void diff_page_make(struct diff_random *r, uint64_t *page)

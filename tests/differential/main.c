@@ -31,6 +31,7 @@ static const char usage[] =
 	"row\n"
 	"  --feature NAME        rows of this feature only (base, fp16, lse, ...)\n"
 	"  --alone               no other instructions around the row's\n"
+	"  --faults              most loads and stores cross an end of what is mapped\n"
 	"  --copy                the guest writes its code itself, with the cache maintenance that asks for\n"
 	"  --guarded             the code is in guarded pages (PROT_BTI)\n"
 	"  --zva                 SYS is `dc zva` (with --alone, and a reference that has blocks of 64 bytes: -cpu "
@@ -452,6 +453,7 @@ enum {
 	COPY,
 	GUARDED,
 	ZVA,
+	FAULTS,
 	FAILURES,
 	KEEP,
 	STATS,
@@ -474,6 +476,7 @@ static const struct option options[] = {
 	{"copy", no_argument, NULL, COPY},
 	{"guarded", no_argument, NULL, GUARDED},
 	{"zva", no_argument, NULL, ZVA},
+	{"faults", no_argument, NULL, FAULTS},
 	{"failures", required_argument, NULL, FAILURES},
 	{"keep", required_argument, NULL, KEEP},
 	{"stats", required_argument, NULL, STATS},
@@ -522,6 +525,8 @@ static bool take_option(struct session *s, struct asked *asked, int option)
 		return s->copy = true;
 	case GUARDED:
 		return s->guarded = true;
+	case FAULTS:
+		return s->plan.faults = true;
 	case ZVA:
 		return s->plan.with_zva = true;
 	case FAILURES:

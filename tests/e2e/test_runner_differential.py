@@ -92,6 +92,16 @@ def test_branches_into_guarded_pages_must_arrive_where_they_may():
 
 @with_runner
 @with_qemu
+@pytest.mark.parametrize("engine", ["--jit", "--no-jit"])
+def test_a_load_or_store_across_the_end_of_what_is_mapped_leaves_registers_as_under_qemu(engine, tmp_path):
+    ours = tmp_path / "ours"
+    ours.write_text(f'#!/bin/sh\nexec {RUNNER} {engine} "$@"\n')
+    ours.chmod(0o755)
+    assert cases_of(differential("--faults", "--alone", "--row", "ld*,st*,swp*,cas*,prf*", "--cases", 20000, "--seed", 8, ours=ours)) >= 20000
+
+
+@with_runner
+@with_qemu
 def test_dc_zva_clears_a_block_of_64_bytes():
     differential("--row", "sys", "--zva", "--alone", "--cases", 2000, "--reference", "qemu-aarch64 -cpu neoverse-n1")
 
