@@ -504,6 +504,8 @@ static int do_background(const struct wish *w, struct lp_update *u, struct lp_er
 	int rc = w->config.installs ? lp_update_recover(u, err) : 0;
 	bool installs;
 
+	/* Nobody knows that this process is there: it must not keep a file system from being unmounted. */
+	rc = rc || chdir("/") == 0 ? rc : lp_fail_sys(err, errno, "/ cannot be entered");
 	rc = rc ? rc : lp_update_look(u, &found, err);
 	installs = rc == 0 && found.is_newer && w->config.installs;
 

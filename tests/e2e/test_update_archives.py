@@ -4,6 +4,7 @@ A signature says who made it, not that nobody got into his machine: what is unpa
 """
 import gzip
 import io
+import os
 import tarfile
 
 import pytest
@@ -124,6 +125,15 @@ def test_a_bomb():
 
 def test_a_bomb_of_many_small_ones():
     refused(pack([*good()[:1], *(entry(f"{TOP}/zeros{i}", bytes(1 << 20)) for i in range(100))], level=9), "times its size")
+
+
+def test_more_than_a_gigabyte_of_what_packs_well_but_not_too_well():
+    """Many megabytes of noise keep its ratio low."""
+    packed, noise, zeros = io.BytesIO(), os.urandom(8 << 20), bytes(64 << 20)
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1, mtime=0) as out, tarfile.open(fileobj=out, mode="w|") as tar:
+        for info, data in [*good()[:1], entry(f"{TOP}/noise", noise), *(entry(f"{TOP}/zeros{i}", zeros) for i in range(17))]:
+            tar.addfile(info, io.BytesIO(data))
+    refused(packed.getvalue(), f"unpacks to more than {1 << 30} bytes")
 
 
 def test_a_file_that_claims_to_be_huge():

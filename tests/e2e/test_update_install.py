@@ -206,16 +206,40 @@ def test_a_folder_on_a_file_system_that_is_read_only_is_told():
         assert machine.version == "0.1.0"
 
 
+def bound(what, where):
+    """In a mount namespace of its own, where `what` stands at `where`."""
+    return ["unshare", "--mount", "--", "sh", "-c", f'mount --bind {what} {where} && exec "$@"', "sh"]
+
+
 @needs_root
-@pytest.mark.parametrize("listed", ["arm64_runner", "update_module"])
+@pytest.mark.parametrize("listed", PROGRAMS)
 def test_a_file_that_a_package_brought_is_left_to_its_manager(listed):
-    """In a mount namespace of its own, where dpkg's lists are ours."""
     with serving(release("0.2.0")) as server:
         machine = Machine("0.1.0", server)
         lists = lib.scratch_directory()
         (lists / "arm64-runner.list").write_text(f"/.\n{machine.bin}\n{machine.bin / listed}\n")
-        wrap = ["unshare", "--mount", "--", "sh", "-c", f'mount --bind {lists} /var/lib/dpkg/info && exec "$@"', "sh"]
-        machine.refuses(machine.bin / listed, "arm64-runner", "apt", wrap=wrap)
+        machine.refuses(machine.bin / listed, "arm64-runner", "apt", wrap=bound(lists, "/var/lib/dpkg/info"))
+        assert not server.asked_for("/storage/")
+
+
+def rpm_that_owns(path):
+    """Its database, as rpm(8) writes it; nothing is installed."""
+    folder = lib.scratch_directory()
+    spec, database = folder / "emulator.spec", folder / "database"
+    spec.write_text(f"Name: emulator\nVersion: 1\nRelease: 2\nSummary: s\nLicense: l\nBuildArch: noarch\n%description\n\n%install\n"
+                    f"install -D -m755 /dev/null %{{buildroot}}{path}\n%files\n{path}\n")
+    for command in (["rpmbuild", f"--define=_topdir {folder}", f"--define=_rpmdir {folder}", "-bb", spec],
+                    ["rpm", "--dbpath", database, "-i", "--justdb", "--nodeps", folder / "noarch" / "emulator-1-2.noarch.rpm"]):
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "HOME": str(folder)})
+    return database
+
+
+@needs_root
+@pytest.mark.parametrize("listed", PROGRAMS)
+def test_a_file_that_rpm_brought_is_left_to_it(listed):
+    with serving(release("0.2.0")) as server:
+        machine = Machine("0.1.0", server)
+        machine.refuses(machine.bin / listed, "emulator-1-2", "rpm", wrap=bound(rpm_that_owns(machine.bin / listed), "/var/lib/rpm"))
         assert not server.asked_for("/storage/")
 
 

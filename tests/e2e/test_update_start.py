@@ -118,8 +118,8 @@ def test_a_start_does_not_wait_for_a_server_that_hangs():
     lib.wait_for(lambda: not running_from(machine), "the end of the check")
 
 
-def test_the_check_lives_on_in_nobodys_session():
-    """Whoever waits for the program's process group, or closes the terminal, neither waits for the check nor ends it."""
+def test_the_check_lives_on_in_nobodys_session_and_nobodys_folder():
+    """Whoever waits for the program's process group, closes the terminal, or unmounts the folder, neither waits for the check nor ends it."""
     with serving(release("0.2.0")) as server:
         server.hangs = True
         machine = Machine("0.1.0", server, auto_update="true")
@@ -129,6 +129,7 @@ def test_the_check_lives_on_in_nobodys_session():
         assert pids
         for pid in pids:
             assert os.getsid(int(pid)) != os.getsid(0)
+            assert os.readlink(f"/proc/{pid}/cwd") == "/"
             assert not {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)} - {"/dev/null"}
     lib.wait_for(lambda: not running_from(machine), "the end of the check")
 

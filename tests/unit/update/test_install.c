@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/vec.h"
+#include "tree.h"
 
 static const char *const names[] = {"arm64_runner", "update_module"};
 
@@ -62,14 +62,9 @@ static bool is_there(const char *name)
 	return strcmp(text_of(name), "(none)") != 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	return remove(path);
-}
-
 static void empty(void)
 {
-	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(folder);
 }
 
 /* Old programs, installed. */

@@ -12,32 +12,34 @@
 #include <cmocka.h>
 
 #include "base/vec.h"
+#include "tree.h"
 
-static const char *const folders[] = {"", "/var", "/var/lib", "/var/lib/dpkg", "/var/lib/dpkg/info"};
 static char root[64];
 
 static int enter(void **state)
 {
-	char path[128];
-
 	snprintf(root, sizeof root, "/tmp/livepatch-owner-XXXXXX");
 	assert_non_null(mkdtemp(root));
-	for (size_t i = 1; i < LP_ARRAY_SIZE(folders); i++) {
-		snprintf(path, sizeof path, "%s%s", root, folders[i]);
-		assert_int_equal(mkdir(path, 0755), 0);
-	}
 	return 0;
 }
 
-static void info(const char *name, const char *text)
+static int leave(void **state)
 {
-	char path[128];
+	assert_int_equal(remove_tree(root), 0);
+	return 0;
+}
+
+/* Below the root; its folders are made. */
+static void put(const char *name, const char *text)
+{
+	char path[256];
 	FILE *f;
 
-	snprintf(path, sizeof path, "%s/var/lib/dpkg/info/%s", root, name);
-	if (!text) {
-		unlink(path);
-		return;
+	snprintf(path, sizeof path, "%s%s", root, name);
+	for (char *slash = path + strlen(root); (slash = strchr(slash + 1, '/'));) {
+		*slash = 0;
+		mkdir(path, 0755);
+		*slash = '/';
 	}
 	f = fopen(path, "we");
 	assert_non_null(f);
@@ -45,18 +47,12 @@ static void info(const char *name, const char *text)
 	fclose(f);
 }
 
-static int leave(void **state)
+static void info(const char *name, const char *text)
 {
 	char path[128];
 
-	info("runner:amd64.list", NULL);
-	info("other.list", NULL);
-	info("other.md5sums", NULL);
-	for (size_t i = LP_ARRAY_SIZE(folders); i-- > 0;) {
-		snprintf(path, sizeof path, "%s%s", root, folders[i]);
-		rmdir(path);
-	}
-	return 0;
+	snprintf(path, sizeof path, "/var/lib/dpkg/info/%s", name);
+	put(path, text);
 }
 
 static void the_package_that_owns_a_file_is_named(void **state)
@@ -83,7 +79,41 @@ static void what_no_package_has_is_nobodys(void **state)
 	assert_int_equal(lp_owner_check("/opt/arm64_runner", root, NULL), 0);
 }
 
-static void without_dpkg_there_is_nothing_to_know(void **state)
+static void pacmans_packages_are_known(void **state)
+{
+	struct lp_err err = {0};
+
+	put("/var/lib/pacman/local/ALPM_DB_VERSION", "9\n");
+	put("/var/lib/pacman/local/other-1-1/files", "%FILES%\nusr/\nusr/bin/\nusr/bin/other\n");
+	put("/var/lib/pacman/local/runner-0.1-2/files", "%FILES%\nusr/\nusr/bin/\nusr/bin/arm64_runner\n");
+	assert_int_equal(lp_owner_check("/usr/bin/arm64_runner", root, &err), -LP_EOWNED);
+	assert_non_null(strstr(err.text, "package runner-0.1-2: update that, with pacman"));
+	assert_int_equal(lp_owner_check("/usr/local/bin/arm64_runner", root, NULL), 0);
+}
+
+static void apks_packages_are_known(void **state)
+{
+	struct lp_err err = {0};
+
+	put("/lib/apk/db/installed",
+	    "P:other\nV:1\nF:usr\nF:usr/bin\nR:other\n\n"
+	    "P:runner\nV:0.1\nF:usr\nF:usr/bin\nR:arm64_runner\na:0:0:755\nF:usr/lib\nR:runner.so\n");
+	assert_int_equal(lp_owner_check("/usr/bin/arm64_runner", root, &err), -LP_EOWNED);
+	assert_non_null(strstr(err.text, "package runner: update that, with apk"));
+	assert_int_equal(lp_owner_check("/usr/arm64_runner", root, NULL), 0);
+	assert_int_equal(lp_owner_check("/usr/lib/arm64_runner", root, NULL), 0);
+	assert_int_equal(lp_owner_check("/usr/binarm64_runner", root, NULL), 0);
+}
+
+static void lists_that_make_no_sense_own_nothing(void **state)
+{
+	put("/lib/apk/db/installed", "R:arm64_runner\nF:usr/bin\nR:arm64_runner\nP\nF\n:\nF:\nP:\nR:\n");
+	put("/var/lib/pacman/local/x/files/files", "/usr/bin/arm64_runner\n");
+	assert_int_equal(lp_owner_check("/usr/bin/arm64_runner", root, NULL), 0);
+	assert_int_equal(lp_owner_check("/arm64_runner", root, NULL), 0);
+}
+
+static void without_lists_there_is_nothing_to_know(void **state)
 {
 	assert_int_equal(lp_owner_check("/usr/bin/arm64_runner", "/nonexistent", NULL), 0);
 }
@@ -96,7 +126,10 @@ int main(void)
 		T(the_package_that_owns_a_file_is_named),
 		T(a_file_is_known_by_its_name_before_the_folders_were_merged),
 		T(what_no_package_has_is_nobodys),
-		T(without_dpkg_there_is_nothing_to_know),
+		T(pacmans_packages_are_known),
+		T(apks_packages_are_known),
+		T(lists_that_make_no_sense_own_nothing),
+		T(without_lists_there_is_nothing_to_know),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

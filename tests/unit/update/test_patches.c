@@ -3,7 +3,6 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +16,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tree.h"
 
 #define A "aaaaaaaaaa.json"
 #define B "bbbbbbbbbb.json"
@@ -55,14 +56,9 @@ static int make_sets(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	return remove(path);
-}
-
 static void begin_anew(void)
 {
-	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(folder);
 	assert_int_equal(mkdir(folder, 0755), 0);
 }
 
@@ -74,7 +70,7 @@ static int enter(void **state)
 
 static int leave(void **state)
 {
-	return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return remove_tree(folder);
 }
 
 static int place(unsigned set, struct lp_patches_placed *out, struct lp_err *err)

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tree.h"
+
 static char folder[64];
 
 static int enter(void **state)
@@ -23,14 +24,9 @@ static int enter(void **state)
 	return setenv("XDG_STATE_HOME", folder, 1);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	return remove(path);
-}
-
 static int leave(void **state)
 {
-	return nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return remove_tree(folder);
 }
 
 static struct lp_update_memory opened(const char *repository)

@@ -4,7 +4,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/vec.h"
+#include "tree.h"
 
 #define TOP "arm64_runner-1.2.3"
 
@@ -38,17 +38,12 @@ static int enter(void **state)
 	return p->folder < 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	return remove(path);
-}
-
 static int leave(void **state)
 {
 	struct place *p = *state;
 
 	close(p->folder);
-	nftw(p->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(p->path);
 	lp_free(p);
 	return 0;
 }
