@@ -314,6 +314,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->checks = options->checks;
 	jit->made = options->made;
 	jit->made_arg = options->made_arg;
+	jit->before = jit->host & LP_HOST_V3 ? NULL : lp_alloc(sizeof *jit->before);
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
@@ -325,6 +326,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	if (rc) {
 		lp_code_unmake(jit);
 		lp_free(jit->cold);
+		lp_free(jit->before);
 		munmap(jit, sizeof *jit);
 		return rc;
 	}

@@ -139,6 +139,7 @@ struct lp_jit {
 	uint64_t nr_since;     /* units made since the last flush */
 	void (*made)(const struct lp_jit_made *made, void *arg); /* NULL: nobody asks */
 	void *made_arg;
+	struct lp_tr *before;	       /* one instruction back; only where it may have to be taken back (translate.c) */
 	struct lp_jit_cold_part *cold; /* of the unit that is being made; only when somebody asks */
 	size_t nr_cold;
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */

@@ -79,16 +79,16 @@ static void copy_state(struct lp_tr *to, const struct lp_tr *from)
  * instruction took that is not there is taken back, all of it. */
 static bool emit_for_host(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
 {
-	static struct lp_tr before; /* with the lock */
+	struct lp_tr *before = t->jit->before;
 	bool failed;
 
 	if (t->jit->host & LP_HOST_V3)
 		return emit(t, word);
-	copy_state(&before, t);
+	copy_state(before, t);
 	if (emit(t, word) && !t->x.beyond_sse4)
 		return true;
 	failed = t->failed;
-	copy_state(t, &before);
+	copy_state(t, before);
 	t->failed = failed;
 	return false;
 }
