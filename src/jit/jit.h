@@ -84,6 +84,10 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 /* Of an emulator that it is attached to. */
 void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out);
 
+/* All units that there are, to a function as `made`, in the order of their addresses; and before them, with no instructions,
+ * the code that all of them share. */
+void lp_jit_each_made(struct lp_emu *emu, void (*made)(const struct lp_jit_made *made, void *arg), void *arg);
+
 /* From `made`: lines of text with the unit's instructions and bytes, and the names of what its code refers to, as
  * dump_module reads them. */
 void lp_jit_describe(struct lp_emu *emu, const struct lp_jit_made *made, struct lp_buf *out);

@@ -8,9 +8,9 @@ static size_t page_bucket(uint64_t addr)
 	return (addr / LP_GUEST_PAGE) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_UNIT_BUCKETS));
 }
 
-static void tell(struct lp_jit *jit, const struct lp_unit *u)
+static struct lp_jit_made made_of(const struct lp_unit *u)
 {
-	struct lp_jit_made made = {
+	return (struct lp_jit_made){
 		.pc = u->range.start,
 		.nr_insns = u->nr_insns,
 		.words = u->words,
@@ -18,14 +18,34 @@ static void tell(struct lp_jit *jit, const struct lp_unit *u)
 		.code = u->code,
 		.size = u->size,
 		.hot_size = u->hot_size,
-		.cold = jit->cold,
-		.nr_cold = jit->nr_cold,
 		.unit = u,
 	};
+}
 
+static void tell(struct lp_jit *jit, const struct lp_unit *u)
+{
+	struct lp_jit_made made = made_of(u);
+
+	made.cold = jit->cold;
+	made.nr_cold = jit->nr_cold;
 	if (jit->made && !u->interpreted)
 		jit->made(&made, jit->made_arg);
 	jit->nr_cold = 0; /* what is not translated now but was kept somewhere has none */
+}
+
+void lp_jit_each_made(struct lp_emu *emu, void (*made)(const struct lp_jit_made *made, void *arg), void *arg)
+{
+	struct lp_jit *jit = emu->engine_data;
+	const struct lp_segment *shared = &jit->segments[0];
+
+	pthread_mutex_lock(&jit->lock);
+	made(&(struct lp_jit_made){.code = shared->rx, .size = LP_PAGE}, arg);
+	for (size_t i = 1; i < atomic_load_explicit(&jit->nr_segments, memory_order_relaxed); i++)
+		for (size_t k = 0; k < atomic_load_explicit(&jit->segments[i].nr_units, memory_order_relaxed); k++) {
+			struct lp_jit_made m = made_of(jit->segments[i].units[k]);
+			made(&m, arg);
+		}
+	pthread_mutex_unlock(&jit->lock);
 }
 
 void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot)

@@ -384,7 +384,7 @@ static int check_together(const struct runner_wish *w, struct lp_err *err)
 /* Options that look at translated code, of which there has to be some. */
 static int check_translated(const struct runner_wish *w, struct lp_err *err)
 {
-	static const enum runner_option looking[] = {RUNNER_DUMP_BLOCK};
+	static const enum runner_option looking[] = {RUNNER_DUMP_BLOCK, RUNNER_PERF_MAP, RUNNER_JITDUMP};
 
 	if (w->is_given[RUNNER_DUMP_FILE] && !w->dumped.nr)
 		return lp_fail(err, LP_EUSAGE, "--dump-file goes with --dump-block");
