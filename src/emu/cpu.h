@@ -89,12 +89,21 @@ enum lp_pauth_key { LP_PAUTH_IA, LP_PAUTH_IB, LP_PAUTH_DA, LP_PAUTH_DB, LP_PAUTH
 
 struct lp_cpu {
 	uint64_t x[LP_NR_X]; /* x[LP_ZR] is 0 for ever; x[LP_SINK] takes what is written to zr */
-	uint64_t pc;	     /* exact whenever translated code is left, and at the begin of each block */
+
+	/* Near to x[], as translated code asks often. */
+	_Atomic uint32_t poll;
+	struct {
+		uint32_t flags; /* N, Z, C and V while it runs (jit/flags.c) */
+		uint64_t shadow_limit;
+		void *jumps;
+		uint64_t host_sp, shadow_sp, shadow_base;
+	} jit; /* translated code's own */
+
+	uint64_t pc; /* exact whenever translated code is left, and at the begin of each block */
 	int64_t n;
 	uint64_t z;
 	uint8_t c, v;
 	uint8_t btype; /* PSTATE.BTYPE after an indirect branch, looked at by the first instruction of a guarded page */
-	_Atomic uint32_t poll;
 	const struct lp_uop *volatile at; /* the uop that touches memory: where a host fault belongs */
 
 	uint32_t fpcr, fpsr; /* fpsr without what is still in MXCSR; QC is always here.  fp.h writes them */
@@ -108,11 +117,6 @@ struct lp_cpu {
 		uint64_t addr, size;
 		uint64_t value[2];
 	} exclusive;
-
-	struct {
-		uint64_t host_sp, shadow_sp, shadow_limit, shadow_base;
-		void *jumps;
-	} jit; /* translated code's own */
 
 	union lp_vreg vr[32];
 

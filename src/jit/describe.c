@@ -119,11 +119,8 @@ static const struct {
 		name, offsetof(struct lp_cpu, member) \
 	}
 	FIELD("pc", pc),
-	FIELD("n", n),
-	FIELD("z", z),
-	FIELD("c", c),
-	FIELD("v", v),
 	FIELD("poll", poll),
+	FIELD("flags", jit.flags),
 	FIELD("fpsr", fpsr),
 	FIELD("fpcr", fpcr),
 	FIELD("tpidr_el0", tpidr),
@@ -160,7 +157,7 @@ static void name_fields(struct lp_buf *out)
 		add_field(out, offsetof(struct lp_cpu, vr) + i * sizeof(union lp_vreg), "v", i);
 	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
 		add_field(out, fields[i].at, fields[i].name, ~0U);
-	add_field(out, offsetof(struct lp_cpu, n) + 7, "n, upper byte", ~0U);
+	add_field(out, offsetof(struct lp_cpu, jit.flags) + 1, "flags, second byte", ~0U);
 }
 
 static void name_pins(struct lp_buf *out)

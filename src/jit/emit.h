@@ -30,12 +30,13 @@
 
 /* ---- the cpu in memory ---- */
 
-/* rbp points there, so that all of x[] is within a displacement of one byte. */
-#define LP_CPU_BIAS ((int32_t)offsetof(struct lp_cpu, x[16]))
+/* rbp points there, so that what is not pinned of x[] and what follows it is within a displacement of one byte. */
+enum { LP_CPU_BIAS_X = 22 };
+#define LP_CPU_BIAS ((int32_t)offsetof(struct lp_cpu, x[LP_CPU_BIAS_X]))
 #define LP_CPU(member) lp_rm_mem(LP_RBP, (int32_t)offsetof(struct lp_cpu, member) - LP_CPU_BIAS)
 static inline struct lp_x86_rm lp_cpu_x(unsigned r)
 {
-	return lp_rm_mem(LP_RBP, ((int32_t)r - 16) * 8);
+	return lp_rm_mem(LP_RBP, ((int32_t)r - LP_CPU_BIAS_X) * 8);
 }
 static inline struct lp_x86_rm lp_cpu_v(unsigned r)
 {
@@ -273,6 +274,16 @@ struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits);
 
 /* ---- flags (flags.c) ---- */
 
+/* While translated code runs, cpu->jit.flags has N, Z, C and V as the host has them after a subtraction: C inverted in
+ * bit 8, Z in bit 14, N in bit 15 (as lahf puts them), V in bit 0.  The rest is of no meaning. */
+enum { LP_FLAG_V = 1 << 0, LP_FLAG_NOT_C = 1 << 8, LP_FLAG_Z = 1 << 14, LP_FLAG_N = 1 << 15 };
+static inline uint32_t lp_flags_of_nzcv(unsigned nzcv)
+{
+	return (nzcv & 8 ? LP_FLAG_N : 0U) | (nzcv & 4 ? LP_FLAG_Z : 0U) | (nzcv & 2 ? 0U : LP_FLAG_NOT_C) | (nzcv & 1);
+}
+/* To where C has them, and back; uses rcx, rdx and EFLAGS. */
+void lp_flags_to_c(struct lp_x86 *x);
+void lp_flags_from_c(struct lp_x86 *x);
 /* EFLAGS is about to be overwritten: what is wanted of it is put into memory. */
 void lp_flags_clobber(struct lp_tr *t);
 /* EFLAGS has been written by the instruction: these are the guest's flags now. */
@@ -281,7 +292,7 @@ static inline void lp_flags_are(struct lp_tr *t, enum lp_flags flags)
 	t->flags = flags;
 	t->flags_kept = false;
 }
-/* Flags that a fault found in EFLAGS. */
+/* Flags as a fault found them in EFLAGS, or in memory. */
 void lp_flags_set_from(struct lp_cpu *cpu, enum lp_flags kind, uint64_t eflags);
 /* Puts EFLAGS into memory; EFLAGS stays.  Uses rax. */
 void lp_flags_keep(struct lp_tr *t);

@@ -300,22 +300,24 @@ enum {
 	CNTFRQ_EL0 = 0x1be000,
 };
 
-/* N, Z, C and V in turn, from what memory has of them. */
+/* Where they are in memory, and where NZCV has them. */
 static void read_nzcv(struct lp_tr *t, unsigned r)
 {
 	struct lp_x86 *x = &t->x;
 
 	lp_flags_clobber(t);
-	lp_x86_mov(x, 1, LP_RCX, LP_CPU(n));
-	lp_x86_shift_imm(x, LP_SHIFT_SHR, 1, lp_rm_reg(LP_RCX), 63);
-	lp_x86_alu_imm(x, LP_ALU_CMP, 1, LP_CPU(z), 1); /* CF: it is 0 */
-	lp_x86_alu(x, LP_ALU_ADC, 0, LP_RCX, lp_rm_reg(LP_RCX));
-	lp_x86_movzx8(x, LP_RAX, LP_CPU(c));
-	lp_x86_lea(x, 0, LP_RCX, lp_rm_sib(LP_RAX, LP_RCX, 2, 0));
-	lp_x86_movzx8(x, LP_RAX, LP_CPU(v));
-	lp_x86_lea(x, 0, LP_RCX, lp_rm_sib(LP_RAX, LP_RCX, 2, 0));
-	lp_x86_shift_imm(x, LP_SHIFT_SHL, 0, lp_rm_reg(LP_RCX), 28);
-	lp_x_write(t, r, LP_RCX);
+	lp_x86_mov(x, 0, LP_RCX, LP_CPU(jit.flags));
+	lp_x86_alu_imm(x, LP_ALU_XOR, 0, lp_rm_reg(LP_RCX), LP_FLAG_NOT_C);
+	lp_x86_mov(x, 0, LP_RAX, lp_rm_reg(LP_RCX));
+	lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RAX), LP_FLAG_N | LP_FLAG_Z);
+	lp_x86_shift_imm(x, LP_SHIFT_SHL, 0, lp_rm_reg(LP_RAX), 16);
+	lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RCX), LP_FLAG_NOT_C | LP_FLAG_V);
+	lp_x86_rorx(x, 0, LP_RCX, lp_rm_reg(LP_RCX), 4); /* V to 28 */
+	lp_x86_alu(x, LP_ALU_OR, 0, LP_RAX, lp_rm_reg(LP_RCX));
+	lp_x86_shift_imm(x, LP_SHIFT_SHL, 0, lp_rm_reg(LP_RCX), 25); /* C from 4 */
+	lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RAX), (int32_t)0xf0000000);
+	lp_x86_alu(x, LP_ALU_OR, 0, LP_RAX, lp_rm_reg(LP_RCX));
+	lp_x_write(t, r, LP_RAX);
 }
 
 static bool mrs(struct lp_tr *t, uint32_t word)

@@ -322,14 +322,6 @@ static int outcome_like(unsigned nzcv, unsigned asked)
 	return -1;
 }
 
-static void store_flags(struct lp_x86 *x, unsigned nzcv)
-{
-	lp_x86_store_imm(x, 8, LP_CPU(n), nzcv & 8 ? -1 : 0);
-	lp_x86_store_imm(x, 8, LP_CPU(z), !(nzcv & 4));
-	lp_x86_store_imm(x, 1, LP_CPU(c), nzcv >> 1 & 1);
-	lp_x86_store_imm(x, 1, LP_CPU(v), nzcv & 1);
-}
-
 static void set_outcome(struct lp_x86 *x, unsigned ah)
 {
 	lp_x86_mov_imm32(x, LP_RAX, ah << 8);
@@ -356,7 +348,7 @@ static bool compare_if(struct lp_tr *t, uint32_t word, bool signals)
 	if (outcome >= 0)
 		set_outcome(x, outcomes[outcome].ah);
 	else
-		store_flags(x, F(nzcv));
+		lp_x86_store_imm(x, 4, LP_CPU(jit.flags), (int32_t)lp_flags_of_nzcv(F(nzcv)));
 	done = lp_x86_jmp_forward(x);
 	for (unsigned i = 0; i < 2; i++)
 		if (where[i].next)

@@ -3,7 +3,7 @@
 
 #include "emu/mem.h"
 
-enum { LOOK_AHEAD = 8, LOOK_DEPTH = 2 };
+enum { LOOK_AHEAD = 24, LOOK_DEPTH = 2 };
 
 enum { READS_FLAGS = 1, WRITES_FLAGS = 2 };
 

@@ -44,6 +44,7 @@ static void enter(struct lp_x86 *x)
 	lp_x86_lea(x, 1, LP_RBP, lp_rm_mem(LP_RDI, LP_CPU_BIAS));
 	lp_x86_mov_to(x, 1, LP_CPU(jit.host_sp), LP_RSP);
 	lp_x86_mov(x, 1, LP_RAX, lp_rm_reg(LP_RSI));
+	lp_flags_from_c(x);
 	reload(x);
 	lp_x86_mov(x, 1, LP_RSP, LP_CPU(jit.shadow_sp));
 	lp_x86_jmp_rm(x, lp_rm_reg(LP_RAX));
@@ -63,6 +64,7 @@ static void leave(struct lp_x86 *x)
 static void exit_lookup(struct lp_x86 *x)
 {
 	lp_x86_mov_to(x, 1, LP_CPU(pc), LP_RAX);
+	lp_flags_to_c(x);
 	spill(x);
 	leave(x);
 }
@@ -71,6 +73,7 @@ static void exit_lookup(struct lp_x86 *x)
 static void call_uop(struct lp_x86 *x)
 {
 	spill(x);
+	lp_flags_to_c(x);
 	lp_x86_lea(x, 1, LP_RCX, lp_rm_mem(LP_RSP, 8));
 	lp_x86_mov_to(x, 1, LP_CPU(jit.shadow_sp), LP_RCX);
 	lp_x86_mov(x, 1, LP_RSI, lp_rm_reg(LP_RAX));
@@ -85,6 +88,7 @@ static void fallback(struct lp_x86 *x, const void *left)
 	call_uop(x);
 	lp_x86_test(x, 1, lp_rm_reg(LP_RAX), LP_RAX);
 	lp_x86_jcc(x, LP_CC_E, left);
+	lp_flags_from_c(x);
 	reload(x);
 	lp_x86_lea(x, 1, LP_RSP, lp_rm_mem(LP_RSP, -8));
 	lp_x86_ret(x);
