@@ -167,6 +167,15 @@ static bool goes_nowhere(uint32_t word, uint64_t pc)
 	return lp_jit_branch_target(pc, word, &target) && target == pc + 4;
 }
 
+/* Going from one instruction to the next leads out of translated code. */
+static bool is_left(const struct lp_unit *unit, uint64_t from, uint64_t to)
+{
+	if (unit->region)
+		return to < unit->range.start || to >= unit->range.end ||
+		       !lp_unit_region_has(unit->region, (unsigned)(to - unit->range.start) / 4);
+	return to == from + 4 ? to == unit->range.end : !(to == unit->range.start && unit->is_loop);
+}
+
 /* False: it cannot be compared; the cpu is somewhere, and everything is to be put back. */
 static bool interpret(struct lp_cpu *cpu, const struct lp_unit *unit, areas *all)
 {
@@ -184,8 +193,7 @@ static bool interpret(struct lp_cpu *cpu, const struct lp_unit *unit, areas *all
 		lp_cpu_step(cpu);
 		if (cpu->leave != LP_LEAVE_LOOKUP)
 			return true;
-		if (cpu->pc == before + 4 ? cpu->pc == unit->range.end
-					  : !(cpu->pc == unit->range.start && unit->is_loop))
+		if (is_left(unit, before, cpu->pc))
 			return true;
 	}
 	return false;
@@ -269,6 +277,12 @@ static void run_alone(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_un
 	jit->stubs.enter(cpu, unit->code);
 }
 
+/* Where it may leave because somebody wants the thread. */
+static bool is_polled(const struct lp_unit *unit, uint64_t pc)
+{
+	return unit->region ? !is_left(unit, pc, pc) : pc == unit->range.start;
+}
+
 void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *unit)
 {
 	static areas all; /* of the only thread; what a fault left is from an earlier run */
@@ -287,7 +301,7 @@ void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *
 	can_be_compared &= undo(&all);
 	put_back(&before, cpu);
 	run_alone(jit, cpu, unit);
-	if (!can_be_compared || (cpu->pc == unit->range.start && atomic_load(&cpu->poll)))
+	if (!can_be_compared || (is_polled(unit, cpu->pc) && atomic_load(&cpu->poll)))
 		return;
 	take(&is, cpu);
 	agree = compare_registers(&is, &should, !lp_jit_flags_are_unasked(jit, cpu->pc));

@@ -24,7 +24,7 @@ void lp_tr_count(struct lp_tr *t, int32_t nr)
 
 void lp_tr_count_rest(struct lp_tr *t, bool again)
 {
-	int32_t rest = (int32_t)t->nr - (int32_t)t->i - 1;
+	int32_t rest = t->is_region ? t->insns[t->i].nr_behind : (int32_t)t->nr - (int32_t)t->i - 1;
 
 	lp_tr_count(t, again ? rest : -rest);
 }
@@ -81,7 +81,11 @@ static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
 static void call_fallback(struct lp_tr *t)
 {
 	lp_tr_count_rest(t, false);
+	if (t->is_region)
+		lp_pins_leave(t);
 	call_stub(t, t->i, t->jit->stubs.fallback);
+	if (t->is_region)
+		lp_pins_again(t);
 	lp_tr_count_rest(t, true);
 }
 
@@ -92,6 +96,9 @@ void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
 	lp_v_restore(t, c);
 	lp_x86_jmp_back(&t->x, c->back);
 }
+
+/* Of each register that is not where it always is: three moves. */
+enum { LEAVE_COST = 3 };
 
 void lp_tr_leave_to_c(struct lp_tr *t)
 {
@@ -107,6 +114,7 @@ void lp_tr_leave_to_c(struct lp_tr *t)
 		t->has_ended = true;
 		return;
 	}
+	t->x_cost += LEAVE_COST * t->insns[t->i].weight;
 	call_fallback(t);
 	lp_v_forget(t);
 }
@@ -128,6 +136,8 @@ static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 {
 	lp_v_flush(t);
 	lp_tr_count_rest(t, false);
+	if (t->is_region)
+		lp_pins_leave(t);
 	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
 }

@@ -62,7 +62,7 @@ struct lp_cold;
 typedef bool lp_emit_fn(struct lp_tr *t, uint32_t word);
 typedef void lp_cold_fn(struct lp_tr *t, const struct lp_cold *c);
 
-enum { LP_COLD_MAX = 4 * LP_UNIT_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13, LP_V_NOTES = 16 * LP_UNIT_MAX };
+enum { LP_COLD_MAX = 4 * LP_REGION_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13, LP_V_NOTES = 16 * LP_REGION_MAX };
 
 /* What is seldom executed stands behind the unit's code. */
 struct lp_cold {
@@ -83,14 +83,32 @@ struct lp_insn {
 	bool flags_live; /* what the flags are behind it matters, when its branch is not taken */
 	bool exit_live;	 /* and where its branch goes */
 	bool is_taken;	 /* the instruction before it has done this one as well */
+	/* Of regions: */
+	bool is_in;	     /* part of it; those that are not lie between */
+	bool is_leader;	     /* branches come here, or the region is entered here */
+	bool is_head;	     /* some come back: the thread is asked whether anybody wants it */
+	bool inherits;	     /* one forward branch alone comes here: flags stay in EFLAGS */
+	bool asked;	     /* what the flags are before it matters to an instruction */
+	bool live;	     /* or to who looks at a fault as well */
+	uint16_t weight;     /* how often it is executed, against others */
+	uint8_t nr_behind;   /* instructions that follow on it in a straight line */
+	enum lp_flags flags; /* of one that inherits */
+	bool flags_kept;
+	const uint8_t *code; /* of a leader, once it is emitted */
 };
+
+/* A jump to a leader that is still to come. */
+struct lp_pending {
+	unsigned leader;
+	struct lp_x86_fixup from;
+};
+enum { LP_PENDING_MAX = 2 * LP_REGION_MAX };
 
 struct lp_tr {
 	struct lp_x86 x;
 	struct lp_jit *jit;
 	uint64_t start, pc; /* of the unit, and of the instruction */
 	unsigned i, nr;
-	struct lp_insn insns[LP_UNIT_MAX];
 	bool end_live;
 	enum lp_flags flags;
 	bool flags_kept; /* the memory has them as well */
@@ -100,6 +118,13 @@ struct lp_tr {
 
 	/* The host register that guest register r (0 to 33) lives in; -1: memory. */
 	int8_t pin[LP_NR_X];
+
+	/* A region: several blocks, and registers where they are best for it (region.c, region_registers.c). */
+	bool is_region;
+	unsigned entry;		  /* where it is entered */
+	uint32_t x_uses[LP_NR_X]; /* how often instructions asked for it, by their weights */
+	uint32_t x_cost;	  /* what it costs to have one elsewhere than always */
+	unsigned nr_pending;
 
 	/* Vector registers live in memory, and host registers have copies; of those that are dirty the copy alone is right.
 	 * v_host: which; -1: none. */
@@ -121,20 +146,24 @@ struct lp_tr {
 	 * that are such destinations and nobody's yet. */
 	uint32_t v_read, v_asked, v_taken;
 	uint8_t v_new[32];
-	uint32_t v_notes[LP_V_NOTES]; /* as a unit has them */
 	unsigned nr_v_notes;
 
-	struct lp_cold cold[LP_COLD_MAX];
 	unsigned nr_cold;
 	char *kept; /* where uops[] will be */
 	struct lp_unit *unit;
 	unsigned nr_uops;
-	struct lp_uop uops[2 * LP_UNIT_MAX];
-	uint32_t offsets[LP_UNIT_MAX];
-	uint8_t flags_at[LP_UNIT_MAX];
-	struct lp_look looked[LP_UNIT_LOOKED];
 	unsigned nr_looked;
 	bool failed; /* something ran out */
+
+	/* What is only ever appended to, and is counted above; and the instructions. */
+	struct lp_cold cold[LP_COLD_MAX];
+	uint32_t v_notes[LP_V_NOTES]; /* as a unit has them */
+	struct lp_pending pending[LP_PENDING_MAX];
+	struct lp_uop uops[2 * LP_REGION_MAX];
+	uint32_t offsets[LP_REGION_MAX];
+	uint8_t flags_at[LP_REGION_MAX];
+	struct lp_look looked[LP_REGION_LOOKED];
+	struct lp_insn insns[LP_REGION_MAX];
 };
 
 /* The next instruction is executed by this one's code; it cannot be entered but through this one. */
@@ -147,6 +176,12 @@ static inline void lp_tr_took_next(struct lp_tr *t)
 static inline bool lp_may_fault(uint32_t word)
 {
 	return (word & 0x0a000000) == 0x08000000;
+}
+
+/* Behind instruction i there is another one, to which one comes from it alone. */
+static inline bool lp_tr_goes_on(const struct lp_tr *t, unsigned i)
+{
+	return i + 1 < t->nr && (!t->is_region || (t->insns[i + 1].is_in && !t->insns[i + 1].is_leader));
 }
 
 /* A field of the instruction `word`. */
@@ -175,14 +210,20 @@ extern lp_emit_fn *const lp_emit_struct[A64_OP_COUNT];
 /* Where guest registers are whenever one goes from unit to unit, as in lp_tr.pin. */
 extern const int8_t lp_pin[LP_NR_X];
 
-/* As an operand to be read, or written in all its 64 bits. */
-static inline struct lp_x86_rm lp_x_rm(const struct lp_tr *t, unsigned r)
+static inline void lp_x_count(struct lp_tr *t, unsigned r)
 {
+	t->x_uses[r] += t->insns[t->i].weight;
+}
+/* As an operand to be read, or written in all its 64 bits. */
+static inline struct lp_x86_rm lp_x_rm(struct lp_tr *t, unsigned r)
+{
+	lp_x_count(t, r);
 	return t->pin[r] >= 0 ? lp_rm_reg((unsigned)t->pin[r]) : lp_cpu_x(r);
 }
 /* In a register: its own, or `scratch`, to which it is loaded.  Not to be changed. */
 static inline unsigned lp_x_read(struct lp_tr *t, unsigned r, unsigned scratch)
 {
+	lp_x_count(t, r);
 	if (t->pin[r] >= 0)
 		return (unsigned)t->pin[r];
 	if (r == LP_ZR)
@@ -207,6 +248,7 @@ static inline unsigned lp_x_dest(const struct lp_tr *t, unsigned r, unsigned scr
 /* `from`, all 64 bits, is the new value of r. */
 static inline void lp_x_write(struct lp_tr *t, unsigned r, unsigned from)
 {
+	lp_x_count(t, r);
 	if (t->pin[r] >= 0) {
 		if ((unsigned)t->pin[r] != from)
 			lp_x86_mov(&t->x, 1, (unsigned)t->pin[r], lp_rm_reg(from));
@@ -235,6 +277,10 @@ unsigned lp_v_dest(struct lp_tr *t, unsigned v);
 unsigned lp_v_dest_last(struct lp_tr *t, unsigned v);
 /* The next instruction begins. */
 void lp_v_next(struct lp_tr *t);
+/* Where branches of a region come together: what all of them bring. */
+void lp_v_meet(struct lp_tr *t);
+/* Nothing is to be loaded before one goes there. */
+bool lp_v_is_met(const struct lp_tr *t);
 /* Before anything: loads the registers of a loop. */
 void lp_v_preload(struct lp_tr *t);
 /* The same unit is translated again, with the registers of the loop where they are now. */
@@ -313,7 +359,24 @@ void lp_flags_cmov(struct lp_tr *t, struct lp_test test, unsigned w, unsigned to
 /* CF = the guest's C, or its opposite.  EFLAGS may be overwritten from then on.  sets: the instruction sets all flags. */
 void lp_flags_carry(struct lp_tr *t, bool inverted, bool sets);
 
+/* ---- the registers of a region (region_registers.c) ---- */
+
+/* t->pin, by what is known of t->x_uses. */
+void lp_pins_choose(struct lp_tr *t);
+/* From where guest registers always are to where t->pin has them, and the opposite.  EFLAGS stay. */
+void lp_pins_enter(struct lp_tr *t);
+void lp_pins_leave(struct lp_tr *t);
+/* Behind a function of C that has reloaded registers where they always are, and whose memory is up to date. */
+void lp_pins_again(struct lp_tr *t);
+
 /* ---- going elsewhere ---- */
+
+/* The instruction at that pc, which a region jumps to within itself; -1: it is not in the region. */
+int lp_region_at(const struct lp_tr *t, uint64_t pc);
+/* From an instruction to the next, where that is not one straight line: registers and flags as they are wanted there. */
+void lp_region_fall(struct lp_tr *t);
+/* At a leader: jumps to it arrive here. */
+void lp_region_arrive(struct lp_tr *t);
 
 /* To the code at a guest pc, for good. */
 void lp_emit_goto(struct lp_tr *t, uint64_t pc);

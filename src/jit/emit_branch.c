@@ -8,13 +8,96 @@
 #undef RM
 #undef RA
 
+/* ---- within a region ---- */
+
+static void add_pending(struct lp_tr *t, unsigned leader, struct lp_x86_fixup from)
+{
+	if (t->nr_pending == LP_PENDING_MAX)
+		t->failed = true;
+	else if (from.next)
+		t->pending[t->nr_pending++] = (struct lp_pending){leader, from};
+}
+
+/* Whose flags a leader that inherits them goes on with. */
+static void bequeath(struct lp_tr *t, unsigned leader)
+{
+	t->insns[leader].flags = t->flags;
+	t->insns[leader].flags_kept = t->flags_kept;
+}
+
+/* The next code that is emitted. */
+static bool is_next(const struct lp_tr *t, unsigned leader)
+{
+	unsigned i = t->i + 1;
+
+	while (i < leader && !t->insns[i].is_in)
+		i++;
+	return i == leader;
+}
+
+static void goto_leader(struct lp_tr *t, unsigned leader)
+{
+	lp_v_loop(t);
+	bequeath(t, leader);
+	if (t->insns[leader].code)
+		lp_x86_jmp_back(&t->x, t->insns[leader].code);
+	else if (!is_next(t, leader))
+		add_pending(t, leader, lp_x86_jmp_forward(&t->x));
+}
+
+/* Forward, where nothing needs to be done before. */
+static bool jump_if(struct lp_tr *t, struct lp_test test, unsigned leader)
+{
+	struct lp_x86_fixup taken[2];
+
+	bequeath(t, leader);
+	if (t->insns[leader].code || t->jit->emu->options.stats || !lp_v_is_met(t) ||
+	    (t->insns[t->i].exit_live && t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept))
+		return false;
+	lp_flags_jump(t, test, true, taken);
+	add_pending(t, leader, taken[0]);
+	add_pending(t, leader, taken[1]);
+	return true;
+}
+
+void lp_region_fall(struct lp_tr *t)
+{
+	if (t->insns[t->i].flags_live)
+		lp_flags_keep(t);
+	if (t->i + 1 < t->nr && t->insns[t->i + 1].is_in)
+		lp_v_loop(t);
+	else
+		lp_emit_goto(t, t->pc + 4);
+}
+
+void lp_region_arrive(struct lp_tr *t)
+{
+	struct lp_insn *insn = &t->insns[t->i];
+
+	for (unsigned k = 0; k < t->nr_pending; k++)
+		if (t->pending[k].leader == t->i)
+			lp_x86_bind(&t->x, t->pending[k].from);
+	insn->code = t->x.at;
+	t->flags = insn->inherits ? insn->flags : LP_FLAGS_IN_MEMORY;
+	t->flags_kept = insn->inherits ? insn->flags_kept : true;
+	lp_v_meet(t);
+}
+
 /* ---- to a known pc ---- */
 
 void lp_emit_goto(struct lp_tr *t, uint64_t pc)
 {
+	int to = t->is_region ? lp_region_at(t, pc) : -1;
+
 	if (t->i < t->nr)
 		lp_tr_count_rest(t, false);
-	if (pc == t->start && t->is_loop) {
+	if (to >= 0) {
+		goto_leader(t, (unsigned)to);
+		return;
+	}
+	if (t->is_region) {
+		lp_pins_leave(t);
+	} else if (pc == t->start && t->is_loop) {
 		lp_v_loop(t);
 		lp_x86_jmp_back(&t->x, t->head);
 		return;
@@ -35,9 +118,12 @@ void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 {
 	struct lp_x86_fixup taken[2];
 	struct lp_cold *c;
+	int to = t->is_region ? lp_region_at(t, pc) : -1;
 
 	if (pc == t->start)
 		t->is_loop = true;
+	if (to >= 0 && jump_if(t, test, (unsigned)to))
+		return;
 	lp_flags_jump(t, test, true, taken);
 	c = lp_cold_add(t, exit_cold);
 	c->arg = pc;
@@ -45,16 +131,28 @@ void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 	c->from[1] = taken[1];
 }
 
+/* The code of a loop's head that is at that pc; NULL: none that is known yet. */
+static const uint8_t *head_at(const struct lp_tr *t, uint64_t pc)
+{
+	int leader = t->is_region ? lp_region_at(t, pc) : -1;
+
+	if (leader >= 0)
+		return t->insns[leader].code;
+	return pc == t->start && !t->is_region ? t->head : NULL;
+}
+
 /* To the head, where most of the time goes: a jump that falls through when the loop ends. */
 static bool loop_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 {
-	if (pc != t->start || test.parity != LP_PARITY_NO_MATTER || t->jit->emu->options.stats)
+	const uint8_t *head = head_at(t, pc);
+
+	if (!head || test.parity != LP_PARITY_NO_MATTER || t->jit->emu->options.stats)
 		return false;
 	t->is_loop = true;
 	if (t->insns[t->i].exit_live)
 		lp_flags_keep(t);
 	lp_v_loop(t);
-	lp_x86_jcc_back(&t->x, test.cc, t->head);
+	lp_x86_jcc_back(&t->x, test.cc, head);
 	return true;
 }
 

@@ -83,7 +83,7 @@ static bool takes_mix(struct lp_tr *t, enum lp_a64_op mix, unsigned v)
 	const struct lp_insn *next = &t->insns[t->i + 1];
 	uint32_t word = next->word;
 
-	if (t->i + 1 >= t->nr || next->op != mix || F(Rd) != v || F(Rn) != v)
+	if (!lp_tr_goes_on(t, t->i) || next->op != mix || F(Rd) != v || F(Rn) != v)
 		return false;
 	lp_tr_took_next(t);
 	return true;

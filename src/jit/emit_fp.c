@@ -297,7 +297,7 @@ static unsigned all_asked(const struct lp_tr *t)
 {
 	unsigned asked = 0;
 
-	for (unsigned i = t->i + 1; i < t->nr; i++) {
+	for (unsigned i = t->i + 1; lp_tr_goes_on(t, i - 1); i++) {
 		int cond = asked_by(&t->insns[i]);
 		if (cond < 0 || cond >= 14 || t->insns[i].exit_live)
 			return 0;

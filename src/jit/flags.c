@@ -120,6 +120,8 @@ void lp_flags_keep(struct lp_tr *t)
 /* Whether anybody asks, from the current instruction on, for the flags as they were before it. */
 static bool is_wanted(const struct lp_tr *t)
 {
+	if (t->is_region)
+		return t->insns[t->i].live;
 	return t->i == 0 ? true : t->insns[t->i - 1].flags_live;
 }
 

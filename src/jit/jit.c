@@ -11,7 +11,8 @@
 
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
 enum { SETTLE_MAX = 64 };	/* instructions: as far as anybody looks ahead */
-enum { WORTH_A_FLUSH = 64 };	/* units that were made with the room that it gave */
+enum { MEMORY = sizeof(struct lp_jit) + LP_PAGE + sizeof(struct lp_tr) };
+enum { WORTH_A_FLUSH = 64 }; /* units that were made with the room that it gave */
 
 const int8_t lp_pin[LP_NR_X] = {
 #define PIN(guest, host) [guest] = host,
@@ -197,21 +198,23 @@ static const struct lp_uop *faulted(struct lp_cpu *cpu, const ucontext_t *contex
 	const greg_t *regs = context->uc_mcontext.gregs;
 	const struct lp_unit *unit = lp_code_find(jit_of(cpu->emu), (uint64_t)regs[REG_RIP]);
 	struct lp_jit_thread *thread = cpu->engine;
+	const int8_t *pin;
 	unsigned i;
 
 	if (!unit || !thread)
 		return NULL;
 	/* Cold code touches no guest memory. */
+	pin = unit->region ? unit->region->pin : lp_pin;
 	i = insn_at(unit, (uint32_t)((uint64_t)regs[REG_RIP] - (uint64_t)unit->code));
 	for (unsigned r = 0; r < LP_NR_X; r++)
-		if (lp_pin[r] >= 0)
-			cpu->x[r] = (uint64_t)regs[host_register[lp_pin[r]]];
+		if (pin[r] >= 0)
+			cpu->x[r] = (uint64_t)regs[host_register[pin[r]]];
 	take_vectors(cpu, unit, context);
 	lp_flags_set_from(cpu, unit->flags_at[i], (uint64_t)regs[REG_EFL]);
 	cpu->jit.shadow_sp = (uint64_t)regs[REG_RSP];
 	thread->at = (struct lp_uop){.word = unit->words[i], .pc = unit->range.start + i * 4};
 	if (cpu->emu->options.stats)
-		cpu->nr_insns -= unit->nr_insns - i - 1;
+		cpu->nr_insns -= unit->region ? unit->region->nr_behind[i] : unit->nr_insns - i - 1;
 	return &thread->at;
 }
 
@@ -306,16 +309,18 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 
 	if (!lp_host_can())
 		return lp_fail(err, ENOTSUP, "this CPU has no SSE4.2 and POPCNT: nothing is translated");
-	jit = mmap(NULL, sizeof *jit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	jit = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (jit == MAP_FAILED)
 		return lp_fail_sys(err, errno, "no memory for the translator");
+	jit->tr = (void *)((char *)jit + lp_align_up(sizeof *jit, LP_PAGE));
 	jit->emu = emu;
 	jit->host = lp_host_usable(lp_host_features() & ~options->without);
 	jit->checks = options->checks;
 	jit->made = options->made;
 	jit->made_arg = options->made_arg;
-	jit->before = jit->host & LP_HOST_V3 ? NULL : lp_alloc(sizeof *jit->before);
+	jit->before = jit->host & LP_HOST_V3 ? NULL : lp_alloc(offsetof(struct lp_tr, cold));
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
+	jit->tier = options->tier;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	pthread_mutex_init(&jit->lock, NULL);
@@ -327,7 +332,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 		lp_code_unmake(jit);
 		lp_free(jit->cold);
 		lp_free(jit->before);
-		munmap(jit, sizeof *jit);
+		munmap(jit, MEMORY);
 		return rc;
 	}
 	emu->engine_data = jit;

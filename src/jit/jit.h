@@ -37,6 +37,11 @@ struct lp_jit_made {
 	const struct lp_unit *unit; /* the translator's own */
 };
 
+enum lp_jit_tier {
+	LP_JIT_TIER1, /* straight lines */
+	LP_JIT_TIER2, /* regions wherever there is a loop, at once */
+};
+
 struct lp_jit_options {
 	/* May be NULL.  Called with the translator's lock in the thread that has come to the unit; everything is good while it
 	 * runs. */
@@ -44,6 +49,7 @@ struct lp_jit_options {
 	void *made_arg;
 	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
 	bool checks;	       /* the interpreter executes everything as well, and the results are compared */
+	enum lp_jit_tier tier; /* which code is made */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
 	unsigned max_segments; /* the same, of memory for code */
 };
@@ -72,6 +78,7 @@ void lp_jit_host_words(unsigned features, char *out, size_t size);
 struct lp_jit_stats {
 	unsigned host;		       /* enum lp_host_feature: what is made use of */
 	uint64_t units, insns, bytes;  /* translated: bytes of host code */
+	uint64_t regions;	       /* of the units: loops with registers of their own */
 	uint64_t invalidated, flushed; /* units, and how often all of them went */
 	uint64_t left_to_c;	       /* of the instructions: left to functions of the interpreter */
 	uint64_t compared;	       /* runs of units that were as the interpreter's, with `checks` */

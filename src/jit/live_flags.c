@@ -60,13 +60,13 @@ static uint8_t flags_of(enum lp_a64_op op)
 /* What has been looked at. */
 struct looks {
 	struct lp_jit *jit;
-	struct lp_look *at; /* LP_UNIT_LOOKED */
-	unsigned nr;
+	struct lp_look *at;
+	unsigned nr, max;
 };
 
 static bool note_look(struct looks *l, uint64_t begin, uint64_t end)
 {
-	if (l->nr == LP_UNIT_LOOKED)
+	if (l->nr == l->max)
 		return false;
 	l->at[l->nr++] = (struct lp_look){.range = {begin, end}};
 	return true;
@@ -129,7 +129,7 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 	uint32_t words[LOOK_AHEAD];
 	size_t nr = (until - pc) / 4 < LOOK_AHEAD ? (until - pc) / 4 : LOOK_AHEAD;
 
-	if (l->nr == LP_UNIT_LOOKED || pc & 3 || lp_mem_read(pc, words, nr * 4))
+	if (l->nr == l->max || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
 	for (size_t i = 0; i < nr; i++, pc += 4) {
 		uint8_t flags = flags_of_word(words[i]);
@@ -151,16 +151,89 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc)
 {
 	struct lp_look looked[LP_UNIT_LOOKED];
-	struct looks l = {.jit = jit, .at = looked};
+	struct looks l = {.jit = jit, .at = looked, .max = LP_UNIT_LOOKED};
 
 	return !asks_for_flags(&l, pc, LOOK_DEPTH);
 }
 
+/* ---- of a region ---- */
+
+/* What is asked where branches come together, and who looks at a fault sees what was current where the line began. */
+struct wanted {
+	bool asked, live;
+};
+
+static struct wanted wanted_of(const struct lp_insn *to)
+{
+	return (struct wanted){to->asked, to->is_leader && !to->inherits ? to->asked : to->live};
+}
+
+static struct wanted wanted_at(struct looks *l, const struct lp_tr *t, uint64_t pc)
+{
+	int i = lp_region_at(t, pc);
+	bool asks;
+
+	if (i >= 0)
+		return wanted_of(&t->insns[i]);
+	asks = asks_for_flags(l, pc, LOOK_DEPTH);
+	return (struct wanted){asks, asks};
+}
+
+static void find_before(struct looks *l, struct lp_tr *t, unsigned i)
+{
+	struct lp_insn *insn = &t->insns[i];
+	uint8_t flags = flags_of(insn->op);
+	struct wanted w = {0}, taken;
+	uint64_t pc = t->start + i * 4, target;
+	int to;
+
+	if (!lp_jit_goes_elsewhere(insn->op, insn->word))
+		w = wanted_at(l, t, pc + 4);
+	insn->flags_live = w.live;
+	insn->exit_live = false;
+	if (lp_jit_branch_target(pc, insn->word, &target)) {
+		taken = wanted_at(l, t, target);
+		to = lp_region_at(t, target);
+		insn->exit_live = taken.live && !(to >= 0 && t->insns[to].inherits);
+		w.asked |= taken.asked;
+		w.live |= taken.live;
+	}
+	if (flags & WRITES_FLAGS)
+		w.asked = w.live = false;
+	if (flags & READS_FLAGS)
+		w.asked = w.live = true;
+	w.live |= lp_may_fault(insn->word);
+	if (!insn->is_head)
+		insn->asked = w.asked;
+	insn->live = w.live;
+}
+
+/* Loops are left at their heads when somebody wants the thread: what is asked there is what it asks that looks ahead there.
+ * All else goes forward, and so is known when it is come to from behind. */
+static void find_in_region(struct lp_tr *t)
+{
+	struct looks l = {.jit = t->jit, .at = t->looked, .max = LP_REGION_LOOKED};
+	uint64_t end = t->start + t->nr * 4, page = lp_align_down(end - 1, LP_GUEST_PAGE);
+
+	/* Not found where the region begins, when it changes. */
+	if (page > t->start)
+		note_look(&l, page, end);
+	for (unsigned i = 0; i < t->nr; i++)
+		if (t->insns[i].is_head)
+			t->insns[i].asked = asks_for_flags(&l, t->start + i * 4, LOOK_DEPTH);
+	for (unsigned i = t->nr; i-- > 0;)
+		if (t->insns[i].is_in)
+			find_before(&l, t, i);
+	t->nr_looked = l.nr;
+}
+
+/* ---- of a unit ---- */
+
 /* From the end to the begin. */
-void lp_tr_find_live_flags(struct lp_tr *t)
+static void find_in_line(struct lp_tr *t)
 {
 	bool wanted = false;
-	struct looks l = {.jit = t->jit, .at = t->looked};
+	struct looks l = {.jit = t->jit, .at = t->looked, .max = LP_UNIT_LOOKED};
 	uint64_t target;
 	unsigned i = t->nr;
 
@@ -186,4 +259,12 @@ void lp_tr_find_live_flags(struct lp_tr *t)
 			wanted = true;
 	}
 	t->nr_looked = l.nr;
+}
+
+void lp_tr_find_live_flags(struct lp_tr *t)
+{
+	if (t->is_region)
+		find_in_region(t);
+	else
+		find_in_line(t);
 }

@@ -19,9 +19,9 @@
 #include "jit/jit.h"
 #include "jit/x86.h"
 
-enum { LP_UNIT_MAX = 64 };	   /* guest instructions */
-enum { LP_UNIT_BYTES = 48 << 10 }; /* of host code at most, cold parts included */
-enum { LP_UNIT_LOOKED = 16 };
+enum { LP_UNIT_MAX = 64, LP_REGION_MAX = 256 }; /* guest instructions */
+enum { LP_UNIT_BYTES = 48 << 10 };		/* of host code at most, cold parts included */
+enum { LP_UNIT_LOOKED = 16, LP_REGION_LOOKED = 64 };
 
 struct lp_unit;
 struct lp_tr;
@@ -59,8 +59,21 @@ struct lp_unit {
 	uint8_t *flags_at;    /* enum lp_flags, of each instruction before it is executed */
 	uint32_t *v_notes;    /* from which offset on what vector register is dirty where (vector.c); ascending */
 	uint16_t nr_v_notes;
+	const struct lp_unit_region *region; /* NULL: it is a straight line, with registers where they always are */
 	uint32_t hot_size;
 };
+
+/* What a unit has besides when it is a region (region.c). */
+struct lp_unit_region {
+	int8_t pin[LP_NR_X];		  /* where guest registers are while it runs */
+	uint64_t has[LP_REGION_MAX / 64]; /* bit i: instruction i of the range is part of it */
+	uint8_t nr_behind[LP_REGION_MAX]; /* how many instructions were counted ahead, for --stats */
+};
+
+static inline bool lp_unit_region_has(const struct lp_unit_region *r, unsigned i)
+{
+	return r->has[i / 64] >> (i % 64) & 1;
+}
 
 /* What a thread has of the translator's. */
 struct lp_jit_thread {
@@ -124,6 +137,7 @@ struct lp_jit {
 	bool has_constant[LP_CONSTANTS];
 	size_t max_slots, max_segments;
 	bool checks; /* check.c: no slot leads to a unit */
+	enum lp_jit_tier tier;
 	_Atomic uint64_t nr_compared;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
@@ -139,6 +153,7 @@ struct lp_jit {
 	uint64_t nr_since;     /* units made since the last flush */
 	void (*made)(const struct lp_jit_made *made, void *arg); /* NULL: nobody asks */
 	void *made_arg;
+	struct lp_tr *tr;	       /* the translation under way; with the lock */
 	struct lp_tr *before;	       /* one instruction back; only where it may have to be taken back (translate.c) */
 	struct lp_jit_cold_part *cold; /* of the unit that is being made; only when somebody asks */
 	size_t nr_cold;
@@ -213,6 +228,23 @@ int lp_stubs_make(struct lp_jit *jit);
 struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc);
 /* Nothing behind an instruction of that row is reached from it. */
 bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
+/* The same, and branches whose condition always holds. */
+bool lp_jit_goes_elsewhere(enum lp_a64_op op, uint32_t word);
+
+/* ---- region.c ---- */
+
+/* Guest code about a pc, so far as its loops may become a region. */
+enum { LP_WINDOW = 2 * LP_REGION_MAX - 1 };
+struct lp_window {
+	uint64_t pc; /* of words[LP_REGION_MAX - 1] */
+	uint32_t words[LP_WINDOW];
+	unsigned begin, end; /* those that have been fetched */
+};
+/* Without the lock. */
+void lp_region_fetch(struct lp_jit *jit, uint64_t pc, struct lp_window *w);
+/* t->insns: the instructions from which one comes back to where the window was fetched for, by direct branches alone.  False:
+ * there is no loop, or it is too long. */
+bool lp_region_form(struct lp_tr *t, const struct lp_window *w);
 
 /* ---- live_flags.c ---- */
 

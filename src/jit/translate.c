@@ -19,6 +19,11 @@ bool lp_jit_ends(enum lp_a64_op op, uint32_t word)
 	return lp_lower_ends(op);
 }
 
+bool lp_jit_goes_elsewhere(enum lp_a64_op op, uint32_t word)
+{
+	return lp_jit_ends(op, word) || (op == A64_OP_B_COND && lp_a64_field_condb(word) >= 14);
+}
+
 static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 {
 	size_t nr = 0;
@@ -36,43 +41,53 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 
 /* ---- its code ---- */
 
-/* Before the unit's first instruction. */
+/* Before the unit's first instruction, and at the loops of a region. */
 static void poll_cold(struct lp_tr *t, const struct lp_cold *c)
 {
 	lp_v_flush(t);
-	lp_x86_mov_imm(&t->x, LP_RAX, t->start);
+	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
+static void poll_cold_in_region(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_pins_leave(t);
+	poll_cold(t, c);
+}
+
+static void poll(struct lp_tr *t, uint64_t pc, lp_cold_fn *leave)
+{
+	struct lp_cold *c;
+
+	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, LP_CPU(poll), 0);
+	c = lp_cold_add(t, leave);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	c->arg = pc;
+	t->flags = LP_FLAGS_IN_MEMORY;
+	t->flags_kept = true;
+}
+
+static void note_branch(struct lp_tr *t, uint64_t pc)
+{
+	if (!t->jit->emu->options.branches)
+		return;
+	lp_x86_mov_imm(&t->x, LP_RAX, pc);
+	lp_x86_mov_to(&t->x, 1, LP_CPU(branch), LP_RAX);
 }
 
 static void begin(struct lp_tr *t)
 {
-	struct lp_cold *c;
-
 	t->head = t->x.at;
 	t->i = 0;
-	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, LP_CPU(poll), 0);
-	c = lp_cold_add(t, poll_cold);
-	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
-	t->flags = LP_FLAGS_IN_MEMORY;
-	t->flags_kept = true;
+	poll(t, t->start, poll_cold);
 	lp_tr_count(t, (int32_t)t->nr);
-	if (t->jit->emu->options.branches) {
-		lp_x86_mov_imm(&t->x, LP_RAX, t->start);
-		lp_x86_mov_to(&t->x, 1, LP_CPU(branch), LP_RAX);
-	}
+	note_branch(t, t->start);
 }
 
-/* All but what is only ever appended to, and counted. */
+/* All but what is only ever appended to, and counted; and who takes the next instruction says so last. */
 static void copy_state(struct lp_tr *to, const struct lp_tr *from)
 {
-	const size_t cold = offsetof(struct lp_tr, cold), behind_cold = cold + sizeof to->cold;
-	const size_t uops = offsetof(struct lp_tr, uops), behind_uops = uops + sizeof to->uops;
-	const char *f = (const char *)from;
-	char *o = (char *)to;
-
-	memcpy(o, f, cold);
-	memcpy(o + behind_cold, f + behind_cold, uops - behind_cold);
-	memcpy(o + behind_uops, f + behind_uops, sizeof *to - behind_uops);
+	memcpy(to, from, offsetof(struct lp_tr, cold));
 }
 
 /* Without AVX2 and what comes with it there is less that the host executes than there are functions that write it: what an
@@ -89,6 +104,8 @@ static bool emit_for_host(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
 		return true;
 	failed = t->failed;
 	copy_state(t, before);
+	if (t->i + 1 < t->nr)
+		t->insns[t->i + 1].is_taken = false;
 	t->failed = failed;
 	return false;
 }
@@ -152,9 +169,11 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->has_ended = t->is_loop = t->failed = t->in_cold = false;
 	t->v_loaded = t->v_dirty = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = 0;
-	for (unsigned i = 0; i < t->nr; i++)
+	t->nr_pending = 0;
+	for (unsigned i = 0; i < t->nr; i++) {
 		t->insns[i].is_taken = false;
-	memcpy(t->pin, lp_pin, sizeof t->pin);
+		t->insns[i].code = NULL;
+	}
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {
 		memset(t->v_host, -1, sizeof t->v_host);
@@ -194,6 +213,75 @@ static void emit_all(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 		t->failed = true;
 }
 
+/* ---- the code of a region ---- */
+
+static void enter_region(struct lp_tr *t)
+{
+	t->i = t->entry;
+	poll(t, t->start + t->entry * 4, poll_cold);
+	lp_pins_enter(t);
+	lp_v_preload(t);
+	if (t->entry > 0)
+		t->pending[t->nr_pending++] = (struct lp_pending){t->entry, lp_x86_jmp_forward(&t->x)};
+}
+
+static void begin_line(struct lp_tr *t)
+{
+	lp_region_arrive(t);
+	if (t->insns[t->i].is_head)
+		poll(t, t->pc, poll_cold_in_region);
+	lp_tr_count(t, t->insns[t->i].nr_behind + 1);
+	note_branch(t, t->pc);
+}
+
+static void emit_region(struct lp_tr *t, struct lp_segment *s, size_t *hot)
+{
+	uint8_t *code = s->rw + s->used;
+
+	reset(t, s);
+	enter_region(t);
+	for (t->i = 0; t->i < t->nr && !t->failed; t->i++) {
+		t->pc = t->start + t->i * 4;
+		t->offsets[t->i] = (uint32_t)(t->x.at - code);
+		if (lp_x86_room(&t->x) < INSN_BYTES) {
+			t->failed = true;
+			return;
+		}
+		if (!t->insns[t->i].is_in)
+			continue;
+		if (t->insns[t->i].is_leader)
+			begin_line(t);
+		t->flags_at[t->i] = t->flags_kept ? LP_FLAGS_IN_MEMORY : (uint8_t)t->flags;
+		t->has_ended = false;
+		emit_insn(t);
+		if (!t->has_ended && !lp_tr_goes_on(t, t->i))
+			lp_region_fall(t);
+	}
+	*hot = (size_t)(t->x.at - code);
+	emit_cold(t, code);
+	if (t->x.beyond_sse4 && !(t->jit->host & LP_HOST_V3))
+		t->failed = true;
+}
+
+/* Once to see what it asks for, and once with that where it is best. */
+static bool emit_region_twice(struct lp_tr *t, struct lp_segment *s, size_t *hot)
+{
+	t->v_fixed = false;
+	memcpy(t->pin, lp_pin, sizeof t->pin);
+	memset(t->x_uses, 0, sizeof t->x_uses);
+	t->x_cost = 0;
+	lp_tr_find_live_flags(t);
+	emit_region(t, s, hot);
+	if (t->failed)
+		return false;
+	lp_pins_choose(t);
+	lp_v_fix(t);
+	emit_region(t, s, hot);
+	return !t->failed && !t->x.out_of_reach;
+}
+
+/* ---- what is kept ---- */
+
 static size_t aligned(size_t size)
 {
 	return lp_align_up(size, 16);
@@ -202,8 +290,9 @@ static size_t aligned(size_t size)
 /* Room for what is kept of a unit beside its code: its uops come first, as code refers to them. */
 static bool reserve_unit(struct lp_tr *t)
 {
-	size_t most = sizeof t->uops + sizeof *t->unit + sizeof t->looked + sizeof t->insns + sizeof t->offsets +
-		      sizeof t->flags_at + sizeof t->v_notes + 64;
+	size_t of_each = 2 * sizeof t->uops[0] + sizeof t->insns[0].word + sizeof t->offsets[0] +
+			 sizeof t->flags_at[0] + LP_V_NOTES / LP_REGION_MAX * sizeof t->v_notes[0];
+	size_t most = t->nr * of_each + sizeof *t->unit + sizeof t->looked + sizeof(struct lp_unit_region) + 64;
 
 	t->kept = lp_keep_room(t->jit, most);
 	return t->kept;
@@ -218,9 +307,21 @@ static void *kept(struct lp_tr *t, const void *data, size_t size)
 	return to;
 }
 
+static const struct lp_unit_region *keep_region(struct lp_tr *t)
+{
+	struct lp_unit_region r = {0};
+
+	memcpy(r.pin, t->pin, sizeof r.pin);
+	for (unsigned i = 0; i < t->nr; i++) {
+		r.has[i / 64] |= (uint64_t)t->insns[i].is_in << (i % 64);
+		r.nr_behind[i] = t->insns[i].nr_behind;
+	}
+	return kept(t, &r, sizeof r);
+}
+
 static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t hot, size_t size)
 {
-	uint32_t words[LP_UNIT_MAX];
+	uint32_t words[LP_REGION_MAX];
 	struct lp_unit u = {
 		.code = s->rx + s->used,
 		.size = (uint32_t)size,
@@ -240,6 +341,8 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 	u.offsets = kept(t, t->offsets, t->nr * sizeof t->offsets[0]);
 	u.flags_at = kept(t, t->flags_at, t->nr);
 	u.v_notes = kept(t, t->v_notes, t->nr_v_notes * sizeof t->v_notes[0]);
+	if (t->is_region)
+		u.region = keep_region(t);
 	t->unit = kept(t, &u, sizeof u);
 	lp_keep_used(t->jit, t->kept);
 	return t->unit;
@@ -248,6 +351,7 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 /* The whole, or as much of it from its begin as fits. */
 static bool emit_what_fits(struct lp_tr *t, struct lp_segment *s, size_t *hot)
 {
+	memcpy(t->pin, lp_pin, sizeof t->pin);
 	for (;; t->nr /= 2) {
 		t->v_fixed = false;
 		lp_tr_find_live_flags(t);
@@ -286,8 +390,12 @@ static struct lp_unit *make_unit(struct lp_tr *t)
 		lp_jit_set_full(t->jit);
 		return NULL;
 	}
-	if (!emit_what_fits(t, s, &hot))
+	if (t->is_region) {
+		if (!emit_region_twice(t, s, &hot))
+			return NULL;
+	} else if (!emit_what_fits(t, s, &hot)) {
 		return lp_jit_is_full(t->jit) ? NULL : leave_alone(t->jit, t->start);
+	}
 	size = (size_t)(t->x.at - (s->rw + s->used));
 	u = keep_unit(t, s, hot, size);
 	nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
@@ -298,37 +406,61 @@ static struct lp_unit *make_unit(struct lp_tr *t)
 	return u;
 }
 
-static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const uint32_t *words, size_t nr)
-{
-	static struct lp_tr t; /* with the lock */
-
-	t.jit = jit;
-	t.start = pc;
-	t.nr = decode(&t, words, nr);
-	return make_unit(&t);
-}
-
-/* The same, with the time that it takes. */
-static struct lp_unit *translate_timed(struct lp_jit *jit, uint64_t pc, const uint32_t *words, size_t nr)
-{
-	struct timespec begin, end;
-	struct lp_unit *u;
-
-	if (!jit->emu->options.stats)
-		return translate(jit, pc, words, nr);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	u = translate(jit, pc, words, nr);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	jit->stats.ns += (uint64_t)(end.tv_sec - begin.tv_sec) * 1000000000 + (uint64_t)(end.tv_nsec - begin.tv_nsec);
-	return u;
-}
-
 /* What the guest may execute at pc, up to the end of its page. */
 struct fetched {
 	uint32_t words[LP_UNIT_MAX];
 	size_t nr;
 	bool guarded;
+	const struct lp_window *window; /* NULL: no region is to be tried */
 };
+
+static struct lp_unit *translate_line(struct lp_tr *t, uint64_t pc, const uint32_t *words, size_t nr)
+{
+	t->is_region = false;
+	t->start = pc;
+	t->nr = decode(t, words, nr);
+	return make_unit(t);
+}
+
+static struct lp_unit *translate_region(struct lp_tr *t, const struct lp_window *window)
+{
+	struct lp_unit *u;
+
+	if (!lp_region_form(t, window))
+		return NULL;
+	t->is_region = true;
+	u = make_unit(t);
+	t->jit->stats.regions += u != NULL;
+	return u;
+}
+
+/* A region, if one is to be tried. */
+static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const struct fetched *f)
+{
+	struct lp_unit *u = NULL;
+
+	jit->tr->jit = jit;
+	if (f->window)
+		u = translate_region(jit->tr, f->window);
+	if (!u && !lp_jit_is_full(jit))
+		u = translate_line(jit->tr, pc, f->words, f->nr);
+	return u;
+}
+
+/* The same, with the time that it takes. */
+static struct lp_unit *translate_timed(struct lp_jit *jit, uint64_t pc, const struct fetched *f)
+{
+	struct timespec begin, end;
+	struct lp_unit *u;
+
+	if (!jit->emu->options.stats)
+		return translate(jit, pc, f);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	u = translate(jit, pc, f);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	jit->stats.ns += (uint64_t)(end.tv_sec - begin.tv_sec) * 1000000000 + (uint64_t)(end.tv_nsec - begin.tv_nsec);
+	return u;
+}
 
 static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 {
@@ -336,6 +468,7 @@ static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 
 	if (pc & 3 || lp_mem_fetch(jit->emu, pc, &f->guarded, &until))
 		return false;
+	f->window = NULL;
 	f->nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
 	return lp_mem_read(pc, f->words, f->nr * 4) == 0;
 }
@@ -344,7 +477,7 @@ static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, const struct fetche
 {
 	if (f->guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
 		return leave_alone(jit, pc);
-	return translate_timed(jit, pc, f->words, f->nr);
+	return translate_timed(jit, pc, f);
 }
 
 /* The lock of the address space is taken before ours, never behind it: who unmaps code has both.  So what is fetched may be
@@ -354,6 +487,7 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 {
 	struct lp_jit_slot *slot;
 	struct lp_unit *u = NULL;
+	struct lp_window window;
 	struct fetched f;
 	uint64_t when;
 
@@ -361,6 +495,10 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 		when = atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire);
 		if (lp_jit_is_full(jit) || !fetch(jit, pc, &f))
 			return NULL;
+		if (jit->tier == LP_JIT_TIER2) {
+			lp_region_fetch(jit, pc, &window);
+			f.window = &window;
+		}
 		pthread_mutex_lock(&jit->lock);
 		slot = lp_jit_slot_of(jit, pc);
 		if (!slot)

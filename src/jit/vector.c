@@ -405,6 +405,43 @@ void lp_v_loop(struct lp_tr *t)
 			load(t, v, t->v_at_head[v]);
 }
 
+bool lp_v_is_met(const struct lp_tr *t)
+{
+	if (t->v_dirty & ~t->v_dirty_in_loop)
+		return false;
+	for (unsigned v = 0; v < 32; v++)
+		if (is_elsewhere(t, v) || (t->v_in_loop & bit(v) && !is_as_at_head(t, v)))
+			return false;
+	return true;
+}
+
+/* The notes go on from what was emitted before, which need not lead here. */
+void lp_v_meet(struct lp_tr *t)
+{
+	for (uint32_t left = t->v_dirty & ~t->v_dirty_in_loop; left; left &= left - 1)
+		note(t, (unsigned)__builtin_ctz(left), CLEAN);
+	for (uint32_t left = t->v_dirty_in_loop; left; left &= left - 1) {
+		unsigned v = (unsigned)__builtin_ctz(left);
+		if (!(t->v_dirty & bit(v)) || is_elsewhere(t, v))
+			note(t, v, (unsigned)t->v_place[v]);
+	}
+	lp_v_forget(t);
+	memset(t->v_host, -1, sizeof t->v_host);
+	memset(t->v_of, -1, sizeof t->v_of);
+	for (unsigned v = 0; v < 32; v++)
+		if (t->v_place[v] >= 0) {
+			t->v_host[v] = t->v_place[v];
+			t->v_of[t->v_place[v]] = (int8_t)v;
+		}
+	t->v_loaded = t->v_in_loop;
+	t->v_dirty = t->v_dirty_in_loop;
+	t->v_cut_s = t->v_cut_d = 0;
+	for (unsigned v = 0; v < 32; v++) {
+		t->v_cut_s |= t->v_in_loop & bit(v) && t->v_at_head[v] <= 32 ? bit(v) : 0;
+		t->v_cut_d |= t->v_in_loop & bit(v) && t->v_at_head[v] <= 64 ? bit(v) : 0;
+	}
+}
+
 /* What the loop writes is as good as dirty here, where memory and copy are the same: then it is at the head. */
 void lp_v_preload(struct lp_tr *t)
 {

@@ -67,8 +67,12 @@ bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out)
 		*out = on ? LP_RUNNER_JIT_ON : LP_RUNNER_JIT_OFF;
 	else if (!strcasecmp(text, "tier1"))
 		*out = LP_RUNNER_JIT_ON;
+	else if (!strcasecmp(text, "tier2"))
+		*out = LP_RUNNER_JIT_TIER2;
 	else if (!strcasecmp(text, "check"))
 		*out = LP_RUNNER_JIT_CHECK;
+	else if (!strcasecmp(text, "check-tier2"))
+		*out = LP_RUNNER_JIT_CHECK_TIER2;
 	else
 		return false;
 	return true;

@@ -81,6 +81,8 @@ static void tell_jit_stats(struct lp_emu *emu)
 		" times all\n",
 		s.units, s.insns, s.bytes / 1024, s.ns / 1000000, s.left_to_c, s.invalidated, s.flushed);
 	fprintf(stderr, "arm64_runner: what the host has and translated code makes use of: %s\n", host);
+	if (s.regions)
+		fprintf(stderr, "arm64_runner: %" PRIu64 " of the units are regions\n", s.regions);
 	if (s.compared)
 		fprintf(stderr, "arm64_runner: %" PRIu64 " runs of units were as the interpreter's\n", s.compared);
 }

@@ -129,7 +129,10 @@ static int start_looking(struct lp_emu *emu, const struct runner_wish *w, struct
 /* Where the host cannot, everything is interpreted: which is a failure only when translated code is asked for. */
 int runner_jit(struct lp_emu *emu, const struct runner_wish *w, struct lp_err *err)
 {
-	struct lp_jit_options options = {.checks = w->jit == LP_RUNNER_JIT_CHECK, .without = w->host_without};
+	const bool checks = w->jit == LP_RUNNER_JIT_CHECK || w->jit == LP_RUNNER_JIT_CHECK_TIER2;
+	const bool regions = w->jit == LP_RUNNER_JIT_TIER2 || w->jit == LP_RUNNER_JIT_CHECK_TIER2;
+	struct lp_jit_options options = {
+		.checks = checks, .tier = regions ? LP_JIT_TIER2 : LP_JIT_TIER1, .without = w->host_without};
 	bool looked_at = is_looked_at(w);
 
 	if (w->jit == LP_RUNNER_JIT_OFF)

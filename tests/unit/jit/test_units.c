@@ -374,12 +374,46 @@ static void change_the_loop(struct world *w, struct lp_range code)
 	} while (word != nop);
 }
 
+/* The loop's third instruction becomes the program's end. */
+static void leave_the_loop(struct world *w, struct lp_range code)
+{
+	static const uint32_t end[] = {0xd2800540, 0xd2800bc8, 0xd4000001};
+	struct lp_range changed = {code.start + 16, code.start + 16 + sizeof end};
+	uint64_t x1 = 0;
+
+	while (x1 <= 1000) {
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "a region cannot be stopped");
+		x1 = w->emu->main->cpu.x[1];
+		check(x1 < 3 || w->emu->main->cpu.x[6] - x1 <= 1, "registers of another time");
+		if (x1 > 1000) {
+			check(lp_mem_poke(w->emu, changed.start, end, sizeof end) == 0, "no poke");
+			lp_block_invalidate(w->emu->blocks, changed);
+		}
+		lp_threads_go(w->emu);
+		sched_yield();
+	}
+}
+
 static void a_loop_within_one_unit_can_be_stopped_and_changed(void **state)
 {
 	struct world w = {.text = "mov x1, #0\nloop: add x1, x1, #1\nb loop\nmov x0, #42\n" END,
 			  .control = change_the_loop};
 
 	assert_int_equal(status_of(&w), RIGHT);
+}
+
+static void a_region_can_be_stopped_and_changed(void **state)
+{
+	/* More registers than are ever in host registers at once, in a loop of three blocks that changes in the middle. */
+	struct world w = {.text = "mov x1, #0\nloop: add x6, x6, #1\nadd x1, x1, #1\ntbz x1, #3, over\n"
+				  "add x7, x7, x6\nadd x8, x8, x7\nadd x9, x9, x8\n"
+				  "over: add x10, x10, x9\nadd x11, x11, x10\nadd x12, x12, x11\nb loop\n",
+			  .control = leave_the_loop,
+			  .options.tier = LP_JIT_TIER2};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.regions >= 1);
+	assert_true(w.left->stats.invalidated >= 1);
 }
 
 /* Where Z is set, and where it is not: by the distance from the loop's begin. */
@@ -404,7 +438,7 @@ static void look_at_flags(struct world *w, struct lp_range code)
 	}
 }
 
-static void who_stands_still_has_the_flags_that_he_should_have(void **state)
+static void who_stands_still_has_the_flags_that_he_should_have_in(enum lp_jit_tier tier)
 {
 	/* Behind each branch the flags are written before anybody asks for them: they are not kept. */
 	struct world w = {.text = "mov x1, #0\nmov x2, #1\nmov x3, #5\n"
@@ -416,10 +450,22 @@ static void who_stands_still_has_the_flags_that_he_should_have(void **state)
 				  "two: add x7, x7, #1\nadd x9, x9, #1\nadd x10, x10, #1\n"
 				  "cbnz x2, loop\n"
 				  "mov x0, #42\n" END,
-			  .control = look_at_flags};
+			  .control = look_at_flags,
+			  .options.tier = tier};
 
 	assert_int_equal(status_of(&w), RIGHT);
 	assert_int_equal(w.left->looks, 3000);
+	assert_int_equal(w.left->stats.regions > 0, tier == LP_JIT_TIER2);
+}
+
+static void who_stands_still_has_the_flags_that_he_should_have(void **state)
+{
+	who_stands_still_has_the_flags_that_he_should_have_in(LP_JIT_TIER1);
+}
+
+static void so_has_he_in_a_region(void **state)
+{
+	who_stands_still_has_the_flags_that_he_should_have_in(LP_JIT_TIER2);
 }
 
 /* ---- forks ---- */
@@ -500,7 +546,9 @@ int main(void)
 		cmocka_unit_test(returns_without_calls_and_past_frames_find_their_way),
 		cmocka_unit_test(what_was_looked_at_for_flags_is_translated_again_when_it_changes),
 		cmocka_unit_test(a_loop_within_one_unit_can_be_stopped_and_changed),
+		cmocka_unit_test(a_region_can_be_stopped_and_changed),
 		cmocka_unit_test(who_stands_still_has_the_flags_that_he_should_have),
+		cmocka_unit_test(so_has_he_in_a_region),
 		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
 		cmocka_unit_test(a_chain_of_children_flushes_when_it_has_to),
 		cmocka_unit_test(check_finds_translated_code_as_good_as_the_interpreter),
