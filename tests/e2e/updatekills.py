@@ -52,16 +52,33 @@ def changes_disk(call):
     return bool(CHANGES.match(call.name)) or call.name in STARTS
 
 
+def rows(found, kind_of):
+    """Calls in a row that are of one kind; None is a kind of its own each time."""
+    kinds, found_rows = [], []
+    for call in found:
+        kind = kind_of(call)
+        if kinds and kind is not None and kinds[-1] == kind:
+            found_rows[-1].append(call)
+        else:
+            kinds.append(kind)
+            found_rows.append([call])
+    return found_rows
+
+
+def ends_and_middle(row):
+    return [row[i] for i in sorted({0, len(row) // 2, len(row) - 1})]
+
+
 def thinned(found):
     """Of many writes in a row to one file the first, one within and the last: those between differ in how much is there."""
-    runs = []
-    for call in found:
-        kind = (call.name, re.match(r"\w+\((\d+)?", call.text)[1]) if "write" in call.name else None
-        if runs and kind and runs[-1][0] == kind:
-            runs[-1][1].append(call)
-        else:
-            runs.append((kind, [call]))
-    return [call for _, row in runs for call in sorted({row[0], row[len(row) // 2], row[-1]}, key=lambda c: c.number)]
+    def file_of(call):
+        return (call.name, re.match(r"\w+\((\d+)?", call.text)[1]) if "write" in call.name else None
+    return [call for row in rows(found, file_of) for call in ends_and_middle(row)]
+
+
+def all_but_reading(found):
+    """Each call, but of those in a row that only look (thousands, at lists of packages) the first, one within and the last."""
+    return [call for row in rows(found, lambda call: None if changes_disk(call) else "looks") for call in ends_and_middle(row)]
 
 
 def hurt(machine, call, how, *options):
