@@ -58,6 +58,7 @@ struct lp_runner {
 	uint64_t tries_asked, tries_done;
 	bool tries_well;    /* nothing that waited was refused before the program began */
 	pid_t pid;	    /* of the process that has the worker */
+	bool is_young;	    /* and was that of the program when it began to serve */
 	struct stat told;   /* standard error when the program began */
 	atomic_bool awaits; /* the program's own first instruction, because something waits for a library */
 };
@@ -387,12 +388,42 @@ static void work(struct lp_runner *r)
 	}
 }
 
+/*
+ * Most programs are at their end in a few milliseconds: a socket and its thread would cost them more than they do, as
+ * would to wait with their end for a socket that is just being made.
+ */
+enum { PROGRAM_AGE_MS = 10 };
+
+static struct timespec in_ms(int ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += (t.tv_nsec + ms * 1000000L) / 1000000000;
+	t.tv_nsec = (t.tv_nsec + ms * 1000000L) % 1000000000;
+	return t;
+}
+
+/* Until the program is no longer young, or has something for us to do. */
+static void await_age(struct lp_runner *r)
+{
+	struct timespec old = in_ms(PROGRAM_AGE_MS);
+	int rc = 0;
+
+	pthread_mutex_lock(&r->work);
+	while (rc == 0 && !r->reloads && r->tries_asked == r->tries_done)
+		rc = pthread_cond_clockwait(&r->asked, &r->work, CLOCK_MONOTONIC, &old);
+	pthread_mutex_unlock(&r->work);
+}
+
 /* The server's thread, and the watching one, inherit the table of descriptors that is made here. */
 static void *begin_to_serve(void *arg)
 {
 	struct lp_runner *r = arg;
 	struct lp_err err = {0};
 
+	if (r->is_young)
+		await_age(r);
 	if (unshare(CLONE_FILES)) {
 		lp_warn("clients are not served: no table of descriptors of its own: %s", strerrordesc_np(errno));
 		return NULL;
@@ -432,6 +463,7 @@ void lp_runner_serve(struct lp_runner *r)
 	lp_pending_close();
 	if (lp_pending_count() && !r->works) /* a forked child's program has begun, or is awaited already */
 		await_program(r);
+	r->is_young = !r->pid && !(r->options.watch && *r->options.watch) && !lp_pending_count();
 	r->pid = getpid();
 	r->works = true;
 	if (!start_thread(begin_to_serve, r))
@@ -631,8 +663,7 @@ static void forked(struct lp_emu *emu, void *arg)
 	struct lp_runner *r = the_runner;
 
 	renew_locks(r);
-	lp_control_forget(r->control);
-	r->control = NULL;
+	r->control = NULL; /* its descriptors were in the worker's table, which is not here */
 	r->place[0] = 0;
 	r->ended = false; /* a thread that the child does not have was ending the parent */
 	lp_changes_forked();
