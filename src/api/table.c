@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/vec.h"
 
@@ -401,6 +402,16 @@ size_t lp_table_bytes(const struct lp_table *t)
 
 /* ---- life ---- */
 
+/* A mutex that begins as zeros, as glibc's does, is in memory that begins as zeros: each shard's is a page that nobody
+ * touches before there are patches. */
+static void init_lock(pthread_mutex_t *lock)
+{
+	static const pthread_mutex_t initial = PTHREAD_MUTEX_INITIALIZER, zeros;
+
+	if (memcmp(&zeros, &initial, sizeof initial) != 0)
+		pthread_mutex_init(lock, NULL);
+}
+
 struct lp_table *lp_table_new(unsigned insn_align, bool shared)
 {
 	struct lp_table *t = lp_alloc(sizeof *t);
@@ -410,7 +421,7 @@ struct lp_table *lp_table_new(unsigned insn_align, bool shared)
 	t->nr = shared ? SHARDS : 1;
 	t->shards = lp_alloc(t->nr * sizeof *t->shards);
 	for (unsigned i = 0; i < t->nr; i++)
-		pthread_mutex_init(&t->shards[i].lock, NULL);
+		init_lock(&t->shards[i].lock);
 	return t;
 }
 

@@ -34,7 +34,8 @@ struct lp_engine {
 	void (*reclaim)(struct lp_emu *emu);
 	/* The thread is no more, or has not run yet. */
 	void (*thread_ended)(struct lp_cpu *cpu);
-	/* Around a fork; in the child after unlock. */
+	/* Around a fork: before any lock is taken, while all stand still; in the child after unlock. */
+	void (*forking)(struct lp_emu *emu);
 	void (*lock)(struct lp_emu *emu);
 	void (*unlock)(struct lp_emu *emu);
 	void (*forked)(struct lp_emu *emu);

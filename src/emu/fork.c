@@ -110,6 +110,8 @@ static int64_t clone_fork(struct lp_guest_thread *t, const struct lp_clone *c)
 	int64_t result;
 	pid_t pid;
 
+	if (t->cpu.emu->engine)
+		t->cpu.emu->engine->forking(t->cpu.emu);
 	lock_all(t);
 	pid = by_libc ? fork() : (pid_t)syscall(SYS_clone, c->flags & PASSED_ON, 0, &pidfd, 0, 0);
 	if (pid < 0)

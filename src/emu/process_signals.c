@@ -121,7 +121,7 @@ void lp_signals_init(struct lp_emu *emu)
 			p->action[sig - 1].handler = LP_GUEST_SIG_IGN;
 		if (LP_SIGNAL_BIT(sig) & LP_SIGNALS_OF_FAULTS)
 			lp_host_catch(sig, lp_fault_caught, SA_NODEFER, 0);
-		else if (p->caught || is_a_handler(inherited.handler)) /* the C library's, of 33 */
+		else if (p->caught & LP_SIGNAL_BIT(sig) || is_a_handler(inherited.handler)) /* the C library's, of 33 */
 			tell_host(p, sig);
 	}
 	emu->signals = p;

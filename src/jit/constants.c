@@ -2,24 +2,30 @@
 #include "jit/emit.h"
 #include "jit/private.h"
 
+_Static_assert(LP_CONSTANTS <= UINT16_MAX, "numbers fit in a table of 16 bits");
+
 static size_t bucket(uint64_t low, uint64_t high)
 {
-	return ((low ^ high >> 7) + (high << 31)) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_CONSTANTS));
+	return ((low ^ high >> 7) + (high << 31)) * UINT64_C(0x9e3779b97f4a7c15) >>
+	       (64 - __builtin_ctz(LP_CONSTANT_BUCKETS));
 }
 
+/* One after the other, so that few pages are touched for few of them. */
 const struct lp_constant *lp_constant_of(struct lp_jit *jit, uint64_t low, uint64_t high)
 {
-	size_t i = bucket(low, high);
+	uint16_t *first = &jit->constant_buckets[bucket(low, high)];
+	size_t i = *first;
 
-	for (; jit->has_constant[i]; i = (i + 1) % LP_CONSTANTS)
-		if (jit->constants[i].low == low && jit->constants[i].high == high)
-			return &jit->constants[i];
-	if (jit->nr_constants == LP_CONSTANTS / 2) /* so that one is found soon */
+	for (; i; i = jit->next_constant[i - 1])
+		if (jit->constants[i - 1].low == low && jit->constants[i - 1].high == high)
+			return &jit->constants[i - 1];
+	if (jit->nr_constants == LP_CONSTANTS)
 		return NULL;
-	jit->nr_constants++;
-	jit->has_constant[i] = true;
-	jit->constants[i] = (struct lp_constant){low, high};
-	return &jit->constants[i];
+	i = ++jit->nr_constants;
+	jit->next_constant[i - 1] = *first;
+	*first = (uint16_t)i;
+	jit->constants[i - 1] = (struct lp_constant){low, high};
+	return &jit->constants[i - 1];
 }
 
 struct lp_x86_rm lp_constant(struct lp_tr *t, uint64_t low, uint64_t high)

@@ -44,13 +44,14 @@ static void empty_shadow(struct lp_cpu *cpu)
 	cpu->jit.shadow_sp = cpu->jit.shadow_base;
 }
 
-/* An empty entry has a pc that is looked for elsewhere. */
+enum { NO_PC = 4 }; /* of an empty entry 0, where pc 0 is looked for; that of the others is 0 */
+
 static void forget_jumps(struct lp_cpu *cpu)
 {
 	struct lp_jump_entry *jumps = cpu->jit.jumps;
 
 	memset(jumps, 0, JUMPS_SIZE);
-	jumps[0].pc = 4;
+	jumps[0].pc = NO_PC;
 }
 
 /* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
@@ -71,7 +72,7 @@ static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
 	cpu->jit.shadow_base = (uint64_t)last;
 	cpu->jit.shadow_limit = (uint64_t)memory + LP_SHADOW_ROOM;
 	cpu->jit.jumps = memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE;
-	forget_jumps(cpu);
+	((struct lp_jump_entry *)cpu->jit.jumps)[0].pc = NO_PC; /* the others are 0 already, and untouched */
 	empty_shadow(cpu);
 	cpu->engine = thread;
 	return true;
@@ -255,6 +256,11 @@ static void reclaim(struct lp_emu *emu)
 
 /* ---- fork ---- */
 
+static void forking(struct lp_emu *emu)
+{
+	lp_children_expect(jit_of(emu));
+}
+
 static void lock(struct lp_emu *emu)
 {
 	pthread_mutex_lock(&jit_of(emu)->lock);
@@ -269,6 +275,7 @@ static void unlock(struct lp_emu *emu)
 static void forked(struct lp_emu *emu)
 {
 	lp_code_freeze(jit_of(emu));
+	lp_children_forked(jit_of(emu));
 }
 
 /* ---- life ---- */
@@ -297,6 +304,7 @@ static const struct lp_engine engine = {
 	.is_littered = is_littered,
 	.reclaim = reclaim,
 	.thread_ended = thread_ended,
+	.forking = forking,
 	.lock = lock,
 	.unlock = unlock,
 	.forked = forked,

@@ -93,7 +93,7 @@ enum { LP_SHADOW_ROOM = 64 << 10, LP_SHADOW_SIZE = 64 << 10 }; /* room: for host
 
 enum { LP_SEGMENT = 1 << 20, LP_SEGMENTS = 512 };
 enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 4096 };
-enum { LP_CONSTANTS = 1 << 16 };
+enum { LP_CONSTANTS = 1 << 15, LP_CONSTANT_BUCKETS = 1 << 12 };
 enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
 enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
 
@@ -134,7 +134,7 @@ struct lp_jit {
 	struct lp_segment segments[LP_SEGMENTS];
 	_Atomic size_t nr_segments;
 	size_t nr_slots, nr_stubs, nr_constants;
-	bool has_constant[LP_CONSTANTS];
+	uint16_t constant_buckets[LP_CONSTANT_BUCKETS], next_constant[LP_CONSTANTS]; /* numbers from 1 on; 0: none */
 	size_t max_slots, max_segments;
 	bool checks; /* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
@@ -157,6 +157,8 @@ struct lp_jit {
 	struct lp_tr *before;	       /* one instruction back; only where it may have to be taken back (translate.c) */
 	struct lp_jit_cold_part *cold; /* of the unit that is being made; only when somebody asks */
 	size_t nr_cold;
+	struct lp_reports *reports, *parents_reports; /* by our children, and of our parent's; NULL: none */
+	unsigned nr_reported;
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
 };
 
@@ -168,6 +170,15 @@ static inline bool lp_jit_is_full(const struct lp_jit *jit)
 static inline void lp_jit_set_full(struct lp_jit *jit)
 {
 	atomic_store_explicit(&jit->is_full, true, memory_order_relaxed);
+}
+
+/* Where in a table of so many buckets (a power of two) a page of the guest is: neighbours in neighbours, and images that
+ * begin at the same distance from a multiple of the table's size not all in the same. */
+static inline size_t lp_page_bucket(uint64_t addr, size_t nr_buckets)
+{
+	uint64_t page = addr / LP_GUEST_PAGE;
+
+	return (page + page / nr_buckets * 0x9e37) % nr_buckets;
 }
 
 /* ---- host.c ---- */
@@ -200,6 +211,15 @@ void lp_keep_nothing(struct lp_jit *jit);
 void lp_code_populate(void *start, size_t size, bool write);
 /* Nobody is in there any more, in this process. */
 void lp_code_release(struct lp_jit *jit, struct lp_segment *s);
+
+/* ---- children.c ---- */
+
+/* Before a fork, without a lock: translates what earlier children had to. */
+void lp_children_expect(struct lp_jit *jit);
+/* In a child that has translated what stands at pc, for its parent.  With the lock. */
+void lp_children_report(struct lp_jit *jit, uint64_t pc);
+/* In the child. */
+void lp_children_forked(struct lp_jit *jit);
 
 /* ---- constants.c ---- */
 

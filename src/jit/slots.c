@@ -3,9 +3,13 @@
 
 #include <string.h>
 
+enum {
+	OF_A_PAGE = 128
+}; /* buckets: what is near in the guest is near in the table, or each entry touches a page of it */
+
 static size_t hash(uint64_t pc)
 {
-	return (pc >> 2) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_SLOT_BUCKETS));
+	return lp_page_bucket(pc, LP_SLOT_BUCKETS / OF_A_PAGE) * OF_A_PAGE + (pc >> 2) % OF_A_PAGE;
 }
 
 struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc)

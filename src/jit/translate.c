@@ -506,9 +506,10 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 		if (slot && !atomic_load_explicit(&slot->unit, memory_order_relaxed) &&
 		    atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire) == when) {
 			u = make(jit, pc, &f);
-			if (u)
+			if (u) {
 				lp_unit_publish(jit, u, slot);
-			else
+				lp_children_report(jit, pc);
+			} else
 				slot = NULL;
 		}
 		pthread_mutex_unlock(&jit->lock);

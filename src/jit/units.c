@@ -5,7 +5,7 @@
 
 static size_t page_bucket(uint64_t addr)
 {
-	return (addr / LP_GUEST_PAGE) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - __builtin_ctz(LP_UNIT_BUCKETS));
+	return lp_page_bucket(addr, LP_UNIT_BUCKETS);
 }
 
 static struct lp_jit_made made_of(const struct lp_unit *u)

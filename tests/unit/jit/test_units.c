@@ -506,6 +506,160 @@ static void a_chain_of_children_flushes_when_it_has_to(void **state)
 	assert_int_equal(status_of(&w), RIGHT);
 }
 
+/* Units of one instruction each, so many that they are more than a child tells of. */
+enum { NR_RETURNS = 100 };
+
+static bool is_translated(struct lp_jit *jit, uint64_t pc)
+{
+	const struct lp_jit_slot *slot = lp_jit_slot_find(jit, pc);
+
+	return slot && slot->unit;
+}
+
+static unsigned nr_translated(struct lp_jit *jit, uint64_t code)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < NR_RETURNS; i++)
+		nr += is_translated(jit, code + i * 4);
+	return nr;
+}
+
+static uint64_t map_returns(struct lp_emu *emu)
+{
+	uint64_t code = lp_mem_map(emu, 0, LP_GUEST_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	for (unsigned i = 0; i < NR_RETURNS; i++)
+		((uint32_t *)code)[i] = 0xd65f03c0; /* ret */
+	return code;
+}
+
+/* As the emulator does it around a fork of the guest. */
+static pid_t fork_as_guest(struct lp_emu *emu)
+{
+	pid_t pid;
+
+	emu->engine->forking(emu);
+	emu->engine->lock(emu);
+	pid = fork();
+	emu->engine->unlock(emu);
+	if (pid == 0)
+		emu->engine->forked(emu);
+	return pid;
+}
+
+static void wait_for(pid_t pid)
+{
+	int status;
+
+	check(waitpid(pid, &status, 0) == pid && status == 0, "a child failed");
+}
+
+static void let_children_translate(void)
+{
+	struct lp_jit *jit = jit_with(&(struct lp_jit_options){0});
+	struct lp_emu *emu = jit->emu;
+	uint64_t code = map_returns(emu);
+	pid_t pid = fork_as_guest(emu);
+
+	if (pid == 0) {
+		check(lp_translate(jit, code + 8) && !lp_translate(jit, 16), "what can be translated, and what cannot");
+		_exit(0);
+	}
+	wait_for(pid);
+	check(!nr_translated(jit, code), "before it forks again the parent has translated something");
+	pid = fork_as_guest(emu);
+	if (pid == 0) {
+		check(is_translated(jit, code + 8) && nr_translated(jit, code) == 1, "what the first child had to");
+		for (unsigned i = 0; i < NR_RETURNS; i++)
+			lp_translate(jit, code + i * 4);
+		check(nr_translated(jit, code) == NR_RETURNS, "all of them");
+		_exit(0);
+	}
+	wait_for(pid);
+	pid = fork_as_guest(emu);
+	if (pid == 0)
+		_exit(0);
+	wait_for(pid);
+	check(nr_translated(jit, code) > 60 && nr_translated(jit, code) < NR_RETURNS, "as much as a child tells");
+	_exit(0);
+}
+
+static void what_a_child_had_to_translate_the_next_one_finds(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		let_children_translate();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* A page of the guest's code that children tell of may be gone by then. */
+static void tell_of_what_is_gone(void)
+{
+	struct lp_jit *jit = jit_with(&(struct lp_jit_options){0});
+	struct lp_emu *emu = jit->emu;
+	uint64_t code = map_returns(emu);
+	pid_t pid = fork_as_guest(emu);
+
+	if (pid == 0)
+		_exit(!lp_translate(jit, code));
+	wait_for(pid);
+	check(lp_mem_unmap(emu, code, LP_GUEST_PAGE) == 0, "unmapped");
+	pid = fork_as_guest(emu);
+	if (pid == 0)
+		_exit(is_translated(jit, code));
+	wait_for(pid);
+	_exit(0);
+}
+
+static void what_a_child_tells_of_may_be_gone(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		tell_of_what_is_gone();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* ---- what is near stays near ---- */
+
+static void look_at_neighbours(void)
+{
+	struct lp_jit *jit = jit_with(&(struct lp_jit_options){0});
+	size_t pages = 0, buckets = sizeof jit->slots / LP_PAGE;
+	const uint8_t *at;
+
+	for (uint64_t pc = 0x400000; pc < 0x410000; pc += 64) /* 16 pages of a program */
+		lp_jit_slot_of(jit, pc);
+	for (uint64_t pc = 0x400000; pc < 0x410000; pc += 64)
+		check(lp_jit_slot_find(jit, pc) && lp_jit_slot_find(jit, pc)->pc == pc, "found");
+	for (at = (const uint8_t *)jit->slots; at < (const uint8_t *)(&jit->slots + 1); at += LP_PAGE)
+		for (unsigned i = 0; i < LP_PAGE; i++)
+			if (at[i]) {
+				pages++;
+				break;
+			}
+	check(pages && pages <= buckets / 16, "slots of neighbours are all over the table");
+	_exit(0);
+}
+
+static void neighbours_are_near_each_other_in_the_table_of_slots(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		look_at_neighbours();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* ---- held against the interpreter ---- */
 
 /* Loops, calls, memory, vectors, a fault. */
@@ -551,6 +705,9 @@ int main(void)
 		cmocka_unit_test(so_has_he_in_a_region),
 		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
 		cmocka_unit_test(a_chain_of_children_flushes_when_it_has_to),
+		cmocka_unit_test(what_a_child_had_to_translate_the_next_one_finds),
+		cmocka_unit_test(what_a_child_tells_of_may_be_gone),
+		cmocka_unit_test(neighbours_are_near_each_other_in_the_table_of_slots),
 		cmocka_unit_test(check_finds_translated_code_as_good_as_the_interpreter),
 		cmocka_unit_test(check_ends_a_program_that_is_translated_wrong),
 	};

@@ -1,0 +1,70 @@
+"""What start-up and forks cost the host, in system calls: counts are the same on a busy machine, and clocks are not."""
+import re
+import subprocess
+
+import pytest
+from runnerlib import RUNNER, compiled, sysroot
+
+FORKS = r"""
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+    for (int i = 0; i < 4; i++) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(7);
+        if (waitpid(pid, &status, 0) != pid || WEXITSTATUS(status) != 7)
+            return 1;
+    }
+    return 0;
+}
+"""
+NOTHING = "int main(void) { return 0; }"
+
+
+def calls(where, *command):
+    """The system calls of each process, in the order in which processes began: of its first thread, from the program's begin on."""
+    out = where / "calls"
+    done = subprocess.run(["strace", "-f", "-qq", "-e", "signal=none", "-o", out, RUNNER, *command], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    of = {}
+    for line in out.read_text().splitlines():
+        pid, call = line.split(None, 1)
+        name = re.match(r"(\w+)\(", call)
+        if name:
+            of.setdefault(pid, []).append(name[1])
+    return list(of.values())
+
+
+@pytest.fixture
+def where(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_program_that_does_nothing_starts_with_few_calls(where):
+    first, *_ = calls(where, compiled(NOTHING, where=where))
+    assert first[-1] == "exit_group"
+    assert len(first) <= 210, first  # of which 63 ask what each signal does
+    assert first.count("mmap") <= 24, first
+    assert first.count("mprotect") <= 12, first
+    assert "socket" not in first and "bind" not in first, first
+
+
+def test_a_program_of_a_sysroot_starts_with_few_calls(where):
+    root = sysroot()
+    first, *_ = calls(where, "-L", str(root), root / "usr/bin/true")
+    assert len(first) <= 400, first
+
+
+def test_a_forked_child_makes_few_calls_of_ours(where):
+    processes = [p for p in calls(where, compiled(FORKS, where=where)) if p[-1] == "exit_group"]
+    parent, *children = processes
+    assert len(children) == 4 and parent.count("wait4") == 4
+    # The guest's own are set_robust_list and exit_group.  What the first child had to translate, the others find translated.
+    assert len(children[0]) <= 20, children[0]
+    for child in children[1:]:
+        assert len(child) <= 9, child
+        assert "mmap" not in child and "mprotect" not in child and "madvise" not in child, child
