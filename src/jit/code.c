@@ -87,7 +87,7 @@ void lp_code_unmake(struct lp_jit *jit)
 		munmap(jit->slot_array, REGION_SIZE);
 }
 
-enum { AT_ONCE = 128 << 10 };
+enum { AT_FIRST = 32 << 10, AT_ONCE = 128 << 10 };
 
 void lp_code_populate(void *start, size_t size, bool write)
 {
@@ -96,14 +96,16 @@ void lp_code_populate(void *start, size_t size, bool write)
 	madvise(start, size, write ? POPULATE_WRITE : POPULATE_READ);
 }
 
+/* A little at first: a child may need no more. */
 static void populate_to(struct lp_segment *s, size_t end)
 {
+	size_t size = s->populated < AT_ONCE ? AT_FIRST : AT_ONCE;
+
 	if (end <= s->populated || s->populated == LP_SEGMENT)
 		return;
-	end = s->populated + AT_ONCE;
-	lp_code_populate(s->rw + s->populated, AT_ONCE, true);
-	lp_code_populate(s->rx + s->populated, AT_ONCE, false);
-	s->populated = end;
+	lp_code_populate(s->rw + s->populated, size, true);
+	lp_code_populate(s->rx + s->populated, size, false);
+	s->populated += size;
 }
 
 struct lp_segment *lp_code_room(struct lp_jit *jit, size_t size)

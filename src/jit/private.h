@@ -92,7 +92,7 @@ enum { LP_JUMPS_BITS = 13, LP_JUMPS = 1 << LP_JUMPS_BITS };
 enum { LP_SHADOW_ROOM = 64 << 10, LP_SHADOW_SIZE = 64 << 10 }; /* room: for host signal handlers below the limit */
 
 enum { LP_SEGMENT = 1 << 20, LP_SEGMENTS = 512 };
-enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 4096 };
+enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 512 };
 enum { LP_CONSTANTS = 1 << 15, LP_CONSTANT_BUCKETS = 1 << 12 };
 enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
 enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };

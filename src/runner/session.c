@@ -58,7 +58,7 @@ struct lp_runner {
 	uint64_t tries_asked, tries_done;
 	bool tries_well;    /* nothing that waited was refused before the program began */
 	pid_t pid;	    /* of the process that has the worker */
-	bool is_young;	    /* and was that of the program when it began to serve */
+	bool is_young;	    /* and was when it got it */
 	struct stat told;   /* standard error when the program began */
 	atomic_bool awaits; /* the program's own first instruction, because something waits for a library */
 };
@@ -388,11 +388,19 @@ static void work(struct lp_runner *r)
 	}
 }
 
+static int64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
 /*
  * Most programs are at their end in a few milliseconds: a socket and its thread would cost them more than they do, as
  * would to wait with their end for a socket that is just being made.
  */
-enum { PROGRAM_AGE_MS = 10 };
+enum { AGE_MS = 10 };
 
 static struct timespec in_ms(int ms)
 {
@@ -407,7 +415,7 @@ static struct timespec in_ms(int ms)
 /* Until the program is no longer young, or has something for us to do. */
 static void await_age(struct lp_runner *r)
 {
-	struct timespec old = in_ms(PROGRAM_AGE_MS);
+	struct timespec old = in_ms(AGE_MS);
 	int rc = 0;
 
 	pthread_mutex_lock(&r->work);
@@ -463,7 +471,8 @@ void lp_runner_serve(struct lp_runner *r)
 	lp_pending_close();
 	if (lp_pending_count() && !r->works) /* a forked child's program has begun, or is awaited already */
 		await_program(r);
-	r->is_young = !r->pid && !(r->options.watch && *r->options.watch) && !lp_pending_count();
+	r->is_young = (!r->pid || clock_ms() < r->serves_at_ms) && !(r->options.watch && *r->options.watch) &&
+		      !lp_pending_count();
 	r->pid = getpid();
 	r->works = true;
 	if (!start_thread(begin_to_serve, r))
@@ -623,19 +632,9 @@ static void renew_locks(struct lp_runner *r)
 
 /*
  * Most children execute something else at once, or end.  Threads and a socket cost them more than all the rest of a fork
- * does, so a child is served from its first system call that may block for long, or that may block at all once it is
- * a little older.
+ * does, so a child gets its worker at its first system call that may block for long, or that may block at all once it is
+ * a little older; one that is young then has 10 ms more to end in.
  */
-enum { CHILD_AGE_MS = 10 };
-
-static int64_t clock_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 static void serve_later(struct lp_runner *r)
 {
 	if (lp_pending_count()) {
@@ -643,7 +642,7 @@ static void serve_later(struct lp_runner *r)
 		return;
 	}
 	r->works = false;
-	r->serves_at_ms = clock_ms() + CHILD_AGE_MS;
+	r->serves_at_ms = clock_ms() + AGE_MS;
 	atomic_store(&r->emu->tells_waits, true);
 }
 
