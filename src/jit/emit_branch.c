@@ -156,9 +156,26 @@ static bool loop_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 	return true;
 }
 
+/* Back to another unit is most often a loop as well: what goes there stands here, so that the host jumps once. */
+static bool go_back_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
+{
+	bool kept = t->flags_kept;
+	struct lp_x86_fixup over;
+
+	if (t->is_region || pc >= t->pc || pc == t->start || test.parity != LP_PARITY_NO_MATTER || t->v_dirty)
+		return false;
+	over = lp_x86_jcc_forward_short(&t->x, test.cc ^ 1);
+	if (t->insns[t->i].exit_live)
+		lp_flags_keep(t);
+	lp_emit_goto(t, pc);
+	t->flags_kept = kept;
+	lp_x86_bind(&t->x, over);
+	return true;
+}
+
 static void branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc)
 {
-	if (!loop_if(t, test, pc))
+	if (!loop_if(t, test, pc) && !go_back_if(t, test, pc))
 		lp_emit_branch_if(t, test, pc);
 }
 
@@ -277,7 +294,7 @@ static void push_return(struct lp_tr *t)
 /* Where the host's return comes to: on through the slot, so that code that was replaced meanwhile is not gone on with. */
 static void returned(struct lp_tr *t)
 {
-	lp_x86_lea(&t->x, 1, LP_RSP, lp_rm_mem(LP_RSP, 8));
+	lp_x86_pop(&t->x, LP_RDX); /* what push_return() has pushed */
 	lp_x86_jmp_rm(&t->x, lp_rm_abs(lp_tr_slot(t, t->pc + 4)));
 	t->has_ended = true;
 }

@@ -89,12 +89,19 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 		lp_x86_rorx(x, w, to, from, n);
 		return;
 	}
+	bool in_place = from.kind == LP_RM_REG && from.base == to;
+
 	if (n == 0) {
-		lp_x86_mov(x, w, to, from);
+		if (!w || !in_place)
+			lp_x86_mov(x, w, to, from);
 		return;
 	}
 	if (type == LP_LSL && n == 1 && from.kind == LP_RM_REG) {
 		lp_x86_lea(x, w, to, lp_rm_sib(from.base, from.base, 1, 0));
+		return;
+	}
+	if (type == LP_LSL && n <= 3 && from.kind == LP_RM_REG && !in_place) {
+		lp_x86_lea(x, w, to, lp_rm_index(from.base, 1u << n, 0));
 		return;
 	}
 	if (t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept && t->insns[t->i].flags_live) {
@@ -109,7 +116,8 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 		return;
 	}
 	lp_flags_clobber(t);
-	lp_x86_mov(x, w, to, from);
+	if (!in_place)
+		lp_x86_mov(x, w, to, from);
 	lp_x86_shift_imm(x,
 			 type == LP_LSL	  ? LP_SHIFT_SHL
 			 : type == LP_LSR ? LP_SHIFT_SHR
@@ -177,10 +185,24 @@ static bool sum(struct lp_tr *t, unsigned w, unsigned kind, unsigned d, unsigned
 	return true;
 }
 
+/* d = n + index << by, without flags. */
+static void lea_scaled(struct lp_tr *t, unsigned w, unsigned d, unsigned n, unsigned index, unsigned by)
+{
+	unsigned base = lp_x_read(t, n, LP_RAX), to = lp_x_dest(t, d, LP_RAX);
+
+	lp_x86_lea(&t->x, w, to, lp_rm_sib(base, index, 1u << by, 0));
+	lp_x_write(t, d, to);
+}
+
 static bool sum_reg(struct lp_tr *t, uint32_t word, unsigned kind)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm));
 	enum lp_shift type = F(shift);
+
+	if (kind == 0 && type == LP_LSL && F(imm6) >= 1 && F(imm6) <= 3) {
+		lea_scaled(t, w, d, n, lp_x_read(t, m, LP_RCX), F(imm6));
+		return true;
+	}
 
 	if (n == LP_ZR && type == LP_LSL && F(imm6) == 0 && kind == SUBTRACTS) { /* neg */
 		unsigned to = lp_x_dest(t, d, LP_RAX);
@@ -250,6 +272,12 @@ static bool sum_ext(struct lp_tr *t, uint32_t word, unsigned kind)
 		rm = lp_x_rm(t, m);
 	} else {
 		extend(t, F(option), m, LP_RCX);
+		if (kind == 0 && d != LP_SP && F(imm3)) {
+			if (F(imm3) == 4)
+				lp_x86_lea(&t->x, 1, LP_RCX, lp_rm_sib(LP_RCX, LP_RCX, 1, 0));
+			lea_scaled(t, w, d, n, LP_RCX, F(imm3) < 3 ? F(imm3) : 3);
+			return true;
+		}
 		if (F(imm3))
 			shift(t, LP_LSL, 1, LP_RCX, lp_rm_reg(LP_RCX), F(imm3));
 	}
@@ -437,24 +465,53 @@ static bool adr(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
+/* The one behind this one and `ahead` others, which this one's code executes, if that can do it as well; else NULL. */
+static const struct lp_insn *insn_ahead(const struct lp_tr *t, unsigned ahead)
+{
+	return lp_tr_goes_on(t, t->i + ahead) ? &t->insns[t->i + 1 + ahead] : NULL;
+}
+
+/* With the add behind it that gives the lower 12 bits. */
 static bool adrp(struct lp_tr *t, uint32_t word)
 {
-	uint64_t pages = (uint64_t)lp_signed_field(word, 5, 19) * 4 + F(immlo);
+	uint64_t pages = (uint64_t)lp_signed_field(word, 5, 19) * 4 + F(immlo), value;
+	const struct lp_insn *add = insn_ahead(t, 0);
+	unsigned d = F(Rd);
 
-	lp_x_write_imm(t, lp_writes(F(Rd)), (t->pc & ~UINT64_C(4095)) + (pages << 12));
+	value = (t->pc & ~UINT64_C(4095)) + (pages << 12);
+	if (add && d != 31 && (add->word & 0xffc003ff) == (0x91000000 | d << 5 | d)) { /* add xd, xd, #imm */
+		value += add->word >> 10 & 0xfff;
+		lp_tr_took_next(t);
+	}
+	lp_x_write_imm(t, lp_writes(d), value);
+	return true;
+}
+
+/* The constant, and what the instructions behind it put into it 16 bits at a time. */
+static bool wide(struct lp_tr *t, uint32_t word, uint64_t value)
+{
+	enum { MOVK = 0x72800000, OF_MOVK = 0x7f800000, SF_AND_RD = 0x8000001f };
+	const struct lp_insn *next;
+	unsigned nr = 0, by;
+
+	while ((next = insn_ahead(t, nr)) && (next->word & OF_MOVK) == MOVK &&
+	       (next->word & SF_AND_RD) == (word & SF_AND_RD) && (F(sf) || !(next->word >> 22 & 1))) {
+		by = (next->word >> 21 & 3) * 16;
+		value = (value & ~(UINT64_C(0xffff) << by)) | (uint64_t)(next->word >> 5 & 0xffff) << by;
+		t->insns[t->i + ++nr].is_taken = true;
+	}
+	lp_x_write_imm(t, lp_writes(F(Rd)), value);
 	return true;
 }
 
 static bool movz(struct lp_tr *t, uint32_t word)
 {
-	lp_x_write_imm(t, lp_writes(F(Rd)), (uint64_t)F(imm16) << F(hw) * 16);
-	return true;
+	return wide(t, word, (uint64_t)F(imm16) << F(hw) * 16);
 }
 
 static bool movn(struct lp_tr *t, uint32_t word)
 {
-	lp_x_write_imm(t, lp_writes(F(Rd)), lp_sized(F(sf), ~((uint64_t)F(imm16) << F(hw) * 16)));
-	return true;
+	return wide(t, word, lp_sized(F(sf), ~((uint64_t)F(imm16) << F(hw) * 16)));
 }
 
 /* Sixteen bits of a register in memory are written there; the upper half of a W register goes. */
@@ -506,6 +563,9 @@ static bool move_field(struct lp_tr *t, uint32_t word, bool is_signed)
 		lp_flags_clobber(t);
 		shift(t, LP_LSR, w, to, lp_x_rm(t, n), r);
 		lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(to), (int32_t)((UINT32_C(1) << (s - r + 1)) - 1));
+	} else if (s < r && (s == 7 || s == 15 || (s == 31 && w)) && (w || !is_signed)) { /* extended, to the left */
+		extend(t, (s == 7 ? 0 : s == 15 ? 1 : 2) | (is_signed ? 4 : 0), n, to);
+		shift(t, LP_LSL, w, to, lp_rm_reg(to), bits - r);
 	} else { /* to the top, and back */
 		lp_flags_clobber(t);
 		lp_x86_mov(x, w, to, lp_x_rm(t, n));
@@ -891,6 +951,20 @@ static bool crc32cx(struct lp_tr *t, uint32_t word)
 
 enum choice { PLAIN, INCREMENT, INVERT, NEGATE };
 
+/* to = n where the condition holds, else m. */
+static void select_in_place(struct lp_tr *t, unsigned w, enum lp_x86_cc cc, unsigned to, unsigned n, unsigned m)
+{
+	struct lp_x86 *x = &t->x;
+
+	if (t->pin[n] == (int)to) {
+		lp_x86_cmov(x, cc ^ 1, w, to, lp_x_rm(t, m));
+		return;
+	}
+	if (t->pin[m] != (int)to)
+		lp_x86_mov(x, w, to, lp_x_rm(t, m)); /* which leaves EFLAGS alone */
+	lp_x86_cmov(x, cc, w, to, lp_x_rm(t, n));
+}
+
 static bool choose(struct lp_tr *t, uint32_t word, enum choice kind)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm)), cond = F(cond);
@@ -905,9 +979,14 @@ static bool choose(struct lp_tr *t, uint32_t word, enum choice kind)
 	/* rax is what the test may use */
 	test = lp_flags_test(t, cond);
 	if (n == LP_ZR && m == LP_ZR && kind == INCREMENT && test.parity == LP_PARITY_NO_MATTER) { /* cset */
+		unsigned to = lp_x_dest(t, d, LP_RAX);
 		lp_x86_setcc(x, test.cc ^ 1, lp_rm_reg(LP_RAX));
-		lp_x86_movzx8(x, LP_RAX, lp_rm_reg(LP_RAX));
-		lp_x_write(t, d, LP_RAX);
+		lp_x86_movzx8(x, to, lp_rm_reg(LP_RAX));
+		lp_x_write(t, d, to);
+		return true;
+	}
+	if (kind == PLAIN && test.parity == LP_PARITY_NO_MATTER && t->pin[d] >= 0) {
+		select_in_place(t, w, test.cc, (unsigned)t->pin[d], n, m);
 		return true;
 	}
 	/* rcx: the otherwise, made without touching EFLAGS */

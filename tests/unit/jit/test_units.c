@@ -678,6 +678,52 @@ static void check_finds_translated_code_as_good_as_the_interpreter(void **state)
 	assert_true(w.left->stats.compared >= 3);
 }
 
+/* Held against the interpreter, and by what comes out. */
+static void instructions_that_become_one_do_what_they_did(void **state)
+{
+	static const char *const texts[] = {
+		/* constants; the last movk of each is another register's or of another size */
+		"movz x1, #0x1234, lsl #48\nmovk x1, #0x5678, lsl #32\nmovk x1, #0x9abc, lsl #16\nmovk x1, #0xdef0\n"
+		"movn w2, #0x12\nmovk w2, #0x4321, lsl #16\nmovk x2, #7, lsl #32\n"
+		"movn x3, #0x12, lsl #16\nmovk x4, #1\nmovk x3, #0x77, lsl #48\n"
+		"movz w6, #1, lsl #16\nmovk w6, #2\nmovz x7, #3, lsl #32\nmovk x7, #4, lsl #16\n"
+		"movz xzr, #3\nmovk xzr, #4\n"
+		"eor x5, x1, x2\neor x5, x5, x3\neor x5, x5, x4\neor x5, x5, x6\neor x5, x5, x7\n"
+		"and x6, x2, #0xff\nsub x0, x6, #195\n" END, /* 237 */
+		/* addresses; the sum of the second is another register's */
+		"adrp x1, there\nadd x1, x1, #8\nadrp x2, there\nadd x9, x2, #8\nadrp x10, there\nadd x10, x10, #4\n"
+		"sub x0, x1, x9\nsub x3, x1, x10\nadd x0, x0, x3\nadd x0, x0, #38\nthere: " END,
+		/* sums and fields with shifts, conditional moves in place, flags across them */
+		"mov x1, #-5\nmov x2, #3\nmov x9, #7\ncmp x1, x2\n"
+		"add x3, x2, x1, lsl #1\nadd w4, w2, w1, lsl #3\nadd x10, x9, x9, lsl #2\nadd x11, sp, w1, sxtw #4\n"
+		"add x12, x2, w1, uxtb #3\nadd x2, x2, w2, sxth #2\nadd w13, w9, w1, sxtb #1\n"
+		"sbfiz x14, x1, #4, #32\nubfiz x15, x1, #3, #8\nubfiz w16, w1, #2, #16\nlsl x17, x9, #3\nlsl w5, w5, "
+		"#2\n"
+		"cset x6, lt\ncset w0, ge\ncsel x1, x1, x2, lt\ncsel x2, x1, x2, ge\ncsel w3, w3, w3, eq\n"
+		"csel x4, xzr, x4, lt\ncsel x5, x5, xzr, ge\ncsel x20, x9, x17, hi\ncsel w21, w9, wzr, ls\n"
+		"adc x7, x9, x9\nadd x0, x0, x7, lsl #1\nadd x0, x0, #12\n" END, /* 15 * 2 + 12 */
+		/* back to an earlier unit that asks for flags, and on with them */
+		"mov x0, #0\nmov x1, #5\ncmp x1, x1\nb in\n"
+		"again: adc x0, x0, xzr\nsub x1, x1, #1\n"
+		"in: cmp x1, #2\ncbnz x1, again\nadc x0, x0, xzr\nadd x0, x0, #38\n" END,
+		/* in a region: loops come back between two that are one elsewhere */
+		"mov x0, #0\nmov x9, #1000\nmovz x1, #7\n"
+		"half: movk x1, #1, lsl #16\nadrp x2, page\n"
+		"add x2, x2, #8\nadd x1, x1, #1\nadd x0, x0, x1, lsr #16\nsub x9, x9, #1\n"
+		"tbnz x9, #0, half\ncbnz x9, whole\nsub x0, x0, #958\n" END "whole: movz x1, #9\nb half\npage: " END,
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		struct world w = {.text = texts[i]};
+		assert_int_equal(status_of(&w), RIGHT);
+		w = (struct world){.text = texts[i], .options.tier = LP_JIT_TIER2};
+		assert_int_equal(status_of(&w), RIGHT);
+		w = (struct world){.text = texts[i], .options.checks = true};
+		assert_int_equal(status_of(&w), RIGHT);
+		assert_true(w.left->stats.compared > 0);
+	}
+}
+
 static void check_ends_a_program_that_is_translated_wrong(void **state)
 {
 	struct world w = {.text = OF_ALL_KINDS, .options.checks = true, .forgets_sums = true};
@@ -709,6 +755,7 @@ int main(void)
 		cmocka_unit_test(what_a_child_tells_of_may_be_gone),
 		cmocka_unit_test(neighbours_are_near_each_other_in_the_table_of_slots),
 		cmocka_unit_test(check_finds_translated_code_as_good_as_the_interpreter),
+		cmocka_unit_test(instructions_that_become_one_do_what_they_did),
 		cmocka_unit_test(check_ends_a_program_that_is_translated_wrong),
 	};
 
