@@ -8,7 +8,7 @@
  *
  * Not compared, and executed all the same: a process with more than one thread, whose memory others change meanwhile; code
  * that reads a clock or random numbers; a unit in which an instruction faults, whose interpreted execution counts then; a
- * unit that is left early because somebody asks for the thread.  What a system call does is not executed twice: it ends
+ * unit that is left early because somebody asks for the thread, or because a loop's scalars have something above them.  What a system call does is not executed twice: it ends
  * its unit.
  */
 #include <stdio.h>
@@ -283,6 +283,19 @@ static bool is_polled(const struct lp_unit *unit, uint64_t pc)
 	return unit->region ? !is_left(unit, pc, pc) : pc == unit->range.start;
 }
 
+/* Translated code executes one instruction only. */
+static bool is_entered_oddly(const struct lp_cpu *cpu, const struct lp_unit *unit)
+{
+	for (unsigned v = 0; v < 32; v++) {
+		const union lp_vreg *r = &cpu->vr[v];
+		if (unit->v_narrow_s >> v & 1 && r->d[0] >> 32 | r->d[1])
+			return true;
+		if (unit->v_narrow_d >> v & 1 && r->d[1])
+			return true;
+	}
+	return false;
+}
+
 void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *unit)
 {
 	static areas all; /* of the only thread; what a fault left is from an earlier run */
@@ -290,7 +303,7 @@ void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *
 	struct saved before;
 	bool can_be_compared, agree;
 
-	if (cpu->emu->threads->next) {
+	if (cpu->emu->threads->next || is_entered_oddly(cpu, unit)) {
 		run_alone(jit, cpu, unit);
 		return;
 	}

@@ -40,6 +40,7 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
 	*c = (struct lp_cold){
 		.emit = emit, .i = t->i, .flags = t->flags, .flags_kept = t->flags_kept, .v_loaded = t->v_loaded};
 	c->v_dirty = t->v_dirty;
+	c->v_written = t->v_written;
 	c->v_is_s = t->v_is_s;
 	c->v_is_d = t->v_is_d;
 	c->v_cut_s = t->v_cut_s;
@@ -95,6 +96,14 @@ void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
 	call_fallback(t);
 	lp_v_restore(t, c);
 	lp_x86_jmp_back(&t->x, c->back);
+}
+
+void lp_cold_first(struct lp_tr *t, const struct lp_cold *c)
+{
+	lp_tr_count(t, 1);
+	lp_x86_mov_imm(&t->x, LP_RAX, t->start + 4);
+	lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
+	call_stub(t, 0, t->jit->stubs.call_c);
 }
 
 /* Of each register that is not where it always is: three moves. */

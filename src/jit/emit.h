@@ -72,7 +72,7 @@ struct lp_cold {
 	unsigned i;		     /* the instruction */
 	enum lp_flags flags;
 	bool flags_kept;
-	uint32_t v_loaded, v_dirty, v_is_s, v_is_d, v_cut_s, v_cut_d;
+	uint32_t v_loaded, v_dirty, v_written, v_is_s, v_is_d, v_cut_s, v_cut_d;
 	int8_t v_of[LP_NR_V_HOST];
 	uint64_t arg, arg2;
 };
@@ -138,13 +138,16 @@ struct lp_tr {
 	int8_t v_place[32];	   /* the host register that it has at the head; -1: none */
 	uint32_t v_is_s, v_is_d;   /* known to have nothing but zeros above 32, 64 bits */
 	uint32_t v_cut_s, v_cut_d; /* the copy has, whatever the guest's register has there */
-	uint32_t v_written;
+	uint32_t v_written, v_written_in_loop;
 	uint8_t v_at_head[32]; /* how many bits of it the loop wants at its head; 0: it is written first */
+	/* Those that may have other than zeros above 32, 64 bits where the loop goes back, and those of which it wants no more
+	 * at its head though it writes them: they have zeros there. */
+	uint32_t v_wide_s, v_wide_d, v_narrow_s, v_narrow_d;
 	unsigned v_turn, v_when[LP_NR_V_HOST];
-	bool v_fixed;
+	bool v_fixed, v_forgot;
 	/* Of the current instruction: what it has read; whose destination it has asked for, and what that is; host registers
-	 * that are such destinations and nobody's yet. */
-	uint32_t v_read, v_asked, v_taken;
+	 * that are such destinations and nobody's yet; whose old value has been copied elsewhere. */
+	uint32_t v_read, v_asked, v_taken, v_copied;
 	uint8_t v_new[32];
 	unsigned nr_v_notes;
 
@@ -272,6 +275,8 @@ unsigned lp_v_read_bits(struct lp_tr *t, unsigned v, unsigned bits);
 /* Where a result for v is best computed, if its old value is not asked for any more by then: of no meaning until lp_v_write().
  * The old value is kept somewhere for a fault and for cold code. */
 unsigned lp_v_dest(struct lp_tr *t, unsigned v);
+/* The same where that is to be what lp_v_read() has given: it is a copy of the old value that is kept. */
+unsigned lp_v_dest_in_place(struct lp_tr *t, unsigned v);
 /* The same where no cold code and no fault will ask for it: all jumps to cold code have been emitted, and all accesses to guest
  * memory but the host instruction that loads this register. */
 unsigned lp_v_dest_last(struct lp_tr *t, unsigned v);
@@ -389,6 +394,8 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit);
 /* The interpreter's function executes the current instruction, and then back: to cold->back, with t->v_loaded as it was.
  * For cases that are rare and hard. */
 lp_cold_fn lp_cold_fallback;
+/* At the unit's begin: that executes the first instruction, and the unit is left. */
+lp_cold_fn lp_cold_first;
 /* Where that goes on, when it does: here.  c may be NULL. */
 void lp_cold_back(struct lp_tr *t, struct lp_cold *c);
 

@@ -124,7 +124,7 @@ static bool fused(struct lp_tr *t, uint32_t word, const enum lp_x86_vop ops231[]
 	n = lp_fp_read(t, form, vn);
 	m = lp_fp_read(t, form, vm);
 	a = lp_fp_read(t, form, va);
-	d = lp_v_dest(t, vd);
+	d = vd == va || vd == vn ? lp_v_dest_in_place(t, vd) : lp_v_dest(t, vd);
 	on_addend = vd == va || (vd != vn && (lp_fp_is_clean(t, form, va) || !lp_fp_is_clean(t, form, vn)));
 	if (on_addend) {
 		if (d != a)

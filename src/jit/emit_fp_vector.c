@@ -115,14 +115,13 @@ static bool fabd_s(struct lp_tr *t, uint32_t word)
 /* d plus or minus n * m */
 static bool fused(struct lp_tr *t, uint32_t word, struct shape s, unsigned m, const enum lp_x86_vop ops[])
 {
-	unsigned n, a, d;
+	unsigned n, d;
 	struct lp_x86_fixup hard;
 
 	n = get(t, s, F(Rn), LP_FP_TEST);
-	a = get(t, s, F(Rd), LP_FP_S0);
-	d = dest(t, s, F(Rd));
-	if (d != a)
-		lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, d, lp_rm_reg(a));
+	d = get(t, s, F(Rd), LP_FP_S0);
+	if (!s.half)
+		d = lp_v_dest_in_place(t, F(Rd));
 	lp_x86_vex(&t->x, ops[s.form], 0, d, n, lp_rm_reg(m));
 	hard = lp_fp_if_doubt(t, s.form, d);
 	put(t, s, F(Rd), d, F(Rd));

@@ -57,9 +57,12 @@ bool lp_lanes_do(struct lp_tr *t, uint32_t word, unsigned how, lp_lanes_fn *comp
 		l.m = lp_v_read(t, F(Rm));
 	l.d = how & LP_D ? lp_v_read(t, F(Rd)) : lp_v_dest_last(t, F(Rd));
 	compute(&l);
-	if (!l.whole && !(how & LP_ALL_BITS))
+	if (!l.whole && !(how & LP_ALL_BITS)) {
 		lp_x86_vex_rm(&t->x, LP_VMOVQ, 0, l.d, lp_rm_reg(l.d));
-	lp_v_write(t, F(Rd), l.d);
+		lp_v_write_bits(t, F(Rd), l.d, 64);
+	} else {
+		lp_v_write(t, F(Rd), l.d);
+	}
 	return true;
 }
 

@@ -388,7 +388,7 @@ static bool set_both(struct lp_tr *t, uint32_t word, uint64_t value)
 		lp_x86_vex(&t->x, LP_VPCMPEQD, 0, d, d, lp_rm_reg(d));
 	else
 		lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, d, lp_constant(t, value, value));
-	lp_v_write(t, F(Rd), d);
+	lp_v_write_bits(t, F(Rd), d, value == 0 ? 32 : F(Q) ? 128 : 64);
 	return true;
 }
 

@@ -60,6 +60,8 @@ struct lp_unit {
 	uint32_t *v_notes;    /* from which offset on what vector register is dirty where (vector.c); ascending */
 	uint16_t nr_v_notes;
 	const struct lp_unit_region *region; /* NULL: it is a straight line, with registers where they always are */
+	/* A loop that is not entered where these have other than zeros above 32, 64 bits: one instruction is executed then. */
+	uint32_t v_narrow_s, v_narrow_d;
 	uint32_t hot_size;
 };
 

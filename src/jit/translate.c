@@ -78,7 +78,6 @@ static void note_branch(struct lp_tr *t, uint64_t pc)
 static void begin(struct lp_tr *t)
 {
 	t->head = t->x.at;
-	t->i = 0;
 	poll(t, t->start, poll_cold);
 	lp_tr_count(t, (int32_t)t->nr);
 	note_branch(t, t->start);
@@ -134,6 +133,8 @@ static void note_cold(struct lp_tr *t, unsigned k, uint32_t offset, unsigned ins
 static void emit_cold(struct lp_tr *t, const uint8_t *code)
 {
 	t->in_cold = true;
+	if (t->is_region) /* where a way leads from everywhere to everywhere */
+		t->v_written_in_loop = t->v_written;
 	for (unsigned k = 0; k < t->nr_cold; k++) {
 		const struct lp_cold c = t->cold[k];
 		note_cold(t, k, (uint32_t)(t->x.at - code), c.i);
@@ -150,6 +151,7 @@ static void emit_cold(struct lp_tr *t, const uint8_t *code)
 		t->flags_kept = c.flags_kept;
 		t->v_loaded = c.v_loaded;
 		t->v_dirty = c.v_dirty;
+		t->v_written = c.v_written;
 		t->v_is_s = c.v_is_s;
 		t->v_is_d = c.v_is_d;
 		t->v_cut_s = c.v_cut_s;
@@ -168,7 +170,11 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->jit->nr_cold = 0;
 	t->has_ended = t->is_loop = t->failed = t->in_cold = false;
 	t->v_loaded = t->v_dirty = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
-	t->v_cut_s = t->v_cut_d = t->v_written = 0;
+	t->v_cut_s = t->v_cut_d = t->v_written = t->v_written_in_loop = t->v_wide_s = t->v_wide_d = 0;
+	t->v_forgot = false;
+	t->i = 0;
+	t->flags = LP_FLAGS_IN_MEMORY;
+	t->flags_kept = true;
 	t->nr_pending = 0;
 	for (unsigned i = 0; i < t->nr; i++) {
 		t->insns[i].is_taken = false;
@@ -180,7 +186,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 		memset(t->v_of, -1, sizeof t->v_of);
 		memset(t->v_place, -1, sizeof t->v_place);
 		memset(t->v_at_head, 0, sizeof t->v_at_head);
-		t->v_in_loop = t->v_dirty_in_loop = 0;
+		t->v_in_loop = t->v_dirty_in_loop = t->v_narrow_s = t->v_narrow_d = 0;
 	}
 }
 
@@ -329,6 +335,8 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 		.nr_insns = (uint16_t)t->nr,
 		.nr_looked = (uint16_t)t->nr_looked,
 		.nr_v_notes = (uint16_t)t->nr_v_notes,
+		.v_narrow_s = t->v_narrow_s,
+		.v_narrow_d = t->v_narrow_d,
 		.is_loop = t->is_loop,
 		.range = {t->start, t->start + t->nr * 4},
 	};

@@ -77,6 +77,11 @@ static void store_from(struct lp_tr *t, unsigned v, unsigned host)
 	lp_x86_vex_to(&t->x, LP_VMOVUPS_TO, 0, lp_cpu_v(v), host);
 }
 
+static void move(struct lp_tr *t, unsigned to, unsigned from)
+{
+	lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, to, lp_rm_reg(from));
+}
+
 static void is_clean(struct lp_tr *t, unsigned v)
 {
 	t->v_dirty &= ~bit(v);
@@ -168,7 +173,7 @@ static void allot(struct lp_tr *t, unsigned v)
 
 void lp_v_next(struct lp_tr *t)
 {
-	t->v_read = t->v_asked = t->v_taken = 0;
+	t->v_read = t->v_asked = t->v_taken = t->v_copied = 0;
 }
 
 void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST])
@@ -221,6 +226,25 @@ unsigned lp_v_dest(struct lp_tr *t, unsigned v)
 	return t->v_new[v];
 }
 
+unsigned lp_v_dest_in_place(struct lp_tr *t, unsigned v)
+{
+	unsigned to;
+
+	allot(t, v);
+	if (t->v_dirty & bit(v)) {
+		to = choose_second(t, v);
+		if (to == LP_NR_V_HOST) {
+			clean(t, v);
+		} else {
+			move(t, to, (unsigned)t->v_host[v]);
+			note(t, v, to);
+			t->v_taken |= 1U << to;
+			t->v_copied |= bit(v);
+		}
+	}
+	return lp_v_dest_last(t, v);
+}
+
 unsigned lp_v_dest_last(struct lp_tr *t, unsigned v)
 {
 	allot(t, v);
@@ -266,11 +290,6 @@ struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits)
 	return has_bits(t, v, bits) ? lp_rm_reg((unsigned)t->v_host[v]) : lp_cpu_v(v);
 }
 
-static void move(struct lp_tr *t, unsigned to, unsigned from)
-{
-	lp_x86_vex_rm(&t->x, LP_VMOVAPS, 0, to, lp_rm_reg(from));
-}
-
 void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 {
 	unsigned host;
@@ -279,7 +298,7 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 	host = t->v_asked & bit(v) ? take_new(t, v) : (unsigned)t->v_host[v];
 	if (host != from)
 		move(t, host, from);
-	if (!(t->v_dirty & bit(v)))
+	if (!(t->v_dirty & ~t->v_copied & bit(v)))
 		note(t, v, host);
 	t->v_dirty |= bit(v);
 	t->v_written |= bit(v);
@@ -307,6 +326,7 @@ bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits)
 void lp_v_forget(struct lp_tr *t)
 {
 	t->v_loaded = t->v_dirty = t->v_is_s = t->v_is_d = 0;
+	t->v_forgot = true;
 }
 
 static unsigned copied(const struct lp_cold *c, unsigned v)
@@ -323,22 +343,38 @@ void lp_v_restore(struct lp_tr *t, const struct lp_cold *c)
 
 /* ---- loops ---- */
 
+/* v is dirty at the head, and so all of it is wanted: where that is zeros above a scalar, and stays so, they are looked at
+ * once. */
+static void widen(struct lp_tr *t, unsigned v)
+{
+	if (t->is_region) {
+		t->v_at_head[v] = 128;
+	} else if (t->v_at_head[v] == 32 && !(t->v_wide_s & bit(v))) {
+		t->v_narrow_s |= bit(v);
+	} else if (t->v_at_head[v] && t->v_at_head[v] <= 64 && !(t->v_wide_d & bit(v))) {
+		t->v_at_head[v] = 64;
+		t->v_narrow_d |= bit(v);
+	} else {
+		t->v_at_head[v] = 128;
+	}
+}
+
 void lp_v_fix(struct lp_tr *t)
 {
 	t->v_fixed = __builtin_popcount(t->v_used) <= LP_NR_V_HOST;
-	t->v_in_loop = t->v_dirty_in_loop = 0;
+	t->v_in_loop = t->v_dirty_in_loop = t->v_narrow_s = t->v_narrow_d = 0;
 	if (!t->v_fixed)
 		return;
 	memset(t->v_host, -1, sizeof t->v_host);
 	memset(t->v_of, -1, sizeof t->v_of);
-	t->v_dirty_in_loop = t->v_written;
+	t->v_dirty_in_loop = t->v_written_in_loop;
 	for (unsigned v = 0, host = 0; v < 32; v++) {
 		if (!(t->v_used & bit(v)))
 			continue;
 		t->v_host[v] = t->v_place[v] = (int8_t)host;
 		t->v_of[host++] = (int8_t)v;
-		if (t->v_written & bit(v))
-			t->v_at_head[v] = 128;
+		if (t->v_written_in_loop & bit(v))
+			widen(t, v);
 		t->v_in_loop |= t->v_at_head[v] ? bit(v) : 0;
 	}
 }
@@ -346,9 +382,9 @@ void lp_v_fix(struct lp_tr *t)
 /* The copy is what the loop found at its head, or as good. */
 static bool is_as_at_head(const struct lp_tr *t, unsigned v)
 {
-	unsigned bits = t->v_at_head[v];
+	unsigned bits = t->v_at_head[v], loaded = t->v_dirty_in_loop & bit(v) ? 128 : bits;
 
-	return has_bits(t, v, bits) && (bits == 128 || lp_v_is_zero_above(t, v, bits));
+	return has_bits(t, v, loaded) && (bits == 128 || lp_v_is_zero_above(t, v, bits));
 }
 
 /* v is in that host register from now on; who was there is where v was. */
@@ -396,13 +432,46 @@ static void go_to_places(struct lp_tr *t)
 			change_places(t, v, (unsigned)t->v_place[v]);
 }
 
+/* Of what has been written, or may have been by C, only those are narrow that are known to be. */
+static void note_wide(struct lp_tr *t)
+{
+	uint32_t written = t->v_forgot ? UINT32_MAX : t->v_written;
+
+	t->v_wide_s |= written & ~t->v_is_s;
+	t->v_wide_d |= written & ~t->v_is_d;
+}
+
 void lp_v_loop(struct lp_tr *t)
 {
+	t->v_written_in_loop |= t->v_written;
+	note_wide(t);
+	if ((t->v_narrow_s & t->v_wide_s) | (t->v_narrow_d & t->v_wide_d))
+		t->failed = true; /* never: the first translation knew */
 	flush(t, ~t->v_dirty_in_loop);
 	go_to_places(t);
 	for (unsigned v = 0; v < 32; v++)
 		if (t->v_in_loop & bit(v) && !is_as_at_head(t, v))
-			load(t, v, t->v_at_head[v]);
+			load(t, v, t->v_dirty_in_loop & bit(v) ? 128 : t->v_at_head[v]);
+}
+
+/* Jumps where a register is not as narrow as the loop takes it to be. */
+static void look_above(struct lp_tr *t)
+{
+	struct lp_x86_rm above;
+	struct lp_cold *c;
+
+	lp_x86_mov_imm32(&t->x, LP_RAX, 0);
+	for (uint32_t left = t->v_narrow_s | t->v_narrow_d; left; left &= left - 1) {
+		above = lp_cpu_v((unsigned)__builtin_ctz(left));
+		above.disp += 8;
+		lp_x86_alu(&t->x, LP_ALU_OR, 1, LP_RAX, above);
+		above.disp -= 4;
+		if (left & -left & t->v_narrow_s)
+			lp_x86_alu(&t->x, LP_ALU_OR, 1, LP_RAX, above);
+	}
+	lp_x86_test(&t->x, 1, lp_rm_reg(LP_RAX), LP_RAX);
+	c = lp_cold_add(t, lp_cold_first);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
 }
 
 bool lp_v_is_met(const struct lp_tr *t)
@@ -445,7 +514,13 @@ void lp_v_meet(struct lp_tr *t)
 /* What the loop writes is as good as dirty here, where memory and copy are the same: then it is at the head. */
 void lp_v_preload(struct lp_tr *t)
 {
-	lp_v_loop(t);
+	if (t->v_narrow_s | t->v_narrow_d)
+		look_above(t);
+	for (unsigned v = 0; v < 32; v++)
+		if (t->v_in_loop & bit(v))
+			load(t, v, t->v_dirty_in_loop & bit(v) ? 128 : t->v_at_head[v]);
+	t->v_is_s = t->v_narrow_s;
+	t->v_is_d = t->v_narrow_s | t->v_narrow_d;
 	t->v_dirty = t->v_dirty_in_loop;
 	for (uint32_t left = t->v_dirty; left; left &= left - 1)
 		note(t, (unsigned)__builtin_ctz(left), (unsigned)t->v_host[__builtin_ctz(left)]);
