@@ -33,12 +33,22 @@ struct lp_http_options lp_update_http_options(struct lp_update *u)
 					.arg = u};
 }
 
+/* A list from elsewhere must not have this machine's own servers asked for things. */
+static int check_address(const struct lp_update *u, const char *url, struct lp_err *err)
+{
+	if (!lp_http_is_at_home(url) || lp_http_is_at_home(u->o.url))
+		return 0;
+	return lp_fail(err, LP_EINDEX, "the list of releases leads from %s to %s: only https:// is asked", u->o.url,
+		       url);
+}
+
 static int fetch(struct lp_update *u, const char *url, size_t limit, struct lp_buf *out, struct lp_err *err)
 {
 	struct lp_http_options o = lp_update_http_options(u);
-	struct lp_http_reply r;
-	int rc = lp_http_get(&o, &(struct lp_http_request){.url = url, .limit = limit}, &r, err);
+	struct lp_http_reply r = {0};
+	int rc = check_address(u, url, err);
 
+	rc = rc ? rc : lp_http_get(&o, &(struct lp_http_request){.url = url, .limit = limit}, &r, err);
 	if (r.not_before > u->memory.state.not_before) {
 		u->memory.state.not_before = r.not_before;
 		lp_update_memory_save(&u->memory, NULL);

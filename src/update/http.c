@@ -12,10 +12,9 @@
 
 #define TRIES 4
 #define REDIRECTIONS_MAX 5L
-#define SLOWEST 1024L		      /* bytes a second */
-#define LONGEST_S (60L * 60)	      /* for one try, however fast */
-#define COUNT_MAX (INT64_C(1) << 40)  /* beyond any time: sums of two still fit */
-#define WAIT_MAX (INT64_C(24) * 3600) /* a server does not put us off for longer than that */
+#define SLOWEST 1024L		     /* bytes a second */
+#define LONGEST_S (60L * 60)	     /* for one try, however fast */
+#define COUNT_MAX (INT64_C(1) << 40) /* beyond any time: sums of two still fit */
 
 /* One try of a request; headers are those of its last answer, after redirections. */
 struct transfer {
@@ -64,9 +63,9 @@ bool lp_http_is_allowed(const char *url, struct lp_err *err)
 	return fine;
 }
 
-static bool is_at_home(const char *url)
+bool lp_http_is_at_home(const char *url)
 {
-	return !strncasecmp(url, "http:", 5); /* which was allowed for nobody else */
+	return !strncasecmp(url, "http:", 5);
 }
 
 /* ---- what the server says of itself ---- */
@@ -201,7 +200,7 @@ static void set_options(struct transfer *t)
 	CURL *c = t->curl;
 
 	curl_easy_setopt(c, CURLOPT_URL, t->request->url);
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, is_at_home(t->request->url) ? "http" : "https");
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, lp_http_is_at_home(t->request->url) ? "http" : "https");
 	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https");
 	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
 	curl_easy_setopt(c, CURLOPT_MAXREDIRS, REDIRECTIONS_MAX);
@@ -222,7 +221,7 @@ static void set_options(struct transfer *t)
 	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 	if (o->ca_file)
 		curl_easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
-	if (is_at_home(t->request->url))
+	if (lp_http_is_at_home(t->request->url))
 		curl_easy_setopt(c, CURLOPT_PROXY, "");
 }
 
@@ -295,7 +294,7 @@ static int64_t when_again(const struct transfer *t)
 {
 	int64_t now = time(NULL), at = t->retry_after ? t->retry_after : t->exhausted ? t->reset : 0;
 
-	return at > now + WAIT_MAX ? now + WAIT_MAX : at > now ? at : 0;
+	return at > now + LP_HTTP_WAIT_MAX ? now + LP_HTTP_WAIT_MAX : at > now ? at : 0;
 }
 
 static int refuse_status(const struct transfer *t, struct lp_err *err)

@@ -41,7 +41,11 @@ struct lp_http_reply {
 	int64_t not_before; /* seconds since 1970: when the server wants to be asked again; 0: it does not say */
 };
 
+enum { LP_HTTP_WAIT_MAX = 24 * 3600 }; /* seconds: a server does not put us off for longer than that */
+
 bool lp_http_is_allowed(const char *url, struct lp_err *err);
+/* http://, which is allowed for nobody else. */
+bool lp_http_is_at_home(const char *url);
 
 /* -LP_ENETWORK; -LP_ELIMITED for 403 and 429 that say until when; -EFBIG beyond the limit. */
 int lp_http_get(const struct lp_http_options *o, const struct lp_http_request *q, struct lp_http_reply *r,

@@ -12,6 +12,7 @@
 
 #include "base/fdio.h"
 #include "base/vec.h"
+#include "update/http.h"
 #include "update/names.h"
 
 #define STATE_MAX 16384
@@ -300,11 +301,18 @@ int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err)
 	return rc;
 }
 
+int64_t lp_update_put_off_s(const struct lp_update_state *s)
+{
+	int64_t left = s->not_before - (int64_t)time(NULL);
+
+	return left > 0 && left <= LP_HTTP_WAIT_MAX ? left : 0;
+}
+
 static bool is_due(const struct lp_update_state *s, unsigned interval_s)
 {
 	int64_t now = time(NULL);
 
-	return now >= s->not_before && (s->checked > now || now - s->checked >= interval_s);
+	return !lp_update_put_off_s(s) && (s->checked > now || now - s->checked >= interval_s);
 }
 
 bool lp_update_memory_takes_turn(struct lp_update_memory *m, unsigned interval_s)

@@ -44,6 +44,8 @@ bool lp_repository_is_fine(const char *repository);
 int lp_update_memory_open(struct lp_update_memory *m, const char *repository, struct lp_err *err);
 /* The highest versions are never lowered, whatever another process has saved meanwhile. */
 int lp_update_memory_save(struct lp_update_memory *m, struct lp_err *err);
+/* For so many seconds the server wants no questions.  More than it may want is what a clock that went wrong has left: 0. */
+int64_t lp_update_put_off_s(const struct lp_update_state *s);
 /*
  * Is it time to ask, after an interval?  Then that is noted before it has happened: of many that start at once one
  * takes the turn.  Waits for nobody.

@@ -161,11 +161,11 @@ static int ask_version(const char *path, struct lp_version *out, struct lp_err *
 
 int lp_update_may_ask(const struct lp_update *u, struct lp_err *err)
 {
-	int64_t left = u->memory.state.not_before - (int64_t)time(NULL);
+	int64_t left = lp_update_put_off_s(&u->memory.state);
 
 	if (!u->o.repository)
 		return lp_fail(err, ENOENT, LP_NO_REPOSITORY);
-	if (left <= 0)
+	if (!left)
 		return 0;
 	return lp_fail(err, LP_ELIMITED,
 		       "%s wants no questions for another %" PRId64 " s, as it said when it was asked last", u->o.url,

@@ -121,6 +121,18 @@ def test_a_retry_time_that_makes_no_sense_does_not_stop_updates_for_ever(retry_a
         assert machine.version == "0.2.0"
 
 
+def test_a_clock_that_was_ahead_for_a_moment_does_not_stop_updates():
+    """What was remembered then is a year from now; no server may put us off for that long."""
+    with serving(release("0.2.0")) as server:
+        machine = Machine("0.1.0", server)
+        server.limited = Limit(429, retry_after=3600)
+        machine.refuses("429")
+        server.limited = None
+        machine.wait(-365 * 86400)
+        machine.update()
+        assert machine.version == "0.2.0"
+
+
 def test_a_limit_on_downloads_is_told_too():
     with serving(release("0.2.0")) as server:
         server.limits_assets = Limit(429, retry_after=90)
@@ -336,6 +348,16 @@ def test_the_address_of_an_asset_is_held_to_the_same_rules(address):
     with serving(release("0.2.0")) as server:
         server.releases[0]["assets"][0]["browser_download_url"] = address
         Machine("0.1.0", server).refuses(address or ARCHIVE)
+
+
+@pytest.mark.parametrize("end", [".tar.gz", ".minisig"])
+def test_a_list_from_elsewhere_has_no_server_of_this_machine_asked(end):
+    """By plain http:, which is for who is configured to be this machine."""
+    with serving(release("0.2.0")) as server, ReleaseServer() as other:
+        other.assets["x"] = release_server.Asset(server.asset(ARCHIVE).data)
+        next(asset for asset in server.releases[0]["assets"] if asset["name"].endswith(end))["browser_download_url"] = f"{other.url}/storage/x"
+        Machine("0.1.0", server).refuses(server.url, other.url, "only https:// is asked")
+        assert not other.requests
 
 
 # ---- no network
