@@ -11,7 +11,7 @@
 #include "emu/mem.h"
 #include "emu/vdso.h"
 
-enum { BUCKET_BITS = 16, NR_BUCKETS = 1 << BUCKET_BITS };
+enum { NR_BUCKETS = 1 << 16 };
 enum { DEAD_LIMIT = 8 << 20 }; /* bytes */
 enum { MAX_ALIASES = 16 };
 
@@ -54,14 +54,22 @@ static const struct lp_uop *miss(struct lp_cpu *cpu, const struct lp_uop *u)
 
 const struct lp_uop lp_slot_miss = {.run = miss};
 
-static size_t hash(uint64_t key)
+/* Buckets of slots: what is near in the guest is near in the tables, or each entry touches a page of them. */
+enum { OF_A_PAGE = 64 };
+
+static size_t slot_bucket(uint64_t pc)
 {
-	return key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BUCKET_BITS);
+	return lp_page_bucket(pc, NR_BUCKETS / OF_A_PAGE) * OF_A_PAGE + (pc >> 2) % OF_A_PAGE;
+}
+
+static size_t page_bucket(uint64_t addr)
+{
+	return lp_page_bucket(addr, NR_BUCKETS);
 }
 
 static struct lp_slot *find_slot(struct lp_blocks *b, uint64_t pc)
 {
-	struct lp_slot *s = atomic_load_explicit(&b->slots[hash(pc >> 2)], memory_order_acquire);
+	struct lp_slot *s = atomic_load_explicit(&b->slots[slot_bucket(pc)], memory_order_acquire);
 
 	while (s && s->pc != pc)
 		s = atomic_load_explicit(&s->next, memory_order_acquire);
@@ -71,7 +79,7 @@ static struct lp_slot *find_slot(struct lp_blocks *b, uint64_t pc)
 /* With the lock held. */
 static struct lp_slot *make_slot(struct lp_blocks *b, uint64_t pc)
 {
-	_Atomic(struct lp_slot *) *bucket = &b->slots[hash(pc >> 2)];
+	_Atomic(struct lp_slot *) *bucket = &b->slots[slot_bucket(pc)];
 	struct lp_slot *s = find_slot(b, pc);
 
 	if (s)
@@ -217,7 +225,7 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
  * permission may have changed behind our look at it, and nobody found a block to take away. */
 static const struct lp_uop *publish(struct lp_blocks *b, struct block *block, uint64_t when)
 {
-	struct block **page = &b->pages[hash(block->range.start / LP_GUEST_PAGE)];
+	struct block **page = &b->pages[page_bucket(block->range.start)];
 	const struct lp_uop *entry;
 
 	pthread_mutex_lock(&b->lock);
@@ -357,7 +365,7 @@ void lp_block_invalidate(struct lp_blocks *b, struct lp_range range)
 			kill_in_bucket(b, i, range);
 	} else {
 		for (; page <= last; page++)
-			kill_in_bucket(b, hash(page), range);
+			kill_in_bucket(b, page_bucket(page * LP_GUEST_PAGE), range);
 	}
 	pthread_mutex_unlock(&b->lock);
 	if (b->emu->engine)

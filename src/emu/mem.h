@@ -27,6 +27,15 @@ struct lp_emu;
 
 enum { LP_GUEST_PAGE = 4096 };
 
+/* Where in a table of so many buckets (a power of two) a page of the guest is: neighbours in neighbours, and images that
+ * begin at the same distance from a multiple of the table's size not all in the same. */
+static inline size_t lp_page_bucket(uint64_t addr, size_t nr_buckets)
+{
+	uint64_t page = addr / LP_GUEST_PAGE;
+
+	return (page + page / nr_buckets * 0x9e37) % nr_buckets;
+}
+
 /* Bits of the guest's mprotect() that this host does not know (arch/arm64/include/uapi/asm/mman.h). */
 enum { LP_PROT_BTI = 0x10, LP_PROT_MTE = 0x20 };
 

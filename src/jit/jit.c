@@ -38,6 +38,7 @@ static struct lp_jit *jit_of(const struct lp_emu *emu)
 
 enum { JUMPS_SIZE = LP_JUMPS * sizeof(struct lp_jump_entry) };
 enum { THREAD_MEMORY = LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE + JUMPS_SIZE };
+enum { MOST_IDLE = 4 }; /* threads that have ended, whose memory is kept for the next */
 
 static void empty_shadow(struct lp_cpu *cpu)
 {
@@ -55,24 +56,68 @@ static void forget_jumps(struct lp_cpu *cpu)
 }
 
 /* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
-static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
+static struct lp_jit_thread *new_thread(const struct lp_jit *jit)
 {
 	char *memory =
 		mmap(NULL, THREAD_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct lp_jit_thread *thread;
-	uint64_t *last;
 
 	if (memory == MAP_FAILED)
-		return false;
+		return NULL;
 	thread = lp_alloc(sizeof *thread);
 	thread->memory = memory;
-	last = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE);
-	last[0] = (uint64_t)jit->stubs.bottom;
-	last[1] = LP_SHADOW_NOWHERE;
-	cpu->jit.shadow_base = (uint64_t)last;
-	cpu->jit.shadow_limit = (uint64_t)memory + LP_SHADOW_ROOM;
-	cpu->jit.jumps = memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE;
-	((struct lp_jump_entry *)cpu->jit.jumps)[0].pc = NO_PC; /* the others are 0 already, and untouched */
+	thread->bottom = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE);
+	thread->bottom[0] = (uint64_t)jit->stubs.bottom;
+	thread->bottom[1] = LP_SHADOW_NOWHERE;
+	thread->jumps = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE);
+	thread->jumps[0].pc = NO_PC; /* the others are 0 already, and untouched */
+	return thread;
+}
+
+static void free_thread(struct lp_jit_thread *thread)
+{
+	munmap(thread->memory, THREAD_MEMORY);
+	lp_free(thread);
+}
+
+/* Of a thread that has ended, with jumps that are as good for another: slots stay where they are until all are forgotten. */
+static struct lp_jit_thread *take_idle(struct lp_jit *jit)
+{
+	struct lp_jit_thread *thread;
+
+	pthread_mutex_lock(&jit->lock);
+	thread = jit->idle;
+	if (thread) {
+		jit->idle = thread->next;
+		jit->nr_idle--;
+	}
+	pthread_mutex_unlock(&jit->lock);
+	return thread;
+}
+
+/* With the lock. */
+static void forget_idle(struct lp_jit *jit)
+{
+	while (jit->idle) {
+		struct lp_jit_thread *thread = jit->idle;
+		jit->idle = thread->next;
+		free_thread(thread);
+	}
+	jit->nr_idle = 0;
+}
+
+static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
+{
+	struct lp_jit_thread *thread = take_idle(jit);
+
+	if (!thread)
+		thread = new_thread(jit);
+	if (!thread)
+		return false;
+	thread->is_loose = false;
+	cpu->jit.shadow_base = (uint64_t)thread->bottom;
+	cpu->jit.shadow_limit = (uint64_t)thread->memory + LP_SHADOW_ROOM;
+	cpu->jit.jumps = thread->jumps;
 	empty_shadow(cpu);
 	cpu->engine = thread;
 	return true;
@@ -80,13 +125,22 @@ static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
 
 static void thread_ended(struct lp_cpu *cpu)
 {
+	struct lp_jit *jit = jit_of(cpu->emu);
 	struct lp_jit_thread *thread = cpu->engine;
 
 	if (!thread)
 		return;
-	munmap(thread->memory, THREAD_MEMORY);
-	lp_free(thread);
 	cpu->engine = NULL;
+	pthread_mutex_lock(&jit->lock);
+	if (jit->nr_idle < MOST_IDLE) {
+		thread->next = jit->idle;
+		jit->idle = thread;
+		jit->nr_idle++;
+		thread = NULL;
+	}
+	pthread_mutex_unlock(&jit->lock);
+	if (thread)
+		free_thread(thread);
 }
 
 /* ---- running ---- */
@@ -246,6 +300,7 @@ static void reclaim(struct lp_emu *emu)
 			empty_shadow(&t->cpu);
 			forget_jumps(&t->cpu);
 		}
+	forget_idle(jit);
 	/* What has become full at once will again. */
 	if (atomic_load_explicit(&jit->is_full, memory_order_relaxed) && jit->nr_since < WORTH_A_FLUSH)
 		atomic_store_explicit(&jit->gives_up, true, memory_order_relaxed);

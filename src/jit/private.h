@@ -82,6 +82,9 @@ struct lp_jit_thread {
 	struct lp_uop at; /* stands for an instruction that faulted */
 	bool is_loose;	  /* has left translated code, perhaps with flags that nobody would ask for */
 	char *memory;	  /* the shadow stack, and behind it the jump cache */
+	uint64_t *bottom; /* of the shadow stack */
+	struct lp_jump_entry *jumps;
+	struct lp_jit_thread *next; /* among the idle */
 };
 
 /* Known to translated code: at fixed offsets from rbp, which points into struct lp_cpu, there is cpu->engine; what it
@@ -159,6 +162,8 @@ struct lp_jit {
 	struct lp_tr *before;	       /* one instruction back; only where it may have to be taken back (translate.c) */
 	struct lp_jit_cold_part *cold; /* of the unit that is being made; only when somebody asks */
 	size_t nr_cold;
+	struct lp_jit_thread *idle; /* what ended threads had; with the lock */
+	unsigned nr_idle;
 	struct lp_reports *reports, *parents_reports; /* by our children, and of our parent's; NULL: none */
 	unsigned nr_reported;
 	bool (*emit[A64_OP_COUNT])(struct lp_tr *t, uint32_t word); /* NULL: the interpreter's function */
@@ -172,15 +177,6 @@ static inline bool lp_jit_is_full(const struct lp_jit *jit)
 static inline void lp_jit_set_full(struct lp_jit *jit)
 {
 	atomic_store_explicit(&jit->is_full, true, memory_order_relaxed);
-}
-
-/* Where in a table of so many buckets (a power of two) a page of the guest is: neighbours in neighbours, and images that
- * begin at the same distance from a multiple of the table's size not all in the same. */
-static inline size_t lp_page_bucket(uint64_t addr, size_t nr_buckets)
-{
-	uint64_t page = addr / LP_GUEST_PAGE;
-
-	return (page + page / nr_buckets * 0x9e37) % nr_buckets;
 }
 
 /* ---- host.c ---- */

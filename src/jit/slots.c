@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-enum {
-	OF_A_PAGE = 128
-}; /* buckets: what is near in the guest is near in the table, or each entry touches a page of it */
+/* Buckets: what is near in the guest is near in the table, or each entry touches a page of it. */
+enum { OF_A_PAGE = 64 };
 
 static size_t hash(uint64_t pc)
 {

@@ -21,6 +21,19 @@ int main(void)
     return 0;
 }
 """
+THREADS = r"""
+#include <pthread.h>
+static void *nothing(void *arg) { return arg; }
+int main(void)
+{
+    for (int i = 0; i < 40; i++) {
+        pthread_t t;
+        if (pthread_create(&t, 0, nothing, 0) || pthread_join(t, 0))
+            return 1;
+    }
+    return 0;
+}
+"""
 NOTHING = "int main(void) { return 0; }"
 
 
@@ -68,3 +81,11 @@ def test_a_forked_child_makes_few_calls_of_ours(where):
     for child in children[1:]:
         assert len(child) <= 9, child
         assert "mmap" not in child and "mprotect" not in child and "madvise" not in child, child
+
+
+def test_threads_one_after_the_other_use_the_same_memory(where):
+    everyone = calls(where, compiled(THREADS, where=where))
+    nothing = calls(where, compiled(NOTHING, where=where))
+    maps = [sum(c.count("mmap") + c.count("munmap") for c in threads) for threads in (everyone, nothing)]
+    assert len(everyone) >= 41
+    assert maps[0] - maps[1] < 40, maps

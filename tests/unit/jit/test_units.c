@@ -645,7 +645,7 @@ static void look_at_neighbours(void)
 				pages++;
 				break;
 			}
-	check(pages && pages <= buckets / 16, "slots of neighbours are all over the table");
+	check(pages && pages <= buckets / 32, "slots of neighbours are all over the table");
 	_exit(0);
 }
 
