@@ -74,7 +74,7 @@ static void call_stub(struct lp_tr *t, unsigned i, const void *stub)
 {
 	const struct lp_uop *u = uop_of(t, i);
 
-	lp_x86_mov_imm64(&t->x, LP_RAX, (uint64_t)u);
+	lp_x86_mov_pointer(&t->x, LP_RAX, u);
 	lp_x86_call(&t->x, stub);
 }
 
@@ -101,7 +101,7 @@ void lp_cold_fallback(struct lp_tr *t, const struct lp_cold *c)
 void lp_cold_first(struct lp_tr *t, const struct lp_cold *c)
 {
 	lp_tr_count(t, 1);
-	lp_x86_mov_imm(&t->x, LP_RAX, t->start + 4);
+	lp_x86_mov_address(&t->x, LP_RAX, t->start + 4);
 	lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
 	call_stub(t, 0, t->jit->stubs.call_c);
 }
@@ -117,7 +117,7 @@ void lp_tr_leave_to_c(struct lp_tr *t)
 	lp_v_flush(t);
 	t->jit->stats.left_to_c++;
 	if (lp_jit_ends(op, t->insns[t->i].word)) {
-		lp_x86_mov_imm(&t->x, LP_RAX, t->pc + 4);
+		lp_x86_mov_address(&t->x, LP_RAX, t->pc + 4);
 		lp_x86_mov_to(&t->x, 1, LP_CPU(pc), LP_RAX);
 		call_stub(t, t->i, t->jit->stubs.call_c);
 		t->has_ended = true;
@@ -140,6 +140,18 @@ void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value)
 	}
 }
 
+void lp_x_write_address(struct lp_tr *t, unsigned r, uint64_t address)
+{
+	unsigned reg = lp_x_dest(t, r, LP_RAX);
+
+	if (t->pin[r] < 0 && (r == LP_SINK || address <= INT32_MAX)) {
+		lp_x_write_imm(t, r, address);
+		return;
+	}
+	lp_x86_mov_address(&t->x, reg, address);
+	lp_x_write(t, r, reg);
+}
+
 /* Out, to the pc in arg; the interpreter goes on as long as need be. */
 static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 {
@@ -147,7 +159,7 @@ static void exit_cold(struct lp_tr *t, const struct lp_cold *c)
 	lp_tr_count_rest(t, false);
 	if (t->is_region)
 		lp_pins_leave(t);
-	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
+	lp_x86_mov_address(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
 }
 

@@ -18,6 +18,8 @@
  *     lea, mov, shlx, rorx, not, bswap, vector moves and the like do not.
  *   - Jumps to cold code come behind the instruction's last lp_v_read() and before its first lp_v_write().
  *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2); with AVX-512 also xmm16 and above.
+ *   - A number that would be another if the guest's code, or something of ours, were elsewhere goes through
+ *     lp_x86_mov_address(), lp_x_write_address() or lp_x86_mov_pointer(): the translation may be kept for another day (cache.h).
  *   - 31 is what lp_reads(), lp_writes() (emu/hot.h) or "is SP" make of it: LP_ZR, LP_SINK, LP_SP.
  */
 #ifndef LP_JIT_EMIT_H
@@ -158,6 +160,12 @@ struct lp_tr {
 	unsigned nr_looked;
 	bool failed; /* something ran out */
 
+	/* Of a unit that may be kept for another day: where it is from, and what its code refers to (cache.c). */
+	unsigned image;
+	struct lp_x86_ref *refs;       /* LP_UNIT_REFS */
+	struct lp_unit_ref *unit_refs; /* the same */
+	unsigned nr_unit_refs;
+
 	/* What is only ever appended to, and is counted above; and the instructions. */
 	struct lp_cold cold[LP_COLD_MAX];
 	uint32_t v_notes[LP_V_NOTES]; /* as a unit has them */
@@ -261,6 +269,8 @@ static inline void lp_x_write(struct lp_tr *t, unsigned r, unsigned from)
 }
 /* So is a constant; rax may be used. */
 void lp_x_write_imm(struct lp_tr *t, unsigned r, uint64_t value);
+/* So is an address that is so far from pc: it would be another one if the code were elsewhere. */
+void lp_x_write_address(struct lp_tr *t, unsigned r, uint64_t address);
 
 /* Translated code runs only while sp is aligned to 16 bytes, and so checks no access.  The instruction has written
  * something to sp that may not be: checked here, at its end. */
@@ -312,6 +322,8 @@ struct lp_v_dirty {
 	uint8_t host[32];
 };
 void lp_v_dirty_at(const uint32_t *notes, unsigned nr, uint32_t offset, struct lp_v_dirty *out);
+/* Of notes that come from elsewhere: no host register in them is one that there is not. */
+bool lp_v_notes_are_good(const uint32_t *notes, unsigned nr);
 /* In cold code: host registers as they were where it was left. */
 void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST]);
 /* In cold code that called C and goes back: registers as they were where it was left. */

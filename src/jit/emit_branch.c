@@ -282,7 +282,7 @@ static void push_return(struct lp_tr *t)
 	struct lp_x86 *x = &t->x;
 	struct lp_cold *c;
 
-	lp_x86_mov_imm(x, LP_RDX, t->pc + 4);
+	lp_x86_mov_address(x, LP_RDX, t->pc + 4);
 	lp_x_write(t, 30, LP_RDX);
 	lp_x86_alu(x, LP_ALU_CMP, 1, LP_RSP, LP_CPU(jit.shadow_limit));
 	c = lp_cold_add(t, overflow);
@@ -361,7 +361,7 @@ static bool blr(struct lp_tr *t, uint32_t word)
 	lp_flags_clobber(t);
 	lp_v_flush(t);
 	lp_x_copy(t, 1, lp_reads(F(Rn)), LP_RAX);
-	lp_x86_mov_imm(x, LP_RDX, t->pc + 4);
+	lp_x86_mov_address(x, LP_RDX, t->pc + 4);
 	lp_x_write(t, 30, LP_RDX);
 	find_jump(t, LP_BTYPE_CALL);
 	lp_x86_mov(x, 1, LP_RAX, lp_rm_reg(LP_RDX));

@@ -461,7 +461,7 @@ LOGIC(bics_reg, LP_ALU_AND, true, true)
 
 static bool adr(struct lp_tr *t, uint32_t word)
 {
-	lp_x_write_imm(t, lp_writes(F(Rd)), t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4 + F(immlo));
+	lp_x_write_address(t, lp_writes(F(Rd)), t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4 + F(immlo));
 	return true;
 }
 
@@ -483,7 +483,7 @@ static bool adrp(struct lp_tr *t, uint32_t word)
 		value += add->word >> 10 & 0xfff;
 		lp_tr_took_next(t);
 	}
-	lp_x_write_imm(t, lp_writes(d), value);
+	lp_x_write_address(t, lp_writes(d), value);
 	return true;
 }
 

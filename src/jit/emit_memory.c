@@ -253,7 +253,7 @@ static bool literal(struct lp_tr *t, uint32_t word, unsigned bytes, bool is_sign
 {
 	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(t, r, LP_RDX);
 
-	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
+	lp_x86_mov_address(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
 	if (is_signed)
 		lp_x86_load_signed(&t->x, bytes, 1, reg, lp_rm_mem(LP_RAX, 0));
 	else

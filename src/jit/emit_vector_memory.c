@@ -140,7 +140,7 @@ static bool literal(struct lp_tr *t, uint32_t word, unsigned log2)
 {
 	unsigned v = F(Rt);
 
-	lp_x86_mov_imm(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
+	lp_x86_mov_address(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
 	load(t, log2, v, lp_rm_mem(LP_RAX, 0), true);
 	lp_v_write_bits(t, v, lp_v_dest(t, v), 8u << log2);
 	return true;

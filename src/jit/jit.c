@@ -7,6 +7,7 @@
 
 #include "base/vec.h"
 #include "emu/integer.h"
+#include "jit/cache.h"
 #include "jit/emit.h"
 
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
@@ -400,6 +401,9 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	}
 	emu->engine_data = jit;
 	emu->engine = &engine;
+	/* What is compared must be what is made now; and where there is a unit already no region is tried. */
+	if (options->cache_bytes && !jit->checks && jit->tier != LP_JIT_TIER2)
+		lp_cache_begin(jit, options->cache_bytes);
 	return 0;
 }
 
@@ -410,6 +414,8 @@ void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out)
 	pthread_mutex_lock(&jit->lock);
 	*out = jit->stats;
 	out->host = jit->host;
+	out->units -= out->loaded;
+	out->insns -= out->loaded_insns;
 	out->compared = atomic_load_explicit(&jit->nr_compared, memory_order_relaxed);
 	pthread_mutex_unlock(&jit->lock);
 }

@@ -52,6 +52,7 @@ struct lp_jit_options {
 	enum lp_jit_tier tier; /* which code is made */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
 	unsigned max_segments; /* the same, of memory for code */
+	uint64_t cache_bytes;  /* of translations that are kept in the user's folder of caches; 0: none are */
 };
 
 enum {
@@ -82,12 +83,17 @@ struct lp_jit_stats {
 	uint64_t invalidated, flushed; /* units, and how often all of them went */
 	uint64_t left_to_c;	       /* of the instructions: left to functions of the interpreter */
 	uint64_t compared;	       /* runs of units that were as the interpreter's, with `checks` */
+	uint64_t loaded, loaded_insns; /* units that are not among those: they come from an earlier run */
+	uint64_t stored;	       /* units that were kept for a later one */
 	uint64_t ns;		       /* spent in translating; only with the emulator's option `stats` */
 };
 
 /* 0, or -errno: -ENOTSUP when the host's CPU has not what is needed, -ENOMEM or the like when memory to be executed is
  * refused (RLIMIT_AS, a security module).  No harm: the interpreter goes on alone. */
 int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, struct lp_err *err);
+/* Removes what is kept of translations (cache.h); 0 also when there is nothing, or -errno. */
+int lp_jit_cache_clear(struct lp_err *err);
+
 /* Of an emulator that it is attached to. */
 void lp_jit_stats(struct lp_emu *emu, struct lp_jit_stats *out);
 

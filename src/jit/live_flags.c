@@ -2,8 +2,9 @@
 #include "jit/emit.h"
 
 #include "emu/mem.h"
+#include "jit/cache.h"
 
-enum { LOOK_AHEAD = 24, LOOK_DEPTH = 2 };
+enum { LOOK_AHEAD = LP_LOOK_WORDS, LOOK_DEPTH = 2 };
 
 enum { READS_FLAGS = 1, WRITES_FLAGS = 2 };
 
@@ -64,11 +65,13 @@ struct looks {
 	unsigned nr, max;
 };
 
-static bool note_look(struct looks *l, uint64_t begin, uint64_t end)
+/* Without words: of what is not kept for another day. */
+static bool note_look(struct looks *l, uint64_t begin, uint64_t end, const uint32_t *words)
 {
 	if (l->nr == l->max)
 		return false;
-	l->at[l->nr++] = (struct lp_look){.range = {begin, end}};
+	l->at[l->nr++] = (struct lp_look){.range = {begin, end},
+					  .seen = l->jit->cache && words ? lp_cache_hash(0, words, end - begin) : 0};
 	return true;
 }
 
@@ -137,12 +140,12 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 		if (flags & READS_FLAGS || is_the_end(words[i]) || lp_block_is_breakpoint(l->jit->emu->blocks, pc))
 			return true;
 		if (flags & WRITES_FLAGS)
-			return !note_look(l, begin, pc + 4);
+			return !note_look(l, begin, pc + 4, words);
 		if (lp_jit_branch_target(pc, words[i], &target)) {
 			if (depth == 0 || asks_for_flags(l, target, depth - 1))
 				return true;
 			if ((words[i] & 0x7c000000) == 0x14000000) /* b, bl */
-				return !note_look(l, begin, pc + 4);
+				return !note_look(l, begin, pc + 4, words);
 		}
 	}
 	return true;
@@ -217,7 +220,7 @@ static void find_in_region(struct lp_tr *t)
 
 	/* Not found where the region begins, when it changes. */
 	if (page > t->start)
-		note_look(&l, page, end);
+		note_look(&l, page, end, NULL);
 	for (unsigned i = 0; i < t->nr; i++)
 		if (t->insns[i].is_head)
 			t->insns[i].asked = asks_for_flags(&l, t->start + i * 4, LOOK_DEPTH);

@@ -21,7 +21,8 @@
 
 enum { LP_UNIT_MAX = 64, LP_REGION_MAX = 256 }; /* guest instructions */
 enum { LP_UNIT_BYTES = 48 << 10 };		/* of host code at most, cold parts included */
-enum { LP_UNIT_LOOKED = 16, LP_REGION_LOOKED = 64 };
+enum { LP_UNIT_LOOKED = 16, LP_REGION_LOOKED = 64, LP_LOOK_WORDS = 24 };
+enum { LP_UNIT_REFS = 1024 };
 
 struct lp_unit;
 struct lp_tr;
@@ -38,7 +39,28 @@ struct lp_look {
 	struct lp_range range;
 	struct lp_unit *unit;
 	struct lp_look *next; /* in its page */
+	uint64_t seen;	      /* what was there (lp_cache_hash()), where units are kept for another day */
 };
+
+/* What a unit's code refers to, by a distance of 4 bytes from the end of the instruction, or by 8 bytes. */
+enum lp_ref_kind {
+	LP_REF_SLOT,	 /* value: of the pc so far from the unit's begin */
+	LP_REF_STUB,	 /* so many bytes into the first segment */
+	LP_REF_CONSTANT, /* its index */
+	LP_REF_UOP,	 /* 8 bytes: the pair of that number */
+	LP_REF_GUEST,	 /* 8 bytes: the guest's address that is so far from the unit's begin */
+	LP_REF_KINDS
+};
+struct lp_unit_ref {
+	uint16_t at;	/* in the code */
+	uint8_t behind; /* bytes of the instruction that follow it */
+	uint8_t kind;	/* enum lp_ref_kind */
+	int32_t value;
+};
+static inline size_t lp_unit_ref_size(const struct lp_unit_ref *r)
+{
+	return r->kind >= LP_REF_UOP ? 8 : 4;
+}
 
 /* One translation. */
 struct lp_unit {
@@ -49,6 +71,10 @@ struct lp_unit {
 	bool is_loop;	  /* goes back to its own begin */
 	bool interpreted; /* no code: the interpreter executes what stands here */
 	bool is_dead;
+	bool is_stored;	  /* its image's file has it */
+	uint16_t image;	  /* lp_cache_image() of a unit that may be kept; else 0 */
+	uint16_t nr_refs; /* only of those */
+	struct lp_unit_ref *refs;
 	struct lp_range range; /* of guest code */
 	struct lp_look *looked;
 	uint16_t nr_looked;
@@ -141,7 +167,8 @@ struct lp_jit {
 	size_t nr_slots, nr_stubs, nr_constants;
 	uint16_t constant_buckets[LP_CONSTANT_BUCKETS], next_constant[LP_CONSTANTS]; /* numbers from 1 on; 0: none */
 	size_t max_slots, max_segments;
-	bool checks; /* check.c: no slot leads to a unit */
+	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
+	bool checks;		/* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
 	_Atomic uint64_t nr_compared;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
@@ -274,6 +301,8 @@ bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target);
 
 /* ---- units.c ---- */
 
+/* Its code stands where the segment is free; from now on it is taken.  With the lock. */
+void lp_unit_append(struct lp_segment *s, struct lp_unit *u);
 /* From now on the slot leads to it.  With the lock. */
 void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot);
 /* Code in the range is other code now. */

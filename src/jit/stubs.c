@@ -164,5 +164,6 @@ int lp_stubs_make(struct lp_jit *jit)
 	STUB(ret_miss, stubs->jump);
 	STUB(bottom, stubs->exit_lookup);
 #undef STUB
+	s->used = (size_t)(x.at - s->rw);
 	return x.out_of_reach ? -1 : 0;
 }

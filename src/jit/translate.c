@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "emu/mem.h"
+#include "jit/cache.h"
 
 enum { INSN_BYTES = 1024 }; /* no instruction needs more host code, cold parts apart */
 
@@ -45,7 +46,7 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 static void poll_cold(struct lp_tr *t, const struct lp_cold *c)
 {
 	lp_v_flush(t);
-	lp_x86_mov_imm(&t->x, LP_RAX, c->arg);
+	lp_x86_mov_address(&t->x, LP_RAX, c->arg);
 	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
 }
 
@@ -71,7 +72,7 @@ static void note_branch(struct lp_tr *t, uint64_t pc)
 {
 	if (!t->jit->emu->options.branches)
 		return;
-	lp_x86_mov_imm(&t->x, LP_RAX, pc);
+	lp_x86_mov_address(&t->x, LP_RAX, pc);
 	lp_x86_mov_to(&t->x, 1, LP_CPU(branch), LP_RAX);
 }
 
@@ -165,6 +166,11 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 {
 	t->x = (struct lp_x86){
 		.at = s->rw + s->used, .end = s->rw + s->used + LP_UNIT_BYTES, .run_offset = s->rx - s->rw};
+	if (t->image) {
+		t->x.begin = t->x.at;
+		t->x.refs = t->refs;
+		t->x.max_refs = LP_UNIT_REFS;
+	}
 	t->code = t->x.at;
 	t->nr_cold = t->nr_uops = t->nr_v_notes = 0;
 	t->jit->nr_cold = 0;
@@ -288,17 +294,15 @@ static bool emit_region_twice(struct lp_tr *t, struct lp_segment *s, size_t *hot
 
 /* ---- what is kept ---- */
 
-static size_t aligned(size_t size)
-{
-	return lp_align_up(size, 16);
-}
-
 /* Room for what is kept of a unit beside its code: its uops come first, as code refers to them. */
 static bool reserve_unit(struct lp_tr *t)
 {
 	size_t of_each = 2 * sizeof t->uops[0] + sizeof t->insns[0].word + sizeof t->offsets[0] +
 			 sizeof t->flags_at[0] + LP_V_NOTES / LP_REGION_MAX * sizeof t->v_notes[0];
 	size_t most = t->nr * of_each + sizeof *t->unit + sizeof t->looked + sizeof(struct lp_unit_region) + 64;
+
+	if (t->image)
+		most += LP_UNIT_REFS * sizeof t->unit_refs[0];
 
 	t->kept = lp_keep_room(t->jit, most);
 	return t->kept;
@@ -341,6 +345,8 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 		.range = {t->start, t->start + t->nr * 4},
 	};
 
+	bool is_kept = t->image && lp_cache_note(t, u.code, size);
+
 	for (unsigned i = 0; i < t->nr; i++)
 		words[i] = t->insns[i].word;
 	u.uops = kept(t, t->uops, 2 * t->nr_uops * sizeof t->uops[0]);
@@ -351,6 +357,11 @@ static struct lp_unit *keep_unit(struct lp_tr *t, struct lp_segment *s, size_t h
 	u.v_notes = kept(t, t->v_notes, t->nr_v_notes * sizeof t->v_notes[0]);
 	if (t->is_region)
 		u.region = keep_region(t);
+	if (is_kept) {
+		u.image = (uint16_t)t->image;
+		u.nr_refs = (uint16_t)t->nr_unit_refs;
+		u.refs = kept(t, t->unit_refs, t->nr_unit_refs * sizeof t->unit_refs[0]);
+	}
 	t->unit = kept(t, &u, sizeof u);
 	lp_keep_used(t->jit, t->kept);
 	return t->unit;
@@ -391,7 +402,7 @@ static struct lp_unit *leave_alone(struct lp_jit *jit, uint64_t pc)
 static struct lp_unit *make_unit(struct lp_tr *t)
 {
 	struct lp_segment *s = lp_code_room(t->jit, LP_UNIT_BYTES);
-	size_t hot = 0, size, nr;
+	size_t hot = 0, size;
 	struct lp_unit *u;
 
 	if (!s || !reserve_unit(t)) {
@@ -406,27 +417,31 @@ static struct lp_unit *make_unit(struct lp_tr *t)
 	}
 	size = (size_t)(t->x.at - (s->rw + s->used));
 	u = keep_unit(t, s, hot, size);
-	nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
-	s->units[nr] = u;
-	atomic_store_explicit(&s->nr_units, nr + 1, memory_order_release);
-	s->used += aligned(size);
+	lp_unit_append(s, u);
 	t->jit->stats.bytes += size;
 	return u;
 }
 
 /* What the guest may execute at pc, up to the end of its page. */
 struct fetched {
-	uint32_t words[LP_UNIT_MAX];
+	uint32_t words[LP_UNIT_MAX]; /* only once it is to be translated */
 	size_t nr;
 	bool guarded;
+	unsigned image;			/* lp_cache_image() */
 	const struct lp_window *window; /* NULL: no region is to be tried */
 };
 
-static struct lp_unit *translate_line(struct lp_tr *t, uint64_t pc, const uint32_t *words, size_t nr)
+static struct lp_unit *translate_line(struct lp_tr *t, uint64_t pc, const struct fetched *f)
 {
+	static struct lp_x86_ref refs[LP_UNIT_REFS]; /* with the lock */
+	static struct lp_unit_ref unit_refs[LP_UNIT_REFS];
+
 	t->is_region = false;
+	t->image = f->image;
+	t->refs = refs;
+	t->unit_refs = unit_refs;
 	t->start = pc;
-	t->nr = decode(t, words, nr);
+	t->nr = decode(t, f->words, f->nr);
 	return make_unit(t);
 }
 
@@ -437,6 +452,7 @@ static struct lp_unit *translate_region(struct lp_tr *t, const struct lp_window 
 	if (!lp_region_form(t, window))
 		return NULL;
 	t->is_region = true;
+	t->image = 0; /* regions are not kept */
 	u = make_unit(t);
 	t->jit->stats.regions += u != NULL;
 	return u;
@@ -451,7 +467,7 @@ static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const struct f
 	if (f->window)
 		u = translate_region(jit->tr, f->window);
 	if (!u && !lp_jit_is_full(jit))
-		u = translate_line(jit->tr, pc, f->words, f->nr);
+		u = translate_line(jit->tr, pc, f);
 	return u;
 }
 
@@ -478,14 +494,20 @@ static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 		return false;
 	f->window = NULL;
 	f->nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
-	return lp_mem_read(pc, f->words, f->nr * 4) == 0;
+	f->image = lp_cache_image(jit, pc);
+	return true;
 }
 
-static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, const struct fetched *f)
+static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 {
+	struct lp_unit *u;
+
 	if (f->guarded || lp_block_is_breakpoint(jit->emu->blocks, pc))
 		return leave_alone(jit, pc);
-	return translate_timed(jit, pc, f);
+	u = f->image ? lp_cache_load(jit, f->image, pc, f->nr) : NULL;
+	if (u)
+		return u;
+	return lp_mem_read(pc, f->words, f->nr * 4) ? NULL : translate_timed(jit, pc, f);
 }
 
 /* The lock of the address space is taken before ours, never behind it: who unmaps code has both.  So what is fetched may be

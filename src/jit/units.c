@@ -1,4 +1,5 @@
 /* The units that there are: known by their slots and pages, and forgotten when their code changes. */
+#include "jit/cache.h"
 #include "jit/private.h"
 
 #include <string.h>
@@ -6,6 +7,15 @@
 static size_t page_bucket(uint64_t addr)
 {
 	return lp_page_bucket(addr, LP_UNIT_BUCKETS);
+}
+
+void lp_unit_append(struct lp_segment *s, struct lp_unit *u)
+{
+	size_t nr = atomic_load_explicit(&s->nr_units, memory_order_relaxed);
+
+	s->units[nr] = u;
+	atomic_store_explicit(&s->nr_units, nr + 1, memory_order_release);
+	s->used += lp_align_up(u->size, 16);
 }
 
 static struct lp_jit_made made_of(const struct lp_unit *u)
@@ -115,6 +125,7 @@ void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
 		for (; page <= last; page++)
 			kill_in_bucket(jit, page_bucket(page * LP_GUEST_PAGE), range);
 	}
+	lp_cache_changed(jit, range);
 	pthread_mutex_unlock(&jit->lock);
 }
 

@@ -72,6 +72,14 @@ void lp_v_dirty_at(const uint32_t *notes, unsigned nr, uint32_t offset, struct l
 	}
 }
 
+bool lp_v_notes_are_good(const uint32_t *notes, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if ((notes[i] & 31) != CLEAN && (notes[i] & 31) >= LP_NR_V_HOST)
+			return false;
+	return true;
+}
+
 static void store_from(struct lp_tr *t, unsigned v, unsigned host)
 {
 	lp_x86_vex_to(&t->x, LP_VMOVUPS_TO, 0, lp_cpu_v(v), host);

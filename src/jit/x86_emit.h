@@ -51,6 +51,15 @@ enum lp_x86_cc {
 /* No instruction is longer. */
 enum { LP_X86_MAX = 15 };
 
+/* Bytes that would be others if the code, or what it refers to, were elsewhere. */
+struct lp_x86_ref {
+	uint32_t at;	   /* from the begin of the buffer */
+	uint8_t behind;	   /* of a displacement: bytes of its instruction that follow it */
+	bool is_immediate; /* 8 bytes, the target; else 4, how far it is from the end of the instruction */
+	bool is_ours;	   /* an immediate that is no address of the guest's */
+	uint64_t target;
+};
+
 /* Where code is written.  The caller sees to it that what it is about to append has room: LP_X86_MAX bytes for each
  * function called. */
 struct lp_x86 {
@@ -60,6 +69,11 @@ struct lp_x86 {
 	bool flags_clobbered; /* something has written EFLAGS */
 	bool beyond_sse4;     /* something has been written that takes more than SSE4.2 and POPCNT.  Stays set. */
 	bool out_of_reach;    /* a displacement did not fit: what was written must not be executed.  Stays set. */
+
+	/* For who wants to know: where code begins, and what it refers to.  NULL: nobody does. */
+	const uint8_t *begin;
+	struct lp_x86_ref *refs;
+	unsigned nr_refs, max_refs; /* nr_refs is one more than there is room for when there were too many */
 };
 
 static inline size_t lp_x86_room(const struct lp_x86 *x)
@@ -160,11 +174,25 @@ static inline void lp_x86_put_imm(struct lp_x86 *x, unsigned bytes, int32_t imm)
 		lp_x86_put32(x, (uint32_t)imm);
 }
 
-/* How far the target is from `next`, an address in the buffer, once both are where they run. */
-static inline int32_t lp_x86_distance(struct lp_x86 *x, const uint8_t *next, const void *target)
+static inline void lp_x86_note(struct lp_x86 *x, struct lp_x86_ref ref)
 {
-	int64_t distance = (int64_t)((uint64_t)(uintptr_t)target - (uint64_t)(uintptr_t)next - (uint64_t)x->run_offset);
+	if (!x->refs || x->nr_refs > x->max_refs)
+		return;
+	if (x->nr_refs < x->max_refs)
+		x->refs[x->nr_refs] = ref;
+	x->nr_refs++;
+}
 
+/* How far the target is from the end of an instruction which has so many bytes behind the displacement at `at`, once both
+ * are where they run. */
+static inline int32_t lp_x86_distance(struct lp_x86 *x, const uint8_t *at, unsigned behind, const void *target)
+{
+	int64_t distance = (int64_t)((uint64_t)(uintptr_t)target - ((uint64_t)(uintptr_t)at + 4 + behind) -
+				     (uint64_t)x->run_offset);
+
+	lp_x86_note(x, (struct lp_x86_ref){.at = (uint32_t)(at - x->begin),
+					   .behind = (uint8_t)behind,
+					   .target = (uint64_t)(uintptr_t)target});
 	if (distance != (int32_t)distance)
 		x->out_of_reach = true;
 	return (int32_t)distance;
@@ -207,7 +235,7 @@ static inline void lp_x86_modrm_scaled(struct lp_x86 *x, unsigned reg, struct lp
 			at = lp_x86_disp32(at, rm.disp);
 	} else if (rm.kind == LP_RM_ABS) {
 		*at++ = (uint8_t)(field | 5);
-		at = lp_x86_disp32(at, lp_x86_distance(x, at + 4 + imm_len, rm.address));
+		at = lp_x86_disp32(at, lp_x86_distance(x, at, imm_len, rm.address));
 	} else {
 		*at++ = (uint8_t)(field | 4);
 		*at++ = (uint8_t)(rm.scale << 6 | (rm.index & 7) << 3 | low);

@@ -379,6 +379,27 @@ static inline void lp_x86_mov_imm(struct lp_x86 *x, unsigned reg, uint64_t imm)
 		lp_x86_mov_imm64(x, reg, imm);
 }
 
+/* The same for an address that would be another if the guest's code were elsewhere: what would then not be code of the same
+ * length is that of addresses below 4 GiB. */
+static inline void lp_x86_mov_address(struct lp_x86 *x, unsigned reg, uint64_t address)
+{
+	lp_x86_mov_imm(x, reg, address);
+	if (address > UINT32_MAX && (int64_t)address != (int32_t)address)
+		lp_x86_note(x, (struct lp_x86_ref){.at = (uint32_t)(x->at - 8 - x->begin),
+						   .is_immediate = true,
+						   .target = address});
+}
+
+/* And for one of the runner's own. */
+static inline void lp_x86_mov_pointer(struct lp_x86 *x, unsigned reg, const void *pointer)
+{
+	lp_x86_mov_imm64(x, reg, (uint64_t)(uintptr_t)pointer);
+	lp_x86_note(x, (struct lp_x86_ref){.at = (uint32_t)(x->at - 8 - x->begin),
+					   .is_immediate = true,
+					   .is_ours = true,
+					   .target = (uint64_t)(uintptr_t)pointer});
+}
+
 /* To 64 bits. */
 static inline void lp_x86_movzx8(struct lp_x86 *x, unsigned reg, struct lp_x86_rm rm)
 {
@@ -595,20 +616,20 @@ static inline void lp_x86_jmp_rm(struct lp_x86 *x, struct lp_x86_rm rm)
 static inline void lp_x86_call(struct lp_x86 *x, const void *target)
 {
 	lp_x86_put8(x, 0xe8);
-	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at + 4, target));
+	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at, 0, target));
 }
 
 static inline void lp_x86_jmp(struct lp_x86 *x, const void *target)
 {
 	lp_x86_put8(x, 0xe9);
-	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at + 4, target));
+	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at, 0, target));
 }
 
 static inline void lp_x86_jcc(struct lp_x86 *x, enum lp_x86_cc cc, const void *target)
 {
 	lp_x86_put8(x, 0x0f);
 	lp_x86_put8(x, 0x80 | (unsigned)cc);
-	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at + 4, target));
+	lp_x86_put32(x, (uint32_t)lp_x86_distance(x, x->at, 0, target));
 }
 
 static inline void lp_x86_ret(struct lp_x86 *x)

@@ -12,7 +12,7 @@
 
 #define FILE_NAME "arm64runner.conf"
 
-enum kind { BOOL, PATH, PATHS, CHANNEL, JIT, TEXT, SECONDS, KEYS };
+enum kind { BOOL, PATH, PATHS, CHANNEL, JIT, TEXT, SECONDS, KEYS, SWITCH, BYTES };
 
 static const struct key {
 	const char *section, *name;
@@ -105,6 +105,33 @@ static bool read_seconds(const char *text, unsigned *out)
 	return false;
 }
 
+static bool read_switch(const char *text, enum lp_runner_switch *out)
+{
+	bool on;
+
+	if (!read_bool(text, &on))
+		return false;
+	*out = on ? LP_RUNNER_YES : LP_RUNNER_NO;
+	return true;
+}
+
+static bool read_bytes(const char *text, uint64_t *out)
+{
+	static const struct {
+		const char *unit;
+		unsigned shift;
+	} units[] = {{"", 0}, {"K", 10}, {"M", 20}, {"G", 30}};
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(units); i++)
+		if (*text >= '0' && *text <= '9' && n <= UINT32_MAX && !strcmp(end, units[i].unit)) {
+			*out = (uint64_t)n << units[i].shift;
+			return n > 0;
+		}
+	return false;
+}
+
 /* A key is base64 of 42 bytes that begin with "Ed"; '/' is a digit of that, but never the first. */
 static bool is_key(const char *text)
 {
@@ -138,6 +165,10 @@ static bool take(struct reading *r, const struct key *k, const char *text)
 		return *text;
 	case SECONDS:
 		return read_seconds(text, member);
+	case SWITCH:
+		return read_switch(text, member);
+	case BYTES:
+		return read_bytes(text, member);
 	case KEYS:
 		lp_vec_push(paths, is_key(text) ? lp_strdup(text) : whole_path(r, text));
 		return *text;

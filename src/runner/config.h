@@ -32,11 +32,15 @@ enum lp_runner_jit {
 	LP_RUNNER_JIT_CHECK_TIER2
 };
 
+enum lp_runner_switch { LP_RUNNER_NOT_SAID, LP_RUNNER_NO, LP_RUNNER_YES };
+
 struct lp_runner_config {
 	char *sysroot;
 	bool strace, stats, debug, core;
 	enum lp_runner_jit jit;
 	char *host_cpu;
+	enum lp_runner_switch cache;
+	uint64_t cache_bytes; /* 0: not given */
 	lp_config_paths load, watch;
 	bool livepatch_debug, livepatch_hup;
 	bool auto_update, rc_channel, installs, requires_signature;

@@ -83,6 +83,11 @@ static void tell_jit_stats(struct lp_emu *emu)
 	fprintf(stderr, "arm64_runner: what the host has and translated code makes use of: %s\n", host);
 	if (s.regions)
 		fprintf(stderr, "arm64_runner: %" PRIu64 " of the units are regions\n", s.regions);
+	if (s.loaded || s.stored)
+		fprintf(stderr,
+			"arm64_runner: %" PRIu64 " units of %" PRIu64
+			" instructions were in the translation cache, %" PRIu64 " came into it\n",
+			s.loaded, s.loaded_insns, s.stored);
 	if (s.compared)
 		fprintf(stderr, "arm64_runner: %" PRIu64 " runs of units were as the interpreter's\n", s.compared);
 }
@@ -246,6 +251,8 @@ static int do_wish(struct runner_wish *w, struct lp_err *err)
 	}
 	if (w->is_given[RUNNER_SELF_TEST])
 		return runner_self_test(err);
+	if (w->is_given[RUNNER_CACHE_CLEAR])
+		return lp_jit_cache_clear(err) ? RUNNER_FAILED : EXIT_SUCCESS;
 	if (runner_wants_update(w))
 		return runner_update(w, err);
 	if (w->is_given[RUNNER_DEBUG])

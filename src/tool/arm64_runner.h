@@ -60,6 +60,7 @@ struct runner_wish {
 	LP_VEC(struct runner_place) dumped;
 	runner_words dumped_words; /* the same as they were written */
 	const char *dump_file;	   /* NULL: standard error */
+	uint64_t cache_bytes;	   /* what may be kept of translations */
 	pid_t pid;		   /* of the runner to ask; 0: the only one */
 	runner_words env;	   /* the program's; ends with NULL once parsed */
 	runner_words again;	   /* options for children; the same */

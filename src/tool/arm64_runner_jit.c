@@ -135,6 +135,10 @@ int runner_jit(struct lp_emu *emu, const struct runner_wish *w, struct lp_err *e
 		.checks = checks, .tier = regions ? LP_JIT_TIER2 : LP_JIT_TIER1, .without = w->host_without};
 	bool looked_at = is_looked_at(w);
 
+	/* What is shown is made now. */
+	if (!w->is_given[RUNNER_NO_CACHE] && w->dumped.nr == 0)
+		options.cache_bytes = w->cache_bytes;
+
 	if (w->jit == LP_RUNNER_JIT_OFF)
 		return 0;
 	if (looked_at) {

@@ -271,6 +271,9 @@ static void switch_on(struct runner_wish *w, enum runner_option id, bool on)
 	w->is_given[id] = w->is_given[id] || on;
 }
 
+/* By default; a large program's translations are some 10 MB. */
+enum { CACHE_BYTES = 256 << 20 };
+
 /* What the file says beside the command line; files of patches before those of the command line. */
 static int configure(struct runner_wish *w, struct lp_err *err)
 {
@@ -296,6 +299,8 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 	switch_on(w, RUNNER_STATS, c.stats);
 	switch_on(w, RUNNER_DEBUG, c.debug);
 	switch_on(w, RUNNER_CORE, c.core);
+	switch_on(w, RUNNER_NO_CACHE, c.cache == LP_RUNNER_NO);
+	w->cache_bytes = c.cache_bytes ? c.cache_bytes : CACHE_BYTES;
 	switch_on(w, RUNNER_LIVEPATCH_DEBUG, c.livepatch_debug);
 	switch_on(w, RUNNER_LIVEPATCH_HUP, c.livepatch_hup);
 	if (w->jit == LP_RUNNER_JIT_NOT_SAID)

@@ -233,7 +233,8 @@ static const char *kind_word(const char *kind)
 	static const char *const words[][2] = {
 		{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"JIT", "no|yes|tier1|tier2|check|check-tier2"},
 		{"PATH", "FILE"},    {"PATHS", "FILE"},	       {"TEXT", "TEXT"},
-		{"SECONDS", "TIME"}, {"KEYS", "KEY|FILE"}};
+		{"SECONDS", "TIME"}, {"KEYS", "KEY|FILE"},     {"SWITCH", "yes|no"},
+		{"BYTES", "SIZE"}};
 
 	for (size_t i = 0; i < NR(words); i++)
 		if (!strcmp(words[i][0], kind))

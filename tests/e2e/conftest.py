@@ -47,6 +47,8 @@ def pytest_configure(config):
         lines = "".join(f"{key} = {value}\n" for key, value in said.items() if value)
         (settings / "arm64runner.conf").write_text(f"[runner]\n{lines}")
         os.environ["XDG_CONFIG_HOME"] = str(settings)
+    # What arm64_runner keeps of translations neither comes from this user's programs nor stays.
+    os.environ["XDG_CACHE_HOME"] = str(lib.private_directory())
     config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
 
 
