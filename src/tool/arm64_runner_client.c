@@ -4,10 +4,13 @@
 #include "tool/arm64_runner.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -19,6 +22,8 @@
 
 #define PATIENCE_MS 10000
 #define NAME_MAX_SHOWN 64
+#define YOUNG_MS 500
+#define LOOK_MS 5
 
 /* ---- which runner ---- */
 
@@ -53,21 +58,28 @@ static void name_of(pid_t pid, char out[NAME_MAX_SHOWN])
 	out[strcspn(out, "\n")] = 0;
 }
 
-/* 0: none, or nobody can tell. */
-static pid_t parent_of(pid_t pid)
+/* A number of /proc/PID/stat (proc_pid_stat(5)); the first is 1.  0: nobody can tell. */
+static unsigned long long stat_of(pid_t pid, unsigned field)
 {
 	struct lp_buf stat = {0};
-	char path[64], *behind = NULL;
-	pid_t parent = 0;
+	char path[64], *at = NULL;
+	unsigned long long value = 0;
 
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
 	if (lp_read_file(path, &stat, 4096, NULL) == 0)
-		behind = strrchr(lp_buf_cstr(&stat), ')'); /* of the name, in which there may be anything */
-	/* ") S 1234 ..." */
-	if (behind && strlen(behind) > 4)
-		parent = (pid_t)strtol(behind + 4, NULL, 10);
+		at = strrchr(lp_buf_cstr(&stat), ')'); /* of the second, in which there may be anything */
+	for (; at && field > 2; field--)
+		at = strchr(at + 1, ' ');
+	if (at)
+		value = strtoull(at, NULL, 10);
 	lp_buf_free(&stat);
-	return parent;
+	return value;
+}
+
+/* 0: none, or nobody can tell. */
+static pid_t parent_of(pid_t pid)
+{
+	return (pid_t)stat_of(pid, 4);
 }
 
 static bool is_found(const struct found *f, pid_t pid)
@@ -149,6 +161,37 @@ static int try_places(pid_t pid, const struct where *at, struct lp_control_clien
 	return refusal.code;
 }
 
+static bool is_young(pid_t pid)
+{
+	struct timespec now;
+	int64_t start_ms = (int64_t)stat_of(pid, 22) * 1000 / sysconf(_SC_CLK_TCK);
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000 - start_ms < YOUNG_MS;
+}
+
+static bool has_ended_in(int process, int ms)
+{
+	struct pollfd p = {.fd = process, .events = POLLIN};
+
+	return poll(&p, 1, ms) != 0;
+}
+
+/* A program that has just begun can be asked a moment later (runner/session.c): said with the number that the shell knows
+ * at once, it is meant to be waited for. */
+static int try_while_young(pid_t pid, const struct where *at, struct lp_control_client *client, struct lp_err *err)
+{
+	int process = pidfd_open(pid, 0), rc = -LP_EGONE;
+
+	while (process >= 0 && rc == -LP_EGONE && is_young(pid) && !has_ended_in(process, LOOK_MS)) {
+		*err = (struct lp_err){0};
+		rc = try_places(pid, at, client, err);
+	}
+	if (process >= 0)
+		close(process);
+	return rc;
+}
+
 static int connect_to(pid_t pid, struct lp_control_client *client, struct lp_err *err)
 {
 	struct where at;
@@ -160,7 +203,8 @@ static int connect_to(pid_t pid, struct lp_control_client *client, struct lp_err
 	if (geteuid() && geteuid() != at.uid)
 		return lp_fail(err, LP_EPERM, "not allowed to talk to process %d: only its user (uid %u) and root are",
 			       (int)pid, (unsigned)at.uid);
-	return try_places(pid, &at, client, err);
+	rc = try_places(pid, &at, client, err);
+	return rc == -LP_EGONE ? try_while_young(pid, &at, client, err) : rc;
 }
 
 /* ---- asking ---- */

@@ -501,6 +501,17 @@ def test_without_a_runner_it_is_said(terminal):
     assert json.loads(subprocess.run(["./arm64_runner", "--json", "--livepatch-list"], capture_output=True, text=True).stdout)["ok"] is False
 
 
+def test_one_that_has_just_begun_is_waited_for(terminal, program):
+    """Its number is known before it is served."""
+    for _ in range(5):
+        process = subprocess.Popen(["./arm64_runner", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert typed(f"./arm64_runner --pid {process.pid} --livepatch-list") == "no patches\n"
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def test_of_two_runners_one_is_chosen(guest, program):
     with Guest(program) as second:
         error = typed(f"./arm64_runner --livepatch-apply first {ADD_40} x", expect=2)
