@@ -218,20 +218,26 @@ static void assert_same(const struct left *seen, const struct left *should, cons
 	assert_true(same);
 }
 
+/* As straight lines, and as regions; how many faults there were. */
 static unsigned compare(const char *text, unsigned seed, unsigned without)
 {
 	static struct left *seen, *should;
 	struct world interpreted = {.text = text, .seed = seed, .interprets = true};
-	struct world translated = {.text = text, .seed = seed, .options.without = without};
+	int status;
 
 	if (!seen) {
 		seen = shared_left();
 		should = shared_left();
 	}
-	assert_int_equal(status_of(&interpreted, should), status_of(&translated, seen));
-	assert_same(seen, should, text);
-	assert_true(seen->stats.insns > 0);
-	return seen->nr - 1;
+	status = status_of(&interpreted, should);
+	for (enum lp_jit_tier tier = LP_JIT_TIER1; tier <= LP_JIT_TIER2; tier++) {
+		struct world translated = {.text = text, .seed = seed, .options = {.without = without, .tier = tier}};
+		assert_int_equal(status_of(&translated, seen), status);
+		assert_same(seen, should, text);
+		assert_true(seen->stats.insns > 0);
+		assert_int_equal(seen->stats.regions > 0, tier == LP_JIT_TIER2);
+	}
+	return should->nr - 1;
 }
 
 static void a_fault_in_a_loop_finds_what_earlier_rounds_have_left_in_registers(void **state)
@@ -289,7 +295,7 @@ static void a_loop_that_is_entered_with_zeros_above_its_scalars_keeps_them_there
 			5, 13);
 }
 
-/* A, B and C are registers, D follows A. */
+/* A, B and C are registers, D follows A, and E is the line's number. */
 static const char *const lines[] = {
 	"ldr qA, [x1], #16",
 	"ldr dA, [x1, #8]",
@@ -344,14 +350,17 @@ static const char *const lines[] = {
 	"umov x5, vA.d[1]\nadd x6, x6, x5",
 	"sha512h qA, qB, vC.2d",
 	"cbz x6, out",
+	"tbz x2, #0, sE\nfadd dA, dB, dC\nsE:",
+	"tbnz x2, #1, sE\nldr qA, [x1], #16\nsE:",
+	"cmp x2, #5\nb.lt sE\nfmla vA.4s, vB.4s, vC.4s\nsE:",
 };
 
-static size_t write_line(char *to, const char *line, const unsigned numbers[4])
+static size_t write_line(char *to, const char *line, const unsigned numbers[5])
 {
 	char *at = to;
 
 	for (; *line; line++)
-		if (*line >= 'A' && *line <= 'D')
+		if (*line >= 'A' && *line <= 'E')
 			at += sprintf(at, "%u", numbers[*line - 'A']);
 		else
 			*at++ = *line;
@@ -371,7 +380,7 @@ static const char *write_loop(uint32_t seed)
 	for (unsigned i = 0; i < nr_lines; i++) {
 		unsigned a = next_random(&seed) % nr, b = next_random(&seed) % nr, c = next_random(&seed) % nr;
 		at += write_line(at, lines[next_random(&seed) % (sizeof lines / sizeof lines[0])],
-				 (unsigned[]){a, b, c, a + 1});
+				 (unsigned[]){a, b, c, a + 1, i});
 	}
 	sprintf(at, "add x1, x1, #4\nsub x2, x2, #1\n%s loop\nout: mov x0, #42\n" END,
 		counts_down ? "cbnz x2," : "cmp x2, #3\nb.gt");
