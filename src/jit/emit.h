@@ -399,7 +399,7 @@ void lp_region_arrive(struct lp_tr *t);
 void lp_emit_goto(struct lp_tr *t, uint64_t pc);
 /* Where the condition of a branch holds: to `pc`. */
 void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc);
-/* rdx: the entry of the jump cache for the pc in rax; ZF: it is of that pc.  Uses rcx. */
+/* rdx + 4 * rcx: the entry of the jump cache for the pc in rax; ZF: it is of that pc. */
 void lp_emit_jump_entry(struct lp_x86 *x);
 /* Cold code for the current instruction, with what is known now. */
 struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit);

@@ -318,8 +318,7 @@ void lp_emit_jump_entry(struct lp_x86 *x)
 	lp_x86_mov(x, 0, LP_RCX, lp_rm_reg(LP_RAX));
 	lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RCX), (LP_JUMPS - 1) << 2);
 	lp_x86_mov(x, 1, LP_RDX, LP_CPU(jit.jumps));
-	lp_x86_lea(x, 1, LP_RDX, lp_rm_sib(LP_RDX, LP_RCX, 4, 0));
-	lp_x86_alu(x, LP_ALU_CMP, 1, LP_RAX, lp_rm_mem(LP_RDX, offsetof(struct lp_jump_entry, pc)));
+	lp_x86_alu(x, LP_ALU_CMP, 1, LP_RAX, lp_rm_sib(LP_RDX, LP_RCX, 4, offsetof(struct lp_jump_entry, pc)));
 }
 
 /* The kind of branch matters where a guarded page is come to; those are never in the jump cache. */
@@ -339,7 +338,7 @@ static void find_jump(struct lp_tr *t, unsigned btype)
 	c = lp_cold_add(t, lookup_cold);
 	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
 	c->arg = btype;
-	lp_x86_mov(&t->x, 1, LP_RDX, lp_rm_mem(LP_RDX, offsetof(struct lp_jump_entry, slot)));
+	lp_x86_mov(&t->x, 1, LP_RDX, lp_rm_sib(LP_RDX, LP_RCX, 4, offsetof(struct lp_jump_entry, slot)));
 }
 
 /* Nothing of guarded pages is translated: the branch is from none. */

@@ -951,23 +951,16 @@ static bool crc32cx(struct lp_tr *t, uint32_t word)
 
 enum choice { PLAIN, INCREMENT, INVERT, NEGATE };
 
-/* to = n where the condition holds, else m. */
-static void select_in_place(struct lp_tr *t, unsigned w, enum lp_x86_cc cc, unsigned to, unsigned n, unsigned m)
+/* d = n where the condition holds, else m, of which n is there already. */
+static void select_other(struct lp_tr *t, unsigned w, enum lp_x86_cc cc, unsigned d, unsigned m)
 {
-	struct lp_x86 *x = &t->x;
-
-	if (t->pin[n] == (int)to) {
-		lp_x86_cmov(x, cc ^ 1, w, to, lp_x_rm(t, m));
-		return;
-	}
-	if (t->pin[m] != (int)to)
-		lp_x86_mov(x, w, to, lp_x_rm(t, m)); /* which leaves EFLAGS alone */
-	lp_x86_cmov(x, cc, w, to, lp_x_rm(t, n));
+	lp_x86_cmov(&t->x, cc ^ 1, w, (unsigned)t->pin[d], lp_x_rm(t, m));
 }
 
 static bool choose(struct lp_tr *t, uint32_t word, enum choice kind)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm)), cond = F(cond);
+	unsigned to = LP_RCX;
 	struct lp_x86 *x = &t->x;
 	struct lp_test test;
 
@@ -979,32 +972,33 @@ static bool choose(struct lp_tr *t, uint32_t word, enum choice kind)
 	/* rax is what the test may use */
 	test = lp_flags_test(t, cond);
 	if (n == LP_ZR && m == LP_ZR && kind == INCREMENT && test.parity == LP_PARITY_NO_MATTER) { /* cset */
-		unsigned to = lp_x_dest(t, d, LP_RAX);
+		to = lp_x_dest(t, d, LP_RAX);
 		lp_x86_setcc(x, test.cc ^ 1, lp_rm_reg(LP_RAX));
 		lp_x86_movzx8(x, to, lp_rm_reg(LP_RAX));
 		lp_x_write(t, d, to);
 		return true;
 	}
-	if (kind == PLAIN && test.parity == LP_PARITY_NO_MATTER && t->pin[d] >= 0) {
-		select_in_place(t, w, test.cc, (unsigned)t->pin[d], n, m);
+	if (kind == PLAIN && test.parity == LP_PARITY_NO_MATTER && t->pin[d] >= 0 && n == d) {
+		select_other(t, w, test.cc, d, m);
 		return true;
 	}
-	/* rcx: the otherwise, made without touching EFLAGS */
-	if (kind == NEGATE) { /* ~m + 1 */
-		lp_x_copy(t, w, m, LP_RCX);
-		lp_x86_not(x, w, lp_rm_reg(LP_RCX));
-		lp_x86_lea(x, w, LP_RCX, lp_rm_mem(LP_RCX, 1));
-	} else if (kind == INCREMENT) {
-		lp_x86_lea(x, w, LP_RCX, lp_rm_mem(lp_x_read(t, m, LP_RCX), 1));
+	/* The otherwise, made without touching EFLAGS: where the result is to be, unless that is asked for yet */
+	if (test.parity == LP_PARITY_NO_MATTER && t->pin[d] >= 0 && t->pin[n] != t->pin[d])
+		to = (unsigned)t->pin[d];
+	if (kind == INCREMENT) {
+		lp_x86_lea(x, w, to, lp_rm_mem(lp_x_read(t, m, LP_RCX), 1));
 	} else {
-		lp_x_copy(t, w, m, LP_RCX);
-		if (kind == INVERT)
-			lp_x86_not(x, w, lp_rm_reg(LP_RCX));
+		if (t->pin[m] != (int)to)
+			lp_x_copy(t, w, m, to);
+		if (kind != PLAIN)
+			lp_x86_not(x, w, lp_rm_reg(to));
+		if (kind == NEGATE) /* ~m + 1 */
+			lp_x86_lea(x, w, to, lp_rm_mem(to, 1));
 	}
 	if (test.parity == LP_PARITY_AND_NOT)
-		lp_x86_mov(x, 1, LP_RDX, lp_rm_reg(LP_RCX));
-	lp_flags_cmov(t, test, w, LP_RCX, lp_x_rm(t, n), LP_RDX);
-	lp_x_write(t, d, LP_RCX);
+		lp_x86_mov(x, 1, LP_RDX, lp_rm_reg(to));
+	lp_flags_cmov(t, test, w, to, lp_x_rm(t, n), LP_RDX);
+	lp_x_write(t, d, to);
 	return true;
 }
 

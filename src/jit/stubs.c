@@ -104,7 +104,7 @@ static void jump(struct lp_x86 *x, const void *exit)
 {
 	lp_emit_jump_entry(x);
 	lp_x86_jcc(x, LP_CC_NE, exit);
-	lp_x86_mov(x, 1, LP_RDX, lp_rm_mem(LP_RDX, offsetof(struct lp_jump_entry, slot)));
+	lp_x86_mov(x, 1, LP_RDX, lp_rm_sib(LP_RDX, LP_RCX, 4, offsetof(struct lp_jump_entry, slot)));
 	lp_x86_jmp_rm(x, lp_rm_mem(LP_RDX, offsetof(struct lp_jit_slot, code)));
 }
 

@@ -701,6 +701,8 @@ static void instructions_that_become_one_do_what_they_did(void **state)
 		"#2\n"
 		"cset x6, lt\ncset w0, ge\ncsel x1, x1, x2, lt\ncsel x2, x1, x2, ge\ncsel w3, w3, w3, eq\n"
 		"csel x4, xzr, x4, lt\ncsel x5, x5, xzr, ge\ncsel x20, x9, x17, hi\ncsel w21, w9, wzr, ls\n"
+		"csinc x1, x2, x3, lt\ncsinv w2, w1, w2, ge\ncsneg x3, x4, x3, eq\ncsinc x4, x4, x5, ne\ncsinv x5, "
+		"xzr, x5, lt\n"
 		"adc x7, x9, x9\nadd x0, x0, x7, lsl #1\nadd x0, x0, #12\n" END, /* 15 * 2 + 12 */
 		/* back to an earlier unit that asks for flags, and on with them */
 		"mov x0, #0\nmov x1, #5\ncmp x1, x1\nb in\n"
