@@ -29,6 +29,16 @@ def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, m
     assert toggling.toggle(program, kind, mode, TOGGLES[mode]).toggles == TOGGLES[mode]
 
 
+@pytest.mark.parametrize("threads", [8, 64])
+@pytest.mark.parametrize("kind", toggling.KINDS)
+@pytest.mark.parametrize("engine", ["--jit=tier1", "--jit=tier2"])
+def test_what_is_toggled_is_translated_code_that_threads_are_in(engine, kind, threads, program, monkeypatch):
+    """Each change drops translations, as all threads have come through what was changed before: `rounds` says so."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
+    dropped = toggling.toggle_when_hot(program, kind, engine, threads, 10)
+    assert dropped >= 2 * 10
+
+
 def test_what_threads_execute_when_they_may_go_on_is_no_part_of_the_pause(program, monkeypatch):
     """Sixty-four that never give way take all processors as soon as they are let go: tens of milliseconds, for each change."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))

@@ -1,8 +1,10 @@
 """Functions that 64 threads of a guest run through, toggled: tests/guest/toggled.c and what is done to it."""
+import re
 import subprocess
 import time
 from collections import namedtuple
 
+import lib
 import runner_live
 
 THREADS = 64
@@ -54,3 +56,16 @@ def toggle(program, kind, mode, toggles, *, seconds=None, options=()):
         assert after > before
         assert client.say("patch list") == []
         return Result(done, (after - before) * FUNCTIONS, time.monotonic() - start)
+
+
+def toggle_when_hot(program, kind, engine, threads, times):
+    """On and off, each time with all threads through what is there now; how many translations were dropped for it."""
+    with runner_live.Guest(program, engine, "--stats", args=(str(threads), *MODES["yielding"]), stderr=subprocess.PIPE) as guest:
+        client = guest.client()
+        for line in KINDS[kind] * times:
+            before = int(guest.ask())
+            lib.wait_for(lambda: int(guest.ask()) > before + 1000 * threads, "rounds")  # noqa: B023
+            client.say(line)
+        _, stats = guest.process.communicate(timeout=lib.PATIENCE)
+        assert guest.process.returncode == 0, last_words(guest)
+        return int(re.search(rb"(\d+) units dropped again", stats)[1])

@@ -2,7 +2,7 @@
  * A fault in every kind of memory access.  Each row of a64.def that loads or stores is the middle of a loop with flags and
  * vector registers that are used behind it, and its address is good at first and bad the last time round.  What is seen
  * when it faults, and what comes of it when memory has been put right, is the same by the interpreter, translated for this
- * host, and translated for those that have less.
+ * host, translated for those that have less, and as a region.
  *
  * Rows are taken from the table: a new one is tested without a word here.
  */
@@ -282,6 +282,7 @@ static void write_slot(size_t s)
 struct driver {
 	struct lp_emu *emu;
 	const char *engine; /* NULL: the interpreter */
+	bool has_regions;
 	size_t slot, place;
 	enum page page;		   /* what is in the middle now */
 	uint64_t good, bad, index; /* registers */
@@ -523,6 +524,14 @@ static void end_case(struct driver *d)
 	compare(d, &d->now.end, &expected->end);
 }
 
+static uint64_t regions_of(struct lp_emu *emu)
+{
+	struct lp_jit_stats stats;
+
+	lp_jit_stats(emu, &stats);
+	return stats.regions;
+}
+
 static void next_case(struct driver *d)
 {
 	bool has_places = all.slots[d->slot].place < 0;
@@ -530,8 +539,10 @@ static void next_case(struct driver *d)
 	if (has_places && ++d->place < NR_PLACES)
 		return;
 	d->place = 0;
-	if (++d->slot == all.nr_slots)
-		_exit(d->nr_told != 0);
+	if (++d->slot < all.nr_slots)
+		return;
+	check(!d->has_regions || regions_of(d->emu) > all.nr_slots / 2, "hardly any region");
+	_exit(d->nr_told != 0);
 }
 
 /* Memory is put right where it is not, and else the address. */
@@ -570,14 +581,15 @@ static bool handle_fault(struct lp_guest_thread *t, void *arg)
 	return true;
 }
 
-static void run(const char *engine, unsigned without)
+static void run(const char *engine, enum lp_jit_tier tier, unsigned without)
 {
 	static const struct lp_emu_options plain;
 	static struct driver d;
-	struct lp_jit_options options = {.without = without};
+	struct lp_jit_options options = {.tier = tier, .without = without};
 	struct lp_err err = {0};
 
 	d.engine = engine;
+	d.has_regions = tier == LP_JIT_TIER2;
 	d.page = GOOD;
 	d.emu = lp_emu_new(&plain, &err);
 	check(d.emu, err.text);
@@ -599,14 +611,14 @@ static void run(const char *engine, unsigned without)
 	lp_guest_thread_run(d.emu->main);
 }
 
-static int status_of(const char *engine, unsigned without)
+static int status_of(const char *engine, enum lp_jit_tier tier, unsigned without)
 {
 	int status;
 	pid_t pid = fork();
 
 	assert_int_not_equal(pid, -1);
 	if (pid == 0)
-		run(engine, without);
+		run(engine, tier, without);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
@@ -622,21 +634,31 @@ static void *shared(size_t size)
 
 static void a_fault_shows_what_the_interpreter_shows_and_is_gone_on_from(void **state)
 {
+	static const struct {
+		const char *name;
+		enum lp_jit_tier tier;
+		unsigned without;
+	} others[] = {
+		{"avx2", LP_JIT_TIER1, ~(unsigned)LP_HOST_V3},
+		{"sse4", LP_JIT_TIER1, ~0U},
+		{"regions", LP_JIT_TIER2, 0},
+		{"regions, avx2", LP_JIT_TIER2, ~(unsigned)LP_HOST_V3},
+	};
 	int status;
 
 	assert_true(all.nr_slots > 900);
 	all.expected = shared(all.nr_slots * NR_PLACES * sizeof *all.expected);
 	all.nr_faulted = shared(sizeof *all.nr_faulted);
-	assert_int_equal(status_of(NULL, 0), 0);
+	assert_int_equal(status_of(NULL, LP_JIT_TIER1, 0), 0);
 	assert_true(*all.nr_faulted > 8000);
 	*all.nr_faulted = 0;
-	status = status_of("this host", 0);
+	status = status_of("this host", LP_JIT_TIER1, 0);
 	if (status == 77)
 		skip(); /* not even SSE4.2 here */
 	assert_int_equal(status, 0);
 	assert_true(*all.nr_faulted > 8000);
-	assert_int_equal(status_of("avx2", ~(unsigned)LP_HOST_V3), 0);
-	assert_int_equal(status_of("sse4", ~0U), 0);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		assert_int_equal(status_of(others[i].name, others[i].tier, others[i].without), 0);
 }
 
 int main(void)

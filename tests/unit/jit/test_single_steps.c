@@ -158,6 +158,16 @@ static int look_at_signal(struct lp_guest_thread *t, const siginfo_t *info, void
 	_exit(1);
 }
 
+static void end(void)
+{
+	const struct lp_jit *jit = emu->engine_data;
+	struct lp_jit_stats stats;
+
+	lp_jit_stats(emu, &stats);
+	check((stats.regions > 0) == (jit->tier == LP_JIT_TIER2), "regions where there should be none, or none");
+	_exit(0);
+}
+
 static bool at_breakpoint(struct lp_guest_thread *t, void *arg)
 {
 	static uint64_t begin;
@@ -184,7 +194,7 @@ static bool at_breakpoint(struct lp_guest_thread *t, void *arg)
 		return true;
 	}
 	if (shared->enough)
-		_exit(0);
+		end();
 	if (shared->passes >= WARM)
 		raise(SIGSTOP);
 	return true;
@@ -217,17 +227,16 @@ static void write_code(void)
 	lp_mem_protect(emu, CODE, 4096, PROT_READ | PROT_EXEC);
 }
 
-static void run(bool translates)
+static void run(const struct lp_jit_options *options)
 {
 	static const struct lp_emu_options plain;
-	static const struct lp_jit_options options;
 	struct lp_err err = {0};
 	struct lp_cpu *cpu;
 
 	emu = lp_emu_new(&plain, &err);
 	check(emu, err.text);
-	if (translates) {
-		int rc = lp_jit_attach(emu, &options, &err);
+	if (options) {
+		int rc = lp_jit_attach(emu, options, &err);
 		if (rc == -ENOTSUP)
 			_exit(77);
 		check(rc == 0, err.text);
@@ -342,30 +351,38 @@ static void stay_here(void)
 	assert_int_equal(sched_setaffinity(0, sizeof here, &here), 0);
 }
 
-static pid_t started(bool translates)
+/* NULL: interpreted. */
+static pid_t started(const struct lp_jit_options *options)
 {
 	pid_t pid = fork();
 
 	assert_int_not_equal(pid, -1);
 	if (pid == 0)
-		run(translates);
+		run(options);
 	return pid;
 }
 
-static void a_signal_at_any_host_instruction_finds_a_state_that_the_program_has(void **state)
+static void find_states(void)
+{
+	int status;
+	pid_t pid;
+
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(shared, MAP_FAILED);
+	pid = started(NULL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_in_range(shared->nr_states, 100, MAX_STATES);
+}
+
+static void send_signals_to(const struct lp_jit_options *options)
 {
 	struct torture t = {0};
 	unsigned steps = 1;
 
-	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(shared, MAP_FAILED);
-	t.pid = started(false);
-	assert_int_equal(waitpid(t.pid, &t.status, 0), t.pid);
-	assert_int_equal(t.status, 0);
-	assert_in_range(shared->nr_states, 100, MAX_STATES);
-
+	find_states();
 	stay_here();
-	t.pid = started(true);
+	t.pid = started(options);
 	assert_int_equal(waitpid(t.pid, &t.status, 0), t.pid);
 	if (WIFEXITED(t.status) && WEXITSTATUS(t.status) == 77)
 		skip(); /* not even SSE4.2 here */
@@ -380,12 +397,24 @@ static void a_signal_at_any_host_instruction_finds_a_state_that_the_program_has(
 	assert_true(t.nr_within > 500);
 	print_message("%lu signals, %lu of them in translated code; %zu states\n", t.nr_sent, t.nr_within,
 		      shared->nr_states);
+	munmap(shared, sizeof *shared);
+}
+
+static void a_signal_at_any_host_instruction_finds_a_state_that_the_program_has(void **state)
+{
+	send_signals_to(&(struct lp_jit_options){.tier = LP_JIT_TIER1});
+}
+
+static void so_does_one_in_a_loop_that_has_registers_of_its_own(void **state)
+{
+	send_signals_to(&(struct lp_jit_options){.tier = LP_JIT_TIER2});
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_signal_at_any_host_instruction_finds_a_state_that_the_program_has),
+		cmocka_unit_test(so_does_one_in_a_loop_that_has_registers_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
