@@ -123,8 +123,7 @@ static bool find_begin(struct lp_emu *emu, const struct lp_guest_area *area, str
 
 static void open_file(struct cached *c)
 {
-	int dir = lp_cache_dir_open(false, NULL);
-	int fd = dir < 0 ? dir : lp_cache_dir_file(dir, c->name);
+	int fd = lp_cache_dir_read(c->name);
 	int rc = fd < 0 ? fd : lp_cache_file_open(&c->file, fd, &c->identity);
 
 	if (rc && rc != -ENOENT)
@@ -132,7 +131,6 @@ static void open_file(struct cached *c)
 			 rc == -EBADMSG ? "it is no file of the cache" : strerror(-rc));
 	c->nr_known = c->file.nr_records;
 	lp_close(fd);
-	lp_close(dir);
 }
 
 static struct cached *file_of(struct lp_cache *cache, const struct lp_build_id *id)
@@ -449,23 +447,20 @@ static void on_forked(struct lp_emu *emu, void *arg)
 
 void lp_cache_begin(struct lp_jit *jit, uint64_t bytes)
 {
+	static struct lp_cache cache; /* as there is one translator in a process; hardly any of it is touched */
 	struct lp_build_id own = {0};
 	struct lp_err err = {0};
-	int dir = lp_cache_dir_open(false, &err);
 
-	lp_close(dir);
-	if (dir < 0 && dir != -ENOENT) {
+	if (lp_cache_dir_look(&err)) {
 		lp_debug("%s", err.text);
 		return;
 	}
 	dl_iterate_phdr(own_build_id, &own);
-	jit->cache = mmap(NULL, sizeof *jit->cache, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
-	if (jit->cache == MAP_FAILED || !put_id(jit->cache->identity.runner, &own)) {
+	if (!put_id(cache.identity.runner, &own)) {
 		lp_debug("no translation cache: this runner has no build-id");
-		lp_cache_end(jit);
 		return;
 	}
+	jit->cache = &cache;
 	jit->cache->identity.flavour = flavour_of(jit);
 	jit->cache->limit = bytes;
 	jit->cache->first = 1;
@@ -487,11 +482,4 @@ int lp_jit_cache_clear(struct lp_err *err)
 	lp_cache_dir_limit(dir, 0);
 	close(dir);
 	return 0;
-}
-
-void lp_cache_end(struct lp_jit *jit)
-{
-	if (jit->cache && jit->cache != MAP_FAILED)
-		munmap(jit->cache, sizeof *jit->cache);
-	jit->cache = NULL;
 }

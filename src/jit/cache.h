@@ -16,8 +16,6 @@
 
 /* From now on; bytes: what all files together may have.  When there cannot be one, nothing is kept: --debug says why. */
 void lp_cache_begin(struct lp_jit *jit, uint64_t bytes);
-/* The opposite, of one that nobody uses. */
-void lp_cache_end(struct lp_jit *jit);
 
 /* The file that pc is of, to be asked for without the translator's lock; 0: nothing of it is kept. */
 unsigned lp_cache_image(struct lp_jit *jit, uint64_t pc);

@@ -35,6 +35,34 @@ static bool is_ours_alone(const struct stat *st)
 	return st->st_uid == geteuid() && !(st->st_mode & 077);
 }
 
+/* The folder of all caches; NULL: there is none for us. */
+static char *find_home(struct lp_err *err)
+{
+	uid_t uid, euid, suid;
+	gid_t gid, egid, sgid;
+	char *home;
+
+	getresuid(&uid, &euid, &suid);
+	getresgid(&gid, &egid, &sgid);
+	if (uid != euid || gid != egid || getauxval(AT_SECURE)) {
+		lp_fail(err, EPERM, "no translation cache: this runner has other rights than who started it");
+		return NULL;
+	}
+	home = home_of_caches();
+	if (!home)
+		lp_fail(err, ENOENT, "no translation cache: neither XDG_CACHE_HOME nor HOME says where");
+	return home;
+}
+
+static int refuse(const char *name, struct lp_err *err)
+{
+	return lp_fail(
+		err, EPERM,
+		"no translation cache: its folder \"%s\" has to be this user's, and nobody else may have rights to "
+		"it (chmod 0700)",
+		name);
+}
+
 /* One of the folders: its descriptor, or -errno.  at is closed. */
 static int enter(int at, const char *name, bool makes, struct lp_err *err)
 {
@@ -53,23 +81,36 @@ static int enter(int at, const char *name, bool makes, struct lp_err *err)
 	if (fstat(fd, &st) == 0 && is_ours_alone(&st))
 		return fd;
 	close(fd);
-	return lp_fail(
-		err, EPERM,
-		"no translation cache: its folder \"%s\" has to be this user's, and nobody else may have rights to "
-		"it (chmod 0700)",
-		name);
+	return refuse(name, err);
+}
+
+int lp_cache_dir_look(struct lp_err *err)
+{
+	static const char *const names[] = {"livepatch", "livepatch/arm64"};
+	char *home = find_home(err);
+	int rc = home ? 0 : err->code;
+
+	for (unsigned i = 0; i < LP_ARRAY_SIZE(names) && rc == 0; i++) {
+		char *path = lp_sprintf("%s/%s", home, names[i]);
+		struct stat st;
+		if (lstat(path, &st))
+			rc = errno == ENOENT ? 0 : lp_fail_sys(err, errno, "no translation cache: %s", path);
+		else if (!S_ISDIR(st.st_mode) || !is_ours_alone(&st))
+			rc = refuse(path, err);
+		lp_free(path);
+	}
+	lp_free(home);
+	return rc;
 }
 
 int lp_cache_dir_open(bool makes, struct lp_err *err)
 {
-	char *home;
+	struct lp_err none;
+	char *home = find_home(err ? err : (err = &none));
 	int fd;
 
-	if (geteuid() != getuid() || getegid() != getgid() || getauxval(AT_SECURE))
-		return lp_fail(err, EPERM, "no translation cache: this runner has other rights than who started it");
-	home = home_of_caches();
 	if (!home)
-		return lp_fail(err, ENOENT, "no translation cache: neither XDG_CACHE_HOME nor HOME says where");
+		return err->code;
 	if (makes && mkdir(home, 0700) && errno != EEXIST)
 		fd = -1;
 	else
@@ -83,6 +124,17 @@ int lp_cache_dir_open(bool makes, struct lp_err *err)
 }
 
 /* ---- its files ---- */
+
+int lp_cache_dir_read(const char *name)
+{
+	char *home = home_of_caches();
+	char *path = home ? lp_sprintf("%s/livepatch/arm64/%s", home, name) : NULL;
+	int fd = path ? lp_cache_dir_file(AT_FDCWD, path) : -ENOENT;
+
+	lp_free(home);
+	lp_free(path);
+	return fd;
+}
 
 int lp_cache_dir_file(int dir, const char *name)
 {

@@ -16,8 +16,13 @@ enum { LP_CACHE_NAME_MAX = 160 };
 
 /* A descriptor for the calls below, or -errno.  `makes`: the folder is made when there is none, else that is -ENOENT. */
 int lp_cache_dir_open(bool makes, struct lp_err *err);
+/* Whether the first of these will find a folder that is good, or one that may be made: 0, or -errno. */
+int lp_cache_dir_look(struct lp_err *err);
 /* The file of that name to be read, or -errno: -EPERM when it may be somebody else's.  It is young from then on. */
 int lp_cache_dir_file(int dir, const char *name);
+/* The same in as few system calls as can be, of a folder that lp_cache_dir_open() has found good: the file is looked at as
+ * closely. */
+int lp_cache_dir_read(const char *name);
 /* A new file, which has no name that anybody looks for; its own name into `temporary`. */
 int lp_cache_dir_new(int dir, char temporary[LP_CACHE_NAME_MAX]);
 /* It gets that name, in place of who had it.  On failure it is gone. */
