@@ -8,7 +8,8 @@
 
 enum { SLOTS_SIZE = LP_SLOTS * sizeof(struct lp_jit_slot), STUBS_SIZE = LP_SLOTS * LP_STUB };
 enum { CONSTANTS_SIZE = LP_CONSTANTS * sizeof(struct lp_constant) };
-#define REGION_SIZE (SLOTS_SIZE + CONSTANTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT)
+enum { COUNTS_SIZE = LP_SLOTS * sizeof(int32_t) };
+#define REGION_SIZE (SLOTS_SIZE + CONSTANTS_SIZE + COUNTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT)
 _Static_assert(sizeof(struct lp_jit_slot) == 32, "a slot is half a cache line");
 
 static void *reserve(size_t size)
@@ -64,11 +65,12 @@ int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 				   "nothing is translated: no address space for it (is there a limit, ulimit -v?)");
 	jit->slot_array = (void *)region;
 	jit->constants = (void *)(region + SLOTS_SIZE);
-	jit->slot_stubs = region + SLOTS_SIZE + CONSTANTS_SIZE;
+	jit->counts = (void *)(region + SLOTS_SIZE + CONSTANTS_SIZE);
+	jit->slot_stubs = region + SLOTS_SIZE + CONSTANTS_SIZE + COUNTS_SIZE;
 	jit->segment_area = jit->slot_stubs + STUBS_SIZE;
 	jit->slot_stubs_rw = map_twice(jit->slot_stubs, STUBS_SIZE);
-	if (mprotect(region, SLOTS_SIZE + CONSTANTS_SIZE, PROT_READ | PROT_WRITE) || !jit->slot_stubs_rw ||
-	    !new_segment(jit))
+	if (mprotect(region, SLOTS_SIZE + CONSTANTS_SIZE + COUNTS_SIZE, PROT_READ | PROT_WRITE) ||
+	    !jit->slot_stubs_rw || !new_segment(jit))
 		return lp_fail_sys(err, errno, "nothing is translated: no memory that can be executed");
 	return 0;
 }

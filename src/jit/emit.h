@@ -397,6 +397,10 @@ void lp_region_arrive(struct lp_tr *t);
 
 /* To the code at a guest pc, for good. */
 void lp_emit_goto(struct lp_tr *t, uint64_t pc);
+/* Whether turns of the loop that goes back from the current instruction to `pc` are counted; and the code that does: out, when
+ * it has become hot.  Writes EFLAGS. */
+bool lp_emit_counts(const struct lp_tr *t, uint64_t pc);
+void lp_emit_count(struct lp_tr *t, uint64_t pc);
 /* Where the condition of a branch holds: to `pc`. */
 void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc);
 /* rdx + 4 * rcx: the entry of the jump cache for the pc in rax; ZF: it is of that pc. */

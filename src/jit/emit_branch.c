@@ -83,6 +83,32 @@ void lp_region_arrive(struct lp_tr *t)
 	lp_v_meet(t);
 }
 
+/* ---- loops that become hot ---- */
+
+bool lp_emit_counts(const struct lp_tr *t, uint64_t pc)
+{
+	return t->jit->tier == LP_JIT_BOTH && !t->is_region && t->pc - pc < LP_REGION_MAX * 4;
+}
+
+/* Threads may lose turns of each other's, which does no harm: one of them comes to it exactly, sooner or later.  Nothing is
+ * written any more when it is over. */
+void lp_emit_count(struct lp_tr *t, uint64_t pc)
+{
+	struct lp_x86_rm count = lp_rm_abs((const void *)lp_jit_count_of(t->jit, lp_tr_slot(t, pc)));
+	struct lp_x86_fixup over, go_on;
+	struct lp_x86 *x = &t->x;
+
+	lp_x86_alu_imm(x, LP_ALU_CMP, 0, count, t->jit->hot);
+	over = lp_x86_jcc_forward_short(x, LP_CC_GE);
+	lp_x86_alu_imm(x, LP_ALU_ADD, 0, count, 1);
+	lp_x86_alu_imm(x, LP_ALU_CMP, 0, count, t->jit->hot);
+	go_on = lp_x86_jcc_forward_short(x, LP_CC_NE);
+	lp_x86_mov_imm(x, LP_RAX, pc);
+	lp_x86_jmp(x, t->jit->stubs.exit_lookup);
+	lp_x86_bind(x, over);
+	lp_x86_bind(x, go_on);
+}
+
 /* ---- to a known pc ---- */
 
 void lp_emit_goto(struct lp_tr *t, uint64_t pc)
@@ -103,6 +129,8 @@ void lp_emit_goto(struct lp_tr *t, uint64_t pc)
 		return;
 	}
 	lp_v_flush(t);
+	if (t->i < t->nr && lp_emit_counts(t, pc))
+		lp_emit_count(t, pc);
 	lp_x86_jmp_rm(&t->x, lp_rm_abs(lp_tr_slot(t, pc)));
 }
 

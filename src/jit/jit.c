@@ -13,6 +13,7 @@
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
 enum { SETTLE_MAX = 64 };	/* instructions: as far as anybody looks ahead */
 enum { MEMORY = sizeof(struct lp_jit) + LP_PAGE + sizeof(struct lp_tr) };
+enum { HOT = 5000 };	     /* a region takes as long as some thousand turns of a loop */
 enum { WORTH_A_FLUSH = 64 }; /* units that were made with the room that it gave */
 
 const int8_t lp_pin[LP_NR_X] = {
@@ -185,6 +186,10 @@ static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct l
 	if (!unit && !atomic_load_explicit(&jit->gives_up, memory_order_relaxed)) {
 		*slot = lp_translate(jit, pc);
 		unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
+	}
+	if (unit && lp_jit_is_hot(jit, *slot)) {
+		lp_translate_hot(jit, *slot);
+		unit = atomic_load_explicit(&(*slot)->unit, memory_order_acquire);
 	}
 	return unit && !unit->interpreted ? unit : NULL;
 }
@@ -384,7 +389,8 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->made_arg = options->made_arg;
 	jit->before = jit->host & LP_HOST_V3 ? NULL : lp_alloc(offsetof(struct lp_tr, cold));
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
-	jit->tier = options->tier;
+	jit->tier = options->checks && options->tier == LP_JIT_BOTH ? LP_JIT_TIER1 : options->tier;
+	jit->hot = options->hot ? options->hot : HOT;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	pthread_mutex_init(&jit->lock, NULL);
@@ -402,7 +408,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	emu->engine_data = jit;
 	emu->engine = &engine;
 	/* What is compared must be what is made now; and where there is a unit already no region is tried. */
-	if (options->cache_bytes && !jit->checks && jit->tier != LP_JIT_TIER2)
+	if (options->cache_bytes && !jit->checks && jit->tier == LP_JIT_TIER1)
 		lp_cache_begin(jit, options->cache_bytes);
 	return 0;
 }

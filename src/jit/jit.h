@@ -40,6 +40,7 @@ struct lp_jit_made {
 enum lp_jit_tier {
 	LP_JIT_TIER1, /* straight lines */
 	LP_JIT_TIER2, /* regions wherever there is a loop, at once */
+	LP_JIT_BOTH,  /* straight lines; regions where loops are gone through often */
 };
 
 struct lp_jit_options {
@@ -50,6 +51,7 @@ struct lp_jit_options {
 	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
 	bool checks;	       /* the interpreter executes everything as well, and the results are compared */
 	enum lp_jit_tier tier; /* which code is made */
+	int32_t hot;	       /* LP_JIT_BOTH: how often is often; 0: 5000 */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
 	unsigned max_segments; /* the same, of memory for code */
 	uint64_t cache_bytes;  /* of translations that are kept in the user's folder of caches; 0: none are */

@@ -160,6 +160,7 @@ struct lp_jit {
 	/* Within reach of each other: */
 	struct lp_jit_slot *slot_array;
 	struct lp_constant *constants;	     /* LP_CONSTANTS of them */
+	_Atomic int32_t *counts;	     /* of each slot: how often it was gone back to; INT32_MAX: never mind */
 	uint8_t *slot_stubs, *slot_stubs_rw; /* of each, LP_STUB bytes: the slot's address to rax, and to `miss` */
 	uint8_t *segment_area;
 	struct lp_segment segments[LP_SEGMENTS];
@@ -170,6 +171,7 @@ struct lp_jit {
 	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
 	bool checks;		/* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
+	int32_t hot; /* the count from which on a region is worth its while */
 	_Atomic uint64_t nr_compared;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
@@ -258,6 +260,21 @@ const struct lp_constant *lp_constant_of(struct lp_jit *jit, uint64_t low, uint6
 struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc);
 /* Made if need be, with the lock; NULL: there are no more. */
 struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc);
+static inline _Atomic int32_t *lp_jit_count_of(const struct lp_jit *jit, const struct lp_jit_slot *slot)
+{
+	return &jit->counts[slot - jit->slot_array];
+}
+/* Where nothing is counted no page of them is touched. */
+static inline void lp_jit_count_anew(const struct lp_jit *jit, const struct lp_jit_slot *slot)
+{
+	if (jit->tier == LP_JIT_BOTH)
+		atomic_store_explicit(lp_jit_count_of(jit, slot), 0, memory_order_relaxed);
+}
+static inline bool lp_jit_is_hot(const struct lp_jit *jit, const struct lp_jit_slot *slot)
+{
+	return jit->tier == LP_JIT_BOTH &&
+	       atomic_load_explicit(lp_jit_count_of(jit, slot), memory_order_relaxed) == jit->hot;
+}
 /* Back to its stub. */
 void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot);
 /* No slot has a pc any more; nobody refers to one. */
@@ -271,6 +288,8 @@ int lp_stubs_make(struct lp_jit *jit);
 
 /* What stands at pc, put into its slot; NULL: nothing can be fetched there, or no room is left.  Takes the lock. */
 struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc);
+/* The loop at the slot has been gone through so often that it is to be a region; now or never.  Takes the lock. */
+void lp_translate_hot(struct lp_jit *jit, struct lp_jit_slot *slot);
 /* Nothing behind an instruction of that row is reached from it. */
 bool lp_jit_ends(enum lp_a64_op op, uint32_t word);
 /* The same, and branches whose condition always holds. */
@@ -305,6 +324,8 @@ bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target);
 void lp_unit_append(struct lp_segment *s, struct lp_unit *u);
 /* From now on the slot leads to it.  With the lock. */
 void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot);
+/* Another one takes its place in the slot; who is in it goes on. */
+void lp_unit_replace(struct lp_jit *jit, struct lp_unit *u);
 /* Code in the range is other code now. */
 void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
 /* Everything is thrown away; nobody is in translated code, nor has it on his shadow stack. */

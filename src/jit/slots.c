@@ -55,6 +55,7 @@ struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
 		write_stubs(jit);
 	s = &jit->slot_array[jit->nr_slots++];
 	s->pc = pc;
+	lp_jit_count_anew(jit, s);
 	atomic_init(&s->unit, NULL);
 	atomic_init(&s->code, stub_of(jit, s));
 	atomic_init(&s->next, atomic_load_explicit(bucket, memory_order_relaxed));
@@ -72,4 +73,5 @@ void lp_jit_slot_empty(struct lp_jit *jit, struct lp_jit_slot *slot)
 {
 	atomic_store_explicit(&slot->code, stub_of(jit, slot), memory_order_release);
 	atomic_store_explicit(&slot->unit, NULL, memory_order_release);
+	lp_jit_count_anew(jit, slot);
 }

@@ -76,10 +76,48 @@ static void note_branch(struct lp_tr *t, uint64_t pc)
 	lp_x86_mov_to(&t->x, 1, LP_CPU(branch), LP_RAX);
 }
 
+/* A loop within the unit, which goes back to the head without a slot: counted in cold code as long as it is at all. */
+static void count_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	struct lp_x86_rm count = lp_rm_abs((const void *)lp_jit_count_of(t->jit, lp_tr_slot(t, t->start)));
+
+	lp_x86_alu_imm(&t->x, LP_ALU_ADD, 0, count, 1);
+	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, count, t->jit->hot);
+	lp_x86_jcc_back(&t->x, LP_CC_NE, c->back);
+	lp_v_flush(t);
+	lp_x86_mov_imm(&t->x, LP_RAX, t->start);
+	lp_x86_jmp(&t->x, t->jit->stubs.exit_lookup);
+}
+
+static bool goes_back(const struct lp_tr *t)
+{
+	uint64_t target;
+
+	for (unsigned i = 0; i < t->nr; i++)
+		if (lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target) && target == t->start &&
+		    t->insns[i].op != A64_OP_BL)
+			return true;
+	return false;
+}
+
+static void count_turns(struct lp_tr *t)
+{
+	struct lp_x86_rm count = lp_rm_abs((const void *)lp_jit_count_of(t->jit, lp_tr_slot(t, t->start)));
+	struct lp_cold *c;
+
+	lp_x86_alu_imm(&t->x, LP_ALU_CMP, 0, count, t->jit->hot);
+	c = lp_cold_add(t, count_cold);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_L);
+	c->back = t->x.at;
+}
+
 static void begin(struct lp_tr *t)
 {
 	t->head = t->x.at;
+	t->pc = t->start;
 	poll(t, t->start, poll_cold);
+	if (lp_emit_counts(t, t->start) && goes_back(t))
+		count_turns(t);
 	lp_tr_count(t, (int32_t)t->nr);
 	note_branch(t, t->start);
 }
@@ -466,7 +504,7 @@ static struct lp_unit *translate(struct lp_jit *jit, uint64_t pc, const struct f
 	jit->tr->jit = jit;
 	if (f->window)
 		u = translate_region(jit->tr, f->window);
-	if (!u && !lp_jit_is_full(jit))
+	if (!u && f->nr > 0 && !lp_jit_is_full(jit))
 		u = translate_line(jit->tr, pc, f);
 	return u;
 }
@@ -545,4 +583,29 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 		pthread_mutex_unlock(&jit->lock);
 	} while (slot && !u && !atomic_load_explicit(&slot->unit, memory_order_acquire));
 	return slot;
+}
+
+void lp_translate_hot(struct lp_jit *jit, struct lp_jit_slot *slot)
+{
+	uint64_t when = atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire);
+	struct lp_window window;
+	struct fetched f = {.window = &window};
+	struct lp_unit *was, *u;
+
+	lp_region_fetch(jit, slot->pc, &window);
+	pthread_mutex_lock(&jit->lock);
+	was = atomic_load_explicit(&slot->unit, memory_order_relaxed);
+	/* Another thread may have been here, and the code may have changed; then it becomes hot again, if it does. */
+	if (was && !was->interpreted && lp_jit_is_hot(jit, slot) &&
+	    atomic_load_explicit(&jit->nr_invalidations, memory_order_acquire) == when) {
+		atomic_store_explicit(lp_jit_count_of(jit, slot), INT32_MAX, memory_order_relaxed);
+		u = translate_timed(jit, slot->pc, &f);
+		if (u) {
+			lp_unit_replace(jit, was);
+			lp_unit_publish(jit, u, slot);
+		}
+	} else if (lp_jit_is_hot(jit, slot)) {
+		lp_jit_count_anew(jit, slot);
+	}
+	pthread_mutex_unlock(&jit->lock);
 }

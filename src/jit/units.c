@@ -85,6 +85,12 @@ static bool overlaps(struct lp_range a, struct lp_range b)
 	return a.start < b.end && b.start < a.end;
 }
 
+void lp_unit_replace(struct lp_jit *jit, struct lp_unit *u)
+{
+	u->is_dead = true; /* its page finds it so */
+	atomic_fetch_add_explicit(&jit->dead_bytes, u->size + sizeof *u, memory_order_relaxed);
+}
+
 static void kill_unit(struct lp_jit *jit, struct lp_unit *u)
 {
 	lp_jit_slot_empty(jit, u->slot);

@@ -69,6 +69,8 @@ bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out)
 		*out = LP_RUNNER_JIT_ON;
 	else if (!strcasecmp(text, "tier2"))
 		*out = LP_RUNNER_JIT_TIER2;
+	else if (!strcasecmp(text, "both"))
+		*out = LP_RUNNER_JIT_BOTH;
 	else if (!strcasecmp(text, "check"))
 		*out = LP_RUNNER_JIT_CHECK;
 	else if (!strcasecmp(text, "check-tier2"))

@@ -22,12 +22,13 @@
 
 typedef LP_VEC(char *) lp_config_paths;
 
-/* Who executes the program's code: no or off, yes or on or tier1, tier2, check, check-tier2. */
+/* Who executes the program's code: no or off, yes or on or tier1, tier2, both, check, check-tier2. */
 enum lp_runner_jit {
 	LP_RUNNER_JIT_NOT_SAID,
 	LP_RUNNER_JIT_OFF,
 	LP_RUNNER_JIT_ON,
 	LP_RUNNER_JIT_TIER2,
+	LP_RUNNER_JIT_BOTH,
 	LP_RUNNER_JIT_CHECK,
 	LP_RUNNER_JIT_CHECK_TIER2
 };

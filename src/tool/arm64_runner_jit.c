@@ -131,8 +131,11 @@ int runner_jit(struct lp_emu *emu, const struct runner_wish *w, struct lp_err *e
 {
 	const bool checks = w->jit == LP_RUNNER_JIT_CHECK || w->jit == LP_RUNNER_JIT_CHECK_TIER2;
 	const bool regions = w->jit == LP_RUNNER_JIT_TIER2 || w->jit == LP_RUNNER_JIT_CHECK_TIER2;
-	struct lp_jit_options options = {
-		.checks = checks, .tier = regions ? LP_JIT_TIER2 : LP_JIT_TIER1, .without = w->host_without};
+	struct lp_jit_options options = {.checks = checks,
+					 .tier = regions			? LP_JIT_TIER2
+						 : w->jit == LP_RUNNER_JIT_BOTH ? LP_JIT_BOTH
+										: LP_JIT_TIER1,
+					 .without = w->host_without};
 	bool looked_at = is_looked_at(w);
 
 	/* What is shown is made now. */

@@ -86,8 +86,8 @@ static int take_pid(struct runner_wish *w, const char *text, struct lp_err *err)
 static int take_jit(struct runner_wish *w, const char *mode, struct lp_err *err)
 {
 	if (!lp_runner_jit_mode(mode ? mode : "yes", &w->jit))
-		return lp_fail(err, LP_EUSAGE, "--jit=%s: the modes are tier1, tier2, check, check-tier2, yes and no",
-			       mode);
+		return lp_fail(err, LP_EUSAGE,
+			       "--jit=%s: the modes are tier1, tier2, both, check, check-tier2, yes and no", mode);
 	return 0;
 }
 
@@ -318,10 +318,13 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 /* As the last one of the options, or the file, says. */
 static void inherit_jit(struct runner_wish *w)
 {
-	static const char *const words[] = {
-		[LP_RUNNER_JIT_NOT_SAID] = NULL,       [LP_RUNNER_JIT_TIER2] = "--jit=tier2",
-		[LP_RUNNER_JIT_CHECK] = "--jit=check", [LP_RUNNER_JIT_CHECK_TIER2] = "--jit=check-tier2",
-		[LP_RUNNER_JIT_OFF] = "--no-jit",      [LP_RUNNER_JIT_ON] = "--jit"};
+	static const char *const words[] = {[LP_RUNNER_JIT_NOT_SAID] = NULL,
+					    [LP_RUNNER_JIT_TIER2] = "--jit=tier2",
+					    [LP_RUNNER_JIT_BOTH] = "--jit=both",
+					    [LP_RUNNER_JIT_CHECK] = "--jit=check",
+					    [LP_RUNNER_JIT_CHECK_TIER2] = "--jit=check-tier2",
+					    [LP_RUNNER_JIT_OFF] = "--no-jit",
+					    [LP_RUNNER_JIT_ON] = "--jit"};
 
 	w->is_given[RUNNER_JIT] = w->is_given[RUNNER_NO_JIT] = false;
 	if (words[w->jit])

@@ -231,7 +231,7 @@ static void man_update_options(FILE *out)
 static const char *kind_word(const char *kind)
 {
 	static const char *const words[][2] = {
-		{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"JIT", "no|yes|tier1|tier2|check|check-tier2"},
+		{"BOOL", "yes|no"},  {"CHANNEL", "stable|rc"}, {"JIT", "no|yes|tier1|tier2|both|check|check-tier2"},
 		{"PATH", "FILE"},    {"PATHS", "FILE"},	       {"TEXT", "TEXT"},
 		{"SECONDS", "TIME"}, {"KEYS", "KEY|FILE"},     {"SWITCH", "yes|no"},
 		{"BYTES", "SIZE"}};

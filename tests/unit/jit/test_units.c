@@ -402,18 +402,42 @@ static void a_loop_within_one_unit_can_be_stopped_and_changed(void **state)
 	assert_int_equal(status_of(&w), RIGHT);
 }
 
-static void a_region_can_be_stopped_and_changed(void **state)
+static void a_region_can_be_stopped_and_changed_with(struct lp_jit_options options)
 {
 	/* More registers than are ever in host registers at once, in a loop of three blocks that changes in the middle. */
 	struct world w = {.text = "mov x1, #0\nloop: add x6, x6, #1\nadd x1, x1, #1\ntbz x1, #3, over\n"
 				  "add x7, x7, x6\nadd x8, x8, x7\nadd x9, x9, x8\n"
 				  "over: add x10, x10, x9\nadd x11, x11, x10\nadd x12, x12, x11\nb loop\n",
 			  .control = leave_the_loop,
-			  .options.tier = LP_JIT_TIER2};
+			  .options = options};
 
 	assert_int_equal(status_of(&w), RIGHT);
 	assert_true(w.left->stats.regions >= 1);
 	assert_true(w.left->stats.invalidated >= 1);
+}
+
+static void a_region_can_be_stopped_and_changed(void **state)
+{
+	a_region_can_be_stopped_and_changed_with((struct lp_jit_options){.tier = LP_JIT_TIER2});
+}
+
+static void so_can_one_that_a_loop_has_become(void **state)
+{
+	a_region_can_be_stopped_and_changed_with((struct lp_jit_options){.tier = LP_JIT_BOTH, .hot = 100});
+}
+
+/* Registers and flags that the loop has when it is left for its region; the loop of one unit, and one of several. */
+static void a_loop_becomes_a_region_once(void **state)
+{
+	struct world w = {.text = "mov x0, #0\nmov x1, #20000\n"
+				  "one: add x0, x0, #1\nsubs x1, x1, #1\nb.ne one\n"
+				  "mov x1, #20000\n"
+				  "two: b on\non: add x0, x0, #1\nsub x1, x1, #1\ncbnz x1, two\n"
+				  "mov x1, #39958\nsub x0, x0, x1\n" END,
+			  .options.tier = LP_JIT_BOTH};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.regions, 2);
 }
 
 /* Where Z is set, and where it is not: by the distance from the loop's begin. */
@@ -749,6 +773,8 @@ int main(void)
 		cmocka_unit_test(what_was_looked_at_for_flags_is_translated_again_when_it_changes),
 		cmocka_unit_test(a_loop_within_one_unit_can_be_stopped_and_changed),
 		cmocka_unit_test(a_region_can_be_stopped_and_changed),
+		cmocka_unit_test(so_can_one_that_a_loop_has_become),
+		cmocka_unit_test(a_loop_becomes_a_region_once),
 		cmocka_unit_test(who_stands_still_has_the_flags_that_he_should_have),
 		cmocka_unit_test(so_has_he_in_a_region),
 		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
