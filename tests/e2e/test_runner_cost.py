@@ -1,4 +1,7 @@
-"""What start-up and forks cost the host, in system calls: counts are the same on a busy machine, and clocks are not."""
+"""
+What start-up and forks cost the host, in system calls: counts are the same on a busy machine, and clocks are not.  Without
+translations of earlier runs, which have calls of their own and differ from run to run.
+"""
 import re
 import subprocess
 
@@ -40,7 +43,7 @@ NOTHING = "int main(void) { return 0; }"
 def calls(where, *command):
     """The system calls of each process, in the order in which processes began: of its first thread, from the program's begin on."""
     out = where / "calls"
-    done = subprocess.run(["strace", "-f", "-qq", "-e", "signal=none", "-o", out, RUNNER, *command], capture_output=True, timeout=120)
+    done = subprocess.run(["strace", "-f", "-qq", "-e", "signal=none", "-o", out, RUNNER, "--no-cache", *command], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     of = {}
     for line in out.read_text().splitlines():
