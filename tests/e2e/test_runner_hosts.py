@@ -70,7 +70,7 @@ def test_random_streams_do_on_every_host_what_they_do_under_qemu(cpu, tmp_path):
 
 def test_what_is_masked_is_not_made_use_of(program):
     def with_cpu(*options):
-        done = runnerlib.run([program], options=["--stats", *options])
+        done = runnerlib.run([program], options=["--stats", "--no-cache", *options])
         left = int(re.search(rb"(\d+) of their instructions left to the interpreter", done.stderr)[1])
         return used(done.stderr), left
 
