@@ -160,16 +160,17 @@ static void name_fields(struct lp_buf *out)
 	add_field(out, offsetof(struct lp_cpu, jit.flags) + 1, "flags, second byte", ~0U);
 }
 
-static void name_pins(struct lp_buf *out)
+static void name_pins(const struct lp_unit *unit, struct lp_buf *out)
 {
 	static const char *const host[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15"};
+	const int8_t *pin = unit->region ? unit->region->pin : lp_pin;
 
 	for (unsigned r = 0; r <= LP_SP; r++)
-		if (lp_pin[r] >= 0 && r == LP_SP)
-			lp_buf_printf(out, "pin sp %s\n", host[lp_pin[r]]);
-		else if (lp_pin[r] >= 0)
-			lp_buf_printf(out, "pin x%u %s\n", r, host[lp_pin[r]]);
+		if (pin[r] >= 0 && r == LP_SP)
+			lp_buf_printf(out, "pin sp %s\n", host[pin[r]]);
+		else if (pin[r] >= 0)
+			lp_buf_printf(out, "pin x%u %s\n", r, host[pin[r]]);
 }
 
 /* ---- the unit ---- */
@@ -179,12 +180,15 @@ void lp_jit_describe(struct lp_emu *emu, const struct lp_jit_made *made, struct 
 	struct lp_jit *jit = emu->engine_data;
 
 	lp_buf_printf(out, "host %#" PRIx64 " %u %u\n", (uint64_t)made->code, made->size, made->hot_size);
-	for (unsigned i = 0; i < made->nr_insns; i++)
+	for (unsigned i = 0; i < made->nr_insns; i++) {
+		if (made->unit->region && !lp_unit_region_has(made->unit->region, i))
+			continue;
 		lp_buf_printf(out, "insn %#" PRIx64 " %#" PRIx32 " %u\n", made->pc + i * 4, made->words[i],
 			      made->offsets[i]);
+	}
 	for (size_t i = 0; i < made->nr_cold; i++)
 		lp_buf_printf(out, "cold %u %#" PRIx64 "\n", made->cold[i].offset, made->pc + made->cold[i].insn * 4);
-	name_pins(out);
+	name_pins(made->unit, out);
 	name_fields(out);
 	name_all(jit, made->unit, out);
 	lp_buf_str(out, "code ");

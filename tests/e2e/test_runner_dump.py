@@ -29,6 +29,13 @@ __attribute__((noinline)) long sum(const long *a, const long *end, long *out)
 
 __attribute__((noinline)) double mean(double x, long n) { return x / n + 0x1.23456789abcdep0; }
 
+__attribute__((noinline)) void count(long n)
+{
+	__asm__ volatile("mov x9, %0\\n\\tmov x10, #0\\n"
+			 "1:\\tadd x10, x10, x9\\n\\tcbz x10, 2f\\n\\tsubs x9, x9, #1\\n\\tb.ne 1b\\n2:" ::"r"(n)
+			 : "x9", "x10", "cc");
+}
+
 int main(int argc, char **argv)
 {
 	long a[50], all;
@@ -37,6 +44,7 @@ int main(int argc, char **argv)
 	sum(a, a + 50, &all);
 	printf("%ld %.3f\\n", all, mean(all, 50));
 	fflush(stdout);
+	count(100);
 	if (argc > 2 && *argv[1] == 'e')
 		execv(argv[2], argv + 2);
 	printf("%d %d\\n", open("/dev/null", O_RDONLY), (int)waitpid(-1, NULL, 0));
@@ -96,6 +104,17 @@ def test_what_host_code_refers_to_has_names(program):
     assert re.search(r"(jz|jnz) \+[0-9a-f]+$", text, re.MULTILINE)
     assert f"call [slot of {symbol(program, 'sum'):#x}]" in text
     assert re.search(r"\[v0\]", text)
+
+
+def test_a_region_is_shown_with_its_own_registers(program):
+    """Where no other unit has them: its hot part asks memory for them before its first instruction and behind its last."""
+    region = units(dumped(program, "--jit=tier2", "--dump-block=count+8"))[-1]
+    registers = re.search(r"^registers: (.*)$", region, re.MULTILINE)[1]
+    assert {"x9", "x10"} <= {pair.split()[0] for pair in registers.split(", ")}
+    loop = region[GUEST.search(region).start():]
+    loop = loop[:loop.index("b.ne")]
+    assert [word for _, _, word in GUEST.findall(loop)][0].startswith("add")
+    assert "[x9]" not in loop and "[x10]" not in loop
 
 
 def test_cold_parts_are_marked_with_the_instruction_that_they_are_of(program):
