@@ -406,9 +406,13 @@ size_t lp_table_bytes(const struct lp_table *t)
  * touches before there are patches. */
 static void init_lock(pthread_mutex_t *lock)
 {
-	static const pthread_mutex_t initial = PTHREAD_MUTEX_INITIALIZER, zeros;
+	static const union {
+		pthread_mutex_t lock;
+		char bytes[sizeof(pthread_mutex_t)];
+	} initial = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	static const char zeros[sizeof initial];
 
-	if (memcmp(&zeros, &initial, sizeof initial) != 0)
+	if (memcmp(zeros, initial.bytes, sizeof zeros) != 0)
 		pthread_mutex_init(lock, NULL);
 }
 

@@ -172,7 +172,7 @@ static bool at_breakpoint(struct lp_guest_thread *t, void *arg)
 {
 	static uint64_t begin;
 	struct lp_cpu *cpu = &t->cpu;
-	uint32_t word;
+	uint32_t word = 0;
 
 	check(cpu->fault.signal == SIGTRAP && !lp_mem_get(cpu->pc, &word), "a fault that is none of the program's");
 	check((word >> 5 & 3) != 3, "no rt_sigaction");
