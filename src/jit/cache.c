@@ -447,8 +447,8 @@ static void on_forked(struct lp_emu *emu, void *arg)
 
 void lp_cache_begin(struct lp_jit *jit, uint64_t bytes)
 {
-	static struct lp_cache cache; /* as there is one translator in a process; hardly any of it is touched */
 	struct lp_build_id own = {0};
+	struct lp_cache *cache;
 	struct lp_err err = {0};
 
 	if (lp_cache_dir_look(&err)) {
@@ -456,14 +456,16 @@ void lp_cache_begin(struct lp_jit *jit, uint64_t bytes)
 		return;
 	}
 	dl_iterate_phdr(own_build_id, &own);
-	if (!put_id(cache.identity.runner, &own)) {
+	cache = lp_alloc(sizeof *cache); /* hardly any of it is touched */
+	if (!put_id(cache->identity.runner, &own)) {
 		lp_debug("no translation cache: this runner has no build-id");
+		lp_free(cache);
 		return;
 	}
-	jit->cache = &cache;
-	jit->cache->identity.flavour = flavour_of(jit);
-	jit->cache->limit = bytes;
-	jit->cache->first = 1;
+	cache->identity.flavour = flavour_of(jit);
+	cache->limit = bytes;
+	cache->first = 1;
+	jit->cache = cache;
 	lp_emu_watch(jit->emu,
 		     &(struct lp_emu_events){
 			     .exiting = on_exit_of_guest, .executing = on_exec, .forked = on_forked, .arg = jit});

@@ -209,7 +209,7 @@ def test_a_user_without_rights_builds_for_himself(accounts, tmp_path):
     os.chown(diff, 65534, 65534)
     run = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", lib.tool_path(), "build", "-C", project.path,
                           "-o", project.path.parent / "x.kpatch", diff], capture_output=True, text=True,
-                         env={**os.environ, "HOME": str(project.path.parent)})
+                         env={**os.environ, "HOME": str(project.path.parent), "XDG_CACHE_HOME": ""})
     assert run.returncode == 0, run.stderr
     cache = project.path.parent / ".cache/livepatch/build"
     assert cache.stat().st_mode & 0o777 == 0o700
