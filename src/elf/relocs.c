@@ -68,7 +68,7 @@ static void drop_jmprel_inside_rela(struct lp_elf *e)
 	const struct lp_elf_table *rela = &e->relocs[PART_RELA].raw;
 	struct lp_elf_table *jmprel = &e->relocs[PART_JMPREL].raw;
 	const size_t size = sizeof(Elf64_Rela);
-	if (jmprel->count && jmprel->bytes >= rela->bytes &&
+	if (jmprel->count && rela->count && jmprel->bytes >= rela->bytes &&
 	    jmprel->bytes + jmprel->count * size <= rela->bytes + rela->count * size)
 		jmprel->count = 0;
 }

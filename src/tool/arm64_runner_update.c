@@ -27,19 +27,21 @@ struct beside {
 	char self[PATH_MAX], module[PATH_MAX];
 };
 
-static int find_self(char *out, size_t size, struct lp_err *err)
+static int find_self(char out[PATH_MAX], struct lp_err *err)
 {
-	ssize_t len = readlink("/proc/self/exe", out, size - 1);
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
 
-	out[len > 0 ? len : 0] = 0;
-	return strchr(out, '/') ? 0 : lp_fail(err, ENOENT, "this program's own file cannot be found");
+	path[len > 0 ? len : 0] = 0;
+	memcpy(out, path, sizeof path);
+	return strchr(path, '/') ? 0 : lp_fail(err, ENOENT, "this program's own file cannot be found");
 }
 
 int runner_beside(const char *name, char *out, size_t size, struct lp_err *err)
 {
 	char self[PATH_MAX];
 
-	if (find_self(self, sizeof self, err))
+	if (find_self(self, err))
 		return -ENOENT;
 	if (snprintf(out, size, "%.*s/%s", (int)(strrchr(self, '/') - self), self, name) >= (int)size)
 		return lp_fail(err, ENAMETOOLONG, "%s", self);
@@ -48,7 +50,7 @@ int runner_beside(const char *name, char *out, size_t size, struct lp_err *err)
 
 static int find_module(struct beside *b, struct lp_err *err)
 {
-	int rc = find_self(b->self, sizeof b->self, err);
+	int rc = find_self(b->self, err);
 
 	rc = rc ? rc : runner_beside("update_module", b->module, sizeof b->module, err);
 	if (rc)
