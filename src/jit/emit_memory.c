@@ -249,11 +249,16 @@ static bool stp_pre(struct lp_tr *t, uint32_t word)
 
 /* ---- literals ---- */
 
+static uint64_t literal_address(const struct lp_tr *t, uint32_t word)
+{
+	return t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4;
+}
+
 static bool literal(struct lp_tr *t, uint32_t word, unsigned bytes, bool is_signed)
 {
 	unsigned r = lp_writes(F(Rt)), reg = lp_x_dest(t, r, LP_RDX);
 
-	lp_x86_mov_address(&t->x, LP_RAX, t->pc + (uint64_t)lp_signed_field(word, 5, 19) * 4);
+	lp_x86_mov_address(&t->x, LP_RAX, literal_address(t, word));
 	if (is_signed)
 		lp_x86_load_signed(&t->x, bytes, 1, reg, lp_rm_mem(LP_RAX, 0));
 	else
@@ -275,8 +280,41 @@ static bool ldrsw_lit(struct lp_tr *t, uint32_t word)
 	return literal(t, word, 4, true);
 }
 
-static bool prefetch(struct lp_tr *t, uint32_t word)
+/* ---- prefetches: neither the guest's nor the host's fault ---- */
+
+/* Data is brought near in whatever way was asked for.  The host has no such thing for code. */
+static bool is_for_data(uint32_t word)
 {
+	enum { PLD = 0, PST = 2 };
+
+	return F(Rt) >> 3 == PLD || F(Rt) >> 3 == PST;
+}
+
+static bool prefetch(struct lp_tr *t, uint32_t word, enum lp_way way)
+{
+	if (is_for_data(word))
+		lp_x86_prefetcht0(&t->x, lp_address_of(t, word, way, 3).at);
+	return true;
+}
+
+static bool prfm_uimm(struct lp_tr *t, uint32_t word)
+{
+	return prefetch(t, word, LP_SCALED);
+}
+static bool prfm_reg(struct lp_tr *t, uint32_t word)
+{
+	return prefetch(t, word, LP_INDEXED);
+}
+static bool prfum(struct lp_tr *t, uint32_t word)
+{
+	return prefetch(t, word, LP_UNSCALED);
+}
+static bool prfm_lit(struct lp_tr *t, uint32_t word)
+{
+	if (is_for_data(word)) {
+		lp_x86_mov_address(&t->x, LP_RAX, literal_address(t, word));
+		lp_x86_prefetcht0(&t->x, lp_rm_mem(LP_RAX, 0));
+	}
 	return true;
 }
 
@@ -326,8 +364,8 @@ lp_emit_fn *const lp_emit_memory[A64_OP_COUNT] = {
 	[A64_OP_LDR_LIT_W] = ldr_lit_w,
 	[A64_OP_LDR_LIT_X] = ldr_lit_x,
 	[A64_OP_LDRSW_LIT] = ldrsw_lit,
-	[A64_OP_PRFM_UIMM] = prefetch,
-	[A64_OP_PRFM_REG] = prefetch,
-	[A64_OP_PRFUM] = prefetch,
-	[A64_OP_PRFM_LIT] = prefetch,
+	[A64_OP_PRFM_UIMM] = prfm_uimm,
+	[A64_OP_PRFM_REG] = prfm_reg,
+	[A64_OP_PRFUM] = prfum,
+	[A64_OP_PRFM_LIT] = prfm_lit,
 };

@@ -291,6 +291,17 @@ static void a_fault_finds_the_flags_that_were_in_the_hosts(void **state)
 	}
 }
 
+static void no_prefetch_faults(void **state)
+{
+	struct world w = {.text = NOWHERE "mov x1, #-8\nmovz x2, #0x5a80, lsl #48\nmov x0, #42\n"
+					  "prfm pldl1keep, [x9]\nprfm pstl2strm, [x1, #8]\nprfm plil3keep, [x2]\n"
+					  "prfm pldl3strm, [x2, w1, sxtw #3]\nprfum pldl1strm, [x9, #-9]\n"
+					  "prfm pldl1keep, there\nthere: " END};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->faults, 0);
+}
+
 /* ---- returns ---- */
 
 /* While sp is misaligned the interpreter is at work, so that it has a block that begins behind the load. */
@@ -767,6 +778,7 @@ int main(void)
 		cmocka_unit_test(so_is_code_that_needs_more_slots),
 		cmocka_unit_test(where_flushing_does_not_help_the_interpreter_goes_on),
 		cmocka_unit_test(a_fault_finds_the_flags_that_were_in_the_hosts),
+		cmocka_unit_test(no_prefetch_faults),
 		cmocka_unit_test(behind_a_tagged_address_every_instruction_is_executed_once),
 		cmocka_unit_test(a_recursion_deeper_than_the_shadow_stack_comes_back),
 		cmocka_unit_test(returns_without_calls_and_past_frames_find_their_way),
