@@ -94,6 +94,100 @@ static void do_sri(struct lp_lanes *l)
 ROW(sli, LP_ONE_INTO | LP_SIZE_OF_IMMH, do_sli)
 ROW(sri, LP_ONE_INTO | LP_SIZE_OF_IMMH, do_sri)
 
+/* ---- rotations ---- */
+
+/* What neither faults nor leaves the unit, and has vector registers nowhere but in Rd, Rn and Rm. */
+static bool is_arithmetic(const struct lp_tr *t, const struct lp_insn *insn)
+{
+	uint32_t word = insn->word;
+
+	if (!t->jit->emit[insn->op])
+		return false;
+	if ((word & 0x0e000000) == 0x0a000000 || (word & 0x1c000000) == 0x10000000) /* integers (DDI 0487 C4.1) */
+		return F(Rd) != 31;		    /* sp is looked at when it changes */
+	return (word & 0x9f200400) == 0x0e200400 || /* three of the same size */
+	       (word & 0x9f3e0c00) == 0x0e200800 || /* two */
+	       (word & 0x9f800400) == 0x0f000400;   /* and a number */
+}
+
+/* It writes v, or has it among its operands, or a number that looks like it. */
+static bool has_vector(uint32_t word, unsigned v)
+{
+	if ((word & 0x0e000000) != 0x0e000000)
+		return false;
+	return F(Rd) == v || F(Rn) == v || ((word & 0x9f800400) != 0x0f000400 && F(Rm) == v);
+}
+static bool writes_vector(uint32_t word, unsigned v)
+{
+	return (word & 0x0e000000) == 0x0e000000 && F(Rd) == v;
+}
+
+/*
+ * ushr d, n, #k and behind it sli d, n, #bits-k rotate, as do shl and sri, or usra: when n stays what it is, and nobody asks
+ * for d in between, or might see it.  Ciphers have several of them interleaved.
+ */
+enum { ROTATION_MAX = 16 };
+static bool takes_other_half(struct lp_tr *t, uint32_t word, uint32_t other)
+{
+	unsigned d = F(Rd), n = F(Rn);
+
+	/* Where the host cannot, only what is right behind an instruction is given back. */
+	if (d == n || !(t->jit->host & LP_HOST_V3))
+		return false;
+	for (unsigned i = t->i; i < t->i + ROTATION_MAX && lp_tr_goes_on(t, i); i++) {
+		struct lp_insn *insn = &t->insns[i + 1];
+		if (insn->word == other) {
+			insn->is_taken = true;
+			return true;
+		}
+		if (!is_arithmetic(t, insn) || has_vector(insn->word, d) || writes_vector(insn->word, n))
+			return false;
+	}
+	return false;
+}
+
+static void rotate_left(struct lp_lanes *l, unsigned by)
+{
+	unsigned bits = 8U << l->size, bytes = 1U << l->size;
+	struct lp_order order;
+
+	if (l->size >= S && l->avx512) {
+		V_SHIFT(l->size == D ? LP_VPROLQ_IMM : LP_VPROLD_IMM, l->d, l->n, by);
+	} else if (by % 8 == 0) {
+		for (unsigned i = 0; i < sizeof order.byte; i++)
+			order.byte[i] = (uint8_t)((i & ~(bytes - 1)) | ((i - by / 8) & (bytes - 1)));
+		V_MEM(LP_VPSHUFB, l->d, l->n, lp_order_constant(l, &order));
+	} else {
+		lp_shl(l, l->size, T0, l->n, by);
+		lp_shr(l, l->size, T1, l->n, bits - by);
+		V(LP_VPOR, l->d, T0, T1);
+	}
+}
+static void do_rotate_left(struct lp_lanes *l)
+{
+	rotate_left(l, left(l));
+}
+static void do_rotate_right(struct lp_lanes *l)
+{
+	rotate_left(l, (8U << l->size) - right(l));
+}
+ROW(rotate_lanes_left, LP_ONE | LP_SIZE_OF_IMMH, do_rotate_left)
+ROW(rotate_lanes_right, LP_ONE | LP_SIZE_OF_IMMH, do_rotate_right)
+
+/* How the other half's word differs: its number is the same. */
+enum { USHR_SLI = 0x5000, SHL_SRI = 0x20001000, SHL_USRA = 0x20004000 };
+
+static bool ushr_v(struct lp_tr *t, uint32_t word)
+{
+	return takes_other_half(t, word, word ^ USHR_SLI) ? rotate_lanes_right(t, word) : ushr(t, word);
+}
+static bool shl_v(struct lp_tr *t, uint32_t word)
+{
+	if (takes_other_half(t, word, word ^ SHL_SRI) || takes_other_half(t, word, word ^ SHL_USRA))
+		return rotate_lanes_left(t, word);
+	return shl(t, word);
+}
+
 /* ---- to twice the size ---- */
 
 static void lengthen(struct lp_lanes *l, bool is_signed, unsigned by)
@@ -263,14 +357,14 @@ BY_REGISTER(srshl, IS_SIGNED | ROUNDS)
 
 lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT] = {
 	[A64_OP_SSHR_IMM_V] = sshr,	  [A64_OP_SSHR_IMM_S] = sshr,
-	[A64_OP_USHR_IMM_V] = ushr,	  [A64_OP_USHR_IMM_S] = ushr,
+	[A64_OP_USHR_IMM_V] = ushr_v,	  [A64_OP_USHR_IMM_S] = ushr,
 	[A64_OP_SSRA_IMM_V] = ssra,	  [A64_OP_SSRA_IMM_S] = ssra,
 	[A64_OP_USRA_IMM_V] = usra,	  [A64_OP_USRA_IMM_S] = usra,
 	[A64_OP_SRSHR_IMM_V] = srshr,	  [A64_OP_SRSHR_IMM_S] = srshr,
 	[A64_OP_URSHR_IMM_V] = urshr,	  [A64_OP_URSHR_IMM_S] = urshr,
 	[A64_OP_SRSRA_IMM_V] = srsra,	  [A64_OP_SRSRA_IMM_S] = srsra,
 	[A64_OP_URSRA_IMM_V] = ursra,	  [A64_OP_URSRA_IMM_S] = ursra,
-	[A64_OP_SHL_IMM_V] = shl,	  [A64_OP_SHL_IMM_S] = shl,
+	[A64_OP_SHL_IMM_V] = shl_v,	  [A64_OP_SHL_IMM_S] = shl,
 	[A64_OP_SLI_IMM_V] = sli,	  [A64_OP_SLI_IMM_S] = sli,
 	[A64_OP_SRI_IMM_V] = sri,	  [A64_OP_SRI_IMM_S] = sri,
 	[A64_OP_SSHLL_V] = sshll_v,	  [A64_OP_USHLL_V] = ushll_v,

@@ -396,6 +396,53 @@ static void at_every_fault_of_any_loop_the_registers_are_the_interpreters(void *
 	assert_true(faults > 5 * NR_PROGRAMS);
 }
 
+/* Up to four rotations in two halves each, with something between them that may ask for the first half or write what is
+ * rotated, and of which the second half may be another's. */
+static char *write_rotations(char *at, uint32_t *seed, unsigned nr)
+{
+	static const char *const halves[][2] = {{"ushr", "sli"}, {"shl", "sri"}, {"shl", "usra"}};
+	static const struct {
+		const char *name;
+		unsigned bits;
+	} lanes[] = {{"4s", 32}, {"4s", 32}, {"2d", 64}, {"8h", 16}, {"16b", 8}, {"2s", 32}};
+	unsigned first = next_random(seed) % nr, count = 1 + next_random(seed) % 4, line, a;
+	const uint32_t begin = *seed;
+
+	for (unsigned half = 0; half < 2; half++) {
+		uint32_t same = begin;
+		for (unsigned i = 0; i < count; i++) {
+			unsigned kind = next_random(&same) % 3, lane = next_random(&same) % 6,
+				 n = next_random(&same) % nr,
+				 by = next_random(&same) % 3 ? next_random(&same) % lanes[lane].bits : 8;
+			by = by % (lanes[lane].bits - 1) + 1;
+			at += sprintf(at, "%s v%u.%s, v%u.%s, #%u\n", halves[kind][half], first + i, lanes[lane].name,
+				      n, lanes[lane].name, half ? lanes[lane].bits - by : by);
+		}
+		*seed = same;
+		for (unsigned left = next_random(seed) % 3; left > 0 && !half; left--) {
+			line = next_random(seed) % (sizeof lines / sizeof lines[0] - 3);
+			a = next_random(seed) % 24;
+			at += write_line(at, lines[line], (unsigned[]){a, next_random(seed) % 24, 1, a + 1, 0});
+			at += sprintf(at, "ror w7, w7, #3\n");
+		}
+	}
+	return at;
+}
+
+static void a_rotation_is_seen_half_done_by_who_looks_between_its_halves(void **state)
+{
+	static char text[TEXT_MAX];
+
+	for (uint32_t i = 0; i < NR_PROGRAMS; i++) {
+		uint32_t seed = i;
+		char *at = text + sprintf(text, "mov x2, #5\nmov x6, #1\nloop:\n");
+		for (unsigned group = 0; group < 3; group++)
+			at = write_rotations(at, &seed, 12);
+		sprintf(at, "sub x2, x2, #1\ncbnz x2, loop\nout: mov x0, #42\n" END);
+		compare(text, i, i % 2 ? LP_HOST_AVX512 : 0);
+	}
+}
+
 /* ---- stops ---- */
 
 /* All are written in each round, and one of them in a register of its own in each second. */
@@ -442,6 +489,7 @@ int main(void)
 		cmocka_unit_test(scalars_have_zeros_above_them_and_what_was_there_when_they_were_not_written),
 		cmocka_unit_test(a_loop_that_is_entered_with_zeros_above_its_scalars_keeps_them_there),
 		cmocka_unit_test(at_every_fault_of_any_loop_the_registers_are_the_interpreters),
+		cmocka_unit_test(a_rotation_is_seen_half_done_by_who_looks_between_its_halves),
 		cmocka_unit_test(who_is_stopped_in_a_loop_has_its_vector_registers),
 	};
 
