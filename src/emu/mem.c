@@ -160,6 +160,17 @@ static void forget_code(struct lp_emu *emu, struct lp_range range)
 	}
 }
 
+void lp_mem_forget_code(struct lp_emu *emu, uint64_t addr, uint64_t len)
+{
+	struct lp_range range;
+
+	if (!range_of(addr, len, &range))
+		return;
+	pthread_mutex_lock(&emu->space->lock);
+	forget_code(emu, range);
+	pthread_mutex_unlock(&emu->space->lock);
+}
+
 /* The range is not the guest's any more; true when some of it was. */
 static bool forget(struct lp_emu *emu, struct lp_range range)
 {

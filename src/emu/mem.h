@@ -87,6 +87,8 @@ uint64_t lp_mem_remap(struct lp_emu *emu, uint64_t addr, uint64_t old_len, uint6
 uint64_t lp_mem_brk(struct lp_emu *emu, uint64_t addr);
 /* Where the program's data ends: the heap begins there. */
 void lp_mem_set_brk(struct lp_emu *emu, uint64_t start);
+/* What executable areas of the guest's hold in the range is not what it was. */
+void lp_mem_forget_code(struct lp_emu *emu, uint64_t addr, uint64_t len);
 /* Stays mapped, and is the guest's no more: what lies below its stack. */
 void lp_mem_disown(struct lp_emu *emu, struct lp_range range);
 /* What the areas in the range are called from now on: "[stack]". */

@@ -124,9 +124,11 @@ static void note_area(const struct lp_cpu *cpu, areas *all, uint64_t pc, uint64_
 	uint64_t end = lp_align_down(at, LP_PAGE) + LP_PAGE;
 	struct area a = {.at = at, .pc = pc, .size = AREA};
 
-	if (end - at < AREA && !lp_mem_is_guest(cpu->emu, end, 1))
+	if (!lp_mem_is_guest(cpu->emu, at, 1))
+		return;
+	if (end - at < AREA && (!lp_mem_is_guest(cpu->emu, end, 1) || lp_mem_read(end, a.before, 1)))
 		a.size = end - at;
-	if (lp_mem_is_guest(cpu->emu, at, 1) && lp_mem_read(a.at, a.before, a.size) == 0)
+	if (lp_mem_read(a.at, a.before, a.size) == 0)
 		lp_vec_push(all, a);
 }
 
@@ -167,6 +169,12 @@ static bool goes_nowhere(uint32_t word, uint64_t pc)
 	return lp_jit_branch_target(pc, word, &target) && target == pc + 4;
 }
 
+/* The interpreter goes on alone with such a thread: translated code has left behind what made its sp so. */
+static bool is_misaligned(const struct lp_cpu *cpu)
+{
+	return cpu->x[LP_SP] % 16;
+}
+
 /* Going from one instruction to the next leads out of translated code. */
 static bool is_left(const struct lp_unit *unit, uint64_t from, uint64_t to)
 {
@@ -185,7 +193,8 @@ static bool interpret(struct lp_cpu *cpu, const struct lp_unit *unit, areas *all
 
 	for (unsigned i = 0; i < INSNS_MAX; i++) {
 		before = cpu->pc;
-		if (lp_mem_get(before, &word) || is_of_the_moment(cpu->emu, word, before) || goes_nowhere(word, before))
+		if (lp_mem_get(before, &word) || is_of_the_moment(cpu->emu, word, before) ||
+		    goes_nowhere(word, before) || is_misaligned(cpu))
 			return false;
 		if (lp_access_address(cpu, before, word, &at, &write))
 			note_area(cpu, all, before,

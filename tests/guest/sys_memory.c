@@ -221,6 +221,42 @@ static void others(void)
 	SAY(mlock(p, 4 * PAGE));
 }
 
+/* A function that returns a number. */
+static void write_function(char *at, unsigned char number)
+{
+#ifdef __aarch64__
+	uint32_t code[] = {0x52800000 | (uint32_t)number << 5, 0xd65f03c0}; /* mov w0, ret */
+#else
+	unsigned char code[] = {0xb8, number, 0, 0, 0, 0xc3};
+#endif
+
+	memcpy(at, code, sizeof code);
+	__builtin___clear_cache(at, at + sizeof code);
+}
+
+static int call(char *at)
+{
+	return ((int (*)(void))at)();
+}
+
+/* What the kernel puts in place of code is executed, though nobody says that it changed. */
+static void code(void)
+{
+	int fd = file(1);
+	char *whole = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+	char *p = mmap(NULL, PAGE, RW | PROT_EXEC, MAP_PRIVATE, fd, 0);
+
+	write_function(whole, 5);
+	SAY(call(p));
+	write_function(p, 7);
+	SAY(call(p));
+	SAY(madvise(p, PAGE, MADV_DONTNEED));
+	SAY(call(p));
+	SAY(munmap(p, PAGE));
+	SAY(munmap(whole, PAGE));
+	close(fd);
+}
+
 /* A stack that overflows: an address that is not mapped, whatever the kernel has put there. */
 __attribute__((noinline)) static int deeper(int n)
 {
@@ -260,6 +296,7 @@ int main(void)
 	heap();
 	segments();
 	others();
+	code();
 	overflow();
 	return 1;
 }

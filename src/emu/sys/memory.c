@@ -3,6 +3,12 @@
 
 #include "emu/sys.h"
 
+/* Names that this C library does not know (include/uapi/asm-generic/mman-common.h). */
+enum { GUARD_INSTALL = 102 };
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 CALL(brk)
 {
 	return (int64_t)lp_mem_brk(t->cpu.emu, a[0]);
@@ -71,9 +77,22 @@ CALL(mincore)
 	return if_guest(t, SYS_mincore, a);
 }
 
+/* Pages that are thrown away are zeros, or what their file says, when they are come to again: the kernel makes caches of
+ * instructions agree with that, so no program does. */
+static bool throws_away(uint64_t advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE ||
+	       advice == MADV_REMOVE || advice == GUARD_INSTALL;
+}
+
 CALL(madvise)
 {
-	return if_guest(t, SYS_madvise, a);
+	int64_t rc = if_guest(t, SYS_madvise, a);
+
+	/* Even behind an error: part of it may have been done. */
+	if (throws_away(a[2]))
+		lp_mem_forget_code(t->cpu.emu, a[0], a[1]);
+	return rc;
 }
 
 /* As Linux does it since 4.0: a mapping over the old one. */
