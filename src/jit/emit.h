@@ -17,7 +17,9 @@
  *     may use rax itself.
  *     lea, mov, shlx, rorx, not, bswap, vector moves and the like do not.
  *   - Jumps to cold code come behind the instruction's last lp_v_read() and before its first lp_v_write().
- *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2); with AVX-512 also xmm16 and above.
+ *   - rax, rcx, rdx are free, and xmm13 to xmm15 (LP_V_SCRATCH + 0 to 2); with AVX-512 also xmm16 and xmm17.
+ *   - With AVX-512 lp_v_read() and the like may give registers above xmm15.  Where one has no place in an encoding, the encoder
+ *     says so (x.out_of_reach), and the function is called once more and given others (translate.c).
  *   - A number that would be another if the guest's code, or something of ours, were elsewhere goes through
  *     lp_x86_mov_address(), lp_x_write_address() or lp_x86_mov_pointer(): the translation may be kept for another day (cache.h).
  *   - 31 is what lp_reads(), lp_writes() (emu/hot.h) or "is SP" make of it: LP_ZR, LP_SINK, LP_SP.
@@ -64,7 +66,11 @@ struct lp_cold;
 typedef bool lp_emit_fn(struct lp_tr *t, uint32_t word);
 typedef void lp_cold_fn(struct lp_tr *t, const struct lp_cold *c);
 
-enum { LP_COLD_MAX = 4 * LP_REGION_MAX, LP_NR_V_HOST = 13, LP_V_SCRATCH = 13, LP_V_NOTES = 16 * LP_REGION_MAX };
+enum { LP_COLD_MAX = 4 * LP_REGION_MAX, LP_V_NOTES = 16 * LP_REGION_MAX };
+
+/* Host registers that hold guest registers: those below LP_V_SCRATCH, and with AVX-512 those from LP_V_HIGH on, which only
+ * instructions with an EVEX encoding have for operands (LP_V_HIGH - 1 and - 2: scratch of a few). */
+enum { LP_V_SCRATCH = 13, LP_V_HIGH = 18, LP_V_SWAP = 31, LP_NR_V_HOST = LP_V_SWAP, LP_V_NOT_FOR_USE = -2 };
 
 /* What is seldom executed stands behind the unit's code. */
 struct lp_cold {
@@ -131,7 +137,7 @@ struct lp_tr {
 	/* Vector registers live in memory, and host registers have copies; of those that are dirty the copy alone is right.
 	 * v_host: which; -1: none. */
 	int8_t v_host[32];
-	int8_t v_of[LP_NR_V_HOST];
+	int8_t v_of[LP_NR_V_HOST]; /* -1: free; LP_V_NOT_FOR_USE */
 	uint32_t v_loaded;	   /* bit of the guest's register: the copy is there */
 	uint32_t v_dirty;	   /* all 128 bits of the copy are newer than the memory */
 	uint32_t v_used;	   /* asked for at all */
@@ -147,6 +153,8 @@ struct lp_tr {
 	uint32_t v_wide_s, v_wide_d, v_narrow_s, v_narrow_d;
 	unsigned v_turn, v_when[LP_NR_V_HOST];
 	bool v_fixed, v_forgot;
+	bool v_low_only;      /* the instruction takes what is below LP_V_SCRATCH only */
+	uint32_t v_wants_low; /* registers that such instructions asked for */
 	/* Of the current instruction: what it has read; whose destination it has asked for, and what that is; host registers
 	 * that are such destinations and nobody's yet; whose old value has been copied elsewhere. */
 	uint32_t v_read, v_asked, v_taken, v_copied;
@@ -292,6 +300,12 @@ unsigned lp_v_dest_in_place(struct lp_tr *t, unsigned v);
 unsigned lp_v_dest_last(struct lp_tr *t, unsigned v);
 /* The next instruction begins. */
 void lp_v_next(struct lp_tr *t);
+/* Only with that feature (LP_HOST_...) the instruction is one for all host registers. */
+void lp_v_low_unless(struct lp_tr *t, unsigned feature);
+/* No host register has any. */
+void lp_v_empty(struct lp_tr *t);
+/* An instruction that has vectors may be given host registers from LP_V_HIGH on. */
+bool lp_v_may_be_high(const struct lp_tr *t, uint32_t word);
 /* Where branches of a region come together: what all of them bring. */
 void lp_v_meet(struct lp_tr *t);
 /* Nothing is to be loaded before one goes there. */
@@ -333,7 +347,7 @@ void lp_v_restore(struct lp_tr *t, const struct lp_cold *c);
 struct lp_x86_rm lp_constant(struct lp_tr *t, uint64_t low, uint64_t high);
 
 /* The copy of v where there is one already, else memory: for what reads so many bits of it once. */
-struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits);
+struct lp_x86_rm lp_v_rm(struct lp_tr *t, unsigned v, unsigned bits);
 
 /* ---- flags (flags.c) ---- */
 

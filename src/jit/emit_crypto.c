@@ -96,6 +96,7 @@ static bool aes_round(struct lp_tr *t, uint32_t word, enum lp_x86_vop whole, enu
 
 	if (!has(t, LP_HOST_AES))
 		return false;
+	lp_v_low_unless(t, LP_HOST_VAES);
 	d = lp_v_read(t, v);
 	n = lp_v_read(t, F(Rn));
 	vvv(t, LP_VPXOR, d, d, n);
@@ -121,6 +122,7 @@ static bool aesmc(struct lp_tr *t, uint32_t word)
 
 	if (!has(t, LP_HOST_AES))
 		return false;
+	lp_v_low_unless(t, LP_HOST_VAES);
 	n = lp_v_read(t, F(Rn));
 	d = lp_v_dest_last(t, F(Rd));
 	zero(t, T0);

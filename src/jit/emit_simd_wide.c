@@ -113,6 +113,7 @@ static void do_pmull_64(struct lp_lanes *l)
 ROW(pmull_64_row, LP_TWO | LP_ALL_BITS, do_pmull_64)
 static bool pmull_64(struct lp_tr *t, uint32_t word)
 {
+	lp_v_low_unless(t, LP_HOST_VAES);
 	return t->jit->host & LP_HOST_PCLMUL && pmull_64_row(t, word);
 }
 

@@ -57,11 +57,20 @@ static bool has_avx512(void)
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+/* Intel's manual, volume 1, 13.4: in the standard format, which is the kernel's for signals. */
+unsigned lp_host_high_at(void)
+{
+	enum { XSAVE = 0xd, HIGH = 7, HIGH_SIZE = 16 * 64 };
+	unsigned size, offset, c, d;
+
+	return __get_cpuid_count(XSAVE, HIGH, &size, &offset, &c, &d) && size >= HIGH_SIZE ? offset : 0;
+}
+
 unsigned lp_host_usable(unsigned f)
 {
 	if (!(f & LP_HOST_V3))
 		return 0;
-	return f & LP_HOST_AVX512 ? f : f & ~(unsigned)(LP_HOST_VBMI | LP_HOST_BITALG);
+	return f & LP_HOST_AVX512 ? f : f & ~(unsigned)(LP_HOST_VBMI | LP_HOST_BITALG | LP_HOST_VAES);
 }
 
 unsigned lp_host_features(void)
@@ -71,6 +80,7 @@ unsigned lp_host_features(void)
 	f |= has_v3() ? LP_HOST_V3 : 0;
 	f |= __builtin_cpu_supports("aes") ? LP_HOST_AES : 0;
 	f |= __builtin_cpu_supports("pclmul") ? LP_HOST_PCLMUL : 0;
+	f |= __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq") ? LP_HOST_VAES : 0;
 	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
 	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
 	f |= has_avx512() ? LP_HOST_AVX512 : 0;

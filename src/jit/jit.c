@@ -241,16 +241,39 @@ static unsigned insn_at(const struct lp_unit *u, uint32_t offset)
 	return i;
 }
 
+/* xmm16 and above, where the kernel has put them (Intel's manual, volume 1, 13.4: the standard format; asm/sigcontext.h). */
+enum { XSTATE_MAGIC = 0x46505853, XSTATE_HEADER = 512, XSTATE_HIGH = 7, HIGH_SIZE = 16 * 64 };
+
+static void take_high(union lp_vreg *to, const struct _libc_fpstate *fp, unsigned offset, unsigned host)
+{
+	const char *area = (const char *)fp;
+	struct _fpx_sw_bytes sw;
+	uint64_t present;
+
+	memset(to, 0, sizeof *to); /* what is not there has its first value */
+	memcpy(&sw, fp->__glibc_reserved1 + 12, sizeof sw);
+	if (sw.magic1 != XSTATE_MAGIC || !offset || offset + HIGH_SIZE > sw.xstate_size)
+		return;
+	memcpy(&present, area + XSTATE_HEADER, sizeof present);
+	if (present >> XSTATE_HIGH & 1)
+		memcpy(to, area + offset + (host - 16) * 64, sizeof *to);
+}
+
 /* Those that are in host registers alone. */
 static void take_vectors(struct lp_cpu *cpu, const struct lp_unit *unit, const ucontext_t *context)
 {
+	unsigned high_at = jit_of(cpu->emu)->high_at;
 	const struct _libc_fpstate *fp = context->uc_mcontext.fpregs;
 	struct lp_v_dirty dirty;
 
 	lp_v_dirty_at(unit->v_notes, unit->nr_v_notes,
 		      (uint32_t)((uint64_t)context->uc_mcontext.gregs[REG_RIP] - (uint64_t)unit->code), &dirty);
 	for (unsigned v = 0; v < 32; v++)
-		if (dirty.mask >> v & 1)
+		if (!(dirty.mask >> v & 1))
+			continue;
+		else if (dirty.host[v] >= 16)
+			take_high(&cpu->vr[v], fp, high_at, dirty.host[v]);
+		else
 			memcpy(&cpu->vr[v], &fp->_xmm[dirty.host[v]], sizeof cpu->vr[v]);
 }
 
@@ -384,10 +407,11 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->tr = (void *)((char *)jit + lp_align_up(sizeof *jit, LP_PAGE));
 	jit->emu = emu;
 	jit->host = lp_host_usable(lp_host_features() & ~options->without);
+	jit->high_at = lp_host_high_at();
 	jit->checks = options->checks;
 	jit->made = options->made;
 	jit->made_arg = options->made_arg;
-	jit->before = jit->host & LP_HOST_V3 ? NULL : lp_alloc(offsetof(struct lp_tr, cold));
+	jit->before = lp_alloc(offsetof(struct lp_tr, cold));
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
 	jit->tier = options->checks && options->tier == LP_JIT_BOTH ? LP_JIT_TIER1 : options->tier;
 	jit->hot = options->hot ? options->hot : HOT;

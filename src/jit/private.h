@@ -155,7 +155,8 @@ struct lp_jit_stubs {
 
 struct lp_jit {
 	struct lp_emu *emu;
-	unsigned host; /* enum lp_host_feature */
+	unsigned host;	  /* enum lp_host_feature */
+	unsigned high_at; /* lp_host_high_at() */
 	pthread_mutex_t lock;
 	/* Within reach of each other: */
 	struct lp_jit_slot *slot_array;
@@ -213,6 +214,8 @@ static inline void lp_jit_set_full(struct lp_jit *jit)
 /* Everything that translated code relies on. */
 bool lp_host_can(void);
 unsigned lp_host_features(void); /* enum lp_host_feature */
+/* Where the kernel puts xmm16 and above of who gets a signal: bytes from the begin of fpregs; 0: nowhere. */
+unsigned lp_host_high_at(void);
 /* Of these what is of use where the others are missing. */
 unsigned lp_host_usable(unsigned features);
 

@@ -128,6 +128,26 @@ static void copy_state(struct lp_tr *to, const struct lp_tr *from)
 	memcpy(to, from, offsetof(struct lp_tr, cold));
 }
 
+/* Registers above 15 are not for all instructions: one that has written such a one is emitted anew with others.  It takes
+ * others behind it again. */
+static bool emit_with_high(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
+{
+	struct lp_tr *before = t->jit->before;
+	bool done, failed;
+
+	if (!lp_v_may_be_high(t, word))
+		return emit(t, word);
+	copy_state(before, t);
+	done = emit(t, word);
+	if (!t->x.out_of_reach)
+		return done;
+	failed = t->failed;
+	copy_state(t, before);
+	t->failed = failed;
+	t->v_low_only = true;
+	return emit(t, word);
+}
+
 /* Without AVX2 and what comes with it there is less that the host executes than there are functions that write it: what an
  * instruction took that is not there is taken back, all of it. */
 static bool emit_for_host(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
@@ -136,7 +156,7 @@ static bool emit_for_host(struct lp_tr *t, lp_emit_fn *emit, uint32_t word)
 	bool failed;
 
 	if (t->jit->host & LP_HOST_V3)
-		return emit(t, word);
+		return emit_with_high(t, emit, word);
 	copy_state(before, t);
 	if (emit(t, word) && !t->x.beyond_sse4)
 		return true;
@@ -226,8 +246,8 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	}
 	memset(t->v_when, 0, sizeof t->v_when);
 	if (!t->v_fixed) {
-		memset(t->v_host, -1, sizeof t->v_host);
-		memset(t->v_of, -1, sizeof t->v_of);
+		lp_v_empty(t);
+		t->v_wants_low = 0;
 		memset(t->v_place, -1, sizeof t->v_place);
 		memset(t->v_at_head, 0, sizeof t->v_at_head);
 		t->v_in_loop = t->v_dirty_in_loop = t->v_narrow_s = t->v_narrow_d = 0;

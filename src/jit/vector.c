@@ -72,10 +72,19 @@ void lp_v_dirty_at(const uint32_t *notes, unsigned nr, uint32_t offset, struct l
 	}
 }
 
+static bool is_low(unsigned host)
+{
+	return host < LP_V_SCRATCH;
+}
+static bool is_high(unsigned host)
+{
+	return host >= LP_V_HIGH && host < LP_NR_V_HOST;
+}
+
 bool lp_v_notes_are_good(const uint32_t *notes, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
-		if ((notes[i] & 31) != CLEAN && (notes[i] & 31) >= LP_NR_V_HOST)
+		if ((notes[i] & 31) != CLEAN && !is_low(notes[i] & 31) && !is_high(notes[i] & 31))
 			return false;
 	return true;
 }
@@ -135,9 +144,29 @@ void lp_v_flush_cold(struct lp_tr *t, const struct lp_cold *c)
 
 /* ---- who is where ---- */
 
+void lp_v_empty(struct lp_tr *t)
+{
+	bool has_high = t->jit->host & LP_HOST_AVX512;
+
+	memset(t->v_host, -1, sizeof t->v_host);
+	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
+		t->v_of[h] = is_low(h) || (has_high && is_high(h)) ? -1 : LP_V_NOT_FOR_USE;
+}
+
 static bool is_free(const struct lp_tr *t, unsigned host)
 {
-	return t->v_of[host] < 0 && !(t->v_taken >> host & 1);
+	return t->v_of[host] == -1 && !(t->v_taken >> host & 1) && (is_low(host) || !t->v_low_only);
+}
+
+/* Low ones are taken first: as long as few have been asked for it will get one, with those that take the place of its
+ * operands.  Unless all have places. */
+bool lp_v_may_be_high(const struct lp_tr *t, uint32_t word)
+{
+	enum { MOST_OF_AN_INSTRUCTION = 9 };
+	bool has_vectors = (word & 0x0c000000) == 0x0c000000; /* DDI 0487 C4.1 */
+
+	return has_vectors && t->jit->host & LP_HOST_AVX512 &&
+	       (t->v_fixed || __builtin_popcount(t->v_used) > LP_V_SCRATCH - MOST_OF_AN_INSTRUCTION);
 }
 
 /* The one that was used least lately: an instruction never asks for so many that it loses one of its own. */
@@ -145,7 +174,7 @@ static unsigned choose(const struct lp_tr *t)
 {
 	unsigned best = LP_NR_V_HOST;
 
-	for (unsigned h = 0; h < LP_NR_V_HOST; h++) {
+	for (unsigned h = 0; h < (t->v_low_only ? LP_V_SCRATCH : LP_NR_V_HOST); h++) {
 		if (is_free(t, h))
 			return h;
 		if (t->v_of[h] >= 0 && (best == LP_NR_V_HOST || t->v_when[h] < t->v_when[best]))
@@ -164,11 +193,40 @@ static void evict(struct lp_tr *t, unsigned host)
 	t->v_loaded &= ~bit(v);
 }
 
+/* v is in that host register from now on; who was there is where v was. */
+static void change_places(struct lp_tr *t, unsigned v, unsigned to, unsigned scratch)
+{
+	unsigned from = (unsigned)t->v_host[v], when = t->v_when[to];
+	int other = t->v_of[to];
+
+	if (other >= 0)
+		move(t, scratch, to);
+	move(t, to, from);
+	if (other >= 0) {
+		move(t, from, scratch);
+		t->v_host[other] = (int8_t)from;
+	}
+	t->v_of[from] = (int8_t)other;
+	t->v_of[to] = (int8_t)v;
+	t->v_host[v] = (int8_t)to;
+	t->v_when[to] = t->v_when[from];
+	t->v_when[from] = when;
+	if (t->v_dirty & bit(v))
+		note(t, v, to);
+	if (other >= 0 && t->v_dirty & bit((unsigned)other))
+		note(t, (unsigned)other, from);
+}
+
 static void allot(struct lp_tr *t, unsigned v)
 {
 	unsigned host;
 
 	t->v_used |= bit(v);
+	if (t->v_low_only) {
+		t->v_wants_low |= bit(v);
+		if (t->v_host[v] >= 0 && !is_low((unsigned)t->v_host[v]))
+			change_places(t, v, choose(t), LP_V_SWAP);
+	}
 	if (t->v_host[v] < 0) {
 		host = choose(t);
 		if (t->v_of[host] >= 0)
@@ -182,12 +240,13 @@ static void allot(struct lp_tr *t, unsigned v)
 void lp_v_next(struct lp_tr *t)
 {
 	t->v_read = t->v_asked = t->v_taken = t->v_copied = 0;
+	t->v_low_only = false;
 }
 
 void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST])
 {
-	memcpy(t->v_of, v_of, sizeof t->v_of);
 	memset(t->v_host, -1, sizeof t->v_host);
+	memcpy(t->v_of, v_of, sizeof t->v_of);
 	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
 		if (v_of[h] >= 0)
 			t->v_host[v_of[h]] = (int8_t)h;
@@ -198,7 +257,10 @@ static unsigned choose_second(const struct lp_tr *t, unsigned v)
 {
 	if (t->v_place[v] >= 0 && is_free(t, (unsigned)t->v_place[v]))
 		return (unsigned)t->v_place[v];
-	for (unsigned h = LP_NR_V_HOST; h-- > 0;) /* places are the lowest */
+	for (unsigned h = LP_V_SCRATCH; h-- > 0;) /* places are the lowest */
+		if (is_free(t, h))
+			return h;
+	for (unsigned h = LP_NR_V_HOST; h-- > LP_V_HIGH;)
 		if (is_free(t, h))
 			return h;
 	return LP_NR_V_HOST;
@@ -293,8 +355,15 @@ unsigned lp_v_read(struct lp_tr *t, unsigned v)
 	return lp_v_read_bits(t, v, 128);
 }
 
-struct lp_x86_rm lp_v_rm(const struct lp_tr *t, unsigned v, unsigned bits)
+void lp_v_low_unless(struct lp_tr *t, unsigned feature)
 {
+	t->v_low_only |= !(t->jit->host & feature);
+}
+
+struct lp_x86_rm lp_v_rm(struct lp_tr *t, unsigned v, unsigned bits)
+{
+	if (has_bits(t, v, bits))
+		allot(t, v);
 	return has_bits(t, v, bits) ? lp_rm_reg((unsigned)t->v_host[v]) : lp_cpu_v(v);
 }
 
@@ -367,20 +436,37 @@ static void widen(struct lp_tr *t, unsigned v)
 	}
 }
 
+static int nr_hosts(const struct lp_tr *t)
+{
+	return t->jit->host & LP_HOST_AVX512 ? LP_V_SCRATCH + LP_NR_V_HOST - LP_V_HIGH : LP_V_SCRATCH;
+}
+
+/* The lowest places that are left; there are enough. */
+static void place(struct lp_tr *t, uint32_t which)
+{
+	unsigned host = 0;
+
+	for (uint32_t left = which; left; left &= left - 1) {
+		unsigned v = (unsigned)__builtin_ctz(left);
+		while (t->v_of[host] != -1)
+			host++;
+		t->v_host[v] = t->v_place[v] = (int8_t)host;
+		t->v_of[host] = (int8_t)v;
+	}
+}
+
 void lp_v_fix(struct lp_tr *t)
 {
-	t->v_fixed = __builtin_popcount(t->v_used) <= LP_NR_V_HOST;
+	t->v_fixed = __builtin_popcount(t->v_used) <= nr_hosts(t);
 	t->v_in_loop = t->v_dirty_in_loop = t->v_narrow_s = t->v_narrow_d = 0;
 	if (!t->v_fixed)
 		return;
-	memset(t->v_host, -1, sizeof t->v_host);
-	memset(t->v_of, -1, sizeof t->v_of);
+	lp_v_empty(t);
 	t->v_dirty_in_loop = t->v_written_in_loop;
-	for (unsigned v = 0, host = 0; v < 32; v++) {
-		if (!(t->v_used & bit(v)))
-			continue;
-		t->v_host[v] = t->v_place[v] = (int8_t)host;
-		t->v_of[host++] = (int8_t)v;
+	place(t, t->v_used & t->v_wants_low);
+	place(t, t->v_used & ~t->v_wants_low);
+	for (uint32_t left = t->v_used; left; left &= left - 1) {
+		unsigned v = (unsigned)__builtin_ctz(left);
 		if (t->v_written_in_loop & bit(v))
 			widen(t, v);
 		t->v_in_loop |= t->v_at_head[v] ? bit(v) : 0;
@@ -393,28 +479,6 @@ static bool is_as_at_head(const struct lp_tr *t, unsigned v)
 	unsigned bits = t->v_at_head[v], loaded = t->v_dirty_in_loop & bit(v) ? 128 : bits;
 
 	return has_bits(t, v, loaded) && (bits == 128 || lp_v_is_zero_above(t, v, bits));
-}
-
-/* v is in that host register from now on; who was there is where v was. */
-static void change_places(struct lp_tr *t, unsigned v, unsigned to)
-{
-	unsigned from = (unsigned)t->v_host[v];
-	int other = t->v_of[to];
-
-	if (other >= 0)
-		move(t, LP_V_SCRATCH, to);
-	move(t, to, from);
-	if (other >= 0) {
-		move(t, from, LP_V_SCRATCH);
-		t->v_host[other] = (int8_t)from;
-	}
-	t->v_of[from] = (int8_t)other;
-	t->v_of[to] = (int8_t)v;
-	t->v_host[v] = (int8_t)to;
-	if (t->v_dirty & bit(v))
-		note(t, v, to);
-	if (other >= 0 && t->v_dirty & bit((unsigned)other))
-		note(t, (unsigned)other, from);
 }
 
 static bool is_elsewhere(const struct lp_tr *t, unsigned v)
@@ -431,13 +495,13 @@ static void go_to_places(struct lp_tr *t)
 		goes_on = false;
 		for (unsigned v = 0; v < 32; v++)
 			if (is_elsewhere(t, v) && t->v_of[t->v_place[v]] < 0) {
-				change_places(t, v, (unsigned)t->v_place[v]);
+				change_places(t, v, (unsigned)t->v_place[v], LP_V_SCRATCH);
 				goes_on = true;
 			}
 	}
 	for (unsigned v = 0; v < 32; v++)
 		if (is_elsewhere(t, v))
-			change_places(t, v, (unsigned)t->v_place[v]);
+			change_places(t, v, (unsigned)t->v_place[v], LP_V_SCRATCH);
 }
 
 /* Of what has been written, or may have been by C, only those are narrow that are known to be. */
@@ -503,8 +567,7 @@ void lp_v_meet(struct lp_tr *t)
 			note(t, v, (unsigned)t->v_place[v]);
 	}
 	lp_v_forget(t);
-	memset(t->v_host, -1, sizeof t->v_host);
-	memset(t->v_of, -1, sizeof t->v_of);
+	lp_v_empty(t);
 	for (unsigned v = 0; v < 32; v++)
 		if (t->v_place[v] >= 0) {
 			t->v_host[v] = t->v_place[v];

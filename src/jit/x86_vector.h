@@ -277,7 +277,7 @@ static inline void lp_x86_sse_shift(struct lp_x86 *x, enum lp_x86_vop op, unsign
 
 /* ---- others ---- */
 
-/* Legacy encodings only: registers 0 to 15, the destination is the first source too, what is above 128 bits stays. */
+/* Legacy encodings only: registers 0 to 15 (else out_of_reach is set), the destination is the first source too, what is above 128 bits stays. */
 enum lp_x86_sha {
 	LP_SHA1NEXTE = 0xc8,
 	LP_SHA1MSG1 = 0xc9,
@@ -290,12 +290,16 @@ enum lp_x86_sha {
 static inline void lp_x86_sha(struct lp_x86 *x, enum lp_x86_sha op, unsigned dst, struct lp_x86_rm rm)
 {
 	x->beyond_sse4 = true;
+	if ((dst | rm.base) & 16)
+		x->out_of_reach = true;
 	lp_x86_op(x, LP_OP_0F38 | (unsigned)op, 0, dst, rm, 0);
 }
 
 static inline void lp_x86_sha1rnds4(struct lp_x86 *x, unsigned dst, struct lp_x86_rm rm, unsigned function)
 {
 	x->beyond_sse4 = true;
+	if ((dst | rm.base) & 16)
+		x->out_of_reach = true;
 	lp_x86_op(x, LP_OP_0F3A | 0xcc, 0, dst, rm, 1);
 	lp_x86_put8(x, function);
 }

@@ -21,8 +21,8 @@
 enum { STREAMS = 6000, WORDS = 6, STATES = 3, CODE_SIZE = STREAMS * (WORDS + 1) * 4 };
 #define SVC UINT32_C(0xd4000001)
 
-static const char *const hosts[] = {"native", "avx512", "avx2", "avx2,+aes", "sse4"};
-enum { NR_HOSTS = sizeof hosts / sizeof hosts[0] };
+static const char *const hosts[] = {"native", "avx512", "avx2", "avx2,+aes", "native,-vaes", "sse4"};
+enum { NR_HOSTS = sizeof hosts / sizeof hosts[0], HOST_SSE4 = NR_HOSTS - 1, HOST_WITHOUT_VAES = NR_HOSTS - 2 };
 
 static struct {
 	struct lp_emu *emu;
@@ -261,7 +261,7 @@ static bool takes_more_than_sse4(const ZydisDecodedInstruction *insn)
 	}
 }
 
-static size_t check_unit(const struct lp_unit *unit)
+static size_t check_unit(const struct lp_unit *unit, bool (*is_wrong)(const ZydisDecodedInstruction *insn))
 {
 	ZydisDecodedInstruction insn;
 	ZydisDecoder decoder;
@@ -271,7 +271,7 @@ static size_t check_unit(const struct lp_unit *unit)
 	for (uint32_t at = 0; at < unit->size; at += insn.length, nr++) {
 		assert_true(ZYAN_SUCCESS(
 			ZydisDecoderDecodeInstruction(&decoder, NULL, unit->code + at, unit->size - at, &insn)));
-		if (takes_more_than_sse4(&insn))
+		if (is_wrong(&insn))
 			fail_msg("%s at %u of the code for %08x %08x ...", ZydisMnemonicGetString(insn.mnemonic), at,
 				 unit->words[0], unit->words[1]);
 	}
@@ -297,7 +297,7 @@ static bool goes_elsewhere(const uint32_t *at)
 
 static void code_for_hosts_with_sse4_has_no_instruction_that_takes_more(void **state)
 {
-	struct lp_jit *jit = it.hosts[NR_HOSTS - 1];
+	struct lp_jit *jit = it.hosts[HOST_SSE4];
 	struct lp_range range = {(uint64_t)it.code, (uint64_t)it.code + CODE_SIZE};
 	size_t nr_units = 0, nr_insns = 0, words;
 
@@ -317,11 +317,48 @@ static void code_for_hosts_with_sse4_has_no_instruction_that_takes_more(void **s
 		const struct lp_unit *unit = slot ? atomic_load(&slot->unit) : NULL;
 		assert_non_null(unit);
 		assert_false(unit->interpreted);
-		nr_insns += check_unit(unit);
+		nr_insns += check_unit(unit, takes_more_than_sse4);
 		nr_units++;
 		words = unit->nr_insns;
 	}
 	assert_true(nr_units > 500 && nr_insns > 50000);
+}
+
+static unsigned nr_of_ciphers, nr_above_15;
+static bool is_cipher_above_15(const ZydisDecodedInstruction *insn)
+{
+	bool is_cipher = insn->mnemonic == ZYDIS_MNEMONIC_VAESENC || insn->mnemonic == ZYDIS_MNEMONIC_VAESENCLAST ||
+			 insn->mnemonic == ZYDIS_MNEMONIC_VAESDEC || insn->mnemonic == ZYDIS_MNEMONIC_VAESDECLAST ||
+			 insn->mnemonic == ZYDIS_MNEMONIC_VPCLMULQDQ;
+	bool is_evex = insn->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+
+	nr_of_ciphers += is_cipher;
+	nr_above_15 += is_evex;
+	return is_cipher && is_evex;
+}
+
+static void without_vaes_ciphers_work_on_the_lower_registers(void **state)
+{
+	static const uint32_t rows[] = {0x4e284800, 0x4e286800, 0x4e285800, 0x0ee0e000, 0x4ee0e000, 0x6e201c00};
+	struct lp_jit *jit = it.hosts[HOST_WITHOUT_VAES];
+	struct lp_range range = {(uint64_t)it.code, (uint64_t)it.code + CODE_SIZE};
+
+	if (!jit || !(jit->host & LP_HOST_AVX512 && jit->host & LP_HOST_AES && jit->host & LP_HOST_PCLMUL))
+		skip();
+	it.emu->engine_data = jit;
+	for (unsigned round = 0; round < 200; round++) {
+		const struct lp_jit_slot *slot;
+		it.engine->invalidate(it.emu, range);
+		for (unsigned i = 0; i < LP_UNIT_MAX; i++) {
+			uint32_t row = rows[any() % (sizeof rows / sizeof rows[0])];
+			/* aese, aesmc and aesd have no Rm. */
+			it.code[i] = row | ((uint32_t)any() & (row >> 16 == 0x4e28 ? 0x3ff : 0x1f03ff));
+		}
+		slot = lp_translate(jit, (uint64_t)it.code);
+		assert_non_null(slot);
+		check_unit(atomic_load(&slot->unit), is_cipher_above_15);
+	}
+	assert_true(nr_of_ciphers > 5000 && nr_above_15 > 5000);
 }
 #endif
 
@@ -381,6 +418,7 @@ int main(void)
 		cmocka_unit_test(what_saturates_sets_qc_and_nothing_else_does),
 #ifdef WITH_ZYDIS
 		cmocka_unit_test(code_for_hosts_with_sse4_has_no_instruction_that_takes_more),
+		cmocka_unit_test(without_vaes_ciphers_work_on_the_lower_registers),
 #endif
 		cmocka_unit_test(a_level_leaves_out_what_came_later_and_single_features_can_be_left_out),
 		cmocka_unit_test(a_host_that_is_none_is_refused_by_name),
