@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -53,6 +54,16 @@ static uint64_t now(void)
 
 /* ---- files ---- */
 
+/* Who writes behind the limit on the size of files gets SIGXFSZ, which is meant for the program and ends it. */
+static bool is_allowed(int fd, size_t size)
+{
+	struct rlimit limit;
+	struct stat st;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY || fstat(fd, &st) ||
+	       (uint64_t)st.st_size + size <= limit.rlim_cur;
+}
+
 /* One write each: a record is there, or it is not. */
 static bool put(int fd, const struct iovec *parts, int nr)
 {
@@ -61,9 +72,15 @@ static bool put(int fd, const struct iovec *parts, int nr)
 
 	for (int i = 0; i < nr; i++)
 		all += parts[i].iov_len;
+	if (!is_allowed(fd, all)) {
+		errno = EFBIG;
+		return false;
+	}
 	do
 		done = writev(fd, parts, nr);
 	while (done < 0 && errno == EINTR);
+	if (done >= 0 && (size_t)done < all)
+		errno = ENOSPC; /* the next write would say so */
 	return done >= 0 && (size_t)done == all;
 }
 
@@ -228,6 +245,7 @@ static bool add_to_dump(struct lp_perf *p, const struct lp_perf_code *c)
 bool lp_perf_add(struct lp_perf *p, const struct lp_perf_code *c)
 {
 	bool map = p->map < 0 || add_to_map(p, c), dump = p->dump < 0 || add_to_dump(p, c);
+	int why = errno;
 
 	if (!map) {
 		lp_fd_drop(p->map);
@@ -237,5 +255,6 @@ bool lp_perf_add(struct lp_perf *p, const struct lp_perf_code *c)
 		lp_fd_drop(p->dump);
 		p->dump = -1;
 	}
+	errno = why;
 	return map && dump;
 }

@@ -191,6 +191,51 @@ static void complain(struct reading *r, const char *section, const char *name, c
 	lp_free(line);
 }
 
+/* Names of files and texts are wrong when there is nothing. */
+static const char *what_can_be(enum kind kind)
+{
+	switch (kind) {
+	case BOOL:
+	case SWITCH:
+		return "yes or no";
+	case CHANNEL:
+		return "stable or rc";
+	case JIT:
+		return "one of " LP_RUNNER_JIT_MODES;
+	case SECONDS:
+		return "a number of seconds, or one with s, m, h, d or w behind it, more than 0";
+	case BYTES:
+		return "a number of bytes, or one with K, M or G behind it, more than 0";
+	default:
+		return "something";
+	}
+}
+
+static void refuse(struct reading *r, const struct key *k, const char *value)
+{
+	char *why = lp_sprintf(" cannot be that: \"%s\"; write %s", value, what_can_be(k->kind));
+
+	complain(r, k->section, k->name, why);
+	lp_free(why);
+}
+
+/* A key that is in no such section. */
+static void tell_unknown(struct reading *r, const char *section, const char *name)
+{
+	const struct key *k = keys;
+	char *why;
+
+	while (k < keys + LP_ARRAY_SIZE(keys) && strcmp(k->name, name) != 0)
+		k++;
+	if (k == keys + LP_ARRAY_SIZE(keys)) {
+		complain(r, section, name, " is no setting of this runner");
+		return;
+	}
+	why = lp_sprintf(" is no setting of this runner here: write it behind a line [%s]", k->section);
+	complain(r, section, name, why);
+	lp_free(why);
+}
+
 static const struct key *find_key(const char *section, const char *name)
 {
 	/* The first runner's file had no sections. */
@@ -220,14 +265,16 @@ static int on_key(void *user, const char *section, const char *name, const char 
 {
 	struct reading *r = user;
 	const struct key *k = find_key(section, name);
-	const char *why = k ? distrust(r, k) : " is no setting of this runner";
+	const char *why = k ? distrust(r, k) : NULL;
 
 	if (r->taken == DECISIONS_ALONE && (!k || !k->decides))
 		return 1;
-	if (why)
+	if (!k)
+		tell_unknown(r, section, name);
+	else if (why)
 		complain(r, section, name, why);
 	else if (!take(r, k, value))
-		complain(r, section, name, " cannot be that");
+		refuse(r, k, value);
 	else if (k->at == offsetof(struct lp_runner_config, requires_signature) && !r->config->requires_signature)
 		complain(r, section, name,
 			 " = no is not taken from a file: only --unsigned on the command line can say so");

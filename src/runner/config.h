@@ -62,6 +62,7 @@ int lp_runner_config_read(struct lp_runner_config *c, const char *path, void (*c
 			  void *arg, struct lp_err *err);
 void lp_runner_config_free(struct lp_runner_config *c);
 
+#define LP_RUNNER_JIT_MODES "tier1, tier2, both, check, check-tier2, yes and no"
 /* False: there is no such mode. */
 bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out);
 

@@ -24,6 +24,7 @@
 static struct {
 	char module[PATH_MAX];
 	int fd; /* where the text goes */
+	bool is_file;
 } dump;
 
 /* ---- what is wanted ---- */
@@ -152,6 +153,13 @@ static bool run_module(const struct lp_buf *text)
 	return status == 0;
 }
 
+/* A file that takes no unit would not take this either, and behind the limit on the size of files SIGXFSZ ends the program. */
+static void tell(uint64_t pc)
+{
+	dprintf(dump.is_file ? STDERR_FILENO : dump.fd, "arm64_runner: the unit at %#" PRIx64 " could not be %s %s\n",
+		pc, dump.is_file ? "written to the file of --dump-file, or shown by" : "shown by", dump.module);
+}
+
 void runner_dump_show(struct lp_emu *emu, const struct lp_jit_made *made, const char *name)
 {
 	struct lp_buf text = {0};
@@ -159,8 +167,7 @@ void runner_dump_show(struct lp_emu *emu, const struct lp_jit_made *made, const 
 	lp_buf_printf(&text, "unit %#" PRIx64 " %s\n", made->pc, name);
 	lp_jit_describe(emu, made, &text);
 	if (!run_module(&text))
-		dprintf(dump.fd, "arm64_runner: the unit at %#" PRIx64 " could not be shown by %s\n", made->pc,
-			dump.module);
+		tell(made->pc);
 	lp_buf_free(&text);
 }
 
@@ -177,6 +184,7 @@ int runner_dump_start(const struct runner_wish *w, struct lp_err *err)
 			err, errno,
 			"--dump-block: what shows code is dump_module, which should be beside this program: %s",
 			dump.module);
+	dump.is_file = w->dump_file;
 	dump.fd = fd < 0 ? -errno : lp_fd_keep(fd);
 	if (dump.fd < 0)
 		return lp_fail_sys(err, -dump.fd, "--dump-block: cannot write to %s",

@@ -86,8 +86,7 @@ static int take_pid(struct runner_wish *w, const char *text, struct lp_err *err)
 static int take_jit(struct runner_wish *w, const char *mode, struct lp_err *err)
 {
 	if (!lp_runner_jit_mode(mode ? mode : "yes", &w->jit))
-		return lp_fail(err, LP_EUSAGE,
-			       "--jit=%s: the modes are tier1, tier2, both, check, check-tier2, yes and no", mode);
+		return lp_fail(err, LP_EUSAGE, "--jit=%s: the modes are " LP_RUNNER_JIT_MODES, mode);
 	return 0;
 }
 

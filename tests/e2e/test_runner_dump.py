@@ -164,6 +164,14 @@ def test_what_cannot_be_shown_is_refused(program, options, sentence):
     assert done.status == lib.USAGE and f"arm64_runner: {sentence}" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("file, limit", [("/dev/full", "unlimited"), ("units", "0")])
+def test_a_file_that_takes_no_units_is_told_and_ends_nobody(program, file, limit, tmp_path):
+    command = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "-", runnerlib.RUNNER, "--dump-block", "main", "--dump-file", file, program]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, SAYS)
+    assert b"could not be written to the file of --dump-file" in done.stderr
+
+
 def test_a_runner_without_its_module_says_what_is_missing(program, tmp_path):
     alone = tmp_path / "arm64_runner"
     shutil.copy(runnerlib.RUNNER, alone)

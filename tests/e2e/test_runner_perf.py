@@ -191,6 +191,16 @@ def test_a_folder_that_cannot_be_written_to_is_named(program, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--perf-map", "--jitdump"])
+def test_a_limit_on_the_size_of_files_ends_what_is_told_and_not_the_program(program, option, tmp_path):
+    done = subprocess.run(["bash", "-c", 'ulimit -f 2; exec "$@"', "-", runnerlib.RUNNER, option, program, "-", "1"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    pid = int(done.stdout.split()[0])
+    Path(f"/tmp/perf-{pid}.map").unlink(missing_ok=True)
+    assert done.returncode == 0
+    assert done.stderr == "arm64_runner: what perf is told cannot be written any more: File too large\n"
+
+
+@pytest.mark.parametrize("option", ["--perf-map", "--jitdump"])
 def test_without_translated_code_there_is_nothing_to_tell(program, option, tmp_path):
     done = runnerlib.run([program, "-", 1], options=[option, "--no-jit"], cwd=tmp_path)
     assert done.status == lib.USAGE and f"{option} is about translated code" in done.stderr.decode()

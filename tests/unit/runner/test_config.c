@@ -205,6 +205,33 @@ static void times_have_units_and_are_not_nothing(void **state)
 	}
 }
 
+static void a_wrong_line_is_told_with_what_would_be_right(void **state)
+{
+	static const struct {
+		const char *text, *say;
+	} wrong[] = {
+		{"jit = tier1\n",
+		 "arm64runner.conf:1: [] jit is no setting of this runner here: write it behind a line [runner]"},
+		{"[update]\njit = tier1\n",
+		 ":2: [update] jit is no setting of this runner here: write it behind a line [runner]"},
+		{"[runner]\nit = tier1\n", ":2: [runner] it is no setting of this runner"},
+		{"[runner]\njit = x\n", "[runner] jit cannot be that: \"x\"; write one of tier1, tier2, both"},
+		{"[runner]\ncache = maybe\n", "\"maybe\"; write yes or no"},
+		{"[runner]\ncache_size = 16E\n", "\"16E\"; write a number of bytes, or one with K, M or G"},
+		{"[update]\nchannel = x\n", "\"x\"; write stable or rc"},
+		{"[update]\ninterval = 1y\n", "\"1y\"; write a number of seconds"},
+		{"[runner]\nhost_cpu =\n", "\"\"; write something"},
+	};
+
+	for (size_t i = 0; i < LP_ARRAY_SIZE(wrong); i++) {
+		struct lp_runner_config c;
+		put(here, wrong[i].text, 0600);
+		c = found();
+		says(wrong[i].say);
+		lp_runner_config_free(&c);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, enter, leave)
 
 int main(void)
@@ -217,6 +244,7 @@ int main(void)
 		T(a_file_that_others_may_write_does_not_decide),
 		T(no_file_can_say_that_no_signature_is_needed),
 		T(times_have_units_and_are_not_nothing),
+		T(a_wrong_line_is_told_with_what_would_be_right),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
