@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+pytest.register_assert_rewrite("guestlib", "runner_live", "toggling")  # whose assertions say what was expected and what came
 import lib  # noqa: E402
 
 # What a shell starts in the background ignores SIGINT and SIGQUIT, what nohup(1) starts SIGHUP, and so would every program that
@@ -50,6 +51,16 @@ def pytest_configure(config):
     # What arm64_runner keeps of translations neither comes from this user's programs nor stays.
     os.environ["XDG_CACHE_HOME"] = str(lib.private_directory())
     config.addinivalue_line("markers", "sweep: long runs, only with `make sweep`")
+    config.addinivalue_line("markers", "left_out(*modes, reason=): not where LIVEPATCH_TEST_JIT or LIVEPATCH_TEST_HOST_CPU is one of them")
+
+
+def pytest_collection_modifyitems(items):
+    modes = {os.environ.get("LIVEPATCH_TEST_JIT"), os.environ.get("LIVEPATCH_TEST_HOST_CPU")}
+    for item in items:
+        for mark in item.iter_markers("left_out"):
+            if modes & set(mark.args):
+                # bench/jit-modes tells these from what the machine cannot test.
+                item.add_marker(pytest.mark.skip(reason=f"left out in this mode: {mark.kwargs['reason']}"))
 
 
 def pytest_sessionstart(session):

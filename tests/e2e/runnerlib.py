@@ -35,12 +35,23 @@ def sysroot():
     return root
 
 
+def said_mode():
+    """What conftest.py has put into a file of settings, as options: for a program whose environment does not lead there."""
+    said = {"--jit": os.environ.get("LIVEPATCH_TEST_JIT"), "--host-cpu": os.environ.get("LIVEPATCH_TEST_HOST_CPU")}
+    return [f"{option}={value}" for option, value in said.items() if value]
+
+
+def seconds(nr):
+    """That a program may take, in the mode that is tested: only ever spent on what hangs."""
+    return nr * (20 if os.environ.get("LIVEPATCH_TEST_JIT", "").startswith("check") else 1)
+
+
 def run(command, emulator=None, *, options=(), root=None, stdin=b"", timeout=300, env=None, cwd=None):
     """Runs an arm64 program; stdout and stderr are bytes."""
-    prefix = [emulator or RUNNER, *options]
+    prefix = [emulator or RUNNER, *(said_mode() if env is not None and not emulator else ()), *options]
     if root:
         prefix += ["-L", str(root)]
-    done = subprocess.run([*prefix, *map(str, command)], input=stdin, capture_output=True, timeout=timeout, env=env, cwd=cwd)
+    done = subprocess.run([*prefix, *map(str, command)], input=stdin, capture_output=True, timeout=seconds(timeout), env=env, cwd=cwd)
     return Run(done.returncode, done.stdout, done.stderr)
 
 

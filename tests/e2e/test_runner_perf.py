@@ -10,6 +10,8 @@ import lib
 import pytest
 import runnerlib
 
+pytestmark = pytest.mark.left_out("no", reason="it is about translated code")
+
 PROGRAM = """
 #include <fcntl.h>
 #include <stdio.h>

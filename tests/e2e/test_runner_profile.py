@@ -9,6 +9,8 @@ import pytest
 
 import runnerlib
 
+pytestmark = pytest.mark.left_out("check", "check-tier2", reason="what a profile tells is then how long the comparison takes")
+
 SOURCE = r"""
 #include <pthread.h>
 #include <signal.h>

@@ -88,7 +88,6 @@ ALIKE = {
     "python": ["python3", "-c", PYTHON],
     "perl": ["perl", "-e", PERL],
     "sqlite": ["sqlite3", ":memory:", SQL],
-    "sqlite of 100,000 rows": ["sqlite3", ":memory:", SQL_100000],
     "awk": ["gawk", "BEGIN { for (i = 0; i < 5000; i++) s += sin(i) * i; print s, substr(\"abc\", 2), toupper(\"x\"), 2 ** 0.5 }"],
     "openssl digests": ["openssl", "dgst", "-sha512", "/proc/self/exe"],
     "openssl sha1": ["openssl", "dgst", "-sha1", "/proc/self/exe"],
@@ -104,7 +103,7 @@ ALIKE = {
     "sort": ["sort", "-k2", "-r", __file__],
     "date": ["date", "-u", "-d", "@86400", "+%F %T %A"],
     "ls": ["ls", "-la", "--time-style=full-iso", str(runnerlib.TOP / "tests" / "e2e" / "kpatch")],
-    "stat": ["stat", "-c", "%n %s %a %F %i %h %Y %b %B %t", "/etc/passwd", "/dev/null", "/tmp"],
+    "stat": ["stat", "-c", "%n %s %a %F %i %h %Y %b %B %t", "/etc/passwd", "/dev/null", "/usr"],
     "find": ["find", "/etc/apt", "-type", "f", "-size", "-4k", "-newermt", "2000-01-01"],
     "sha256sum": ["sha256sum", __file__],
     "factor": ["factor", "18446744073709551557", "600851475143"],
@@ -116,11 +115,22 @@ ALIKE = {
 }
 
 
-@pytest.mark.parametrize("name", ALIKE)
-def test_programs_say_the_same_under_both_emulators(name):
-    command, *arguments = ALIKE[name]
+CHECKS = ("check", "check-tier2")  # some fifty times slower
+
+
+def alike(command, *arguments):
     env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", "PYTHONHASHSEED": "0", "PERL_HASH_SEED": "0"}
     both([program(command), *arguments], env=env)
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_programs_say_the_same_under_both_emulators(name):
+    alike(*ALIKE[name])
+
+
+@pytest.mark.left_out(*CHECKS, reason="2300 million instructions take minutes, and sqlite is checked with less")
+def test_sqlite_says_the_same_of_100000_rows():
+    alike("sqlite3", ":memory:", SQL_100000)
 
 
 def test_go_programs_run():
@@ -188,6 +198,7 @@ for i in 1 2 3; do echo $i >>f; git add f; git commit -qm "m $i"; done; git log 
     assert out.startswith(native) and "1 file changed" in out
 
 
+@pytest.mark.left_out(*CHECKS, reason="2300 million instructions take minutes, and each of the compressors is checked with less")
 def test_round_trips_through_compressors_of_the_sysroot():
     script = 'for z in "gzip -9" "xz -3" "zstd -q" "bzip2"; do set -- $z; cat /usr/bin/bash | $z -c | $1 -dc | cmp - /usr/bin/bash && echo $1; done'
     assert ours([program("bash"), "-c", script]).split() == ["gzip", "xz", "zstd", "bzip2"]
@@ -201,10 +212,12 @@ def test_openssl_deciphers_what_it_ciphers(tmp_path):
     assert both([*cipher, "-d", "-in", secret]).stdout == Path(__file__).read_bytes()
 
 
+@pytest.mark.left_out(*CHECKS, reason="a second is too short for a round of what is executed twice and compared")
 def test_speed_of_openssl_is_told_for_every_size():
-    out = ours([program("openssl"), "speed", "-seconds", "1", "-bytes", "1024", "-mr", "-evp", "aes-128-gcm"])
+    # By the clock: of processor time, counted in ticks of ten milliseconds, there may be none in a second of a busy machine.
+    out = ours([program("openssl"), "speed", "-elapsed", "-seconds", "1", "-bytes", "1024", "-mr", "-evp", "aes-128-gcm"])
     assert re.search(r"^\+F:\d+:AES-128-GCM:(?!0\.0)[\d.]+$", out, re.M | re.I), out
-    out = ours([program("openssl"), "speed", "-seconds", "1", "-mr", "sha256"])
+    out = ours([program("openssl"), "speed", "-elapsed", "-seconds", "1", "-mr", "sha256"])
     assert re.search(r"^\+F:\d+:sha256(:(?!0\.0)[\d.]+){6}$", out, re.M), out
 
 

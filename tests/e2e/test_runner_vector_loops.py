@@ -82,12 +82,13 @@ def program(seed):
     return f"enum {{ LOOPS = {LOOPS} }};\n{DRIVER}\n__asm__({text});\n"
 
 
+@pytest.mark.left_out("no", reason="it compares with the interpreter")
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_loops_end_as_they_do_in_the_interpreter(seed, tmp_path):
     binary = runnerlib.compiled(program(seed), where=tmp_path)
     for numbers in range(3):
         interpreted = runnerlib.run([binary, numbers], options=["--no-jit"])
-        translated = runnerlib.run([binary, numbers], options=["--jit"])
+        translated = runnerlib.run([binary, numbers])
         assert interpreted.status == translated.status == 0
         assert interpreted.stdout.count(b"\n") == LOOPS
         for i, (expected, seen) in enumerate(zip(interpreted.stdout.splitlines(), translated.stdout.splitlines(), strict=True)):
