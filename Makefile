@@ -27,7 +27,7 @@ endif
 NINJA := ninja -C $(BUILD)
 
 .DEFAULT_GOAL := build
-.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest arm64-programs replay lint format cross install clean help create-patches load-patches memory-demo dist
+.PHONY: build setup test unit sweep fuzz differential soak-agent toggle-torture demo demo-arm64 bench bench-guest arm64-programs jit-modes replay lint format cross install clean help create-patches load-patches memory-demo dist
 
 build: $(BUILD)/build.ninja ## compile everything into build/MODE
 	@$(NINJA) $(TARGETS)
@@ -102,6 +102,11 @@ bench-guest: release-for-bench ## programs in arm64_runner beside qemu-aarch64 a
 
 arm64-programs: release-for-bench ## test-suites of arm64 programs in arm64_runner, beside qemu-aarch64 and this machine (an hour)
 	@bench/arm64-programs --out bench/results/arm64-programs.md build/rel
+
+jit-modes: ## the end-to-end tests of arm64_runner in each mode of its translator, or MODES=check,sse4 (an hour)
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory build
+	@bench/jit-modes $(if $(MODES),--only=$(MODES)) --out bench/results/jit-modes.md $(BUILD)
 
 replay: release-for-bench ## live-patch a redis with each security fix that Debian has for it, under load (an hour)
 	@bench/cve-replay --work build/replay --out bench/results build/rel
