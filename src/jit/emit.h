@@ -415,6 +415,10 @@ void lp_emit_goto(struct lp_tr *t, uint64_t pc);
  * it has become hot.  Writes EFLAGS. */
 bool lp_emit_counts(const struct lp_tr *t, uint64_t pc);
 void lp_emit_count(struct lp_tr *t, uint64_t pc);
+/* b.cond, the current instruction, for who executes it as well. */
+lp_emit_fn lp_emit_b_cond;
+/* Whether vector registers are, where that branch at instruction i goes to a loop's head, as they are where it does not. */
+bool lp_branch_goes_as_it_is(const struct lp_tr *t, unsigned i);
 /* Where the condition of a branch holds: to `pc`. */
 void lp_emit_branch_if(struct lp_tr *t, struct lp_test test, uint64_t pc);
 /* rdx + 4 * rcx: the entry of the jump cache for the pc in rax; ZF: it is of that pc. */

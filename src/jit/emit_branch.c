@@ -220,7 +220,15 @@ static bool b(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
-static bool b_cond(struct lp_tr *t, uint32_t word)
+bool lp_branch_goes_as_it_is(const struct lp_tr *t, unsigned i)
+{
+	uint64_t target;
+
+	return lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target) &&
+	       (!head_at(t, target) || lp_v_is_met(t));
+}
+
+bool lp_emit_b_cond(struct lp_tr *t, uint32_t word)
 {
 	uint64_t pc = lp_branch_target(t, word, 5, 19);
 	unsigned cond = F(condb);
@@ -424,7 +432,9 @@ static bool nop(struct lp_tr *t, uint32_t word)
 }
 
 lp_emit_fn *const lp_emit_branch[A64_OP_COUNT] = {
-	[A64_OP_B] = b,	    [A64_OP_BL] = bl,	  [A64_OP_B_COND] = b_cond, [A64_OP_CBZ] = cbz, [A64_OP_CBNZ] = cbnz,
-	[A64_OP_TBZ] = tbz, [A64_OP_TBNZ] = tbnz, [A64_OP_BR] = br,	    [A64_OP_BLR] = blr, [A64_OP_RET] = ret,
-	[A64_OP_NOP] = nop, [A64_OP_BTI] = nop,	  [A64_OP_HINT] = nop,
+	[A64_OP_B] = b,	      [A64_OP_BL] = bl,	    [A64_OP_B_COND] = lp_emit_b_cond,
+	[A64_OP_CBZ] = cbz,   [A64_OP_CBNZ] = cbnz, [A64_OP_TBZ] = tbz,
+	[A64_OP_TBNZ] = tbnz, [A64_OP_BR] = br,	    [A64_OP_BLR] = blr,
+	[A64_OP_RET] = ret,   [A64_OP_NOP] = nop,   [A64_OP_BTI] = nop,
+	[A64_OP_HINT] = nop,
 };

@@ -1,4 +1,6 @@
 /* Arithmetic, logic, moves, shifts, selections and products. */
+#include <string.h>
+
 #include "emu/hot.h"
 #include "isa/a64/limm.h"
 #include "jit/emit.h"
@@ -8,9 +10,20 @@
 #undef RM
 #undef RA
 
+/* The guest's flags are in EFLAGS, alone, and wanted behind this instruction: better done without host flags. */
+static bool has_flags_to_keep(const struct lp_tr *t)
+{
+	return t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept && t->insns[t->i].flags_live;
+}
+
 /* ---- sums ---- */
 
 enum { SETS_FLAGS = 1, SUBTRACTS = 2 };
+
+static bool is_reg(struct lp_x86_rm rm, unsigned reg)
+{
+	return rm.kind == LP_RM_REG && rm.base == reg;
+}
 
 /* Where a two-operand instruction of the same width is about to work on it. */
 static void first_operand(struct lp_tr *t, unsigned w, unsigned n, unsigned to)
@@ -89,7 +102,7 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 		lp_x86_rorx(x, w, to, from, n);
 		return;
 	}
-	bool in_place = from.kind == LP_RM_REG && from.base == to;
+	bool in_place = is_reg(from, to);
 
 	if (n == 0) {
 		if (!w || !in_place)
@@ -104,7 +117,7 @@ static void shift(struct lp_tr *t, enum lp_shift type, unsigned w, unsigned to, 
 		lp_x86_lea(x, w, to, lp_rm_index(from.base, 1u << n, 0));
 		return;
 	}
-	if (t->flags != LP_FLAGS_IN_MEMORY && !t->flags_kept && t->insns[t->i].flags_live) {
+	if (has_flags_to_keep(t)) {
 		/* EFLAGS stay */
 		lp_x86_mov_imm32(x, LP_RDX, n);
 		if (type == LP_LSL)
@@ -159,13 +172,29 @@ static bool lea_sum(struct lp_tr *t, unsigned w, unsigned d, unsigned n, struct 
 {
 	unsigned base, to;
 
-	if (m.kind != LP_RM_REG)
+	if (m.kind != LP_RM_REG && !has_flags_to_keep(t))
 		return false;
+	if (m.kind != LP_RM_REG) {
+		lp_x86_mov(&t->x, w, LP_RCX, m);
+		m = lp_rm_reg(LP_RCX);
+	}
 	base = lp_x_read(t, n, LP_RAX);
 	to = lp_x_dest(t, d, LP_RAX);
 	lp_x86_lea(&t->x, w, to, lp_rm_sib(base, m.base, 1, 0));
 	lp_x_write(t, d, to);
 	return true;
+}
+
+/* The same of a difference: n + ~m + 1. */
+static void lea_difference(struct lp_tr *t, unsigned w, unsigned d, unsigned n, struct lp_x86_rm m)
+{
+	unsigned base = lp_x_read(t, n, LP_RAX), to = lp_x_dest(t, d, LP_RAX);
+
+	if (!is_reg(m, LP_RCX))
+		lp_x86_mov(&t->x, w, LP_RCX, m);
+	lp_x86_not(&t->x, w, lp_rm_reg(LP_RCX));
+	lp_x86_lea(&t->x, w, to, lp_rm_sib(base, LP_RCX, 1, 1));
+	lp_x_write(t, d, to);
 }
 
 static bool sum(struct lp_tr *t, unsigned w, unsigned kind, unsigned d, unsigned n, struct lp_x86_rm m)
@@ -175,6 +204,10 @@ static bool sum(struct lp_tr *t, unsigned w, unsigned kind, unsigned d, unsigned
 
 	if (!sets && op == LP_ALU_ADD && lea_sum(t, w, d, n, m))
 		return true;
+	if (!sets && op == LP_ALU_SUB && has_flags_to_keep(t)) {
+		lea_difference(t, w, d, n, m);
+		return true;
+	}
 	lp_flags_clobber(t);
 	if (d == LP_SINK && sets && op == LP_ALU_SUB)
 		lp_x86_alu(&t->x, LP_ALU_CMP, w, lp_x_read(t, n, LP_RAX), m);
@@ -206,9 +239,15 @@ static bool sum_reg(struct lp_tr *t, uint32_t word, unsigned kind)
 
 	if (n == LP_ZR && type == LP_LSL && F(imm6) == 0 && kind == SUBTRACTS) { /* neg */
 		unsigned to = lp_x_dest(t, d, LP_RAX);
-		lp_flags_clobber(t);
-		lp_x_copy(t, w, m, to);
-		lp_x86_neg(&t->x, w, lp_rm_reg(to));
+		if (has_flags_to_keep(t)) { /* ~m + 1 */
+			first_operand(t, w, m, to);
+			lp_x86_not(&t->x, w, lp_rm_reg(to));
+			lp_x86_lea(&t->x, w, to, lp_rm_mem(to, 1));
+		} else {
+			lp_flags_clobber(t);
+			first_operand(t, w, m, to);
+			lp_x86_neg(&t->x, w, lp_rm_reg(to));
+		}
 		lp_x_write(t, d, to);
 		return true;
 	}
@@ -378,8 +417,7 @@ static bool logic_imm(struct lp_tr *t, uint32_t word, enum lp_x86_alu op, bool s
 	}
 	lp_flags_clobber(t);
 	lp_x86_mov_imm(&t->x, LP_RAX, imm);
-	lp_x86_alu(&t->x, op, 1, LP_RAX, lp_x_rm(t, n));
-	lp_x_write(t, d, LP_RAX);
+	alu(t, op, 1, d, n, lp_rm_reg(LP_RAX));
 	if (sets)
 		lp_flags_are(t, LP_FLAGS_ADD);
 	return true;
@@ -427,13 +465,23 @@ static bool logic_reg(struct lp_tr *t, uint32_t word, enum lp_x86_alu op, bool i
 		lp_x_write(t, d, to);
 		return true;
 	}
+	lp_flags_clobber(t);
+	to = lp_x_dest(t, d, LP_RAX);
+	if (F(imm6) && !inverts && !(sets && d == LP_SINK) && t->pin[n] != (int)to) {
+		/* The operands may change places */
+		shift(t, F(shift), w, to, lp_x_rm(t, m), F(imm6));
+		lp_x86_alu(&t->x, op, w, to, lp_x_rm(t, n));
+		lp_x_write(t, d, to);
+		if (sets)
+			lp_flags_are(t, LP_FLAGS_ADD);
+		return true;
+	}
 	rm = shifted(t, w, m, F(shift), F(imm6));
 	if (inverts) {
 		lp_x86_mov(&t->x, w, LP_RCX, rm);
 		lp_x86_not(&t->x, w, lp_rm_reg(LP_RCX));
 		rm = lp_rm_reg(LP_RCX);
 	}
-	lp_flags_clobber(t);
 	if (sets && d == LP_SINK)
 		lp_x86_test(&t->x, w, rm, lp_x_read(t, n, LP_RAX));
 	else
@@ -487,18 +535,33 @@ static bool adrp(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
-/* The constant, and what the instructions behind it put into it 16 bits at a time. */
+/* What may as well be executed before an instruction that changes r as behind it: it neither asks for r nor writes it, and
+ * the state of the guest is seen by nobody there (DDI 0487 C4.1: data processing; not sp, for lp_sp_changed()). */
+static bool is_apart(const struct lp_tr *t, const struct lp_insn *insn, unsigned r)
+{
+	uint32_t word = insn->word;
+	bool is_immediate = (word & 0x1c000000) == 0x10000000, is_register = (word & 0x0e000000) == 0x0a000000;
+
+	return (is_immediate || is_register) && t->jit->emit[insn->op] && (word & 31) != 31 && (word & 31) != r &&
+	       (word >> 5 & 31) != r && (word >> 10 & 31) != r && (word >> 16 & 31) != r;
+}
+
+/* The constant, and what instructions behind it put into it 16 bits at a time. */
 static bool wide(struct lp_tr *t, uint32_t word, uint64_t value)
 {
-	enum { MOVK = 0x72800000, OF_MOVK = 0x7f800000, SF_AND_RD = 0x8000001f };
+	enum { MOVK = 0x72800000, OF_MOVK = 0x7f800000, SF_AND_RD = 0x8000001f, LOOK = 8 };
 	const struct lp_insn *next;
-	unsigned nr = 0, by;
+	unsigned by;
 
-	while ((next = insn_ahead(t, nr)) && (next->word & OF_MOVK) == MOVK &&
-	       (next->word & SF_AND_RD) == (word & SF_AND_RD) && (F(sf) || !(next->word >> 22 & 1))) {
-		by = (next->word >> 21 & 3) * 16;
-		value = (value & ~(UINT64_C(0xffff) << by)) | (uint64_t)(next->word >> 5 & 0xffff) << by;
-		t->insns[t->i + ++nr].is_taken = true;
+	for (unsigned ahead = 0; ahead < LOOK && (next = insn_ahead(t, ahead)); ahead++) {
+		if ((next->word & OF_MOVK) == MOVK && (next->word & SF_AND_RD) == (word & SF_AND_RD) &&
+		    (F(sf) || !(next->word >> 22 & 1))) {
+			by = (next->word >> 21 & 3) * 16;
+			value = (value & ~(UINT64_C(0xffff) << by)) | (uint64_t)(next->word >> 5 & 0xffff) << by;
+			t->insns[t->i + 1 + ahead].is_taken = true;
+		} else if (!is_apart(t, next, F(Rd))) {
+			break;
+		}
 	}
 	lp_x_write_imm(t, lp_writes(F(Rd)), value);
 	return true;
@@ -514,17 +577,36 @@ static bool movn(struct lp_tr *t, uint32_t word)
 	return wide(t, word, lp_sized(F(sf), ~((uint64_t)F(imm16) << F(hw) * 16)));
 }
 
-/* Sixteen bits of a register in memory are written there; the upper half of a W register goes. */
+/* By a rotation there and back: flags stay. */
+static void replace_16(struct lp_tr *t, unsigned w, unsigned d, unsigned by, uint32_t imm16)
+{
+	unsigned to = lp_x_dest(t, d, LP_RAX);
+	struct lp_x86 *x = &t->x;
+
+	if (by)
+		lp_x86_rorx(x, w, to, lp_x_rm(t, d), by);
+	else if (t->pin[d] < 0 || !w)
+		lp_x_copy(t, w, d, to);
+	lp_x86_store_imm(x, 2, lp_rm_reg(to), (int32_t)imm16);
+	if (by)
+		lp_x86_rorx(x, w, to, lp_rm_reg(to), (w ? 64 : 32) - by);
+	lp_x_write(t, d, to);
+}
+
 static bool movk(struct lp_tr *t, uint32_t word)
 {
-	unsigned d = lp_writes(F(Rd)), by = F(hw) * 16;
+	unsigned d = lp_writes(F(Rd)), by = F(hw) * 16, w = F(sf);
 	struct lp_x86 *x = &t->x;
 
 	if (d == LP_SINK)
 		return true;
+	if (t->jit->host & LP_HOST_V3 && (w || by < 32)) {
+		replace_16(t, w, d, by, F(imm16));
+		return true;
+	}
 	lp_flags_clobber(t);
-	lp_x_copy(t, F(sf), d, LP_RAX);
-	if (by < 32 && !F(sf)) {
+	lp_x_copy(t, w, d, LP_RAX);
+	if (by < 32 && !w) {
 		lp_x86_alu_imm(x, LP_ALU_AND, 0, lp_rm_reg(LP_RAX), (int32_t) ~(UINT32_C(0xffff) << by));
 		lp_x86_alu_imm(x, LP_ALU_OR, 0, lp_rm_reg(LP_RAX), (int32_t)(F(imm16) << by));
 	} else {
@@ -568,7 +650,7 @@ static bool move_field(struct lp_tr *t, uint32_t word, bool is_signed)
 		shift(t, LP_LSL, w, to, lp_rm_reg(to), bits - r);
 	} else { /* to the top, and back */
 		lp_flags_clobber(t);
-		lp_x86_mov(x, w, to, lp_x_rm(t, n));
+		first_operand(t, w, n, to);
 		if (bits - 1 - s)
 			lp_x86_shift_imm(x, LP_SHIFT_SHL, w, lp_rm_reg(to), bits - 1 - s);
 		if (s >= r)
@@ -658,10 +740,11 @@ static bool shift_reg(struct lp_tr *t, uint32_t word, enum lp_shift type)
 		lp_x86_sarx(x, w, to, lp_x_rm(t, n), count);
 	} else {
 		lp_flags_clobber(t);
-		lp_x86_mov(x, 0, LP_RCX, lp_rm_reg(count));
-		lp_x_copy(t, w, n, LP_RAX);
-		lp_x86_shift_cl(x, LP_SHIFT_ROR, w, lp_rm_reg(LP_RAX));
-		to = LP_RAX;
+		if (count != LP_RCX)
+			lp_x86_mov(x, 0, LP_RCX, lp_rm_reg(count));
+		if (t->pin[n] != (int)to || !w) /* no bits, and nothing above them: not by a rotation by zero */
+			lp_x_copy(t, w, n, to);
+		lp_x86_shift_cl(x, LP_SHIFT_ROR, w, lp_rm_reg(to));
 	}
 	lp_x_write(t, d, to);
 	return true;
@@ -769,11 +852,37 @@ static bool rev16(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
+/* The clz of the result that takes its place, which makes the two a count of zeros from the other end; NULL: none. */
+static struct lp_insn *clz_behind(struct lp_tr *t, uint32_t word)
+{
+	enum { CLZ = 0x5ac01000, LOOK = 4 };
+	uint32_t wanted = CLZ | (word & 0x80000000) | F(Rd) << 5 | F(Rd);
+	const struct lp_insn *next;
+
+	if (F(Rd) == 31 || !(t->jit->host & LP_HOST_V3))
+		return NULL;
+	for (unsigned ahead = 0; ahead < LOOK && (next = insn_ahead(t, ahead)); ahead++) {
+		if (next->word == wanted)
+			return &t->insns[t->i + 1 + ahead];
+		if (!is_apart(t, next, F(Rd)))
+			break;
+	}
+	return NULL;
+}
+
 static bool rbit(struct lp_tr *t, uint32_t word)
 {
-	unsigned w = F(sf);
+	unsigned w = F(sf), to;
+	struct lp_insn *clz = clz_behind(t, word);
 
 	lp_flags_clobber(t);
+	if (clz) {
+		to = lp_x_dest(t, F(Rd), LP_RAX);
+		lp_x86_tzcnt(&t->x, w, to, lp_x_rm(t, lp_reads(F(Rn))));
+		lp_x_write(t, F(Rd), to);
+		clz->is_taken = true;
+		return true;
+	}
 	lp_x_copy(t, w, lp_reads(F(Rn)), LP_RAX);
 	lp_x86_bswap(&t->x, w, LP_RAX);
 	swap_groups(t, w, 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
@@ -785,25 +894,38 @@ static bool rbit(struct lp_tr *t, uint32_t word)
 
 /* ---- products and quotients ---- */
 
+/* to = n * m, where one of them is there already if need be. */
+static void product(struct lp_tr *t, unsigned w, unsigned to, unsigned n, unsigned m)
+{
+	if (t->pin[m] == (int)to) {
+		lp_x86_imul(&t->x, w, to, lp_x_rm(t, n));
+		return;
+	}
+	first_operand(t, w, n, to);
+	lp_x86_imul(&t->x, w, to, lp_x_rm(t, m));
+}
+
 /* a +- n * m */
 static bool multiply_add(struct lp_tr *t, uint32_t word, bool subtracts)
 {
 	unsigned w = F(sf), d = lp_writes(F(Rd)), n = lp_reads(F(Rn)), m = lp_reads(F(Rm)), a = lp_reads(F(Ra));
+	unsigned to = lp_x_dest(t, d, LP_RAX);
 	struct lp_x86 *x = &t->x;
 
 	lp_flags_clobber(t);
-	lp_x_copy(t, w, n, LP_RAX);
-	lp_x86_imul(x, w, LP_RAX, lp_x_rm(t, m));
-	if (a != LP_ZR || subtracts) {
-		if (subtracts) {
-			lp_x_copy(t, w, a, LP_RCX);
-			lp_x86_alu(x, LP_ALU_SUB, w, LP_RCX, lp_rm_reg(LP_RAX));
-			lp_x_write(t, d, LP_RCX);
-			return true;
-		}
-		lp_x86_alu(x, LP_ALU_ADD, w, LP_RAX, lp_x_rm(t, a));
+	if (subtracts) {
+		product(t, w, LP_RAX, n, m);
+		lp_x_copy(t, w, a, LP_RCX);
+		lp_x86_alu(x, LP_ALU_SUB, w, LP_RCX, lp_rm_reg(LP_RAX));
+		lp_x_write(t, d, LP_RCX);
+		return true;
 	}
-	lp_x_write(t, d, LP_RAX);
+	if (a != LP_ZR && t->pin[a] == (int)to)
+		to = LP_RAX;
+	product(t, w, to, n, m);
+	if (a != LP_ZR)
+		lp_x86_alu(x, LP_ALU_ADD, w, to, lp_x_rm(t, a));
+	lp_x_write(t, d, to);
 	return true;
 }
 
@@ -1031,13 +1153,113 @@ static void set_flags(struct lp_x86 *x, unsigned nzcv, bool carry_inverted)
 	lp_x86_sahf(x);
 }
 
+static void compare(struct lp_tr *t, uint32_t word, bool subtracts, bool immediate)
+{
+	unsigned w = F(sf), n = lp_reads(F(Rn)), m = lp_reads(F(Rm));
+	struct lp_x86 *x = &t->x;
+
+	if (subtracts && n != LP_ZR) {
+		if (immediate)
+			lp_x86_alu_imm(x, LP_ALU_CMP, w, lp_x_rm(t, n), (int32_t)F(imm5));
+		else
+			lp_x86_alu(x, LP_ALU_CMP, w, lp_x_read(t, n, LP_RAX), lp_x_rm(t, m));
+		return;
+	}
+	lp_x_copy(t, w, n, LP_RAX);
+	if (immediate)
+		lp_x86_alu_imm(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, lp_rm_reg(LP_RAX), (int32_t)F(imm5));
+	else
+		lp_x86_alu(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, LP_RAX, lp_x_rm(t, m));
+}
+
+/* DDI 0487 ConditionHolds(). */
+static bool holds_for(unsigned nzcv, unsigned condition)
+{
+	bool n = nzcv & 8, z = nzcv & 4, c = nzcv & 2, v = nzcv & 1;
+	const bool pairs[] = {z, c, n, v, c && !z, n == v, n == v && !z};
+
+	return pairs[condition >> 1] ^ (condition & 1);
+}
+
+/* The conditional branch behind a conditional comparison, which has answers for both cases; NULL: none. */
+static struct lp_insn *branch_behind(struct lp_tr *t)
+{
+	struct lp_insn *next = lp_tr_goes_on(t, t->i) ? &t->insns[t->i + 1] : NULL;
+
+	if (!next || t->is_region || next->op != A64_OP_B_COND || lp_a64_field_condb(next->word) >= 14 ||
+	    !lp_branch_goes_as_it_is(t, t->i + 1))
+		return NULL;
+	return next;
+}
+
+static void store_flags(struct lp_x86 *x, unsigned nzcv)
+{
+	lp_x86_store_imm(x, 4, LP_CPU(jit.flags), (int32_t)lp_flags_of_nzcv(nzcv));
+}
+
+/* Where the first condition does not hold, and the branch is not taken: flags are where they are behind it. */
+static void own_flags_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	if (c->flags_kept)
+		store_flags(&t->x, (unsigned)c->arg);
+	set_flags(&t->x, (unsigned)c->arg, c->flags == LP_FLAGS_SUB);
+	lp_x86_jmp_back(&t->x, c->back);
+}
+
+/* And where it is. */
+static void own_flags_taken_cold(struct lp_tr *t, const struct lp_cold *c)
+{
+	if (t->insns[c->i].exit_live)
+		store_flags(&t->x, (unsigned)c->arg2);
+	t->flags = LP_FLAGS_IN_MEMORY;
+	t->flags_kept = true;
+	lp_emit_goto(t, c->arg);
+}
+
+/* Both at once: where the first condition does not hold it is known where the branch goes. */
+static void compare_and_branch(struct lp_tr *t, uint32_t word, bool subtracts, bool immediate)
+{
+	struct lp_insn *next = &t->insns[t->i + 1];
+	bool taken = holds_for(F(nzcv), lp_a64_field_condb(next->word));
+	struct lp_x86_fixup not [2];
+	struct lp_cold *c = NULL;
+
+	lp_flags_jump(t, lp_flags_test(t, F(cond)), false, not );
+	compare(t, word, subtracts, immediate);
+	lp_flags_are(t, subtracts ? LP_FLAGS_SUB : LP_FLAGS_ADD);
+	next->is_taken = true;
+	t->i++;
+	t->pc += 4;
+	if (taken || next->flags_live) {
+		c = lp_cold_add(t, taken ? own_flags_taken_cold : own_flags_cold);
+		memcpy(c->from, not, sizeof not );
+		c->arg = taken ? lp_branch_target(t, next->word, 5, 19) : F(nzcv);
+		c->arg2 = F(nzcv);
+	}
+	lp_emit_b_cond(t, next->word);
+	t->i--;
+	t->pc -= 4;
+	if (c && !taken) {
+		c->flags = t->flags;
+		c->flags_kept = t->flags_kept;
+		c->back = t->x.at;
+	}
+	for (unsigned i = 0; i < 2 && !c; i++)
+		if (not [i].next)
+			lp_x86_bind(&t->x, not [i]);
+}
+
 /* Compares where the condition holds; else the flags are the instruction's own. */
 static bool compare_if(struct lp_tr *t, uint32_t word, bool subtracts, bool immediate)
 {
-	unsigned w = F(sf), n = lp_reads(F(Rn)), cond = F(cond);
+	unsigned cond = F(cond);
 	struct lp_x86 *x = &t->x;
 	struct lp_x86_fixup holds[2], done = {0};
 
+	if (cond < 14 && branch_behind(t)) {
+		compare_and_branch(t, word, subtracts, immediate);
+		return true;
+	}
 	if (cond < 14) {
 		struct lp_test test = lp_flags_test(t, cond);
 		lp_flags_jump(t, test, true, holds);
@@ -1047,15 +1269,7 @@ static bool compare_if(struct lp_tr *t, uint32_t word, bool subtracts, bool imme
 			if (holds[i].next)
 				lp_x86_bind(x, holds[i]);
 	}
-	if (subtracts && immediate && n != LP_ZR) {
-		lp_x86_alu_imm(x, LP_ALU_CMP, w, lp_x_rm(t, n), (int32_t)F(imm5));
-	} else {
-		lp_x_copy(t, w, n, LP_RAX);
-		if (immediate)
-			lp_x86_alu_imm(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, lp_rm_reg(LP_RAX), (int32_t)F(imm5));
-		else
-			lp_x86_alu(x, subtracts ? LP_ALU_CMP : LP_ALU_ADD, w, LP_RAX, lp_x_rm(t, lp_reads(F(Rm))));
-	}
+	compare(t, word, subtracts, immediate);
 	if (cond < 14)
 		lp_x86_bind(x, done);
 	lp_flags_are(t, subtracts ? LP_FLAGS_SUB : LP_FLAGS_ADD);

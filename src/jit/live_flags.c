@@ -58,12 +58,31 @@ static uint8_t flags_of(enum lp_a64_op op)
 	}
 }
 
+/* An answer of asks_for_flags(): that nobody asks is so whatever the depth, that somebody may is so for less of it as well. */
+struct answer {
+	uint64_t pc;
+	unsigned depth;
+	bool asks;
+};
+enum { ANSWERS = 2 * LP_REGION_LOOKED };
+
 /* What has been looked at. */
 struct looks {
 	struct lp_jit *jit;
 	struct lp_look *at;
 	unsigned nr, max;
+	unsigned nr_answers;
+	struct answer answers[ANSWERS];
 };
+
+/* The answers are written before they are read. */
+static void begin_looks(struct looks *l, struct lp_jit *jit, struct lp_look *at, unsigned max)
+{
+	l->jit = jit;
+	l->at = at;
+	l->nr = l->nr_answers = 0;
+	l->max = max;
+}
 
 /* Without words: of what is not kept for another day. */
 static bool note_look(struct looks *l, uint64_t begin, uint64_t end, const uint32_t *words)
@@ -124,9 +143,12 @@ static bool is_the_end(uint32_t word)
 	return (word & 0xfe000000) == 0xd6000000 || (word & 0xff000000) == 0xd4000000 || word >> 16 == 0;
 }
 
-/* Whether code at pc may ask for the flags with which it is entered.  A look at a few instructions, and behind up to
- * `depth` branches; what was seen is noted, as the answer holds as long as they do. */
-static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
+/* Whether code at pc may ask for the flags with which it is entered. */
+static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth);
+
+/* A look at a few instructions, and behind up to `depth` branches; what was seen is noted, as the answer holds as long as they
+ * do. */
+static bool look_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 {
 	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE, target;
 	uint32_t words[LOOK_AHEAD];
@@ -151,11 +173,28 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 	return true;
 }
 
+static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
+{
+	bool asks;
+
+	/* Many branches of a unit go to the same place. */
+	for (unsigned i = 0; i < l->nr_answers; i++) {
+		const struct answer *a = &l->answers[i];
+		if (a->pc == pc && (!a->asks || a->depth >= depth))
+			return a->asks;
+	}
+	asks = look_for_flags(l, pc, depth);
+	if (l->nr_answers < ANSWERS)
+		l->answers[l->nr_answers++] = (struct answer){pc, depth, asks};
+	return asks;
+}
+
 bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc)
 {
 	struct lp_look looked[LP_UNIT_LOOKED];
-	struct looks l = {.jit = jit, .at = looked, .max = LP_UNIT_LOOKED};
+	struct looks l;
 
+	begin_looks(&l, jit, looked, LP_UNIT_LOOKED);
 	return !asks_for_flags(&l, pc, LOOK_DEPTH);
 }
 
@@ -215,9 +254,10 @@ static void find_before(struct looks *l, struct lp_tr *t, unsigned i)
  * All else goes forward, and so is known when it is come to from behind. */
 static void find_in_region(struct lp_tr *t)
 {
-	struct looks l = {.jit = t->jit, .at = t->looked, .max = LP_REGION_LOOKED};
+	struct looks l;
 	uint64_t end = t->start + t->nr * 4, page = lp_align_down(end - 1, LP_GUEST_PAGE);
 
+	begin_looks(&l, t->jit, t->looked, LP_REGION_LOOKED);
 	/* Not found where the region begins, when it changes. */
 	if (page > t->start)
 		note_look(&l, page, end, NULL);
@@ -236,10 +276,11 @@ static void find_in_region(struct lp_tr *t)
 static void find_in_line(struct lp_tr *t)
 {
 	bool wanted = false;
-	struct looks l = {.jit = t->jit, .at = t->looked, .max = LP_UNIT_LOOKED};
+	struct looks l;
 	uint64_t target;
 	unsigned i = t->nr;
 
+	begin_looks(&l, t->jit, t->looked, LP_UNIT_LOOKED);
 	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
 		wanted = asks_for_flags(&l, t->start + t->nr * 4, LOOK_DEPTH);
 	t->end_live = wanted;

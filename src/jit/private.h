@@ -21,7 +21,7 @@
 
 enum { LP_UNIT_MAX = 64, LP_REGION_MAX = 256 }; /* guest instructions */
 enum { LP_UNIT_BYTES = 48 << 10 };		/* of host code at most, cold parts included */
-enum { LP_UNIT_LOOKED = 16, LP_REGION_LOOKED = 64, LP_LOOK_WORDS = 24 };
+enum { LP_UNIT_LOOKED = 24, LP_REGION_LOOKED = 64, LP_LOOK_WORDS = 24 };
 enum { LP_UNIT_REFS = 1024 };
 
 struct lp_unit;

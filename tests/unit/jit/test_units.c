@@ -743,6 +743,46 @@ static void instructions_that_become_one_do_what_they_did(void **state)
 		"mov x0, #0\nmov x1, #5\ncmp x1, x1\nb in\n"
 		"again: adc x0, x0, xzr\nsub x1, x1, #1\n"
 		"in: cmp x1, #2\ncbnz x1, again\nadc x0, x0, xzr\nadd x0, x0, #38\n" END,
+		/* counts of zeros from below and constants, with others between */
+		"mov x1, #0x50\nrbit x2, x1\nadd x3, x1, #1\nclz x2, x2\nrbit w4, w1\nclz w4, w4\nrbit x5, xzr\nclz "
+		"x5, x5\n"
+		"rbit x6, x1\nadd x7, x6, #0\nclz x6, x6\nrbit x9, x1\nclz x10, x9\n" /* 4, 4, 64; seen between */
+		"eor x7, x7, x9\ncbnz x7, wrong\ncmp x6, x10\nb.ne wrong\n"
+		"movz x11, #1, lsl #16\nadd x12, x1, #5\nmovk x11, #2\nadd x13, x11, #1\nmovk x11, #3, lsl #48\n"
+		"lsr x14, x11, #48\nmovk w11, #7, lsl #16\nlsr x15, x11, #16\nmovk x13, #9, lsl #32\nlsr x13, x13, "
+		"#32\n"
+		"add x0, x2, x4\nadd x0, x0, x5\nadd x0, x0, x14\nadd x0, x0, x15\nadd x0, x0, x13\nsub x0, x0, "
+		"#49\n" END "wrong: mov x0, #1\n" END, /* 4 + 4 + 64 + 3 + 7 + 9 */
+		/* differences, products, rotations and logic in place, with flags that are asked for behind them */
+		"mov x1, #3\nmov x2, #5\nmov x9, #7\nmov x10, #9\ncmp x1, x2\n"
+		"sub x3, x2, x1\nsub w4, w9, w10\nsub x11, x10, x1, lsl #1\nneg x5, x2\nneg w12, w9, lsl #2\nadd x20, "
+		"x9, x10\n"
+		"sub x21, x21, x21\nsub x2, x1, x2\n"
+		"cset x0, lo\nccmp x0, x0, #0, hs\ncset x6, ne\nadd x0, x0, x6\n" /* 2 */
+		"add x0, x0, x3\nadd x0, x0, w4, sxtw\nadd x0, x0, x11\nadd x0, x0, x5\nadd x0, x0, w12, sxtw\n"
+		"add x0, x0, x20\nadd x0, x0, x2\n" /* 2 - 2 + 3 - 5 - 28 + 16 - 2 more: -14 */
+		"mov x1, #6\nmul x1, x1, x9\nmul w2, w9, w2\nmadd x3, x1, x3, x3\nmsub x4, x1, x1, x1\nmul x1, x9, x1\n"
+		"add x0, x0, x1\nadd x0, x0, x3\n" /* 294, 86 */
+		"mov x7, #68\nmov x5, #0x120\nror x5, x5, x7\nmov w8, #-1\nmov x7, #32\nmov x1, #-1\nror w1, w1, w7\n"
+		"add x0, x0, x5\nsub x1, x1, w8, uxtw\nadd x0, x0, x1\n" /* 18, 0 */
+		"mov x1, #1\nmov x2, #2\neor x2, x1, x2, lsl #3\norr x1, x2, x1, lsl #1\nand x3, x1, x3, ror #1\n"
+		"eor w8, w8, w2, asr #1\nadd x0, x0, x2\nadd x0, x0, x1\nsub x0, x0, #378\n" END, /* 17, 19 */
+		/* comparisons if, and branches by them */
+		"mov x0, #0\nmov x1, #3\nmov x2, #5\nmov x9, #5\n"
+		"cmp x1, x2\nccmp x2, x2, #6, hs\nb.ne wrong\nadc x0, x0, xzr\n"
+		"cmp x1, x2\nccmn x1, x2, #2, eq\nb.ls wrong\nadc x0, x0, xzr\n" /* 2 */
+		"cmp x1, x2\nccmn x2, x9, #0, ne\nb.hi wrong\nadc x0, x0, xzr\n"
+		"cmp x1, x2\nccmp x1, x1, #4, eq\nb.eq there\nb wrong\n"
+		"there: csinc x0, x0, x0, ne\nccmp x2, x9, #0, eq\nb.eq on\nb wrong\n" /* 3 */
+		"on: cmp x2, x9\nccmp x1, x2, #0, eq\nb.hs wrong\nldr x3, [x19]\nccmp x9, #5, #0, lo\nb.ne wrong\n"
+		"mov x4, #10\nmov x5, #0\ncmp x4, x4\n"
+		"again: adc x0, x0, xzr\nadd x5, x5, #1\ncmp x4, x5\nccmp x4, #9, #0, ne\nb.hs again\n"
+		"b.hi wrong\n"
+		"down: adc x0, x0, xzr\nsub x4, x4, #1\nldr x3, [x19]\ncmp x4, #2\nccmp x4, x4, #8, hi\nb.eq down\n"
+		"b.pl wrong\n"
+		"mov x6, #3\nup: adc x0, x0, xzr\nsub x6, x6, #1\ncmp x6, #0\nccmp xzr, x2, #2, eq\nb.hs up\n"
+		"cmp x4, #2\nfmov d0, x4\nfcmp d0, #0.0\nfcmp d0, d0\nccmp x4, x2, #1, ne\nb.vc wrong\nadd x0, x0, "
+		"#20\n" END "wrong: mov x0, #1\n" END,
 		/* in a region: loops come back between two that are one elsewhere */
 		"mov x0, #0\nmov x9, #1000\nmovz x1, #7\n"
 		"half: movk x1, #1, lsl #16\nadrp x2, page\n"
