@@ -58,7 +58,8 @@ static uint8_t flags_of(enum lp_a64_op op)
 	}
 }
 
-/* An answer of asks_for_flags(): that nobody asks is so whatever the depth, that somebody may is so for less of it as well. */
+/* An answer of asks_for_flags().  That nobody asks is what a deeper look says as well, that somebody may is what a shallower one
+ * does; of others nothing is concluded, as whoever looks without these answers (lp_jit_flags_are_unasked()) is to find the same. */
 struct answer {
 	uint64_t pc;
 	unsigned depth;
@@ -180,7 +181,7 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 	/* Many branches of a unit go to the same place. */
 	for (unsigned i = 0; i < l->nr_answers; i++) {
 		const struct answer *a = &l->answers[i];
-		if (a->pc == pc && (!a->asks || a->depth >= depth))
+		if (a->pc == pc && (a->asks ? a->depth >= depth : a->depth <= depth))
 			return a->asks;
 	}
 	asks = look_for_flags(l, pc, depth);
@@ -191,10 +192,11 @@ static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 
 bool lp_jit_flags_are_unasked(struct lp_jit *jit, uint64_t pc)
 {
-	struct lp_look looked[LP_UNIT_LOOKED];
+	/* Whoever has found that nobody asks had all of it noted, though not at each depth: this has room for that. */
+	struct lp_look looked[(LOOK_DEPTH + 1) * LP_REGION_LOOKED];
 	struct looks l;
 
-	begin_looks(&l, jit, looked, LP_UNIT_LOOKED);
+	begin_looks(&l, jit, looked, sizeof looked / sizeof looked[0]);
 	return !asks_for_flags(&l, pc, LOOK_DEPTH);
 }
 
