@@ -103,7 +103,7 @@ ALIKE = {
     "sort": ["sort", "-k2", "-r", __file__],
     "date": ["date", "-u", "-d", "@86400", "+%F %T %A"],
     "ls": ["ls", "-la", "--time-style=full-iso", str(runnerlib.TOP / "tests" / "e2e" / "kpatch")],
-    "stat": ["stat", "-c", "%n %s %a %F %i %h %Y %b %B %t", "/etc/passwd", "/dev/null", "/usr"],
+    "stat": ["stat", "-c", "%n %s %a %F %i %h %Y %b %B %t", "/etc/passwd", "/dev/null", str(runnerlib.TOP / "docs")],
     "find": ["find", "/etc/apt", "-type", "f", "-size", "-4k", "-newermt", "2000-01-01"],
     "sha256sum": ["sha256sum", __file__],
     "factor": ["factor", "18446744073709551557", "600851475143"],
