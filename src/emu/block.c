@@ -168,6 +168,19 @@ bool lp_block_is_breakpoint(struct lp_blocks *b, uint64_t pc)
 	return is;
 }
 
+bool lp_block_has_breakpoint(struct lp_blocks *b, struct lp_range range)
+{
+	bool has = false;
+
+	if (!atomic_load_explicit(&b->nr_breakpoints, memory_order_acquire))
+		return false;
+	pthread_mutex_lock(&b->lock);
+	for (uint64_t pc = range.start; pc < range.end && !has; pc += 4)
+		has = find_breakpoint(b, pc) < b->breakpoints.nr;
+	pthread_mutex_unlock(&b->lock);
+	return has;
+}
+
 void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on)
 {
 	pthread_mutex_lock(&b->lock);

@@ -45,6 +45,8 @@ void lp_block_icache_line(struct lp_blocks *b, uint64_t addr);
 /* Who comes to pc leaves with LP_LEAVE_BREAKPOINT before its instruction; lp_block_single() does not mind. */
 void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on);
 bool lp_block_is_breakpoint(struct lp_blocks *b, uint64_t pc);
+/* Any instruction in the range, which is aligned to 4. */
+bool lp_block_has_breakpoint(struct lp_blocks *b, struct lp_range range);
 
 /* All threads stand still at a branch: dead blocks can be freed. */
 void lp_blocks_reclaim(struct lp_blocks *b);

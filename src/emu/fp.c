@@ -1,6 +1,8 @@
 /* FPCR and FPSR, and their halves in MXCSR. */
 #include "emu/fp.h"
 
+#include <sys/platform/x86.h>
+
 /* What FPCR and FPSR can hold here: no trapped exceptions, no AArch32. */
 #define FPCR_BITS (LP_FPCR_AHP | LP_FPCR_DN | LP_FPCR_FZ | LP_FPCR_RMODE | LP_FPCR_FZ16)
 #define FPSR_BITS \
@@ -42,7 +44,7 @@ static uint32_t mxcsr_control(uint32_t fpcr)
 
 static bool host_can(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	return CPU_FEATURE_ACTIVE(AVX2) && CPU_FEATURE_ACTIVE(FMA);
 }
 
 void lp_fpcr_write(struct lp_cpu *cpu, uint32_t value)

@@ -5,6 +5,8 @@
 #include "emu/hot.h"
 #include "emu/integer.h"
 
+#include <sys/platform/x86.h>
+
 bool lp_lower_ends(enum lp_a64_op op)
 {
 	switch (op) {
@@ -68,7 +70,7 @@ static enum lp_a64_op offered(enum lp_a64_op op, uint32_t word)
 /* The chooser for this host; NULL: none. */
 static lp_choose_fn *chooser(enum lp_a64_op op)
 {
-	bool is_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+	bool is_v3 = CPU_FEATURE_ACTIVE(AVX2) && CPU_FEATURE_ACTIVE(BMI2) && CPU_FEATURE_ACTIVE(FMA);
 
 	return is_v3 && lp_choosers_v3[op] ? lp_choosers_v3[op] : lp_choosers[op];
 }

@@ -5,8 +5,8 @@
  * Each is here as the manual has it; where the host's CPU has an instruction for
  * it, the chooser takes that.
  */
-#include <cpuid.h>
 #include <immintrin.h>
+#include <sys/platform/x86.h>
 
 #include "emu/simd.h"
 
@@ -137,13 +137,13 @@ HOST_AES VARIANT(aesd_host)
 	lp_set_q(cpu, u->rd, _mm_aesdeclast_si128(state, zero));
 	TAIL(u + 1);
 }
-#define BY_HOST(row, feature)                                                        \
-	CHOOSER_ONLY(row, __builtin_cpu_supports(feature) ? row##_host : row##_any); \
+#define BY_HOST(row, feature)                                                    \
+	CHOOSER_ONLY(row, CPU_FEATURE_ACTIVE(feature) ? row##_host : row##_any); \
 	PLAIN(row, row##_any)
-BY_HOST(aese, "aes");
-BY_HOST(aesd, "aes");
-BY_HOST(aesmc, "aes");
-BY_HOST(aesimc, "aes");
+BY_HOST(aese, AES);
+BY_HOST(aesd, AES);
+BY_HOST(aesmc, AES);
+BY_HOST(aesimc, AES);
 
 /* ---- products of polynomials over {0, 1} of 64 bits ---- */
 
@@ -173,25 +173,18 @@ HOST_PMULL VARIANT(pmull_64_host_1)
 	lp_set_q(cpu, u->rd, _mm_clmulepi64_si128(lp_get_q(cpu, u->rn), lp_get_q(cpu, u->rm), 0x11));
 	TAIL(u + 1);
 }
-CHOOSER_ONLY(pmull_64, !__builtin_cpu_supports("pclmul") ? pmull_64_any
-		       : lp_by_q(word)			 ? pmull_64_host_1
-							 : pmull_64_host_0);
+CHOOSER_ONLY(pmull_64, !CPU_FEATURE_ACTIVE(PCLMULQDQ) ? pmull_64_any
+		       : lp_by_q(word)		      ? pmull_64_host_1
+						      : pmull_64_host_0);
 PLAIN(pmull_64, pmull_64_any);
 
 /* ---- SHA: what the host has ---- */
 
 #define HOST_SHA __attribute__((target("sha,sse4.1")))
 
-/* __builtin_cpu_supports() does not know it in all compilers. */
 static bool host_has_sha(void)
 {
-	static _Atomic int known; /* 1 yes, 2 no */
-	unsigned a, b = 0, c, d;
-
-	if (!known)
-		known = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_SHA && __builtin_cpu_supports("sse4.1") ? 1
-														   : 2;
-	return known == 1;
+	return CPU_FEATURE_ACTIVE(SHA) && CPU_FEATURE_ACTIVE(SSE4_1);
 }
 #define BY_HOST_SHA(row)                                            \
 	CHOOSER_ONLY(row, host_has_sha() ? row##_host : row##_any); \

@@ -11,12 +11,13 @@
 #include "base/fdio.h"
 #include "emu/mem.h"
 
-static const char magic[16] = "lp arm64 units 1";
+static const char magic[16] = "lp arm64 units 2";
 
 struct header {
 	char magic[16];
 	struct lp_cache_identity identity;
-	uint64_t size, nr_records, nr_buckets;
+	uint64_t size, nr_records;
+	uint32_t nr_groups, group_shift;
 	uint64_t check; /* of all above */
 };
 
@@ -24,20 +25,35 @@ struct record {
 	uint64_t check; /* of all below */
 	uint32_t key, len;
 };
+enum { LANES = 4, OF_A_GROUP = 8, LEAST_SHIFT = 4, GIVE_BACK = 1 << 20 };
 _Static_assert(sizeof(struct header) % 8 == 0 && sizeof(struct record) == 16, "records are aligned to 8 bytes");
 
-enum { EMPTY = 0 };
+/* A bijection of h, and of the word. */
+static uint64_t mix(uint64_t h, uint64_t word)
+{
+	h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+	return h ^ h >> 32;
+}
 
 uint64_t lp_cache_hash(uint64_t seed, const void *data, size_t len)
 {
 	const uint8_t *at = data;
 	uint64_t h = seed ^ len * UINT64_C(0x9e3779b97f4a7c15), word;
+	uint64_t lanes[LANES] = {1, 2, 3, 4}, words[LANES];
 
-	/* Each step is a bijection of h, and of the word. */
+	/* Multiplications that do not wait for each other. */
+	if (len >= sizeof words) {
+		for (; len >= sizeof words; at += sizeof words, len -= sizeof words) {
+			memcpy(words, at, sizeof words);
+			for (unsigned i = 0; i < LANES; i++)
+				lanes[i] = mix(lanes[i], words[i]);
+		}
+		for (unsigned i = 0; i < LANES; i++)
+			h = mix(h, lanes[i]);
+	}
 	for (; len >= 8; at += 8, len -= 8) {
 		memcpy(&word, at, 8);
-		h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
-		h ^= h >> 32;
+		h = mix(h, word);
 	}
 	word = 0;
 	memcpy(&word, at, len);
@@ -50,9 +66,15 @@ static uint64_t check_of(const struct record *r, const void *data)
 	return lp_cache_hash((uint64_t)r->len << 32 | r->key, data, r->len);
 }
 
-static size_t bucket_of(uint32_t key, uint64_t nr_buckets)
+/* One more than there are groups: where the last one ends. */
+static uint64_t index_at(uint32_t nr_groups)
 {
-	return (key * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (nr_buckets - 1);
+	return sizeof(struct header) + lp_align_up(((uint64_t)nr_groups + 1) * sizeof(uint32_t), 8);
+}
+
+static uint64_t records_at(uint32_t nr_groups, uint64_t nr_records)
+{
+	return index_at(nr_groups) + nr_records * sizeof(uint64_t);
 }
 
 /* ---- reading ---- */
@@ -66,9 +88,8 @@ static bool get(const struct lp_cache_file *f, uint64_t at, void *out, size_t le
 static bool is_good(const struct header *h, uint64_t size, const struct lp_cache_identity *identity)
 {
 	return !memcmp(h->magic, magic, sizeof magic) && !memcmp(&h->identity, identity, sizeof *identity) &&
-	       h->check == lp_cache_hash(0, h, offsetof(struct header, check)) && h->size == size && h->nr_buckets &&
-	       !(h->nr_buckets & (h->nr_buckets - 1)) && h->nr_buckets <= (size - sizeof *h) / 8 &&
-	       h->nr_records < h->nr_buckets;
+	       h->check == lp_cache_hash(0, h, offsetof(struct header, check)) && h->size == size &&
+	       h->group_shift < 32 && h->nr_records <= size && records_at(h->nr_groups, h->nr_records) <= size;
 }
 
 int lp_cache_file_open(struct lp_cache_file *f, int fd, const struct lp_cache_identity *identity)
@@ -89,7 +110,8 @@ int lp_cache_file_open(struct lp_cache_file *f, int fd, const struct lp_cache_id
 	*f = (struct lp_cache_file){.map = map,
 				    .size = (size_t)st.st_size,
 				    .nr_records = h.nr_records,
-				    .nr_buckets = h.nr_buckets,
+				    .nr_groups = h.nr_groups,
+				    .group_shift = h.group_shift,
 				    .dev = st.st_dev,
 				    .ino = st.st_ino};
 	return 0;
@@ -102,11 +124,6 @@ void lp_cache_file_close(struct lp_cache_file *f)
 	*f = (struct lp_cache_file){0};
 }
 
-static uint64_t records_at(uint64_t nr_buckets)
-{
-	return sizeof(struct header) + nr_buckets * 8;
-}
-
 /* The record there, in order: its length, or -EBADMSG. */
 static ssize_t read_record(const struct lp_cache_file *f, uint64_t at, struct record *r, void *out, size_t room)
 {
@@ -116,24 +133,54 @@ static ssize_t read_record(const struct lp_cache_file *f, uint64_t at, struct re
 	return (ssize_t)r->len;
 }
 
-ssize_t lp_cache_file_find(const struct lp_cache_file *f, uint32_t key, void *out, size_t room)
+/* Where the record of that key begins; 0: there is none.  False: the file has been altered. */
+static bool find_record(const struct lp_cache_file *f, uint32_t key, uint64_t *at)
 {
-	size_t bucket = bucket_of(key, f->nr_buckets);
-	struct record r;
-	uint64_t entry;
+	uint32_t group = key >> f->group_shift, within[2];
+	uint64_t entries[OF_A_GROUP];
 
-	for (uint64_t n = 0; n < f->nr_buckets; n++, bucket = (bucket + 1) & (f->nr_buckets - 1)) {
-		ssize_t len;
-		if (!get(f, sizeof(struct header) + bucket * 8, &entry, 8))
-			return -EBADMSG;
-		if (entry == EMPTY)
-			return 0;
-		if ((uint32_t)entry != key)
-			continue;
-		len = read_record(f, (entry >> 32) * 8, &r, out, room);
-		return len < 0 || r.key == key ? len : -EBADMSG;
+	*at = 0;
+	if (group >= f->nr_groups)
+		return true;
+	if (!get(f, sizeof(struct header) + group * sizeof within[0], within, sizeof within) || within[0] > within[1] ||
+	    within[1] > f->nr_records)
+		return false;
+	for (uint32_t i = within[0]; i < within[1]; i += OF_A_GROUP) {
+		uint32_t nr = within[1] - i < OF_A_GROUP ? within[1] - i : OF_A_GROUP;
+		if (!get(f, index_at(f->nr_groups) + i * sizeof entries[0], entries, nr * sizeof entries[0]))
+			return false;
+		for (uint32_t k = 0; k < nr && *at == 0; k++)
+			if ((uint32_t)entries[k] == key)
+				*at = (entries[k] >> 32) * 8;
 	}
-	return -EBADMSG;
+	return true;
+}
+
+/* What has been copied is hardly asked for again, and counts as this process's memory while it is mapped. */
+static void give_back(struct lp_cache_file *f, size_t copied)
+{
+	f->copied += copied;
+	if (f->copied < GIVE_BACK)
+		return;
+	f->copied = 0;
+	madvise((void *)f->map, f->size, MADV_DONTNEED);
+}
+
+ssize_t lp_cache_file_find(struct lp_cache_file *f, uint32_t key, void *out, size_t room)
+{
+	struct record r;
+	uint64_t at;
+	ssize_t len;
+
+	if (!find_record(f, key, &at))
+		return -EBADMSG;
+	if (at == 0)
+		return 0;
+	len = read_record(f, at, &r, out, room);
+	if (len < 0 || r.key != key)
+		return -EBADMSG;
+	give_back(f, (size_t)len);
+	return len;
 }
 
 /* ---- writing ---- */
@@ -189,13 +236,12 @@ static bool merge(struct lp_cache_writer *w, const struct lp_cache_file *f, cons
 	uint8_t *room = lp_alloc(LP_CACHE_RECORD_MAX);
 	bool fits = true;
 
-	for (uint64_t i = 0; i < f->nr_buckets && fits; i++) {
+	for (uint64_t i = 0; i < f->nr_records && fits; i++) {
 		struct record r;
 		uint64_t entry;
-		if (!get(f, sizeof(struct header) + i * 8, &entry, 8))
+		if (!get(f, index_at(f->nr_groups) + i * 8, &entry, 8))
 			break;
-		if (entry != EMPTY &&
-		    !bsearch(&(struct lp_cache_place){.key = (uint32_t)entry}, known, nr, sizeof *known,
+		if (!bsearch(&(struct lp_cache_place){.key = (uint32_t)entry}, known, nr, sizeof *known,
 			     compare_keys) &&
 		    read_record(f, (entry >> 32) * 8, &r, room, LP_CACHE_RECORD_MAX) >= 0 && r.key == (uint32_t)entry)
 			fits = lp_cache_writer_add(w, r.key, room, r.len);
@@ -216,38 +262,74 @@ bool lp_cache_writer_merge(struct lp_cache_writer *w, const struct lp_cache_file
 	return fits;
 }
 
-/* False: there is one of that key already. */
-static bool put_place(uint64_t *buckets, uint64_t nr_buckets, const struct lp_cache_place *p)
+static int compare_places(const void *a, const void *b)
 {
-	size_t bucket = bucket_of(p->key, nr_buckets);
+	const struct lp_cache_place *p = a, *q = b;
+	int by_key = compare_keys(a, b);
 
-	for (; buckets[bucket] != EMPTY; bucket = (bucket + 1) & (nr_buckets - 1))
-		if ((uint32_t)buckets[bucket] == p->key)
-			return false;
-	buckets[bucket] = (records_at(nr_buckets) / 8 + p->at) << 32 | p->key;
-	return true;
+	return by_key ? by_key : (p->at > q->at) - (p->at < q->at);
+}
+
+/* Sorted, the first of each key alone. */
+static void sort_places(struct lp_cache_writer *w)
+{
+	size_t nr = 0;
+
+	if (w->places.nr)
+		qsort(w->places.items, w->places.nr, sizeof w->places.items[0], compare_places);
+	for (size_t i = 0; i < w->places.nr; i++)
+		if (nr == 0 || w->places.items[nr - 1].key != w->places.items[i].key)
+			w->places.items[nr++] = w->places.items[i];
+	w->places.nr = nr;
+}
+
+/* Of a few records each, and at most two for each record. */
+static void choose_groups(struct header *h, uint32_t last_key)
+{
+	while (last_key >> h->group_shift >= 2 * h->nr_records)
+		h->group_shift++;
+	h->nr_groups = (last_key >> h->group_shift) + 1;
+}
+
+/* Of all places, which are sorted. */
+static void fill_index(const struct header *h, const struct lp_cache_writer *w, uint32_t *begins, uint64_t *index)
+{
+	uint64_t base = records_at(h->nr_groups, h->nr_records) / 8;
+	uint32_t group = 0;
+
+	for (uint32_t i = 0; i < w->places.nr; i++) {
+		const struct lp_cache_place *p = &w->places.items[i];
+		while (group <= p->key >> h->group_shift)
+			begins[group++] = i;
+		index[i] = (base + p->at) << 32 | p->key;
+	}
+	while (group <= h->nr_groups)
+		begins[group++] = (uint32_t)w->places.nr;
 }
 
 int lp_cache_writer_finish(struct lp_cache_writer *w, int fd, const struct lp_cache_identity *identity)
 {
-	struct header h = {.identity = *identity, .nr_buckets = 16};
-	uint64_t *buckets;
+	struct header h = {.identity = *identity, .group_shift = LEAST_SHIFT};
+	size_t tables;
+	uint8_t *both;
 	int rc;
 
 	memcpy(h.magic, magic, sizeof magic);
-	while (h.nr_buckets < 2 * w->places.nr)
-		h.nr_buckets *= 2;
-	h.size = records_at(h.nr_buckets) + w->records.len;
-	buckets = lp_alloc(h.nr_buckets * 8);
-	for (size_t i = 0; i < w->places.nr; i++)
-		h.nr_records += put_place(buckets, h.nr_buckets, &w->places.items[i]);
+	sort_places(w);
+	h.nr_records = w->places.nr;
+	if (h.nr_records)
+		choose_groups(&h, w->places.items[h.nr_records - 1].key);
+	tables = records_at(h.nr_groups, h.nr_records) - sizeof h;
+	h.size = sizeof h + tables + w->records.len;
+	both = lp_alloc(tables);
+	fill_index(&h, w, (uint32_t *)both, (uint64_t *)(both + (index_at(h.nr_groups) - sizeof h)));
 	h.check = lp_cache_hash(0, &h, offsetof(struct header, check));
 	rc = lp_pwrite_full(fd, &h, sizeof h, 0);
 	if (rc == 0)
-		rc = lp_pwrite_full(fd, buckets, h.nr_buckets * 8, sizeof h);
+		rc = lp_pwrite_full(fd, both, tables, sizeof h);
 	if (rc == 0)
-		rc = lp_pwrite_full(fd, w->records.bytes, w->records.len, (off_t)records_at(h.nr_buckets));
-	lp_free(buckets);
+		rc = lp_pwrite_full(fd, w->records.bytes, w->records.len, (off_t)(sizeof h + tables));
+	lp_free(both);
 	return rc;
 }
 

@@ -1,12 +1,12 @@
 /*
  * A file of the translation cache: records, each found by a number, for one identity.
  *
- *     header, buckets, records
+ *     header, groups, index, records
  *
- * The header says whose file this is and how long it is.  The buckets are a hash table with linear probing: the record's
- * key in the lower half, where it begins (in units of 8 bytes) in the upper half, 0 where there is none.  A record has a
- * checksum over all of itself.  So a file can be used as soon as its header has been looked at, and whatever was altered
- * in it is seen when it is come to.
+ * The header says whose file this is and how long it is.  The index has the records by key: that in the lower half, where it
+ * begins (in units of 8 bytes) in the upper half.  Keys that are near each other, which are wanted at about the same time,
+ * are a group; for each there is where in the index it begins.  A record has a checksum over all of itself.  So a file can
+ * be used as soon as its header has been looked at, and whatever was altered in it is seen when it is come to.
  *
  *     struct lp_cache_file file;
  *     if (lp_cache_file_open(&file, fd, &identity) == 0) {
@@ -40,7 +40,9 @@ struct lp_cache_identity {
 struct lp_cache_file {
 	const uint8_t *map;
 	size_t size;
-	uint64_t nr_records, nr_buckets;
+	uint64_t nr_records;
+	uint32_t nr_groups, group_shift; /* the group of a key is key >> group_shift */
+	size_t copied;			 /* from it, since its pages were given back */
 	dev_t dev;
 	ino_t ino;
 };
@@ -53,7 +55,7 @@ int lp_cache_file_open(struct lp_cache_file *f, int fd, const struct lp_cache_id
 /* Of an open one, or one that is all zeros. */
 void lp_cache_file_close(struct lp_cache_file *f);
 /* Copies what the record holds: returns its length, 0 when there is none, or -EBADMSG when the file has been altered. */
-ssize_t lp_cache_file_find(const struct lp_cache_file *f, uint32_t key, void *out, size_t room);
+ssize_t lp_cache_file_find(struct lp_cache_file *f, uint32_t key, void *out, size_t room);
 
 /* ---- a new one ---- */
 

@@ -260,10 +260,8 @@ static bool look_holds(struct lp_jit *jit, uint64_t start, const struct packed_l
 	if (l->len == 0 || l->len > sizeof words || at % 4 || l->len % 4 ||
 	    at / LP_GUEST_PAGE != (at + l->len - 1) / LP_GUEST_PAGE || lp_mem_read(at, words, l->len))
 		return false;
-	for (uint32_t i = 0; i < l->len; i += 4)
-		if (lp_block_is_breakpoint(jit->emu->blocks, at + i))
-			return false;
-	return lp_cache_hash(0, words, l->len) == l->seen;
+	return !lp_block_has_breakpoint(jit->emu->blocks, (struct lp_range){at, at + l->len}) &&
+	       lp_cache_hash(0, words, l->len) == l->seen;
 }
 
 /* Whether it is what would be made of what stands there. */
@@ -272,11 +270,9 @@ static bool is_of(struct lp_jit *jit, const struct packed *p, const struct parts
 	uint32_t words[LP_UNIT_MAX];
 
 	if (p->nr_insns > nr || lp_mem_read(pc, words, p->nr_insns * 4) ||
-	    memcmp(parts->words, words, p->nr_insns * 4) != 0 || p->start != (pc >= movable_from ? 0 : pc))
+	    memcmp(parts->words, words, p->nr_insns * 4) != 0 || p->start != (pc >= movable_from ? 0 : pc) ||
+	    lp_block_has_breakpoint(jit->emu->blocks, (struct lp_range){pc + 4, pc + p->nr_insns * 4}))
 		return false;
-	for (unsigned i = 1; i < p->nr_insns; i++)
-		if (lp_block_is_breakpoint(jit->emu->blocks, pc + i * 4))
-			return false;
 	for (unsigned i = 0; i < p->nr_looked; i++)
 		if (!look_holds(jit, pc, &parts->looked[i]))
 			return false;

@@ -3,10 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/platform/x86.h>
 
 #include "jit/private.h"
-
-enum { LZCNT = 1 << 5, SHA = 1 << 29 };
 
 enum level { SSE4, AVX2, AVX512, NATIVE, NR_LEVELS };
 
@@ -25,36 +24,23 @@ enum { NR_FEATURES = sizeof features / sizeof features[0] };
 
 /* ---- the CPU ---- */
 
-/* Compilers know most names; not all know these. */
-static bool has_lzcnt(void)
-{
-	unsigned a, b, c, d;
-
-	return __get_cpuid(0x80000001, &a, &b, &c, &d) && c & LZCNT;
-}
-
-static bool has_sha(void)
-{
-	unsigned a, b, c, d;
-
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & SHA;
-}
-
+/* As libc has found it when it started: in a virtual machine each CPUID is an exit to the host, of microseconds, and
+ * __builtin_cpu_supports() has a constructor that makes ten. */
 bool lp_host_can(void)
 {
-	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+	return CPU_FEATURE_ACTIVE(SSE4_2) && CPU_FEATURE_ACTIVE(POPCNT);
 }
 
 static bool has_v3(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-	       __builtin_cpu_supports("fma") && has_lzcnt();
+	return CPU_FEATURE_ACTIVE(AVX2) && CPU_FEATURE_ACTIVE(BMI1) && CPU_FEATURE_ACTIVE(BMI2) &&
+	       CPU_FEATURE_ACTIVE(FMA) && CPU_FEATURE_ACTIVE(LZCNT);
 }
 
 static bool has_avx512(void)
 {
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+	return CPU_FEATURE_ACTIVE(AVX512F) && CPU_FEATURE_ACTIVE(AVX512BW) && CPU_FEATURE_ACTIVE(AVX512DQ) &&
+	       CPU_FEATURE_ACTIVE(AVX512VL);
 }
 
 /* Intel's manual, volume 1, 13.4: in the standard format, which is the kernel's for signals. */
@@ -78,14 +64,14 @@ unsigned lp_host_features(void)
 	unsigned f = 0;
 
 	f |= has_v3() ? LP_HOST_V3 : 0;
-	f |= __builtin_cpu_supports("aes") ? LP_HOST_AES : 0;
-	f |= __builtin_cpu_supports("pclmul") ? LP_HOST_PCLMUL : 0;
-	f |= __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq") ? LP_HOST_VAES : 0;
-	f |= __builtin_cpu_supports("gfni") ? LP_HOST_GFNI : 0;
-	f |= __builtin_cpu_supports("avx512vbmi") ? LP_HOST_VBMI : 0;
+	f |= CPU_FEATURE_ACTIVE(AES) ? LP_HOST_AES : 0;
+	f |= CPU_FEATURE_ACTIVE(PCLMULQDQ) ? LP_HOST_PCLMUL : 0;
+	f |= CPU_FEATURE_ACTIVE(VAES) && CPU_FEATURE_ACTIVE(VPCLMULQDQ) ? LP_HOST_VAES : 0;
+	f |= CPU_FEATURE_ACTIVE(GFNI) ? LP_HOST_GFNI : 0;
+	f |= CPU_FEATURE_ACTIVE(AVX512_VBMI) ? LP_HOST_VBMI : 0;
 	f |= has_avx512() ? LP_HOST_AVX512 : 0;
-	f |= __builtin_cpu_supports("avx512bitalg") ? LP_HOST_BITALG : 0;
-	f |= has_sha() ? LP_HOST_SHA : 0;
+	f |= CPU_FEATURE_ACTIVE(AVX512_BITALG) ? LP_HOST_BITALG : 0;
+	f |= CPU_FEATURE_ACTIVE(SHA) ? LP_HOST_SHA : 0;
 	return lp_host_usable(f);
 }
 

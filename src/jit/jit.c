@@ -58,7 +58,7 @@ static void forget_jumps(struct lp_cpu *cpu)
 }
 
 /* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
-static struct lp_jit_thread *new_thread(const struct lp_jit *jit)
+static struct lp_jit_thread *new_thread(const struct lp_jit *jit, bool is_main)
 {
 	char *memory =
 		mmap(NULL, THREAD_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -72,7 +72,10 @@ static struct lp_jit_thread *new_thread(const struct lp_jit *jit)
 	thread->bottom[0] = (uint64_t)jit->stubs.bottom;
 	thread->bottom[1] = LP_SHADOW_NOWHERE;
 	thread->jumps = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE);
-	thread->jumps[0].pc = NO_PC; /* the others are 0 already, and untouched */
+	/* Any program comes to use all of it, a page at a time; a thread may not. */
+	if (is_main)
+		lp_code_populate(thread->jumps, JUMPS_SIZE, true);
+	thread->jumps[0].pc = NO_PC; /* the others are 0 already */
 	return thread;
 }
 
@@ -113,7 +116,7 @@ static bool begin_thread(struct lp_jit *jit, struct lp_cpu *cpu)
 	struct lp_jit_thread *thread = take_idle(jit);
 
 	if (!thread)
-		thread = new_thread(jit);
+		thread = new_thread(jit, cpu == &cpu->emu->main->cpu);
 	if (!thread)
 		return false;
 	thread->is_loose = false;

@@ -175,6 +175,7 @@ struct lp_jit {
 	int32_t hot; /* the count from which on a region is worth its while */
 	_Atomic uint64_t nr_compared;
 	_Atomic(struct lp_jit_slot *) slots[LP_SLOT_BUCKETS];
+	_Atomic bool slots_used[LP_SLOT_BUCKETS * sizeof(void *) / LP_GUEST_PAGE]; /* pages of them that have any */
 	struct lp_unit *pages[LP_UNIT_BUCKETS];
 	struct lp_look *looks[LP_UNIT_BUCKETS];
 	char *kept, *kept_end; /* memory for units */

@@ -11,10 +11,20 @@ static size_t hash(uint64_t pc)
 	return lp_page_bucket(pc, LP_SLOT_BUCKETS / OF_A_PAGE) * OF_A_PAGE + (pc >> 2) % OF_A_PAGE;
 }
 
+static _Atomic bool *used_page(struct lp_jit *jit, size_t bucket)
+{
+	return &jit->slots_used[bucket * sizeof jit->slots[0] / LP_GUEST_PAGE];
+}
+
 struct lp_jit_slot *lp_jit_slot_find(struct lp_jit *jit, uint64_t pc)
 {
-	struct lp_jit_slot *s = atomic_load_explicit(&jit->slots[hash(pc)], memory_order_acquire);
+	size_t bucket = hash(pc);
+	struct lp_jit_slot *s;
 
+	/* Who reads an untouched page first faults twice: for zeros, and for a page of its own when it writes. */
+	if (!atomic_load_explicit(used_page(jit, bucket), memory_order_relaxed))
+		return NULL;
+	s = atomic_load_explicit(&jit->slots[bucket], memory_order_acquire);
 	while (s && s->pc != pc)
 		s = atomic_load_explicit(&s->next, memory_order_acquire);
 	return s;
@@ -47,7 +57,7 @@ static void write_stubs(struct lp_jit *jit)
 struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
 {
 	_Atomic(struct lp_jit_slot *) *bucket = &jit->slots[hash(pc)];
-	struct lp_jit_slot *s = lp_jit_slot_find(jit, pc);
+	struct lp_jit_slot *s = lp_jit_slot_find(jit, pc), *first = NULL;
 
 	if (s || jit->nr_slots >= jit->max_slots)
 		return s;
@@ -58,8 +68,11 @@ struct lp_jit_slot *lp_jit_slot_of(struct lp_jit *jit, uint64_t pc)
 	lp_jit_count_anew(jit, s);
 	atomic_init(&s->unit, NULL);
 	atomic_init(&s->code, stub_of(jit, s));
-	atomic_init(&s->next, atomic_load_explicit(bucket, memory_order_relaxed));
+	if (atomic_load_explicit(used_page(jit, hash(pc)), memory_order_relaxed))
+		first = atomic_load_explicit(bucket, memory_order_relaxed);
+	atomic_init(&s->next, first);
 	atomic_store_explicit(bucket, s, memory_order_release);
+	atomic_store_explicit(used_page(jit, hash(pc)), true, memory_order_release);
 	return s;
 }
 

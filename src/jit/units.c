@@ -58,18 +58,16 @@ void lp_jit_each_made(struct lp_emu *emu, void (*made)(const struct lp_jit_made 
 	pthread_mutex_unlock(&jit->lock);
 }
 
+/* In one access: a page of the tables that is read before it is written faults twice. */
+#define exchange(place, value) __atomic_exchange_n(place, value, __ATOMIC_RELAXED)
+
 void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *slot)
 {
-	struct lp_unit **page = &jit->pages[page_bucket(u->range.start)];
-
 	u->slot = slot;
-	u->next = *page;
-	*page = u;
+	u->next = exchange(&jit->pages[page_bucket(u->range.start)], u);
 	for (unsigned i = 0; i < u->nr_looked; i++) {
-		struct lp_look **look = &jit->looks[page_bucket(u->looked[i].range.start)];
 		u->looked[i].unit = u;
-		u->looked[i].next = *look;
-		*look = &u->looked[i];
+		u->looked[i].next = exchange(&jit->looks[page_bucket(u->looked[i].range.start)], &u->looked[i]);
 	}
 	jit->nr_since++;
 	jit->stats.units++;

@@ -60,7 +60,7 @@ static int written(unsigned nr)
 }
 
 /* How many of the records are there; every one that is must be what was written. */
-static unsigned count_good(const struct lp_cache_file *f, unsigned nr, unsigned version)
+static unsigned count_good(struct lp_cache_file *f, unsigned nr, unsigned version)
 {
 	uint8_t expected[LONGEST], found[LONGEST];
 	unsigned good = 0;
