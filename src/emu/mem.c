@@ -228,14 +228,31 @@ static const char *guest_name(const struct lp_address_space *s, const char *path
 	return len && !strncmp(path, s->sysroot, len) && path[len] == '/' ? path + len : path;
 }
 
-static struct lp_area_file *file_of(struct lp_address_space *s, int fd)
+/* The file that is mapped at addr, or just before it, if it is that one: parts of a library are mapped side by side.  While it is
+ * mapped no other has its number, and with one link it has one name; reading that takes longer than the mapping. */
+static struct lp_area_file *file_beside(const struct lp_areas *areas, uint64_t addr, const struct stat *st)
+{
+	for (unsigned before = 0; before <= 1; before++) {
+		const struct lp_area *a = lp_areas_at(areas, addr - before);
+		if (a && st->st_nlink == 1 && a->file->dev == st->st_dev && a->file->ino == st->st_ino)
+			return a->file;
+	}
+	return NULL;
+}
+
+/* To be mapped at addr, where the table has what was there. */
+static struct lp_area_file *file_of(struct lp_address_space *s, uint64_t addr, int fd)
 {
 	char link[48], path[PATH_MAX];
+	struct lp_area_file *known;
 	struct stat st;
 	ssize_t len;
 
 	if (fstat(fd, &st))
 		return lp_areas_file(&s->areas, "", 0, 0);
+	known = file_beside(&s->areas, addr, &st);
+	if (known)
+		return known;
 	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	len = readlink(link, path, sizeof path - 1);
 	path[len > 0 ? len : 0] = 0;
@@ -305,10 +322,10 @@ static uint64_t mapped_length(uint64_t len, int flags)
 				   : lp_align_up(len, PAGE);
 }
 
-static struct lp_area_file *identity(struct lp_address_space *s, int flags, int fd)
+static struct lp_area_file *identity(struct lp_address_space *s, uint64_t addr, int flags, int fd)
 {
 	if (!(flags & MAP_ANONYMOUS))
-		return file_of(s, fd);
+		return file_of(s, addr, fd);
 	return (flags & MAP_TYPE) == MAP_PRIVATE ? lp_areas_file(&s->areas, "", 0, 0) : lp_areas_nameless(&s->areas);
 }
 
@@ -340,7 +357,7 @@ uint64_t lp_mem_map(struct lp_emu *emu, uint64_t addr, uint64_t len, int prot, i
 		return at;
 	}
 	area.range = (struct lp_range){at, at + mapped_length(len, flags)};
-	area.file = identity(s, flags, fd);
+	area.file = identity(s, at, flags, fd);
 	area.offset = flags & MAP_ANONYMOUS ? 0 : offset;
 	replaced = enter(emu, &area);
 	pthread_mutex_unlock(&s->lock);

@@ -12,9 +12,9 @@ enum { COUNTS_SIZE = LP_SLOTS * sizeof(int32_t) };
 #define REGION_SIZE (SLOTS_SIZE + CONSTANTS_SIZE + COUNTS_SIZE + STUBS_SIZE + (size_t)LP_SEGMENTS * LP_SEGMENT)
 _Static_assert(sizeof(struct lp_jit_slot) == 32, "a slot is half a cache line");
 
-static void *reserve(size_t size)
+static void *map_private(size_t size, int prot)
 {
-	void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -46,8 +46,8 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 	s->used = s->populated = 0;
 	atomic_init(&s->nr_units, 0);
 	if (!s->units)
-		s->units = reserve(LP_SEGMENT_UNITS * sizeof s->units[0]);
-	if (!s->units || mprotect(s->units, LP_SEGMENT_UNITS * sizeof s->units[0], PROT_READ | PROT_WRITE))
+		s->units = map_private(LP_SEGMENT_UNITS * sizeof s->units[0], PROT_READ | PROT_WRITE);
+	if (!s->units)
 		return NULL;
 	s->rw = map_twice(s->rx, LP_SEGMENT);
 	if (!s->rw)
@@ -58,7 +58,7 @@ static struct lp_segment *new_segment(struct lp_jit *jit)
 
 int lp_code_make(struct lp_jit *jit, struct lp_err *err)
 {
-	uint8_t *region = reserve(REGION_SIZE);
+	uint8_t *region = map_private(REGION_SIZE, PROT_NONE);
 
 	if (!region)
 		return lp_fail_sys(err, errno,
