@@ -316,7 +316,7 @@ static bool is_littered(const struct lp_emu *emu)
 {
 	const struct lp_jit *jit = jit_of(emu);
 
-	return atomic_load_explicit(&jit->dead_bytes, memory_order_relaxed) > DEAD_LIMIT ||
+	return atomic_load_explicit(&jit->dead_bytes, memory_order_relaxed) > jit->max_dead ||
 	       atomic_load_explicit(&jit->is_full, memory_order_relaxed);
 }
 
@@ -420,6 +420,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->hot = options->hot ? options->hot : HOT;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
+	jit->max_dead = options->max_dead ? options->max_dead : DEAD_LIMIT;
 	pthread_mutex_init(&jit->lock, NULL);
 	fill_table(jit);
 	rc = lp_code_make(jit, err);

@@ -54,6 +54,7 @@ struct lp_jit_options {
 	int32_t hot;	       /* LP_JIT_BOTH: how often is often; 0: 5000 */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */
 	unsigned max_segments; /* the same, of memory for code */
+	uint64_t max_dead;     /* bytes of code that nobody enters any more, and what belongs to it; 0: 16 MB */
 	uint64_t cache_bytes;  /* of translations that are kept in the user's folder of caches; 0: none are */
 };
 

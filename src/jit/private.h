@@ -169,6 +169,7 @@ struct lp_jit {
 	size_t nr_slots, nr_stubs, nr_constants;
 	uint16_t constant_buckets[LP_CONSTANT_BUCKETS], next_constant[LP_CONSTANTS]; /* numbers from 1 on; 0: none */
 	size_t max_slots, max_segments;
+	uint64_t max_dead;
 	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
 	bool checks;		/* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;

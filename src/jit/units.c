@@ -97,6 +97,19 @@ static void kill_unit(struct lp_jit *jit, struct lp_unit *u)
 	jit->stats.invalidated++;
 }
 
+/* Their own buckets find those units dead, sooner or later. */
+static void kill_who_looked(struct lp_jit *jit, struct lp_look **link, struct lp_range range)
+{
+	for (struct lp_look *look; (look = *link);) {
+		if (!look->unit->is_dead && overlaps(look->range, range))
+			kill_unit(jit, look->unit);
+		if (look->unit->is_dead)
+			*link = look->next;
+		else
+			link = &look->next;
+	}
+}
+
 static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range range)
 {
 	struct lp_unit **link = &jit->pages[bucket], *u;
@@ -110,9 +123,7 @@ static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range ra
 			link = &u->next;
 		}
 	}
-	for (struct lp_look *look = jit->looks[bucket]; look; look = look->next)
-		if (!look->unit->is_dead && overlaps(look->range, range))
-			kill_unit(jit, look->unit); /* its own bucket finds it dead, sooner or later */
+	kill_who_looked(jit, &jit->looks[bucket], range);
 }
 
 void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)

@@ -23,20 +23,37 @@ def program():
 
 
 @pytest.mark.parametrize("mode", toggling.MODES)
-@pytest.mark.parametrize("kind", toggling.KINDS)
+@pytest.mark.parametrize("kind", toggling.STRAIGHT)
 def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, mode, program, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
     assert toggling.toggle(program, kind, mode, TOGGLES[mode]).toggles == TOGGLES[mode]
 
 
+@pytest.mark.parametrize("kind", toggling.LOOPS)
+@pytest.mark.parametrize("engine", ["--jit=tier1", "--jit=tier2", "--jit=both"])
+def test_so_do_those_whose_loops_are_toggled(engine, kind, program, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
+    assert toggling.toggle(program, kind, "yielding", 500, options=[engine]).toggles == 500
+
+
 @pytest.mark.parametrize("threads", [8, 64])
-@pytest.mark.parametrize("kind", toggling.KINDS)
+@pytest.mark.parametrize("kind", toggling.STRAIGHT)
 @pytest.mark.parametrize("engine", ["--jit=tier1", "--jit=tier2"])
 def test_what_is_toggled_is_translated_code_that_threads_are_in(engine, kind, threads, program, monkeypatch):
     """Each change drops translations, as all threads have come through what was changed before: `rounds` says so."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
-    dropped = toggling.toggle_when_hot(program, kind, engine, threads, 10)
+    dropped, _ = toggling.toggle_when_hot(program, kind, engine, threads, 10)
     assert dropped >= 2 * 10
+
+
+@pytest.mark.parametrize("kind", ["INLINE in a loop", "INSERT in a loop"])
+@pytest.mark.parametrize("engine", ["--jit=tier2", "--jit=both"])
+def test_loops_that_are_toggled_become_regions_each_time(engine, kind, program, monkeypatch):
+    """At least when nothing is inserted: with a detour in it, a loop is too long for one."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
+    dropped, regions = toggling.toggle_when_hot(program, kind, engine, toggling.THREADS, 10)
+    assert dropped >= 2 * 10
+    assert regions >= 10
 
 
 def test_what_threads_execute_when_they_may_go_on_is_no_part_of_the_pause(program, monkeypatch):

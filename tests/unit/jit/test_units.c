@@ -28,6 +28,7 @@ struct left {
 	struct lp_jit_stats stats;
 	uint64_t faults, nzcv[FAULTS_MAX], at[FAULTS_MAX];
 	uint64_t looks;
+	uint64_t looks_known; /* to the translator, at the end */
 };
 
 struct world {
@@ -69,7 +70,13 @@ static void write_code(struct world *w, uint64_t start)
 
 static void keep_stats(struct lp_emu *emu, int status, void *arg)
 {
-	lp_jit_stats(emu, &((struct world *)arg)->left->stats);
+	const struct lp_jit *jit = emu->engine_data;
+	struct left *left = ((struct world *)arg)->left;
+
+	lp_jit_stats(emu, &left->stats);
+	for (size_t i = 0; i < LP_UNIT_BUCKETS; i++)
+		for (const struct lp_look *look = jit->looks[i]; look; look = look->next)
+			left->looks_known++;
 }
 
 /* Goes on behind the instruction. */
@@ -367,6 +374,22 @@ static void what_was_looked_at_for_flags_is_translated_again_when_it_changes(voi
 	assert_true(w.left->stats.invalidated >= 2);
 }
 
+static void what_dropped_units_looked_at_is_forgotten_with_them(void **state)
+{
+	/* The same, for a long time: who changes a page goes through all that was looked at in it. */
+	struct world w = {.text = "mov x6, #2000\nmov x7, #0\nadr x2, there\nldr w3, other\nldr w4, [x2]\n"
+				  "again: mov x1, #7\ncmp x1, #7\nb there\n"
+				  "back: str w3, [x2]\neor w3, w3, w4\neor w4, w3, w4\neor w3, w3, w4\ndc cvau, "
+				  "x2\ndsb ish\nic ivau, x2\n"
+				  "dsb ish\nisb\nsub x6, x6, #1\ncbnz x6, again\nmov x1, #958\nsub x0, x7, x1\n" END
+				  "other: cset x8, eq\n"
+				  "there: cmp x6, #3000\nadd x7, x7, x8\nmov x8, #0\nb back\n"};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.invalidated >= 2000);
+	assert_in_range(w.left->looks_known, 1, 100);
+}
+
 /* Out of a loop that never ends by itself. */
 static void change_the_loop(struct world *w, struct lp_range code)
 {
@@ -435,6 +458,63 @@ static void a_region_can_be_stopped_and_changed(void **state)
 static void so_can_one_that_a_loop_has_become(void **state)
 {
 	a_region_can_be_stopped_and_changed_with((struct lp_jit_options){.tier = LP_JIT_BOTH, .hot = 100});
+}
+
+/* Two instructions of the loop are others each time, together; in the end, the program's end.  The loop says where x19
+ * points to how often it has gone round. */
+static void change_the_loop_often(struct world *w, struct lp_range code)
+{
+	enum { TIMES = 300, ROUNDS = 20, PAIR = 4 * 4 };
+	static const uint32_t pairs[2][2] = {{0x91000421, 0x91000442}, {0x91000821, 0x91000842}};
+	static const uint32_t end[] = {0xd2800540, 0xd2800bc8, 0xd4000001};
+	struct lp_range changed = {code.start + PAIR, code.start + PAIR + sizeof end};
+	const uint64_t *x = w->emu->main->cpu.x;
+	const _Atomic uint64_t *gone_round = (const void *)x[19];
+
+	for (unsigned i = 0; i < TIMES;) {
+		bool last = i == TIMES - 1;
+		for (uint64_t seen = *gone_round; *gone_round - seen < ROUNDS;)
+			sched_yield();
+		check(lp_threads_stop(w->emu, PATIENCE_MS) == 0, "no stop");
+		if (w->emu->main->cpu.pc - changed.start - 4 >= sizeof end - 4) { /* not in the middle of it */
+			check(x[1] == x[2], "a mixture");
+			check(lp_mem_poke(w->emu, changed.start, last ? end : pairs[i & 1], last ? sizeof end : 8) == 0,
+			      "no poke");
+			lp_block_invalidate(w->emu->blocks, changed);
+			i++;
+		}
+		lp_threads_go(w->emu);
+	}
+}
+
+static uint64_t times_thrown_away(struct lp_jit_options options)
+{
+	struct world w = {.text = "mov x1, #0\nmov x2, #0\nmov x3, #0\n"
+				  "loop: str x3, [x19]\nadd x1, x1, #1\nadd x2, x2, #1\nadd x3, x3, #1\n"
+				  "cmp x1, x2\nb.ne wrong\ntbz x3, #2, loop\nadd x6, x6, #1\nb loop\n"
+				  "wrong: mov x0, #1\n" END,
+			  .control = change_the_loop_often,
+			  .options = options};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.invalidated + w.left->stats.flushed >= 200);
+	assert_true((w.left->stats.regions >= 100) == (options.tier != LP_JIT_TIER1));
+	return w.left->stats.flushed;
+}
+
+static void what_is_dead_is_thrown_away_while_a_loop_is_changed(void **state)
+{
+	assert_true(times_thrown_away((struct lp_jit_options){.max_dead = 1024}) >= 30);
+}
+
+static void so_is_it_while_a_region_is(void **state)
+{
+	assert_true(times_thrown_away((struct lp_jit_options){.max_dead = 1024, .tier = LP_JIT_TIER2}) >= 30);
+}
+
+static void and_while_a_loop_becomes_a_region_again_and_again(void **state)
+{
+	assert_true(times_thrown_away((struct lp_jit_options){.max_dead = 1024, .tier = LP_JIT_BOTH, .hot = 10}) >= 30);
 }
 
 /* Registers and flags that the loop has when it is left for its region; the loop of one unit, and one of several. */
@@ -823,6 +903,10 @@ int main(void)
 		cmocka_unit_test(a_recursion_deeper_than_the_shadow_stack_comes_back),
 		cmocka_unit_test(returns_without_calls_and_past_frames_find_their_way),
 		cmocka_unit_test(what_was_looked_at_for_flags_is_translated_again_when_it_changes),
+		cmocka_unit_test(what_dropped_units_looked_at_is_forgotten_with_them),
+		cmocka_unit_test(what_is_dead_is_thrown_away_while_a_loop_is_changed),
+		cmocka_unit_test(so_is_it_while_a_region_is),
+		cmocka_unit_test(and_while_a_loop_becomes_a_region_again_and_again),
 		cmocka_unit_test(a_loop_within_one_unit_can_be_stopped_and_changed),
 		cmocka_unit_test(a_region_can_be_stopped_and_changed),
 		cmocka_unit_test(so_can_one_that_a_loop_has_become),
