@@ -17,6 +17,7 @@
 #include "emu/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -29,9 +30,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "emu/areas.h"
 #include "emu/emu.h"
 #include "emu/fault.h"
+#include "emu/sys.h"
 
 #define PAGE ((uint64_t)LP_GUEST_PAGE)
 /* Above it the host has no memory either (47 bits), but for what arm64 would refuse as well. */
@@ -49,6 +52,7 @@ struct lp_address_space {
 	struct lp_areas areas;
 	char *sysroot; /* "" = none */
 	lp_addr brk_start, brk;
+	int memory; /* /proc/self/mem, while many pokes are made; -1 = not open */
 };
 
 /* ---- life ---- */
@@ -59,6 +63,7 @@ struct lp_address_space *lp_mem_new(const char *sysroot)
 
 	pthread_mutex_init(&s->lock, NULL);
 	s->sysroot = lp_strdup(sysroot ? sysroot : "");
+	s->memory = -1;
 	return s;
 }
 
@@ -832,7 +837,22 @@ size_t lp_mem_aliases(struct lp_emu *emu, struct lp_range range, struct lp_range
 
 /* ---- poke ---- */
 
-static int poke_piece(const struct lp_area *piece, lp_addr at, const void *data, size_t len)
+void lp_mem_pokes_begin(struct lp_emu *emu)
+{
+	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC), kept = fd < 0 ? -1 : lp_fd_keep(fd);
+
+	if (fd >= 0 && kept < 0)
+		close(fd);
+	emu->space->memory = kept < 0 ? -1 : kept;
+}
+
+void lp_mem_pokes_end(struct lp_emu *emu)
+{
+	lp_fd_drop(emu->space->memory);
+	emu->space->memory = -1;
+}
+
+static int poke_piece(int memory, const struct lp_area *piece, lp_addr at, const void *data, size_t len)
 {
 	lp_addr page = lp_align_down(at, PAGE);
 	size_t span = lp_align_up(at + len, PAGE) - page;
@@ -840,6 +860,8 @@ static int poke_piece(const struct lp_area *piece, lp_addr at, const void *data,
 
 	if ((prot & (PROT_READ | PROT_WRITE)) == (PROT_READ | PROT_WRITE))
 		return lp_copy_guarded((void *)at, data, len);
+	if (memory >= 0 && lp_pwrite_full(memory, data, len, (off_t)at) == 0)
+		return 0;
 	if (mprotect((void *)page, span, PROT_READ | PROT_WRITE))
 		return -EFAULT;
 	rc = lp_copy_guarded((void *)at, data, len);
@@ -860,7 +882,7 @@ int lp_mem_poke(struct lp_emu *emu, uint64_t addr, const void *data, size_t len)
 		rc = -EFAULT;
 	while (rc == 0 && lp_areas_piece(&s->areas, range, &piece)) {
 		size_t part = piece.range.end - piece.range.start;
-		rc = poke_piece(&piece, range.start, from, part);
+		rc = poke_piece(s->memory, &piece, range.start, from, part);
 		from += part;
 		range.start = piece.range.end;
 	}

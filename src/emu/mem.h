@@ -67,6 +67,13 @@ int lp_mem_write(uint64_t addr, const void *data, size_t len);
 ssize_t lp_mem_string(uint64_t addr, char *out, size_t size);
 /* Writes whatever the mapping's protection is (patches, the debugger); -EFAULT when it is not the guest's. */
 int lp_mem_poke(struct lp_emu *emu, uint64_t addr, const void *data, size_t len);
+/*
+ * Around many of them, by one thread, within which nobody forks: what the guest may not write itself is written through
+ * /proc/self/mem (proc(5)).  The other way, which remains where the kernel refuses this one, changes the page's protection
+ * twice, and each change interrupts the processors that other threads run on.
+ */
+void lp_mem_pokes_begin(struct lp_emu *emu);
+void lp_mem_pokes_end(struct lp_emu *emu);
 
 #define lp_mem_get(addr, object) lp_mem_read(addr, object, sizeof *(object))
 #define lp_mem_put(addr, object) lp_mem_write(addr, object, sizeof *(object))

@@ -434,11 +434,14 @@ static int guest_pause(struct lp_target *t, struct lp_err *err)
 	size_t nr = 0;
 	int rc;
 
+	lp_mem_pokes_begin(g->emu);
 	g->paused_ns = now_ns();
 	rc = lp_threads_stop(g->emu, STOP_TIMEOUT_MS);
 	g->pauses.last_stop_ns = now_ns() - g->paused_ns;
-	if (rc < 0)
+	if (rc < 0) {
+		lp_mem_pokes_end(g->emu);
 		return lp_fail_sys(err, -rc, "the threads of %s could not be stopped", t->label);
+	}
 	g->paused = true;
 	for (struct lp_guest_thread *gt = lp_guest_threads(g->emu); gt; gt = gt->next)
 		nr++;
@@ -490,6 +493,7 @@ static void guest_resume(struct lp_target *t, struct lp_pause_stats *stats)
 	g->paused = false;
 	lp_threads_go(g->emu);
 	executed = own_ns() - executed;
+	lp_mem_pokes_end(g->emu);
 	note_pause(g, until - g->paused_ns + executed);
 	if (stats)
 		*stats = (struct lp_pause_stats){.ns = g->pauses.last_ns, .nr_threads = g->threads.nr};

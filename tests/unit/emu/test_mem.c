@@ -505,9 +505,8 @@ static void a_line_is_forgotten_in_all_its_aliases(void **state)
 	close(fd);
 }
 
-static void poke_writes_what_the_guest_may_not(void **state)
+static void poke_each_kind(struct world *w)
 {
-	struct world *w = *state;
 	uint64_t at = map(w, 3, PROT_READ);
 	uint8_t bytes[2 * 4096];
 
@@ -523,6 +522,38 @@ static void poke_writes_what_the_guest_may_not(void **state)
 	assert_int_equal(lp_mem_poke(&w->emu, at + 3 * PAGE - 1, bytes, 2), -EFAULT);
 	assert_int_equal(lp_mem_poke(&w->emu, (uint64_t)bytes, bytes, 2), -EFAULT);
 	guarded_end();
+	lp_mem_unmap(&w->emu, at, 3 * PAGE);
+}
+
+static void poke_writes_what_the_guest_may_not(void **state)
+{
+	poke_each_kind(*state);
+}
+
+/* /proc/self/mem refuses what is shared and was mapped to be read: there the other way is gone. */
+static void pokes_in_a_row_write_the_same(void **state)
+{
+	struct world *w = *state;
+	int fd = temporary(1);
+	uint32_t word = 0xd503201f, found = 0;
+	uint64_t shared;
+	int before = open("/dev/null", O_RDONLY | O_CLOEXEC), after;
+
+	close(before);
+	lp_mem_pokes_begin(&w->emu);
+	poke_each_kind(w);
+	shared = lp_mem_map(&w->emu, 0, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	assert_int_equal(lp_mem_poke(&w->emu, shared + 8, &word, sizeof word), 0);
+	assert_int_equal(host_prot_at(shared), PROT_READ);
+	assert_int_equal(pread(fd, &found, sizeof found, 8), sizeof found);
+	assert_int_equal(found, word);
+	lp_mem_unmap(&w->emu, shared, PAGE);
+	lp_mem_pokes_end(&w->emu);
+	poke_each_kind(w);
+	after = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(after, before);
+	close(after);
+	close(fd);
 }
 
 /* ---- brk, shm, stacks ---- */
@@ -624,6 +655,7 @@ int main(void)
 		TEST(translations_go_with_the_code),
 		TEST(a_line_is_forgotten_in_all_its_aliases),
 		TEST(poke_writes_what_the_guest_may_not),
+		TEST(pokes_in_a_row_write_the_same),
 		TEST(the_heap_grows_until_something_is_there),
 		TEST(shared_segments_come_and_go),
 		TEST(a_stack_that_grows_is_followed),
