@@ -238,8 +238,8 @@ static bool offsets_are_good(const struct packed *p, const struct parts *parts)
 /* Everything in it that anything is to be found by. */
 static bool is_good(const struct lp_jit *jit, const struct packed *p, const struct parts *parts, size_t len)
 {
-	if (parts->size != len || p->nr_insns == 0 || p->nr_insns > LP_UNIT_MAX || p->nr_looked > LP_UNIT_LOOKED ||
-	    p->nr_uops > LP_UNIT_MAX || p->code_size > LP_UNIT_BYTES || p->hot_size > p->code_size ||
+	if (parts->size != len || p->nr_insns == 0 || p->nr_insns > LP_LONG_UNIT_MAX || p->nr_looked > LP_UNIT_LOOKED ||
+	    p->nr_uops > LP_LONG_UNIT_MAX || p->code_size > LP_UNIT_BYTES || p->hot_size > p->code_size ||
 	    !offsets_are_good(p, parts) || !lp_v_notes_are_good(parts->v_notes, p->nr_v_notes))
 		return false;
 	for (unsigned i = 0; i < p->nr_refs; i++)
@@ -267,7 +267,7 @@ static bool look_holds(struct lp_jit *jit, uint64_t start, const struct packed_l
 /* Whether it is what would be made of what stands there. */
 static bool is_of(struct lp_jit *jit, const struct packed *p, const struct parts *parts, uint64_t pc, size_t nr)
 {
-	uint32_t words[LP_UNIT_MAX];
+	uint32_t words[LP_LONG_UNIT_MAX];
 
 	if (p->nr_insns > nr || lp_mem_read(pc, words, p->nr_insns * 4) ||
 	    memcmp(parts->words, words, p->nr_insns * 4) != 0 || p->start != (pc >= movable_from ? 0 : pc) ||

@@ -70,7 +70,14 @@ enum { LP_COLD_MAX = 4 * LP_REGION_MAX, LP_V_NOTES = 16 * LP_REGION_MAX };
 
 /* Host registers that hold guest registers: those below LP_V_SCRATCH, and with AVX-512 those from LP_V_HIGH on, which only
  * instructions with an EVEX encoding have for operands (LP_V_HIGH - 1 and - 2: scratch of a few). */
-enum { LP_V_SCRATCH = 13, LP_V_HIGH = 18, LP_V_SWAP = 31, LP_NR_V_HOST = LP_V_SWAP, LP_V_NOT_FOR_USE = -2 };
+enum {
+	LP_V_SCRATCH = 13,
+	LP_V_SPREAD = 16,
+	LP_V_HIGH = 18,
+	LP_V_SWAP = 31,
+	LP_NR_V_HOST = LP_V_SWAP,
+	LP_V_NOT_FOR_USE = -2
+};
 
 /* What is seldom executed stands behind the unit's code. */
 struct lp_cold {
@@ -155,6 +162,8 @@ struct lp_tr {
 	bool v_fixed, v_forgot;
 	bool v_low_only;      /* the instruction takes what is below LP_V_SCRATCH only */
 	uint32_t v_wants_low; /* registers that such instructions asked for */
+	int v_spread;	      /* the one that LP_V_SPREAD has something of; -1: none */
+	bool v_spread_upper;
 	/* Of the current instruction: what it has read; whose destination it has asked for, and what that is; host registers
 	 * that are such destinations and nobody's yet; whose old value has been copied elsewhere. */
 	uint32_t v_read, v_asked, v_taken, v_copied;
@@ -302,6 +311,8 @@ unsigned lp_v_dest_last(struct lp_tr *t, unsigned v);
 void lp_v_next(struct lp_tr *t);
 /* Only with that feature (LP_HOST_...) the instruction is one for all host registers. */
 void lp_v_low_unless(struct lp_tr *t, unsigned feature);
+/* LP_V_SPREAD has every lane of 32 bits of v's lower half, or its upper one, twice: if it had not, it is written. */
+void lp_v_spread(struct lp_tr *t, unsigned v, unsigned host, bool upper);
 /* No host register has any. */
 void lp_v_empty(struct lp_tr *t);
 /* An instruction that has vectors may be given host registers from LP_V_HIGH on. */
@@ -322,6 +333,8 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from);
 void lp_v_write_bits(struct lp_tr *t, unsigned v, unsigned from, unsigned bits);
 /* Whether v, as it is in its host register, is known to have zeros above so many bits. */
 bool lp_v_is_zero_above(const struct lp_tr *t, unsigned v, unsigned bits);
+/* The memory has it, now that parts of it are operands. */
+bool lp_v_is_stored(const struct lp_tr *t, unsigned v);
 /* The memory has it as well from here on: for operands there. */
 void lp_v_store(struct lp_tr *t, unsigned v);
 /* Stores what is dirty: before everything that leaves the unit or calls C.  EFLAGS stay. */

@@ -307,18 +307,38 @@ enum { HALVES_ABEF = 0x11, HALVES_CDGH = 0xbb };
 
 /*
  * Four rounds on x = a, b, c, d and y = e, f, g, h: T0 is a b e f then, T1 c d g h.  The host takes two words at a time,
- * in xmm0, which is somebody's.
+ * in xmm0, which is nobody's in a unit with such an instruction.
  */
 static void sha256_rounds(struct lp_tr *t, unsigned x, unsigned y, unsigned words)
 {
-	vvv_imm(t, LP_VSHUFPS, T0, y, x, HALVES_ABEF);
 	vvv_imm(t, LP_VSHUFPS, T1, y, x, HALVES_CDGH);
-	move(t, T2, 0);
+	vvv_imm(t, LP_VSHUFPS, T0, y, x, HALVES_ABEF);
 	move(t, 0, words);
 	lp_x86_sha(&t->x, LP_SHA256RNDS2, T1, lp_rm_reg(T0));
 	lanes(t, 0, words, 0x0e);
 	lp_x86_sha(&t->x, LP_SHA256RNDS2, T0, lp_rm_reg(T1));
-	move(t, 0, T2);
+}
+
+/*
+ * mov v2, v0; sha256h q0, q1, vm; sha256h2 q1, q2, vm: the same rounds, as the second instruction would overwrite what the
+ * third one needs.
+ */
+static bool takes_other_rounds(struct lp_tr *t, uint32_t word)
+{
+	enum { MOV_V = 0x4ea01c00, SHA256H2 = 0x5e005000 };
+	unsigned d = F(Rd), n = F(Rn), copy;
+	uint32_t next, before;
+
+	if (t->i == 0 || !lp_tr_goes_on(t, t->i - 1) || !lp_tr_goes_on(t, t->i) || d == n)
+		return false;
+	before = t->insns[t->i - 1].word;
+	next = t->insns[t->i + 1].word;
+	copy = before & 31;
+	if (before != (MOV_V | d << 16 | d << 5 | copy) || copy == d || copy == n || F(Rm) == d ||
+	    next != (SHA256H2 | F(Rm) << 16 | copy << 5 | n))
+		return false;
+	lp_tr_took_next(t);
+	return true;
 }
 
 static bool sha256h(struct lp_tr *t, uint32_t word)
@@ -333,6 +353,10 @@ static bool sha256h(struct lp_tr *t, uint32_t word)
 	sha256_rounds(t, d, n, m);
 	vvv_imm(t, LP_VSHUFPS, d, T0, T1, HALVES_CDGH);
 	lp_v_write(t, F(Rd), d);
+	if (takes_other_rounds(t, word)) {
+		vvv_imm(t, LP_VSHUFPS, n, T0, T1, HALVES_ABEF);
+		lp_v_write(t, F(Rn), n);
+	}
 	return true;
 }
 static bool sha256h2(struct lp_tr *t, uint32_t word)

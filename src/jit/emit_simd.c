@@ -14,23 +14,49 @@ const enum lp_x86_vop vop_high[4] = {LP_VPUNPCKHBW, LP_VPUNPCKHWD, LP_VPUNPCKHDQ
 
 /* ---- a row ---- */
 
-/* The element, everywhere in T2. */
-static void element(struct lp_lanes *l)
+static unsigned element_register(const struct lp_lanes *l)
 {
 	uint32_t word = l->word;
-	struct lp_order order;
-	unsigned index, bit21 = word >> 21 & 1; /* L, here */
 
-	if (l->size == H) {
-		index = F(H) << 2 | bit21 << 1 | F(M);
+	return l->size == H ? F(Rm4) : F(Rm4) | F(M) << 4;
+}
+static unsigned element_index(const struct lp_lanes *l)
+{
+	uint32_t word = l->word;
+	unsigned bit21 = word >> 21 & 1; /* L, here */
+
+	return l->size == H ? F(H) << 2 | bit21 << 1 | F(M) : F(H) << 1 | bit21;
+}
+static struct lp_x86_rm element_at(const struct lp_lanes *l)
+{
+	struct lp_x86_rm at = lp_cpu_v(element_register(l));
+
+	at.disp += (int32_t)(element_index(l) << l->size);
+	return at;
+}
+
+/* The element, everywhere in T2: from memory where that has it, so that it takes no register. */
+void lp_element(struct lp_lanes *l)
+{
+	unsigned v = element_register(l), index = element_index(l);
+	struct lp_order order;
+
+	if (lp_v_is_stored(l->t, v)) {
+		V_ONE_MEM(l->size == H ? LP_VPBROADCASTW : LP_VPBROADCASTD, T2, element_at(l));
+	} else if (l->size == H) {
 		for (unsigned i = 0; i < 16; i++)
 			order.byte[i] = (uint8_t)(index * 2 + (i & 1));
-		V_MEM(LP_VPSHUFB, T2, lp_v_read(l->t, F(Rm4)), lp_order_constant(l, &order));
+		V_MEM(LP_VPSHUFB, T2, lp_v_read(l->t, v), lp_order_constant(l, &order));
 	} else {
-		index = F(H) << 1 | bit21;
-		V_ONE_IMM(LP_VPSHUFD, T2, lp_v_read(l->t, F(Rm4) | F(M) << 4), index * 0x55);
+		V_ONE_IMM(LP_VPSHUFD, T2, lp_v_read(l->t, v), index * 0x55);
 	}
 	l->m = T2;
+}
+
+bool lp_element_in_memory(struct lp_lanes *l, struct lp_x86_rm *at)
+{
+	*at = element_at(l);
+	return (element_index(l) + 2) << l->size <= sizeof(union lp_vreg) && lp_v_is_stored(l->t, element_register(l));
 }
 
 static unsigned size_of(uint32_t word, unsigned how)
@@ -52,7 +78,7 @@ bool lp_lanes_do(struct lp_tr *t, uint32_t word, unsigned how, lp_lanes_fn *comp
 	if (how & LP_N)
 		l.n = lp_v_read(t, F(Rn));
 	if (how & LP_ELEMENT)
-		element(&l);
+		lp_element(&l);
 	else if (how & LP_M)
 		l.m = lp_v_read(t, F(Rm));
 	l.d = how & LP_D ? lp_v_read(t, F(Rd)) : lp_v_dest_last(t, F(Rd));

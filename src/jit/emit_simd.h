@@ -52,6 +52,10 @@ enum {
 	LP_HALF = 64,	      /* writes one half by lp_write_half(): d is read when it is the upper one */
 };
 
+void lp_element(struct lp_lanes *l);
+/* Where its lane is in memory, with as many bytes as a lane of twice the size has; false: nowhere. */
+bool lp_element_in_memory(struct lp_lanes *l, struct lp_x86_rm *at);
+
 bool lp_lanes_do(struct lp_tr *t, uint32_t word, unsigned how, lp_lanes_fn *compute);
 
 #define ROW(row, how, compute)                                 \

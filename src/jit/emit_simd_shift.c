@@ -312,10 +312,11 @@ static void shift_by(struct lp_lanes *l, unsigned size, unsigned kind, unsigned 
 /* The lower and the upper bytes of lanes of 16 bits, which only hosts with more registers shift so. */
 static void shift_bytes(struct lp_lanes *l, unsigned kind)
 {
-	enum { VALUE = 16, LOW };
+	enum { VALUE = LP_V_SPREAD, LOW };
 	struct lp_x86_rm mask = lp_each_constant(l, H, 0xff);
 	enum lp_x86_vop op = kind & IS_SIGNED ? LP_VPSRAW_IMM : LP_VPSRLW_IMM;
 
+	l->t->v_spread = -1;
 	V_SHIFT(LP_VPSLLW_IMM, VALUE, l->n, 8);
 	V_SHIFT(op, VALUE, VALUE, 8);
 	V_MEM(LP_VPAND, T0, l->m, mask);

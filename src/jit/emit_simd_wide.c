@@ -81,27 +81,67 @@ static void product(struct lp_lanes *l, bool is_signed, unsigned to)
 	}
 }
 
-#define PRODUCTS(sign, is_signed)                                                       \
-	static void do_##sign##mull(struct lp_lanes *l)                                 \
-	{                                                                               \
-		product(l, is_signed, l->d);                                            \
-	}                                                                               \
-	static void do_##sign##mlal(struct lp_lanes *l)                                 \
-	{                                                                               \
-		product(l, is_signed, T0);                                              \
-		V(vop_add[l->size + 1], l->d, l->d, T0);                                \
-	}                                                                               \
-	static void do_##sign##mlsl(struct lp_lanes *l)                                 \
-	{                                                                               \
-		product(l, is_signed, T0);                                              \
-		V(vop_sub[l->size + 1], l->d, l->d, T0);                                \
-	}                                                                               \
-	ROW(sign##mull_v, LP_TWO | LP_ALL_BITS, do_##sign##mull)                        \
-	ROW(sign##mlal_v, LP_TWO_INTO | LP_ALL_BITS, do_##sign##mlal)                   \
-	ROW(sign##mlsl_v, LP_TWO_INTO | LP_ALL_BITS, do_##sign##mlsl)                   \
-	ROW(sign##mull_elem_v, LP_N | LP_ELEMENT | LP_ALL_BITS, do_##sign##mull)        \
-	ROW(sign##mlal_elem_v, LP_ONE_INTO | LP_ELEMENT | LP_ALL_BITS, do_##sign##mlal) \
-	ROW(sign##mlsl_elem_v, LP_ONE_INTO | LP_ELEMENT | LP_ALL_BITS, do_##sign##mlsl)
+/* By an element: the same without looking for lanes, and with one half of n for what may be several instructions. */
+static void product_by_element(struct lp_lanes *l, bool is_signed, unsigned to)
+{
+	enum lp_x86_vop op = is_signed ? LP_VPMULDQ : LP_VPMULUDQ;
+	struct lp_x86_rm at;
+	unsigned n = T0;
+
+	if (l->size == H) {
+		lp_element(l);
+		product(l, is_signed, to);
+		return;
+	}
+	if (l->avx512) {
+		lp_v_spread(l->t, lp_a64_field_Rn(l->word), l->n, l->whole);
+		n = LP_V_SPREAD;
+	} else {
+		V(l->whole ? LP_VPUNPCKHDQ : LP_VPUNPCKLDQ, T0, l->n, l->n);
+	}
+	if (l->avx512 && lp_element_in_memory(l, &at)) {
+		lp_x86_vex_broadcast(l->x, op, 0, to, n, at);
+	} else {
+		lp_element(l);
+		V(op, to, n, T2);
+	}
+}
+
+#define PRODUCTS(sign, is_signed)                                               \
+	static void do_##sign##mull(struct lp_lanes *l)                         \
+	{                                                                       \
+		product(l, is_signed, l->d);                                    \
+	}                                                                       \
+	static void do_##sign##mlal(struct lp_lanes *l)                         \
+	{                                                                       \
+		product(l, is_signed, T0);                                      \
+		V(vop_add[l->size + 1], l->d, l->d, T0);                        \
+	}                                                                       \
+	static void do_##sign##mlsl(struct lp_lanes *l)                         \
+	{                                                                       \
+		product(l, is_signed, T0);                                      \
+		V(vop_sub[l->size + 1], l->d, l->d, T0);                        \
+	}                                                                       \
+	static void do_##sign##mull_elem(struct lp_lanes *l)                    \
+	{                                                                       \
+		product_by_element(l, is_signed, l->d);                         \
+	}                                                                       \
+	static void do_##sign##mlal_elem(struct lp_lanes *l)                    \
+	{                                                                       \
+		product_by_element(l, is_signed, T0);                           \
+		V(vop_add[l->size + 1], l->d, l->d, T0);                        \
+	}                                                                       \
+	static void do_##sign##mlsl_elem(struct lp_lanes *l)                    \
+	{                                                                       \
+		product_by_element(l, is_signed, T0);                           \
+		V(vop_sub[l->size + 1], l->d, l->d, T0);                        \
+	}                                                                       \
+	ROW(sign##mull_v, LP_TWO | LP_ALL_BITS, do_##sign##mull)                \
+	ROW(sign##mlal_v, LP_TWO_INTO | LP_ALL_BITS, do_##sign##mlal)           \
+	ROW(sign##mlsl_v, LP_TWO_INTO | LP_ALL_BITS, do_##sign##mlsl)           \
+	ROW(sign##mull_elem_v, LP_N | LP_ALL_BITS, do_##sign##mull_elem)        \
+	ROW(sign##mlal_elem_v, LP_ONE_INTO | LP_ALL_BITS, do_##sign##mlal_elem) \
+	ROW(sign##mlsl_elem_v, LP_ONE_INTO | LP_ALL_BITS, do_##sign##mlsl_elem)
 PRODUCTS(s, true)
 PRODUCTS(u, false)
 

@@ -25,11 +25,26 @@ bool lp_jit_goes_elsewhere(enum lp_a64_op op, uint32_t word)
 	return lp_jit_ends(op, word) || (op == A64_OP_B_COND && lp_a64_field_condb(word) >= 14);
 }
 
+/* Where a unit ends its vectors are stored, and the next one loads them: a unit is longer where at least every third
+ * instruction computes with some. */
+static bool goes_on(const struct lp_tr *t, const uint32_t *words, size_t nr)
+{
+	unsigned nr_vectors = 0;
+
+	if (!(t->jit->host & LP_HOST_V3))
+		return false;
+	for (size_t i = nr - LP_UNIT_MAX; i < nr; i++)
+		nr_vectors += (words[i] & 0x0e000000) == 0x0e000000; /* DDI 0487 C4.1 */
+	return nr_vectors >= LP_UNIT_MAX / 3;
+}
+
 static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 {
 	size_t nr = 0;
 
 	while (nr < nr_words) {
+		if (nr > 0 && nr % LP_UNIT_MAX == 0 && !goes_on(t, words, nr))
+			break;
 		if (nr > 0 && lp_block_is_breakpoint(t->jit->emu->blocks, t->start + nr * 4))
 			break;
 		t->insns[nr] = (struct lp_insn){.word = words[nr], .op = (uint16_t)lp_a64_decode(words[nr])};
@@ -236,6 +251,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->v_loaded = t->v_dirty = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = t->v_written_in_loop = t->v_wide_s = t->v_wide_d = 0;
 	t->v_forgot = false;
+	t->v_spread = -1;
 	t->i = 0;
 	t->flags = LP_FLAGS_IN_MEMORY;
 	t->flags_kept = true;
@@ -482,7 +498,7 @@ static struct lp_unit *make_unit(struct lp_tr *t)
 
 /* What the guest may execute at pc, up to the end of its page. */
 struct fetched {
-	uint32_t words[LP_UNIT_MAX]; /* only once it is to be translated */
+	uint32_t words[LP_LONG_UNIT_MAX]; /* only once it is to be translated */
 	size_t nr;
 	bool guarded;
 	unsigned image;			/* lp_cache_image() */
@@ -551,7 +567,7 @@ static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 	if (pc & 3 || lp_mem_fetch(jit->emu, pc, &f->guarded, &until))
 		return false;
 	f->window = NULL;
-	f->nr = (until - pc) / 4 < LP_UNIT_MAX ? (until - pc) / 4 : LP_UNIT_MAX;
+	f->nr = (until - pc) / 4 < LP_LONG_UNIT_MAX ? (until - pc) / 4 : LP_LONG_UNIT_MAX;
 	f->image = lp_cache_image(jit, pc);
 	return true;
 }

@@ -144,6 +144,15 @@ void lp_v_flush_cold(struct lp_tr *t, const struct lp_cold *c)
 
 /* ---- who is where ---- */
 
+/* The host's rounds of SHA-256 have an operand in it. */
+static bool needs_xmm0(const struct lp_tr *t)
+{
+	for (unsigned i = 0; i < t->nr; i++)
+		if (t->insns[i].op == A64_OP_SHA256H || t->insns[i].op == A64_OP_SHA256H2)
+			return true;
+	return false;
+}
+
 void lp_v_empty(struct lp_tr *t)
 {
 	bool has_high = t->jit->host & LP_HOST_AVX512;
@@ -151,6 +160,8 @@ void lp_v_empty(struct lp_tr *t)
 	memset(t->v_host, -1, sizeof t->v_host);
 	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
 		t->v_of[h] = is_low(h) || (has_high && is_high(h)) ? -1 : LP_V_NOT_FOR_USE;
+	if (needs_xmm0(t))
+		t->v_of[0] = LP_V_NOT_FOR_USE;
 }
 
 static bool is_free(const struct lp_tr *t, unsigned host)
@@ -360,6 +371,19 @@ void lp_v_low_unless(struct lp_tr *t, unsigned feature)
 	t->v_low_only |= !(t->jit->host & feature);
 }
 
+bool lp_v_is_stored(const struct lp_tr *t, unsigned v)
+{
+	return !(t->v_dirty & bit(v));
+}
+
+void lp_v_spread(struct lp_tr *t, unsigned v, unsigned host, bool upper)
+{
+	if (t->v_spread != (int)v || t->v_spread_upper != upper)
+		lp_x86_vex(&t->x, upper ? LP_VPUNPCKHDQ : LP_VPUNPCKLDQ, 0, LP_V_SPREAD, host, lp_rm_reg(host));
+	t->v_spread = (int)v;
+	t->v_spread_upper = upper;
+}
+
 struct lp_x86_rm lp_v_rm(struct lp_tr *t, unsigned v, unsigned bits)
 {
 	if (has_bits(t, v, bits))
@@ -372,6 +396,8 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 	unsigned host;
 
 	allot(t, v);
+	if (t->v_spread == (int)v)
+		t->v_spread = -1;
 	host = t->v_asked & bit(v) ? take_new(t, v) : (unsigned)t->v_host[v];
 	if (host != from)
 		move(t, host, from);
@@ -404,6 +430,7 @@ void lp_v_forget(struct lp_tr *t)
 {
 	t->v_loaded = t->v_dirty = t->v_is_s = t->v_is_d = 0;
 	t->v_forgot = true;
+	t->v_spread = -1;
 }
 
 static unsigned copied(const struct lp_cold *c, unsigned v)
@@ -438,7 +465,11 @@ static void widen(struct lp_tr *t, unsigned v)
 
 static int nr_hosts(const struct lp_tr *t)
 {
-	return t->jit->host & LP_HOST_AVX512 ? LP_V_SCRATCH + LP_NR_V_HOST - LP_V_HIGH : LP_V_SCRATCH;
+	int nr = 0;
+
+	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
+		nr += t->v_of[h] != LP_V_NOT_FOR_USE;
+	return nr;
 }
 
 /* The lowest places that are left; there are enough. */

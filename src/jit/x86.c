@@ -63,7 +63,8 @@ void lp_x86_evex_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigne
 {
 	uint8_t *at = x->at;
 	unsigned extend = (unsigned)(rm.index << 3 | rm.base << 2); /* bit 6: an index, or a register above 15 */
-	unsigned shift = (op >> LP_VOP_MEM & 7) + (op & LP_VOP_GROWS ? l256 : 0);
+	unsigned shift = mask & LP_MASK_BROADCAST ? 2 + (op >> LP_VOP_EVEX_W & 1)
+						  : (op >> LP_VOP_MEM & 7) + (op & LP_VOP_GROWS ? l256 : 0);
 
 	if (!(op & LP_VOP_EVEX))
 		x->out_of_reach = true;
@@ -74,7 +75,8 @@ void lp_x86_evex_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigne
 	*at++ = (uint8_t)((~reg & 8) << 4 | (~extend & 0x40) | (~rm.base & 8) << 2 | (~reg & 16) |
 			  (op >> LP_VOP_MAP & 3));
 	*at++ = (uint8_t)((op >> LP_VOP_EVEX_W & 1) << 7 | (~vvvv & 15) << 3 | 4 | (op >> LP_VOP_PP & 3));
-	*at++ = (uint8_t)((mask & LP_MASK_ZERO) << 4 | l256 << 5 | (~vvvv & 16) >> 1 | (mask & 7));
+	*at++ = (uint8_t)((mask & LP_MASK_ZERO) << 4 | l256 << 5 | (mask & LP_MASK_BROADCAST) | (~vvvv & 16) >> 1 |
+			  (mask & 7));
 	*at++ = (uint8_t)op;
 	x->at = at;
 	lp_x86_modrm_scaled(x, reg, rm, imm_len, shift);

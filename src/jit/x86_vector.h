@@ -120,9 +120,10 @@ enum lp_x86_round {
 /* ---- encodings ---- */
 
 /* What a mask does to elements that it has no bit for: they stay, or they are cleared. */
-enum { LP_MASK_MERGE = 0, LP_MASK_ZERO = 8 };
+enum { LP_MASK_MERGE = 0, LP_MASK_ZERO = 8, LP_MASK_BROADCAST = 16 };
 
-/* mask: the number of a mask register, 1 to 7, and one of the above; 0: no mask. */
+/* mask: the number of a mask register, 1 to 7, and one of the above; 0: no mask.  LP_MASK_BROADCAST besides: rm is an
+ * element in memory, taken for all; 64 bits with W1 of EVEX, else 32. */
 void lp_x86_evex_op(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask, unsigned reg, unsigned vvvv,
 		    struct lp_x86_rm rm, unsigned imm_len);
 
@@ -204,6 +205,12 @@ static inline void lp_x86_vex_masked(struct lp_x86 *x, enum lp_x86_vop op, unsig
 				     unsigned src1, struct lp_x86_rm rm)
 {
 	lp_x86_evex_op(x, op, l256, mask, dst, src1, rm, 0);
+}
+
+static inline void lp_x86_vex_broadcast(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned dst,
+					unsigned src1, struct lp_x86_rm rm)
+{
+	lp_x86_evex_op(x, op, l256, LP_MASK_BROADCAST, dst, src1, rm, 0);
 }
 
 static inline void lp_x86_vex_masked_imm(struct lp_x86 *x, enum lp_x86_vop op, unsigned l256, unsigned mask,

@@ -210,7 +210,7 @@ static void try_unit(struct lp_jit *jit, uint64_t a, uint64_t b, uint64_t offset
 	nr_kept++;
 	len = lp_cache_pack(jit, at_a, one, sizeof one);
 	check(len && len == lp_cache_pack(jit, at_b, two, sizeof two) && !memcmp(one, two, len), "another record");
-	loaded = lp_cache_unpack(jit, one, len, b + offset, LP_UNIT_MAX);
+	loaded = lp_cache_unpack(jit, one, len, b + offset, LP_LONG_UNIT_MAX);
 	check(loaded, "a record that is not taken");
 	compare(at_b, loaded);
 	for (unsigned i = 0; i < at_a->nr_refs; i++)
@@ -263,31 +263,31 @@ static void try_changed(void)
 	len = lp_cache_pack(jit, u, record, sizeof record);
 	check(len && lp_cache_unpack(jit, record, len, start, u->nr_insns), "its own record");
 	check(!lp_cache_unpack(jit, record, len, start, u->nr_insns - 1u), "more instructions than there are");
-	check(!lp_cache_unpack(jit, record, len, start + 4, LP_UNIT_MAX), "other words");
+	check(!lp_cache_unpack(jit, record, len, start + 4, LP_LONG_UNIT_MAX), "other words");
 	for (uint64_t pc = u->range.start; pc < u->range.end; pc += 4) {
 		check(!lp_mem_get(pc, &word), "words");
 		word ^= 1;
 		lp_mem_poke(jit->emu, pc, &word, 4);
-		check(!lp_cache_unpack(jit, record, len, start, LP_UNIT_MAX), "a word that was changed");
+		check(!lp_cache_unpack(jit, record, len, start, LP_LONG_UNIT_MAX), "a word that was changed");
 		word ^= 1;
 		lp_mem_poke(jit->emu, pc, &word, 4);
 	}
 	for (unsigned i = 0; i < u->nr_looked; i++) {
 		uint64_t pc = u->looked[i].range.end - 4;
 		lp_block_breakpoint(jit->emu->blocks, pc, true);
-		check(!lp_cache_unpack(jit, record, len, start, LP_UNIT_MAX), "a look at a breakpoint");
+		check(!lp_cache_unpack(jit, record, len, start, LP_LONG_UNIT_MAX), "a look at a breakpoint");
 		lp_block_breakpoint(jit->emu->blocks, pc, false);
 		check(!lp_mem_get(pc, &word), "words");
 		word ^= 1;
 		lp_mem_poke(jit->emu, pc, &word, 4);
-		check(!lp_cache_unpack(jit, record, len, start, LP_UNIT_MAX), "a look at what was changed");
+		check(!lp_cache_unpack(jit, record, len, start, LP_LONG_UNIT_MAX), "a look at what was changed");
 		word ^= 1;
 		lp_mem_poke(jit->emu, pc, &word, 4);
 	}
 	lp_block_breakpoint(jit->emu->blocks, u->range.start + 4, true);
-	check(!lp_cache_unpack(jit, record, len, start, LP_UNIT_MAX), "a breakpoint in it");
+	check(!lp_cache_unpack(jit, record, len, start, LP_LONG_UNIT_MAX), "a breakpoint in it");
 	lp_block_breakpoint(jit->emu->blocks, u->range.start + 4, false);
-	check(lp_cache_unpack(jit, record, len, start, LP_UNIT_MAX), "all is as it was");
+	check(lp_cache_unpack(jit, record, len, start, LP_LONG_UNIT_MAX), "all is as it was");
 }
 
 static void what_stands_there_now_decides(void **state)
@@ -312,19 +312,19 @@ static void try_hostile(void)
 	} while (!u->image || u->nr_refs < 8 || !u->nr_looked);
 	len = lp_cache_pack(jit, u, record, sizeof record);
 	for (size_t cut = 0; cut < len; cut++)
-		check(!lp_cache_unpack(jit, record, cut, u->range.start, LP_UNIT_MAX), "a record that was cut");
+		check(!lp_cache_unpack(jit, record, cut, u->range.start, LP_LONG_UNIT_MAX), "a record that was cut");
 	for (size_t byte = 0; byte < len; byte++) {
 		memcpy(altered, record, len);
 		altered[byte] ^= (uint8_t)(1 + any() % 255);
-		lp_cache_unpack(jit, altered, len, u->range.start, LP_UNIT_MAX);
+		lp_cache_unpack(jit, altered, len, u->range.start, LP_LONG_UNIT_MAX);
 	}
 	for (unsigned n = 0; n < 20000; n++) {
 		size_t most = len < 400 ? len : 400;
 		memcpy(altered, record, len);
 		for (unsigned k = any() % 4 + 1; k > 0; k--)
 			altered[any() % most] = (uint8_t)any();
-		lp_cache_unpack(jit, altered, len, u->range.start, LP_UNIT_MAX);
-		check(lp_cache_unpack(jit, record, len, u->range.start, LP_UNIT_MAX) || lp_jit_is_full(jit),
+		lp_cache_unpack(jit, altered, len, u->range.start, LP_LONG_UNIT_MAX);
+		check(lp_cache_unpack(jit, record, len, u->range.start, LP_LONG_UNIT_MAX) || lp_jit_is_full(jit),
 		      "the record itself");
 	}
 }

@@ -299,6 +299,16 @@ static void displacements_are_as_short_as_the_encoding_allows(void **state)
 	}
 }
 
+static void an_element_in_memory_stands_for_all(void **state)
+{
+	for (int32_t disp = -3000; disp < 3000; disp++) {
+		lp_x86_vex_broadcast(&x, LP_VPMULUDQ, 0, 3, 16, lp_rm_mem(LP_RBP, disp));
+		expect("vpmuludq xmm3, xmm16, %s {1to2}", rm_text(lp_rm_mem(LP_RBP, disp), 8));
+		lp_x86_vex_broadcast(&x, LP_VPADDD, 1, 20, 6, lp_rm_mem(LP_RBP, disp));
+		expect("vpaddd ymm20, ymm6, %s {1to8}", rm_text(lp_rm_mem(LP_RBP, disp), 4));
+	}
+}
+
 static void low_registers_take_the_two_byte_prefix(void **state)
 {
 	const uint8_t *from = x.at;
@@ -382,6 +392,7 @@ int main(void)
 		cmocka_unit_test_setup(rows_with_sse_are_written_without_vex, start_over),
 		cmocka_unit_test_setup(masks_choose_elements, start_over),
 		cmocka_unit_test_setup(displacements_are_as_short_as_the_encoding_allows, start_over),
+		cmocka_unit_test_setup(an_element_in_memory_stands_for_all, start_over),
 		cmocka_unit_test_setup(low_registers_take_the_two_byte_prefix, start_over),
 		cmocka_unit_test_setup(registers_that_have_no_encoding_are_noticed, start_over),
 		cmocka_unit_test_setup(comparisons_say_what_they_compare, start_over),
