@@ -38,6 +38,14 @@ static bool goes_on(const struct lp_tr *t, const uint32_t *words, size_t nr)
 	return nr_vectors >= LP_UNIT_MAX / 3;
 }
 
+/* A loop has more registers where what follows it asks for none. */
+static bool goes_back_from(const struct lp_tr *t, size_t i)
+{
+	uint64_t target;
+
+	return lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target) && target == t->start;
+}
+
 static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 {
 	size_t nr = 0;
@@ -49,7 +57,7 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 			break;
 		t->insns[nr] = (struct lp_insn){.word = words[nr], .op = (uint16_t)lp_a64_decode(words[nr])};
 		nr++;
-		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]))
+		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]) || (nr > LP_UNIT_MAX && goes_back_from(t, nr - 1)))
 			break;
 	}
 	return (unsigned)nr;
