@@ -228,7 +228,7 @@ def free_port():
 
 
 def wait_until(answers, process, what):
-    end = time.monotonic() + 60
+    end = time.monotonic() + runnerlib.seconds(60)
     while not answers():
         assert process.poll() is None, f"{what} ended"
         assert time.monotonic() < end, f"{what} does not answer"
