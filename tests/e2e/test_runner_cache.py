@@ -108,6 +108,7 @@ def test_programs_of_a_distribution_run_the_same_from_the_cache(cache):
         assert taken > 500 and made < taken / 5
 
 
+@pytest.mark.left_out("avx2", reason="the other options are those of this mode")
 def test_other_options_have_translations_of_their_own(program, cache):
     go(program)
     _, taken, put = counts(go(program, "--host-cpu=avx2"))
