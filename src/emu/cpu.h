@@ -52,6 +52,7 @@ enum {
 	LP_POLL_EXIT = 8,   /* the process ends */
 	LP_POLL_ALONE = 32, /* lp_cpu_step() is at work */
 	LP_POLL_TRACE = 16, /* --trace and the debugger look at every block */
+	LP_POLL_CODE = 64,  /* a loop that it may be in is not what the program says any more */
 };
 
 /* Why translated code was left. */

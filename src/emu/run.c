@@ -38,6 +38,9 @@ static void attend(struct lp_guest_thread *t, uint32_t poll)
 {
 	struct lp_emu *emu = t->cpu.emu;
 
+	/* What is there now is looked for behind this: a loop that is dropped meanwhile asks again. */
+	if (poll & LP_POLL_CODE)
+		atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_CODE);
 	if (poll & LP_POLL_EXIT)
 		t->ends = true;
 	if (poll & LP_POLL_PARK)

@@ -124,6 +124,14 @@ static void await_all(struct lp_emu *emu, const struct lp_guest_thread *except)
 	await_one_less(emu);
 }
 
+void lp_threads_leave_code(struct lp_emu *emu)
+{
+	pthread_mutex_lock(&emu->threads_lock);
+	for (struct lp_guest_thread *t = emu->threads; t; t = t->next)
+		atomic_fetch_or(&t->cpu.poll, LP_POLL_CODE);
+	pthread_mutex_unlock(&emu->threads_lock);
+}
+
 static struct timespec deadline(unsigned timeout_ms)
 {
 	struct timespec now;

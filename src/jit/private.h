@@ -188,6 +188,7 @@ struct lp_jit {
 	_Atomic bool is_full;  /* of slots or of code: everything is to be flushed */
 	_Atomic bool gives_up; /* and that has not helped: what is not translated is interpreted from now on */
 	uint64_t nr_since;     /* units made since the last flush */
+	bool has_dead_loops;   /* in which threads may be that have not been asked to leave; with the lock */
 	void (*made)(const struct lp_jit_made *made, void *arg); /* NULL: nobody asks */
 	void *made_arg;
 	struct lp_tr *tr;	       /* the translation under way; with the lock */

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "emu/thread.h"
+
 static size_t page_bucket(uint64_t addr)
 {
 	return lp_page_bucket(addr, LP_UNIT_BUCKETS);
@@ -83,9 +85,16 @@ static bool overlaps(struct lp_range a, struct lp_range b)
 	return a.start < b.end && b.start < a.end;
 }
 
+/* Who is in a loop of its own comes to no slot, which alone says that the unit is dead. */
+static void ask_to_leave(struct lp_jit *jit, const struct lp_unit *u)
+{
+	jit->has_dead_loops |= u->is_loop || u->region;
+}
+
 void lp_unit_replace(struct lp_jit *jit, struct lp_unit *u)
 {
 	u->is_dead = true; /* its page finds it so */
+	ask_to_leave(jit, u);
 	atomic_fetch_add_explicit(&jit->dead_bytes, u->size + sizeof *u, memory_order_relaxed);
 }
 
@@ -93,6 +102,7 @@ static void kill_unit(struct lp_jit *jit, struct lp_unit *u)
 {
 	lp_jit_slot_empty(jit, u->slot);
 	u->is_dead = true;
+	ask_to_leave(jit, u);
 	atomic_fetch_add_explicit(&jit->dead_bytes, u->size + sizeof *u, memory_order_relaxed);
 	jit->stats.invalidated++;
 }
@@ -141,6 +151,9 @@ void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
 			kill_in_bucket(jit, page_bucket(page * LP_GUEST_PAGE), range);
 	}
 	lp_cache_changed(jit, range);
+	if (jit->has_dead_loops)
+		lp_threads_leave_code(jit->emu);
+	jit->has_dead_loops = false;
 	pthread_mutex_unlock(&jit->lock);
 }
 

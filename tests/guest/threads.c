@@ -1,6 +1,7 @@
 /* Threads: how they come, go, wait for each other and are told things. */
 #include "guest.h"
 #include <semaphore.h>
+#include <setjmp.h>
 
 static atomic_int counter;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -423,6 +424,86 @@ static void clone_errors(void)
 	tell_errno("process", syscall(SYS_clone, CLONE_SIGHAND | SIGCHLD, stack + 65536, 0, 0, 0));
 }
 
+/* ---- loops that end because their code is another, or is gone ---- */
+
+#ifdef __aarch64__
+static const uint32_t endless[] = {0xd503201f, 0x17ffffff, 0xd65f03c0}; /* nop, b to it, ret */
+enum { BRANCH = 4, BRANCH_SIZE = 4 };
+static const uint32_t other_branch = 0xd503201f;
+#else
+static const unsigned char endless[] = {0x90, 0x90, 0xeb, 0xfc, 0xc3}; /* the same */
+enum { BRANCH = 2, BRANCH_SIZE = 2 };
+static const uint16_t other_branch = 0x9090;
+#endif
+
+static char *loop_at;
+static atomic_int nr_looping;
+static __thread sigjmp_buf out_of_loop;
+
+static void leave_loop(int sig, siginfo_t *info, void *context)
+{
+	siglongjmp(out_of_loop, 1);
+}
+
+static void *go_round(void *arg)
+{
+	atomic_fetch_add(&nr_looping, 1);
+	if (sigsetjmp(out_of_loop, 1))
+		return (void *)1;
+	((void (*)(void))loop_at)();
+	return NULL;
+}
+
+static void *map_loop(size_t at)
+{
+	char *code = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	loop_at = code + at;
+	memcpy(loop_at, endless, sizeof endless);
+	__builtin___clear_cache(loop_at, loop_at + sizeof endless);
+	return code;
+}
+
+static void end_loop(char *code, int how)
+{
+	if (how == 0) {
+		memcpy(loop_at + BRANCH, &other_branch, BRANCH_SIZE);
+		__builtin___clear_cache(loop_at, loop_at + sizeof endless);
+	} else if (how == 1) {
+		munmap(code, 8192);
+	} else if (how == 2) {
+		mprotect(code, 8192, PROT_READ);
+	} else {
+		munmap(code + 4096, 4096);
+	}
+}
+
+static void loops_that_end(void)
+{
+	struct sigaction act = {.sa_sigaction = leave_loop, .sa_flags = SA_SIGINFO};
+	int left[2] = {0};
+
+	sigaction(SIGSEGV, &act, NULL);
+	for (int i = 0; i < 80; i++) {
+		char *code = map_loop(i % 4 == 3 ? 4096 - BRANCH : 0);
+		pthread_t threads[2];
+		void *how;
+		atomic_store(&nr_looping, 0);
+		for (int k = 0; k < 2; k++)
+			pthread_create(&threads[k], NULL, go_round, NULL);
+		while (atomic_load(&nr_looping) < 2)
+			;
+		usleep((unsigned)i * 20); /* some are not yet in it, some have been for long */
+		end_loop(code, i % 4);
+		for (int k = 0; k < 2; k++) {
+			pthread_join(threads[k], &how);
+			left[how != NULL]++;
+		}
+		munmap(code, 8192);
+	}
+	printf("returned %d, faulted %d\n", left[0], left[1]);
+}
+
 MAIN(PART(many), PART(come_and_go), PART(ping_pong), PART(cancel), PART(set_user), PART(robust), PART(own_variables),
      PART(which_thread), PART(main_goes), PART(all_return), PART(exit_while_others_block), PART(fork_in_threads),
-     PART(storm), PART(clone_errors), PART(tid_address))
+     PART(storm), PART(clone_errors), PART(loops_that_end), PART(tid_address))
