@@ -12,7 +12,7 @@
 
 enum { DEAD_LIMIT = 16 << 20 }; /* bytes of code and what belongs to it */
 enum { SETTLE_MAX = 64 };	/* instructions: as far as anybody looks ahead */
-enum { MEMORY = sizeof(struct lp_jit) + LP_PAGE + sizeof(struct lp_tr) };
+enum { MEMORY = sizeof(struct lp_jit) + LP_PAGE + 2 * sizeof(struct lp_tr) };
 enum { HOT = 5000 };	     /* a region takes as long as some thousand turns of a loop */
 enum { WORTH_A_FLUSH = 64 }; /* units that were made with the room that it gave */
 
@@ -57,18 +57,21 @@ static void forget_jumps(struct lp_cpu *cpu)
 	jumps[0].pc = NO_PC;
 }
 
-/* From the bottom: room for the handlers of host signals, the shadow stack, its last entry, the jump cache. */
+/* From the bottom: room for the handlers of host signals, the shadow stack, its last entry and behind it what is returned,
+ * the jump cache. */
 static struct lp_jit_thread *new_thread(const struct lp_jit *jit, bool is_main)
 {
 	char *memory =
 		mmap(NULL, THREAD_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct lp_jit_thread *thread;
+	uint64_t *bottom;
 
 	if (memory == MAP_FAILED)
 		return NULL;
-	thread = lp_alloc(sizeof *thread);
+	bottom = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE);
+	thread = (void *)(bottom + 2);
 	thread->memory = memory;
-	thread->bottom = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE);
+	thread->bottom = bottom;
 	thread->bottom[0] = (uint64_t)jit->stubs.bottom;
 	thread->bottom[1] = LP_SHADOW_NOWHERE;
 	thread->jumps = (void *)(memory + LP_SHADOW_ROOM + LP_SHADOW_SIZE + LP_PAGE);
@@ -82,7 +85,6 @@ static struct lp_jit_thread *new_thread(const struct lp_jit *jit, bool is_main)
 static void free_thread(struct lp_jit_thread *thread)
 {
 	munmap(thread->memory, THREAD_MEMORY);
-	lp_free(thread);
 }
 
 /* Of a thread that has ended, with jumps that are as good for another: slots stay where they are until all are forgotten. */
@@ -414,7 +416,7 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->checks = options->checks;
 	jit->made = options->made;
 	jit->made_arg = options->made_arg;
-	jit->before = lp_alloc(offsetof(struct lp_tr, cold));
+	jit->before = jit->tr + 1;
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
 	jit->tier = options->checks && options->tier == LP_JIT_BOTH ? LP_JIT_TIER1 : options->tier;
 	jit->hot = options->hot ? options->hot : HOT;
@@ -429,7 +431,6 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	if (rc) {
 		lp_code_unmake(jit);
 		lp_free(jit->cold);
-		lp_free(jit->before);
 		munmap(jit, MEMORY);
 		return rc;
 	}
