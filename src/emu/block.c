@@ -203,15 +203,42 @@ static const struct lp_uop *count(struct lp_cpu *cpu, const struct lp_uop *u)
 	return u + 1;
 }
 
+/* ---- code that changes without being told of ---- */
+
+/* In front of a block: u->imm is what its u->word words were. */
+static const struct lp_uop *verify(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	const void *were = (const void *)(uintptr_t)u->imm; /* NOLINT(performance-no-int-to-ptr) */
+	uint32_t words[LP_BLOCK_MAX];
+
+	if (lp_mem_read(u->pc, words, u->word * 4) == 0 && memcmp(words, were, u->word * 4) == 0)
+		return u + 1;
+	lp_block_invalidate(cpu->emu->blocks, (struct lp_range){u->pc, u->pc + u->word * 4});
+	cpu->pc = u->pc;
+	cpu->leave = LP_LEAVE_LOOKUP;
+	return NULL;
+}
+
+static void keep_words(struct block *block, const uint32_t *words, size_t first)
+{
+	uint32_t *kept = (uint32_t *)&block->uops[block->nr_uops];
+
+	memcpy(kept, words, block->nr_insns * 4);
+	block->uops[first].imm = (uint64_t)(uintptr_t)kept;
+	block->uops[first].word = (uint32_t)block->nr_insns;
+}
+
 static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t *words, size_t nr_words, bool guarded)
 {
-	struct lp_uop uops[2 * LP_BLOCK_MAX + 2];
+	struct lp_uop uops[2 * LP_BLOCK_MAX + 3];
 	struct block *block;
 	size_t nr = 0, nr_insns = 0;
-	bool ended = false;
+	bool ended = false, verified = b->emu->options.smc_strict && lp_mem_may_change(b->emu, pc);
 
 	if (guarded)
 		uops[nr++] = (struct lp_uop){.run = lp_landing, .pc = pc, .imm = lp_landing_accepts(words[0])};
+	if (verified)
+		uops[nr++] = (struct lp_uop){.run = verify, .pc = pc};
 	while (nr_insns < nr_words && !ended) {
 		if (b->emu->options.stats)
 			uops[nr++] = (struct lp_uop){.run = count, .pc = pc + nr_insns * 4};
@@ -221,15 +248,17 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 		nr_insns++;
 		nr++;
 	}
-	for (size_t i = guarded; i + 1 < nr && !b->emu->options.stats; i++)
+	for (size_t i = guarded + verified; i + 1 < nr && !b->emu->options.stats; i++)
 		lp_hot_pair(&uops[i]);
 	pc += nr_insns * 4;
 	if (!ended)
 		uops[nr++] = (struct lp_uop){.run = go_on, .pc = pc, .slot = lp_slot_of(b, pc)};
-	block = lp_alloc(sizeof *block + nr * sizeof uops[0]);
+	block = lp_alloc(sizeof *block + nr * sizeof uops[0] + (verified ? nr_insns * sizeof words[0] : 0));
 	memcpy(block->uops, uops, nr * sizeof uops[0]);
 	block->nr_insns = nr_insns;
 	block->nr_uops = nr;
+	if (verified)
+		keep_words(block, words, guarded);
 	block->range = (struct lp_range){pc - nr_insns * 4, pc};
 	return block;
 }

@@ -28,9 +28,10 @@ struct lp_emu_options {
 	const char *self;    /* how to execute this runner again; NULL = /proc/self/exe */
 	char *const *again;  /* options for children, NULL-terminated: execve of an AArch64 program passes them on */
 	bool strace, stats, trace;
-	bool branches; /* for samples: cpu->branch tells of threads that are stopped where they came from */
-	bool core;     /* a guest that is ended by a signal leaves core.PID in the current directory */
-	bool sees_end; /* signals that end the guest come to `exiting`, and to --strace; only SIGKILL does not */
+	bool branches;	 /* for samples: cpu->branch tells of threads that are stopped where they came from */
+	bool smc_strict; /* code that may change without ic ivau is compared with what it was whenever it is come to */
+	bool core;	 /* a guest that is ended by a signal leaves core.PID in the current directory */
+	bool sees_end;	 /* signals that end the guest come to `exiting`, and to --strace; only SIGKILL does not */
 	uint64_t
 		caught; /* signals that come to the `signal` event also where the guest leaves them to their default; bit n - 1 */
 	uint64_t stack_size; /* bytes; 0 = as the resource limit says */

@@ -418,11 +418,12 @@ static int protect_piece(struct lp_emu *emu, struct lp_area *piece, int prot)
 {
 	int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
 	bool loses = piece->prot & PROT_EXEC && (!(prot & PROT_EXEC) || (piece->prot ^ prot) & LP_PROT_BTI);
+	bool may_change = emu->options.smc_strict && prot & ~piece->prot & PROT_WRITE;
 
 	if ((grows || host_prot(prot) != host_prot(piece->prot)) &&
 	    mprotect((void *)piece->range.start, piece->range.end - piece->range.start, host_prot(prot)))
 		return -errno;
-	if (loses)
+	if (loses || may_change)
 		forget_code(emu, piece->range);
 	piece->prot = prot & PROT_GUEST;
 	lp_areas_add(&emu->space->areas, piece);
@@ -768,6 +769,19 @@ int lp_mem_fetch(struct lp_emu *emu, uint64_t pc, bool *bti, uint64_t *until)
 	pthread_mutex_unlock(&s->lock);
 	*until = lp_align_down(pc, PAGE) + PAGE;
 	return code;
+}
+
+bool lp_mem_may_change(struct lp_emu *emu, uint64_t addr)
+{
+	struct lp_address_space *s = emu->space;
+	const struct lp_area *area;
+	bool may;
+
+	pthread_mutex_lock(&s->lock);
+	area = lp_areas_at(&s->areas, addr);
+	may = area && (area->prot & PROT_WRITE || (area->flags & MAP_TYPE) != MAP_PRIVATE);
+	pthread_mutex_unlock(&s->lock);
+	return may;
 }
 
 bool lp_mem_is_guest(struct lp_emu *emu, uint64_t addr, uint64_t len)

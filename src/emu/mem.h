@@ -115,6 +115,8 @@ bool lp_mem_next(struct lp_emu *emu, uint64_t addr, struct lp_guest_area *out);
 int lp_mem_fetch(struct lp_emu *emu, uint64_t pc, bool *bti, uint64_t *until);
 /* Every page of it is the guest's.  What system calls do to whole mappings (madvise, mlock, msync, ...) is only done then:
  * the rest of the address space is this program.  An empty range is. */
+/* Whether what stands there may become something else without our being asked: it may be written to, or is shared. */
+bool lp_mem_may_change(struct lp_emu *emu, uint64_t addr);
 bool lp_mem_is_guest(struct lp_emu *emu, uint64_t addr, uint64_t len);
 /* Where else the guest sees the bytes of `range`, which lies in one page: shared mappings of the same file, and private
  * ones that may not have been written to.  Up to max ranges into out; returns how many there are. */

@@ -184,6 +184,12 @@ static bool is_left(const struct lp_unit *unit, uint64_t from, uint64_t to)
 	return to == from + 4 ? to == unit->range.end : !(to == unit->range.start && unit->is_loop);
 }
 
+/* The program has changed it meanwhile, and perhaps told nobody. */
+static bool is_other(const struct lp_unit *unit, uint64_t pc, uint32_t word)
+{
+	return unit->words[(pc - unit->range.start) / 4] != word;
+}
+
 /* False: it cannot be compared; the cpu is somewhere, and everything is to be put back. */
 static bool interpret(struct lp_cpu *cpu, const struct lp_unit *unit, areas *all)
 {
@@ -193,8 +199,8 @@ static bool interpret(struct lp_cpu *cpu, const struct lp_unit *unit, areas *all
 
 	for (unsigned i = 0; i < INSNS_MAX; i++) {
 		before = cpu->pc;
-		if (lp_mem_get(before, &word) || is_of_the_moment(cpu->emu, word, before) ||
-		    goes_nowhere(word, before) || is_misaligned(cpu))
+		if (lp_mem_get(before, &word) || is_other(unit, before, word) ||
+		    is_of_the_moment(cpu->emu, word, before) || goes_nowhere(word, before) || is_misaligned(cpu))
 			return false;
 		if (lp_access_address(cpu, before, word, &at, &write))
 			note_area(cpu, all, before,

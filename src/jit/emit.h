@@ -128,6 +128,7 @@ struct lp_tr {
 	enum lp_flags flags;
 	bool flags_kept; /* the memory has them as well */
 	bool is_loop, has_ended;
+	bool is_verified;     /* compares the guest's words with those that were translated, first of all */
 	uint8_t *code, *head; /* the begin; where the loop goes back to */
 	bool in_cold;
 

@@ -181,6 +181,16 @@ static void settle(struct lp_cpu *cpu)
 	cpu->branch = branch;
 }
 
+/* The guest's words are not those that were translated.  What is left to the interpreter looks for itself. */
+static bool has_changed(const struct lp_unit *unit)
+{
+	uint32_t words[LP_LONG_UNIT_MAX];
+
+	return !unit->interpreted && unit->nr_insns <= LP_LONG_UNIT_MAX &&
+	       (lp_mem_read(unit->range.start, words, unit->nr_insns * 4) ||
+		memcmp(words, unit->words, unit->nr_insns * 4) != 0);
+}
+
 /* Its unit, made now if need be; NULL: the interpreter's turn. */
 static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot **slot)
 {
@@ -188,6 +198,10 @@ static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct l
 
 	*slot = lp_jit_slot_find(jit, pc);
 	unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
+	if (unit && jit->emu->options.smc_strict && has_changed(unit)) {
+		lp_jit_invalidate(jit, unit->range);
+		unit = NULL;
+	}
 	if (!unit && !atomic_load_explicit(&jit->gives_up, memory_order_relaxed)) {
 		*slot = lp_translate(jit, pc);
 		unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
@@ -418,7 +432,11 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->made_arg = options->made_arg;
 	jit->before = jit->tr + 1;
 	jit->cold = options->made ? lp_alloc(LP_COLD_MAX * sizeof jit->cold[0]) : NULL;
-	jit->tier = options->checks && options->tier == LP_JIT_BOTH ? LP_JIT_TIER1 : options->tier;
+	/* What is in a region is not all looked at when it is come to. */
+	if (emu->options.smc_strict)
+		jit->tier = LP_JIT_TIER1;
+	else
+		jit->tier = options->checks && options->tier == LP_JIT_BOTH ? LP_JIT_TIER1 : options->tier;
 	jit->hot = options->hot ? options->hot : HOT;
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;

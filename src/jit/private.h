@@ -20,7 +20,8 @@
 #include "jit/x86.h"
 
 enum { LP_UNIT_MAX = 64, LP_LONG_UNIT_MAX = 256, LP_REGION_MAX = 256 }; /* guest instructions */
-enum { LP_UNIT_BYTES = 48 << 10 };					/* of host code at most, cold parts included */
+enum { LP_VERIFIED_MAX = 16 };	   /* of them, where all are compared whenever the unit is come to */
+enum { LP_UNIT_BYTES = 48 << 10 }; /* of host code at most, cold parts included */
 enum { LP_UNIT_LOOKED = 24, LP_REGION_LOOKED = 64, LP_LOOK_WORDS = 24 };
 enum { LP_UNIT_REFS = 1024 };
 

@@ -91,6 +91,29 @@ static void poll(struct lp_tr *t, uint64_t pc, lp_cold_fn *leave)
 	t->flags_kept = true;
 }
 
+/* With --smc=strict: whether what stands in memory is what is translated here.  Where it is not, the thread leaves, and
+ * find_unit() sees it as well. */
+static void verify(struct lp_tr *t)
+{
+	struct lp_cold *c;
+
+	lp_x86_mov_address(&t->x, LP_RCX, t->start);
+	for (unsigned i = 0; i < t->nr; i += 2) {
+		bool two = i + 1 < t->nr;
+		uint64_t words = t->insns[i].word | (two ? (uint64_t)t->insns[i + 1].word << 32 : 0);
+		lp_x86_mov_imm(&t->x, LP_RAX, words);
+		lp_x86_alu(&t->x, LP_ALU_XOR, two, LP_RAX, lp_rm_mem(LP_RCX, (int32_t)i * 4));
+		if (i == 0)
+			lp_x86_mov(&t->x, 1, LP_RDX, lp_rm_reg(LP_RAX));
+		else
+			lp_x86_alu(&t->x, LP_ALU_OR, 1, LP_RDX, lp_rm_reg(LP_RAX));
+	}
+	lp_x86_alu(&t->x, LP_ALU_OR, 1, LP_RDX, lp_rm_reg(LP_RDX));
+	c = lp_cold_add(t, poll_cold);
+	c->from[0] = lp_x86_jcc_forward(&t->x, LP_CC_NE);
+	c->arg = t->start;
+}
+
 static void note_branch(struct lp_tr *t, uint64_t pc)
 {
 	if (!t->jit->emu->options.branches)
@@ -139,6 +162,8 @@ static void begin(struct lp_tr *t)
 	t->head = t->x.at;
 	t->pc = t->start;
 	poll(t, t->start, poll_cold);
+	if (t->is_verified)
+		verify(t);
 	if (lp_emit_counts(t, t->start) && goes_back(t))
 		count_turns(t);
 	lp_tr_count(t, (int32_t)t->nr);
@@ -510,6 +535,7 @@ struct fetched {
 	size_t nr;
 	bool guarded;
 	unsigned image;			/* lp_cache_image() */
+	bool may_change;		/* and is to be compared whenever it is executed */
 	const struct lp_window *window; /* NULL: no region is to be tried */
 };
 
@@ -519,6 +545,7 @@ static struct lp_unit *translate_line(struct lp_tr *t, uint64_t pc, const struct
 	static struct lp_unit_ref unit_refs[LP_UNIT_REFS];
 
 	t->is_region = false;
+	t->is_verified = f->may_change;
 	t->image = f->image;
 	t->refs = refs;
 	t->unit_refs = unit_refs;
@@ -576,7 +603,10 @@ static bool fetch(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 		return false;
 	f->window = NULL;
 	f->nr = (until - pc) / 4 < LP_LONG_UNIT_MAX ? (until - pc) / 4 : LP_LONG_UNIT_MAX;
-	f->image = lp_cache_image(jit, pc);
+	f->may_change = jit->emu->options.smc_strict && lp_mem_may_change(jit->emu, pc);
+	if (f->may_change && f->nr > LP_VERIFIED_MAX)
+		f->nr = LP_VERIFIED_MAX;
+	f->image = f->may_change ? 0 : lp_cache_image(jit, pc);
 	return true;
 }
 

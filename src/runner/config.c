@@ -401,6 +401,7 @@ void lp_runner_config_free(struct lp_runner_config *c)
 {
 	lp_free(c->sysroot);
 	lp_free(c->host_cpu);
+	lp_free(c->smc);
 	free_paths(&c->load);
 	free_paths(&c->watch);
 	free_paths(&c->keys);

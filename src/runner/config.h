@@ -39,6 +39,7 @@ struct lp_runner_config {
 	char *sysroot;
 	bool strace, stats, debug, core;
 	enum lp_runner_jit jit;
+	char *smc;
 	char *host_cpu;
 	enum lp_runner_switch cache;
 	uint64_t cache_bytes; /* 0: not given */

@@ -185,6 +185,7 @@ static int run(struct runner_wish *w, struct lp_err *err)
 		.strace = w->is_given[RUNNER_STRACE] || w->strace_file,
 		.stats = w->is_given[RUNNER_STATS],
 		.trace = w->is_given[RUNNER_TRACE],
+		.smc_strict = w->smc && strcmp(w->smc, "strict") == 0,
 		.core = w->is_given[RUNNER_CORE],
 		.sees_end = w->is_given[RUNNER_STATS] || w->is_given[RUNNER_STRACE] || w->strace_file || w->profile,
 		.branches = w->profile,

@@ -55,6 +55,7 @@ struct runner_wish {
 	int program_fd;
 	unsigned long nofile;	/* descriptors that the program may have; 0: as many as the runner */
 	enum lp_runner_jit jit; /* the last one counts */
+	const char *smc;	/* NULL: ivau */
 	const char *host_cpu;	/* NULL: all that there is is made use of */
 	unsigned host_without;	/* struct lp_jit_options */
 	LP_VEC(struct runner_place) dumped;

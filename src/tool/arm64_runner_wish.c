@@ -90,6 +90,14 @@ static int take_jit(struct runner_wish *w, const char *mode, struct lp_err *err)
 	return 0;
 }
 
+static int take_smc(struct runner_wish *w, const char *mode, struct lp_err *err)
+{
+	w->smc = mode;
+	if (strcmp(mode, "strict") != 0 && strcmp(mode, "ivau") != 0)
+		return lp_fail(err, LP_EUSAGE, "--smc=%s: the modes are ivau and strict", mode);
+	return 0;
+}
+
 /* ---- options of live patching ---- */
 
 /* A command that happens together with those before it when all of them can. */
@@ -243,6 +251,8 @@ static int take(struct runner_wish *w, enum runner_option id, char *value, int a
 	case RUNNER_DUMP_FILE:
 		w->dump_file = realpath_of_new(value);
 		return w->dump_file ? 0 : lp_fail_sys(err, errno, "--dump-file %s", value);
+	case RUNNER_SMC:
+		return take_smc(w, value, err);
 	case RUNNER_HOST_CPU:
 		w->host_cpu = value;
 		return lp_jit_host_parse(value, &w->host_without, err);
@@ -293,6 +303,10 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 		w->host_cpu = lp_strdup(c.host_cpu);
 		w->is_given[RUNNER_HOST_CPU] = true;
 		rc = lp_jit_host_parse(w->host_cpu, &w->host_without, err);
+	}
+	if (c.smc && !w->smc && rc == 0) {
+		w->is_given[RUNNER_SMC] = true;
+		rc = take_smc(w, lp_strdup(c.smc), err);
 	}
 	switch_on(w, RUNNER_STRACE, c.strace);
 	switch_on(w, RUNNER_STATS, c.stats);
@@ -352,6 +366,8 @@ static void inherit(struct runner_wish *w)
 			lp_vec_push(&w->again, lp_strdup(w->strace_file));
 		if (i == RUNNER_DUMP_FILE)
 			lp_vec_push(&w->again, lp_strdup(w->dump_file));
+		if (i == RUNNER_SMC)
+			lp_vec_push(&w->again, lp_strdup(w->smc));
 		if (i == RUNNER_HOST_CPU)
 			lp_vec_push(&w->again, lp_strdup(w->host_cpu));
 		if (i == RUNNER_PROFILE)
