@@ -128,9 +128,11 @@ static size_t fetch(uint64_t pc, uint64_t until, uint32_t words[LP_BLOCK_MAX])
 	return lp_mem_read(pc, words, nr * 4) ? 0 : nr;
 }
 
-static bool lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc, bool guarded)
+/* once: see lp_lower_once(), or NULL. */
+static bool lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc, bool guarded,
+		  struct lp_slot *once)
 {
-	bool ends = lp_lower(b, uop, word, pc);
+	bool ends = once ? lp_lower_once(once, uop, word, pc) : lp_lower(b, uop, word, pc);
 
 	lp_vdso_lower(b->emu, uop);
 	if (guarded)
@@ -242,7 +244,7 @@ static struct block *translate(struct lp_blocks *b, uint64_t pc, const uint32_t 
 	while (nr_insns < nr_words && !ended) {
 		if (b->emu->options.stats)
 			uops[nr++] = (struct lp_uop){.run = count, .pc = pc + nr_insns * 4};
-		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded);
+		ended = lower(b, &uops[nr], words[nr_insns], pc + nr_insns * 4, guarded, NULL);
 		if (lp_block_is_breakpoint(b, pc + nr_insns * 4))
 			uops[nr].run = stop_here;
 		nr_insns++;
@@ -349,23 +351,74 @@ static const struct lp_uop *leave_behind(struct lp_cpu *cpu, const struct lp_uop
 	return NULL;
 }
 
+/* The words of what is executed once, `most` of them; 0: the fetch, or the landing, faulted. */
+static size_t fetch_once(struct lp_blocks *b, struct lp_cpu *cpu, uint32_t *words, size_t most, bool *guarded)
+{
+	uint64_t until;
+	size_t nr;
+
+	cpu->pc = lp_untagged(cpu->pc);
+	if (!may_fetch(b, cpu, guarded, &until))
+		return 0;
+	nr = (until - cpu->pc) / 4 < most ? (until - cpu->pc) / 4 : most;
+	if (lp_mem_read(cpu->pc, words, nr * 4)) {
+		fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, LP_ESR_FETCH_TRANSLATION);
+		return 0;
+	}
+	if (*guarded && cpu->btype && !(lp_landing_accepts(words[0]) >> cpu->btype & 1)) {
+		fetch_fault(cpu, SIGILL, ILL_ILLOPC, 0);
+		return 0;
+	}
+	cpu->btype = LP_BTYPE_NONE;
+	return nr;
+}
+
 const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_uop uops[2])
 {
 	bool guarded;
-	uint64_t until;
 	uint32_t word;
 
-	cpu->pc = lp_untagged(cpu->pc);
-	if (!may_fetch(b, cpu, &guarded, &until))
+	if (!fetch_once(b, cpu, &word, 1, &guarded))
 		return NULL;
-	if (lp_mem_read(cpu->pc, &word, sizeof word))
-		return fetch_fault(cpu, SIGSEGV, SEGV_MAPERR, LP_ESR_FETCH_TRANSLATION);
-	if (guarded && cpu->btype && !(lp_landing_accepts(word) >> cpu->btype & 1))
-		return fetch_fault(cpu, SIGILL, ILL_ILLOPC, 0);
-	cpu->btype = LP_BTYPE_NONE;
-	lower(b, &uops[0], word, cpu->pc, guarded);
+	lower(b, &uops[0], word, cpu->pc, guarded, NULL);
 	uops[1] = (struct lp_uop){.run = leave_behind, .pc = cpu->pc + 4};
 	return uops;
+}
+
+static const struct lp_uop *make_piece(struct lp_blocks *b, struct lp_block_once *room);
+
+/* Behind a branch that was not taken. */
+static const struct lp_uop *make_next_piece(struct lp_cpu *cpu, const struct lp_uop *u)
+{
+	return make_piece(cpu->emu->blocks, (void *)(uintptr_t)u->imm); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static const struct lp_uop *make_piece(struct lp_blocks *b, struct lp_block_once *room)
+{
+	struct lp_uop *u = room->uops;
+	uint64_t pc = room->pc + room->next * 4;
+	bool ended = false;
+
+	for (; room->next < room->nr && !ended; room->next++, u++, pc += 4) {
+		if (b->emu->options.stats)
+			*u++ = (struct lp_uop){.run = count, .pc = pc};
+		ended = lower(b, u, room->words[room->next], pc, room->guarded, &room->slot);
+		if (lp_block_is_breakpoint(b, pc))
+			u->run = stop_here;
+	}
+	*u = (struct lp_uop){.run = room->next < room->nr ? make_next_piece : leave_behind,
+			     .pc = pc,
+			     .imm = (uint64_t)(uintptr_t)room};
+	return room->uops;
+}
+
+const struct lp_uop *lp_block_once(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_block_once *room)
+{
+	room->next = 0;
+	atomic_init(&room->slot.entry, &lp_slot_miss);
+	room->nr = fetch_once(b, cpu, room->words, LP_BLOCK_MAX, &room->guarded);
+	room->pc = cpu->pc;
+	return room->nr ? make_piece(b, room) : NULL;
 }
 
 /* ---- forgetting ---- */

@@ -37,6 +37,19 @@ const struct lp_uop *lp_block_enter(struct lp_blocks *b, struct lp_cpu *cpu);
 /* One instruction at cpu->pc, and then out: `uops` is the caller's room for it (2).  NULL: the fetch faulted. */
 const struct lp_uop *lp_block_single(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_uop uops[2]);
 
+/* A block that is executed once: nobody else knows of it, and nothing is kept.  It is made a piece at a time, up to the
+ * next branch, as what stands behind a branch is often not come to. */
+struct lp_block_once {
+	uint32_t words[LP_BLOCK_MAX];
+	size_t nr, next; /* of words: those that there are, the first of the next piece */
+	uint64_t pc;	 /* of words[0] */
+	bool guarded;
+	struct lp_slot slot; /* of the branch */
+	struct lp_uop uops[2 * LP_BLOCK_MAX + 1];
+};
+/* What stands at cpu->pc, and then out, while LP_POLL_ALONE is set; NULL as above. */
+const struct lp_uop *lp_block_once(struct lp_blocks *b, struct lp_cpu *cpu, struct lp_block_once *room);
+
 /* Code in [start, end) has changed, or is no longer there. */
 void lp_block_invalidate(struct lp_blocks *b, struct lp_range range);
 /* The guest said so: ic ivau at addr.  All aliases of the same file page as well. */
@@ -61,6 +74,9 @@ void lp_blocks_unlock(struct lp_blocks *b);
 bool lp_lower_ends(enum lp_a64_op op);
 /* Fills in uop for the instruction at pc; true when it is one of those. */
 bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc);
+/* The same for a uop that goes to no other block: `slot` is the caller's for what a direct branch refers to, whose pc is put
+ * there, and the answer true for every direct branch as well. */
+bool lp_lower_once(struct lp_slot *slot, struct lp_uop *uop, uint32_t word, uint64_t pc);
 /* Features that the guest may use: rows of others are UNDEFINED. */
 bool lp_cpu_offers(enum lp_a64_feature feature);
 

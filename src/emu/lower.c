@@ -98,10 +98,10 @@ void lp_hot(struct lp_uop *u, enum lp_a64_op op)
 	}
 }
 
-bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc)
+/* All but the slot of a direct branch, which *has_slot asks for, and what is made of the row in the end. */
+static enum lp_a64_op fill(struct lp_uop *uop, uint32_t word, uint64_t pc, bool *has_slot, uint64_t *target)
 {
 	enum lp_a64_op op = offered(lp_a64_decode(word), word);
-	uint64_t target;
 
 	*uop = (struct lp_uop){
 		.word = word,
@@ -112,8 +112,32 @@ bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t p
 		.pc = pc,
 	};
 	uop->run = function_of(op, uop);
-	if (branch_target(op, word, pc, &target))
+	*has_slot = branch_target(op, word, pc, target);
+	return op;
+}
+
+bool lp_lower(struct lp_blocks *b, struct lp_uop *uop, uint32_t word, uint64_t pc)
+{
+	uint64_t target;
+	bool has_slot;
+	enum lp_a64_op op = fill(uop, word, pc, &has_slot, &target);
+
+	if (has_slot)
 		uop->slot = lp_slot_of(b, target);
 	lp_hot(uop, op);
 	return lp_lower_ends(op);
+}
+
+bool lp_lower_once(struct lp_slot *slot, struct lp_uop *uop, uint32_t word, uint64_t pc)
+{
+	uint64_t target;
+	bool has_slot;
+	enum lp_a64_op op = fill(uop, word, pc, &has_slot, &target);
+
+	if (has_slot) {
+		slot->pc = target;
+		uop->slot = slot;
+	}
+	lp_hot(uop, op);
+	return has_slot || lp_lower_ends(op);
 }

@@ -20,17 +20,39 @@ void lp_cpu_step(struct lp_cpu *cpu)
 	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 }
 
-/* Translated code, until it leaves. */
-static void run(struct lp_cpu *cpu)
+static void run_once(struct lp_cpu *cpu)
 {
+	struct lp_block_once room;
 	const struct lp_uop *u;
 
-	if (cpu->emu->engine && cpu->emu->engine->run(cpu))
-		return;
-	u = lp_block_enter(cpu->emu->blocks, cpu);
+	atomic_fetch_or(&cpu->poll, (uint32_t)LP_POLL_ALONE);
+	u = lp_block_once(cpu->emu->blocks, cpu, &room);
+	while (u)
+		u = u->run(cpu, u);
+	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
+}
+
+static void interpret(struct lp_cpu *cpu)
+{
+	const struct lp_uop *u = lp_block_enter(cpu->emu->blocks, cpu);
 
 	while (u)
 		u = u->run(cpu, u);
+}
+
+/* Translated code, until it leaves. */
+static void run(struct lp_cpu *cpu)
+{
+	switch (cpu->emu->engine ? cpu->emu->engine->run(cpu) : LP_ENGINE_LEAVES_IT) {
+	case LP_ENGINE_RAN:
+		break;
+	case LP_ENGINE_WAITS:
+		run_once(cpu);
+		break;
+	case LP_ENGINE_LEAVES_IT:
+		interpret(cpu);
+		break;
+	}
 }
 
 /* What has been asked of the thread; at an instruction boundary. */

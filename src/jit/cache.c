@@ -249,24 +249,55 @@ void lp_cache_changed(struct lp_jit *jit, struct lp_range range)
 
 /* ---- reading ---- */
 
+/* The file that may have the unit at pc, and by which key; NULL: there is none. */
+static struct cached *to_be_asked(struct lp_cache *cache, unsigned image, uint64_t pc, uint32_t *key)
+{
+	const struct image *of = image ? &cache->images[image - 1] : NULL;
+	struct cached *c = of ? of->file : NULL;
+
+	return c && c->file.map && !c->is_bad && key_of(of, pc, key) ? c : NULL;
+}
+
+static void give_up(struct cached *c)
+{
+	c->is_bad = true;
+	lp_debug("translation cache: %s has been altered, and is not used any more", c->name);
+}
+
+bool lp_cache_has(struct lp_jit *jit, uint64_t pc)
+{
+	unsigned image = lp_cache_image(jit, pc);
+	struct cached *c;
+	uint32_t key;
+	int has = 0;
+
+	if (!image)
+		return false;
+	pthread_mutex_lock(&jit->lock);
+	c = to_be_asked(jit->cache, image, pc, &key);
+	if (c)
+		has = lp_cache_file_has(&c->file, key);
+	if (has < 0)
+		give_up(c);
+	pthread_mutex_unlock(&jit->lock);
+	return has > 0;
+}
+
 struct lp_unit *lp_cache_load(struct lp_jit *jit, unsigned image, uint64_t pc, size_t nr)
 {
 	struct lp_cache *cache = jit->cache;
-	const struct image *of = image ? &cache->images[image - 1] : NULL;
-	struct cached *c = of ? of->file : NULL;
 	struct lp_unit *u;
 	uint32_t key;
+	struct cached *c = to_be_asked(cache, image, pc, &key);
 	ssize_t len;
 
-	if (!c || !c->file.map || c->is_bad || !key_of(of, pc, &key)) {
+	if (!c) {
 		cache->nr_new++;
 		return NULL;
 	}
 	len = lp_cache_file_find(&c->file, key, cache->record, sizeof cache->record);
-	if (len < 0) {
-		c->is_bad = true;
-		lp_debug("translation cache: %s has been altered, and is not used any more", c->name);
-	}
+	if (len < 0)
+		give_up(c);
 	u = len > 0 ? lp_cache_unpack(jit, cache->record, (size_t)len, pc, nr) : NULL;
 	cache->nr_new += !u;
 	if (u) {

@@ -20,6 +20,9 @@ void lp_cache_begin(struct lp_jit *jit, uint64_t bytes);
 /* The file that pc is of, to be asked for without the translator's lock; 0: nothing of it is kept. */
 unsigned lp_cache_image(struct lp_jit *jit, uint64_t pc);
 
+/* There is one of what may stand at pc.  Takes the lock. */
+bool lp_cache_has(struct lp_jit *jit, uint64_t pc);
+
 /* The unit at pc, of at most so many instructions, ready to be published; NULL: there is none.  With the lock. */
 struct lp_unit *lp_cache_load(struct lp_jit *jit, unsigned image, uint64_t pc, size_t nr);
 

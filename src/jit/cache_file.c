@@ -166,17 +166,23 @@ static void give_back(struct lp_cache_file *f, size_t copied)
 	madvise((void *)f->map, f->size, MADV_DONTNEED);
 }
 
+int lp_cache_file_has(struct lp_cache_file *f, uint32_t key)
+{
+	f->found_key = key;
+	if (!find_record(f, key, &f->found_at))
+		return -EBADMSG;
+	return f->found_at != 0;
+}
+
 ssize_t lp_cache_file_find(struct lp_cache_file *f, uint32_t key, void *out, size_t room)
 {
 	struct record r;
-	uint64_t at;
 	ssize_t len;
+	int has = f->found_at && f->found_key == key ? 1 : lp_cache_file_has(f, key);
 
-	if (!find_record(f, key, &at))
-		return -EBADMSG;
-	if (at == 0)
-		return 0;
-	len = read_record(f, at, &r, out, room);
+	if (has <= 0)
+		return has;
+	len = read_record(f, f->found_at, &r, out, room);
 	if (len < 0 || r.key != key)
 		return -EBADMSG;
 	give_back(f, (size_t)len);

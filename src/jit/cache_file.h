@@ -43,6 +43,8 @@ struct lp_cache_file {
 	uint64_t nr_records;
 	uint32_t nr_groups, group_shift; /* the group of a key is key >> group_shift */
 	size_t copied;			 /* from it, since its pages were given back */
+	uint32_t found_key;		 /* what was asked for last, where found_at is not 0 */
+	uint64_t found_at;
 	dev_t dev;
 	ino_t ino;
 };
@@ -54,6 +56,8 @@ uint64_t lp_cache_hash(uint64_t seed, const void *data, size_t len);
 int lp_cache_file_open(struct lp_cache_file *f, int fd, const struct lp_cache_identity *identity);
 /* Of an open one, or one that is all zeros. */
 void lp_cache_file_close(struct lp_cache_file *f);
+/* 1 when it has a record of that key, 0, or -EBADMSG when the file has been altered. */
+int lp_cache_file_has(struct lp_cache_file *f, uint32_t key);
 /* Copies what the record holds: returns its length, 0 when there is none, or -EBADMSG when the file has been altered. */
 ssize_t lp_cache_file_find(struct lp_cache_file *f, uint32_t key, void *out, size_t room);
 

@@ -213,25 +213,64 @@ static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct l
 	return unit && !unit->interpreted ? unit : NULL;
 }
 
-static bool run(struct lp_cpu *cpu)
+/*
+ * Most code of most programs is executed once, and to translate an instruction takes as long as to interpret it several times.
+ * What has been come to is noted by the hash of its pc; of two with the same one the second does not wait.  Children of a fork
+ * share the notes, as what each of them executes once is executed often.  Threads may lose each other's notes: no harm.
+ */
+static bool is_first_time(struct lp_jit *jit, uint64_t pc)
+{
+	uint64_t bit = (pc >> 2 ^ pc >> 25) % (LP_SEEN_BYTES * 8);
+	_Atomic uint8_t *seen = &jit->seen[bit / 8];
+	uint8_t was = atomic_load_explicit(seen, memory_order_relaxed);
+
+	if (was >> bit % 8 & 1)
+		return false;
+	atomic_store_explicit(seen, (uint8_t)(was | 1 << bit % 8), memory_order_relaxed);
+	return true;
+}
+
+static _Atomic uint8_t *new_notes(void)
+{
+	void *notes = mmap(NULL, LP_SEEN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return notes == MAP_FAILED ? NULL : notes;
+}
+
+/* Nobody has been here yet, nor has an earlier run found that it pays. */
+static bool waits(struct lp_jit *jit, uint64_t pc)
+{
+	const struct lp_jit_slot *slot;
+
+	if (!jit->seen)
+		return false;
+	slot = lp_jit_slot_find(jit, pc);
+	return !(slot && atomic_load_explicit(&slot->unit, memory_order_acquire)) && is_first_time(jit, pc) &&
+	       !lp_cache_has(jit, pc);
+}
+
+static enum lp_engine_turn run(struct lp_cpu *cpu)
 {
 	struct lp_jit *jit = jit_of(cpu->emu);
 	struct lp_jit_thread *thread = cpu->engine;
 	const struct lp_unit *unit;
 	struct lp_jit_slot *slot;
 
+	cpu->pc = lp_untagged(cpu->pc);
+	/* Flags that nobody asks for stay what they are: is_loose. */
+	if (waits(jit, cpu->pc))
+		return LP_ENGINE_WAITS;
 	if (thread)
 		thread->is_loose = false;
 	/* Translated code relies on both. */
 	if (cpu->fp_exact || cpu->x[LP_SP] & 15)
-		return false;
+		return LP_ENGINE_LEAVES_IT;
 	if (!thread && !begin_thread(jit, cpu))
-		return false;
+		return LP_ENGINE_LEAVES_IT;
 	thread = cpu->engine;
-	cpu->pc = lp_untagged(cpu->pc);
 	unit = find_unit(jit, cpu->pc, &slot);
 	if (!unit)
-		return false;
+		return LP_ENGINE_LEAVES_IT;
 	cpu->btype = 0;
 	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
 	if (jit->checks)
@@ -239,7 +278,7 @@ static bool run(struct lp_cpu *cpu)
 	else
 		jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
 	thread->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
-	return true;
+	return LP_ENGINE_RAN;
 }
 
 /* ---- faults ---- */
@@ -441,6 +480,8 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->max_slots = options->max_slots ? options->max_slots : LP_SLOTS;
 	jit->max_segments = options->max_segments ? options->max_segments : LP_SEGMENTS;
 	jit->max_dead = options->max_dead ? options->max_dead : DEAD_LIMIT;
+	if (options->waits)
+		jit->seen = new_notes();
 	pthread_mutex_init(&jit->lock, NULL);
 	fill_table(jit);
 	rc = lp_code_make(jit, err);
@@ -448,6 +489,8 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 		rc = lp_fail(err, ENOMEM, "nothing is translated: its memory is too far apart");
 	if (rc) {
 		lp_code_unmake(jit);
+		if (jit->seen)
+			munmap((void *)jit->seen, LP_SEEN_BYTES);
 		lp_free(jit->cold);
 		munmap(jit, MEMORY);
 		return rc;

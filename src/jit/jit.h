@@ -50,6 +50,7 @@ struct lp_jit_options {
 	void *made_arg;
 	unsigned without;      /* host features that are not to be used: bits of enum lp_host_feature */
 	bool checks;	       /* the interpreter executes everything as well, and the results are compared */
+	bool waits;	       /* what is come to for the first time is interpreted; else translated */
 	enum lp_jit_tier tier; /* which code is made */
 	int32_t hot;	       /* LP_JIT_BOTH: how often is often; 0: 5000 */
 	unsigned max_slots;    /* 0: as many as there can be; tests have less */

@@ -128,6 +128,7 @@ enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 512 };
 enum { LP_CONSTANTS = 1 << 15, LP_CONSTANT_BUCKETS = 1 << 12 };
 enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
 enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
+enum { LP_SEEN_BYTES = 64 << 10 }; /* a bit for each instruction of two megabytes */
 
 struct lp_segment {
 	uint8_t *rx, *rw;
@@ -172,7 +173,9 @@ struct lp_jit {
 	size_t max_slots, max_segments;
 	uint64_t max_dead;
 	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
-	bool checks;		/* check.c: no slot leads to a unit */
+	_Atomic uint8_t
+		*seen; /* LP_SEEN_BYTES, shared with children: what was come to once; NULL: all is translated at once */
+	bool checks;   /* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
 	int32_t hot; /* the count from which on a region is worth its while */
 	_Atomic uint64_t nr_compared;

@@ -66,7 +66,7 @@ bool lp_runner_jit_mode(const char *text, enum lp_runner_jit *out)
 	if (read_bool(text, &on))
 		*out = on ? LP_RUNNER_JIT_ON : LP_RUNNER_JIT_OFF;
 	else if (!strcasecmp(text, "tier1"))
-		*out = LP_RUNNER_JIT_ON;
+		*out = LP_RUNNER_JIT_TIER1;
 	else if (!strcasecmp(text, "tier2"))
 		*out = LP_RUNNER_JIT_TIER2;
 	else if (!strcasecmp(text, "both"))

@@ -22,11 +22,12 @@
 
 typedef LP_VEC(char *) lp_config_paths;
 
-/* Who executes the program's code: no or off, yes or on or tier1, tier2, both, check, check-tier2. */
+/* Who executes the program's code: no or off, yes or on, tier1, tier2, both, check, check-tier2. */
 enum lp_runner_jit {
 	LP_RUNNER_JIT_NOT_SAID,
 	LP_RUNNER_JIT_OFF,
-	LP_RUNNER_JIT_ON,
+	LP_RUNNER_JIT_ON, /* tier 1, of what is executed more than once */
+	LP_RUNNER_JIT_TIER1,
 	LP_RUNNER_JIT_TIER2,
 	LP_RUNNER_JIT_BOTH,
 	LP_RUNNER_JIT_CHECK,

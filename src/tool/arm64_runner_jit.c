@@ -139,9 +139,10 @@ int runner_jit(struct lp_emu *emu, const struct runner_wish *w, struct lp_err *e
 	bool looked_at = is_looked_at(w);
 
 	/* What is shown is made now. */
-	if (!w->is_given[RUNNER_NO_CACHE] && w->dumped.nr == 0)
-		options.cache_bytes = w->cache_bytes;
-
+	if (w->dumped.nr == 0) {
+		options.cache_bytes = w->is_given[RUNNER_NO_CACHE] ? 0 : w->cache_bytes;
+		options.waits = w->jit == LP_RUNNER_JIT_ON || w->jit == LP_RUNNER_JIT_NOT_SAID;
+	}
 	if (w->jit == LP_RUNNER_JIT_OFF)
 		return 0;
 	if (looked_at) {

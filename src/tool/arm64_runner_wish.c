@@ -331,13 +331,11 @@ static int configure(struct runner_wish *w, struct lp_err *err)
 /* As the last one of the options, or the file, says. */
 static void inherit_jit(struct runner_wish *w)
 {
-	static const char *const words[] = {[LP_RUNNER_JIT_NOT_SAID] = NULL,
-					    [LP_RUNNER_JIT_TIER2] = "--jit=tier2",
-					    [LP_RUNNER_JIT_BOTH] = "--jit=both",
-					    [LP_RUNNER_JIT_CHECK] = "--jit=check",
-					    [LP_RUNNER_JIT_CHECK_TIER2] = "--jit=check-tier2",
-					    [LP_RUNNER_JIT_OFF] = "--no-jit",
-					    [LP_RUNNER_JIT_ON] = "--jit"};
+	static const char *const words[] = {
+		[LP_RUNNER_JIT_NOT_SAID] = NULL,       [LP_RUNNER_JIT_TIER1] = "--jit=tier1",
+		[LP_RUNNER_JIT_TIER2] = "--jit=tier2", [LP_RUNNER_JIT_BOTH] = "--jit=both",
+		[LP_RUNNER_JIT_CHECK] = "--jit=check", [LP_RUNNER_JIT_CHECK_TIER2] = "--jit=check-tier2",
+		[LP_RUNNER_JIT_OFF] = "--no-jit",      [LP_RUNNER_JIT_ON] = "--jit"};
 
 	w->is_given[RUNNER_JIT] = w->is_given[RUNNER_NO_JIT] = false;
 	if (words[w->jit])

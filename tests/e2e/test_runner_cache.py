@@ -74,12 +74,14 @@ def counts(run):
     return int(made[1]), *(map(int, kept.groups()) if kept else (0, 0))
 
 
-def go(program, *options, number=1, args=(), wrap=()):
+def go(program, *options, number=1, args=(), wrap=(), jit="--jit=tier1"):
+    """All at once, so that there is much to be kept, unless it is said otherwise."""
+    options = ["--stats", jit, *options]
     if wrap:
-        done = subprocess.run([*wrap, runnerlib.RUNNER, "--stats", *options, program, *args], capture_output=True, timeout=300)
+        done = subprocess.run([*wrap, runnerlib.RUNNER, *options, program, *args], capture_output=True, timeout=300)
         done = runnerlib.Run(done.returncode, done.stdout, done.stderr)
     else:
-        done = runnerlib.run([program, *args], options=["--stats", *options])
+        done = runnerlib.run([program, *args], options=options)
     assert done.status == 3 and done.stdout == expected(number), done
     return done
 
@@ -93,6 +95,18 @@ def test_a_second_run_translates_next_to_nothing(program, cache):
     again, taken, put = counts(go(program))
     assert again < 20 and taken >= made - 20 and put == 0
     assert list(cache.iterdir()) == files
+
+
+def test_what_is_executed_once_is_not_kept_unless_it_was_translated(program, cache):
+    """--jit interprets it, and takes what is kept wherever it comes from."""
+    few, taken, put = counts(go(program, jit="--jit"))
+    assert 50 < few < 300 and taken == 0 and put >= few - 10
+    again, taken, put = counts(go(program, jit="--jit"))
+    assert again < 20 and taken >= few - 20 and put == 0
+    made, taken, put = counts(go(program))
+    assert taken >= few - 20 and made + taken > 300 and put >= made - 10
+    again, taken, put = counts(go(program, jit="--jit"))
+    assert again < 20 and taken > 300 and put == 0
 
 
 def test_programs_of_a_distribution_run_the_same_from_the_cache(cache):
@@ -138,7 +152,7 @@ def test_what_has_no_build_id_is_not_kept(cache):
 
 
 def test_a_patched_program_is_what_it_was_patched_to(program, cache):
-    patch = ["--livepatch-apply", "answer", "52800540", "test", "--livepatch-apply", "answer+4", "d65f03c0", "test"]
+    patch = ["--jit=tier1", "--livepatch-apply", "answer", "52800540", "test", "--livepatch-apply", "answer+4", "d65f03c0", "test"]
     patched = expected(1).replace(b" 4\n", b" 42\n")
     for round_ in range(3):
         done = runnerlib.run([program], options=["--stats", *patch])

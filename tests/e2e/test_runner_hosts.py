@@ -51,7 +51,7 @@ def test_a_program_does_the_same_on_every_host(cpu, program):
     if not this_machine_can(cpu):
         pytest.skip(f"this machine has no {cpu}")
     interpreted = runnerlib.run([program], options=["--no-jit"])
-    translated = runnerlib.run([program], options=["--jit", f"--host-cpu={cpu}"])
+    translated = runnerlib.run([program], options=["--jit=tier1", f"--host-cpu={cpu}"])
     assert interpreted.status == 0 and interpreted.stdout.count(b" ") == 2
     assert translated == interpreted
     checked = runnerlib.run([program], options=["--jit=check", f"--host-cpu={cpu}"])
@@ -63,7 +63,7 @@ def test_random_streams_do_on_every_host_what_they_do_under_qemu(cpu, tmp_path):
     if not this_machine_can(cpu):
         pytest.skip(f"this machine has no {cpu}")
     script = tmp_path / "ours"
-    script.write_text(f'#!/bin/sh\nexec {runnerlib.RUNNER} --jit --host-cpu={cpu} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {runnerlib.RUNNER} --jit=tier1 --host-cpu={cpu} "$@"\n')
     script.chmod(0o755)
     assert cases_of(differential("--cases", 20000, "--seed", 9, ours=script)) >= 20000
 

@@ -72,7 +72,8 @@ def told(tmp_path):
     maps = []
 
     def run(*command, options=("--perf-map", "--jitdump"), env=None):
-        done = runnerlib.run(command, options=options, cwd=tmp_path, env=env)
+        # All at once, as functions are called once here.
+        done = runnerlib.run(command, options=["--jit=tier1", *options], cwd=tmp_path, env=env)
         assert done.status == 0 and not done.stderr, done
         pids = [int(line.split()[0]) for line in done.stdout.splitlines()]
         maps.extend(Path(f"/tmp/perf-{pid}.map") for pid in pids)

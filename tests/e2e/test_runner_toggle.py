@@ -22,8 +22,7 @@ def program():
     return toggling.built()
 
 
-@pytest.mark.parametrize("mode", toggling.MODES)
-@pytest.mark.parametrize("kind", toggling.STRAIGHT)
+@pytest.mark.parametrize(("mode", "kind"), toggling.CASES)
 def test_threads_that_run_through_what_is_toggled_see_the_old_or_the_new(kind, mode, program, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lib.private_directory()))
     assert toggling.toggle(program, kind, mode, TOGGLES[mode]).toggles == TOGGLES[mode]

@@ -313,6 +313,95 @@ static void one_instruction_is_not_followed_by_the_block_behind_it(void **state)
 	assert_int_equal(it.cpu.c, 1);
 }
 
+/* One block from there. */
+static enum lp_leave run_once(size_t index)
+{
+	struct lp_block_once room;
+	const struct lp_uop *u;
+
+	it.cpu.pc = at(index);
+	it.cpu.poll = LP_POLL_ALONE;
+	it.cpu.leave = LP_LEAVE_LOOKUP;
+	for (u = lp_block_once(it.emu.blocks, &it.cpu, &room); u;)
+		u = u->run(&it.cpu, u);
+	it.cpu.poll = 0;
+	return it.cpu.leave;
+}
+
+static void assert_nothing_is_kept(void)
+{
+	struct lp_block_stats stats;
+
+	lp_blocks_stats(it.emu.blocks, &stats);
+	assert_int_equal(stats.built, 0);
+	assert_int_equal(stats.slots, 0);
+}
+
+static void a_block_that_is_executed_once_goes_on_behind_branches_that_are_not_taken(void **state)
+{
+	put(0, "subs x0, x0, #1");
+	it.code[1] = 0x54000080; /* b.eq, four words on */
+	put(2, "add x1, x1, #1");
+	it.code[3] = 0xb5000061; /* cbnz x1, three words on */
+	put(5, "mov x2, #7");
+	put(6, "svc #0");
+	it.cpu.x[0] = 1;
+	assert_int_equal(run_once(0), LP_LEAVE_LOOKUP);
+	assert_int_equal(it.cpu.pc, at(5));
+	assert_int_equal(it.cpu.x[1], 0);
+	it.cpu.x[0] = 2;
+	assert_int_equal(run_once(0), LP_LEAVE_LOOKUP);
+	assert_int_equal(it.cpu.pc, at(6));
+	assert_int_equal(it.cpu.x[1], 1);
+	assert_int_equal(run_once(5), LP_LEAVE_SVC);
+	assert_int_equal(it.cpu.x[2], 7);
+	assert_nothing_is_kept();
+}
+
+static void it_does_not_go_on_in_a_block_that_is_kept(void **state)
+{
+	put(0, "add x1, x1, #1");
+	put_branch(1, 8);
+	put(8, "mov x2, #7; svc #0");
+	assert_int_equal(run(8), LP_LEAVE_SVC);
+	it.cpu.x[2] = 0;
+	assert_int_equal(run_once(0), LP_LEAVE_LOOKUP);
+	assert_int_equal(it.cpu.pc, at(8));
+	assert_int_equal(it.cpu.x[2], 0);
+}
+
+static void it_ends_with_its_page_or_when_it_is_long(void **state)
+{
+	for (size_t i = 0; i < PAGE / 4; i++)
+		put(i, "add x1, x1, #1");
+	assert_int_equal(run_once(0), LP_LEAVE_LOOKUP);
+	assert_int_equal(it.cpu.pc, at(LP_BLOCK_MAX));
+	assert_int_equal(it.cpu.x[1], LP_BLOCK_MAX);
+	assert_int_equal(run_once(PAGE / 4 - 3), LP_LEAVE_LOOKUP);
+	assert_int_equal(it.cpu.pc, at(PAGE / 4));
+	assert_int_equal(it.cpu.x[1], LP_BLOCK_MAX + 3);
+	assert_int_equal(run_once(PAGE / 4), LP_LEAVE_FAULT);
+	assert_int_equal(it.cpu.fault.code, SEGV_ACCERR);
+	assert_nothing_is_kept();
+}
+
+static void it_minds_breakpoints_landing_pads_and_who_counts(void **state)
+{
+	put(0, "add x1, x1, #1; add x1, x1, #1; svc #0");
+	it.emu.options.stats = true;
+	assert_int_equal(run_once(0), LP_LEAVE_SVC);
+	assert_int_equal(it.cpu.nr_insns, 3);
+	lp_block_breakpoint(it.emu.blocks, at(1), true);
+	assert_int_equal(run_once(0), LP_LEAVE_BREAKPOINT);
+	assert_int_equal(it.cpu.pc, at(1));
+	assert_int_equal(it.cpu.x[1], 3);
+	it.guarded = true;
+	it.cpu.btype = LP_BTYPE_CALL;
+	assert_int_equal(run_once(0), LP_LEAVE_FAULT);
+	assert_int_equal(it.cpu.fault.signal, SIGILL);
+	assert_nothing_is_kept();
+}
+
 static void ic_ivau_drops_the_line_and_its_aliases(void **state)
 {
 	put(16, "mov x0, #1; svc #0");
@@ -367,6 +456,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_instruction_is_executed_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_instruction_is_not_followed_by_the_block_behind_it, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			a_block_that_is_executed_once_goes_on_behind_branches_that_are_not_taken, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_does_not_go_on_in_a_block_that_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_ends_with_its_page_or_when_it_is_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_minds_breakpoints_landing_pads_and_who_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(ic_ivau_drops_the_line_and_its_aliases, setup, teardown),
 		cmocka_unit_test_setup_teardown(strictly_code_that_may_change_is_executed_as_it_stands, setup,
 						teardown),

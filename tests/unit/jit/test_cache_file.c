@@ -87,6 +87,11 @@ static void what_was_written_is_found(void **state)
 	assert_int_equal(f.nr_records, RECORDS);
 	assert_int_equal(count_good(&f, RECORDS, 0), RECORDS);
 	assert_int_equal(lp_cache_file_find(&f, key_of(RECORDS + 1), room, sizeof room), 0);
+	assert_int_equal(lp_cache_file_has(&f, key_of(RECORDS + 1)), 0);
+	for (unsigned i = RECORDS; i > RECORDS - 2; i--) {
+		assert_int_equal(lp_cache_file_has(&f, key_of(i)), 1);
+		assert_int_equal(lp_cache_file_find(&f, key_of(RECORDS), room, sizeof room), 3 * RECORDS);
+	}
 	assert_int_equal(lp_cache_file_find(&f, key_of(RECORDS), room, 3 * RECORDS - 1), -EBADMSG);
 	lp_cache_file_close(&f);
 	close(fd);

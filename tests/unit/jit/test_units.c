@@ -712,6 +712,60 @@ static void what_a_child_had_to_translate_the_next_one_finds(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* ---- what is executed once ---- */
+
+static void what_is_executed_once_is_not_translated(void **state)
+{
+	struct world w = {.text = "mov x1, #1\ncbz x1, there\nmov x0, #41\nb there\nnop\nthere: add x0, x0, #1\n" END,
+			  .options.waits = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.units, 0);
+	w.options.waits = false;
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_true(w.left->stats.units >= 2);
+}
+
+static void what_is_come_to_again_is(void **state)
+{
+	struct world w = {.text = "mov x0, #2\nmov x1, #20\n"
+				  "loop: add x0, x0, #2\nsub x1, x1, #1\ncbnz x1, loop\n" END,
+			  .options.waits = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.units, 1);
+}
+
+/* A child's memory is its own, but for what has been come to. */
+static void come_to_returns(void)
+{
+	struct lp_jit *jit = jit_with(&(struct lp_jit_options){.waits = true});
+	struct lp_emu *emu = jit->emu;
+	struct lp_cpu *cpu = &emu->main->cpu;
+	uint64_t code = map_returns(emu);
+
+	for (unsigned i = 0; i < 2; i++) {
+		pid_t pid = fork_as_guest(emu);
+		cpu->pc = code;
+		cpu->x[30] = 0; /* where nothing is */
+		if (pid == 0)
+			_exit(emu->engine->run(cpu) != (i == 0 ? LP_ENGINE_WAITS : LP_ENGINE_RAN));
+		wait_for(pid);
+	}
+	_exit(0);
+}
+
+static void what_a_child_comes_to_once_the_next_one_translates(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		come_to_returns();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* A page of the guest's code that children tell of may be gone by then. */
 static void tell_of_what_is_gone(void)
 {
@@ -916,6 +970,9 @@ int main(void)
 		cmocka_unit_test(a_process_that_forks_often_does_not_use_up_its_memory_for_code),
 		cmocka_unit_test(a_chain_of_children_flushes_when_it_has_to),
 		cmocka_unit_test(what_a_child_had_to_translate_the_next_one_finds),
+		cmocka_unit_test(what_is_executed_once_is_not_translated),
+		cmocka_unit_test(what_is_come_to_again_is),
+		cmocka_unit_test(what_a_child_comes_to_once_the_next_one_translates),
 		cmocka_unit_test(what_a_child_tells_of_may_be_gone),
 		cmocka_unit_test(neighbours_are_near_each_other_in_the_table_of_slots),
 		cmocka_unit_test(check_finds_translated_code_as_good_as_the_interpreter),
