@@ -158,11 +158,16 @@ static size_t find_breakpoint(const struct lp_blocks *b, uint64_t pc)
 	return i;
 }
 
+bool lp_block_breakpoints_exist(const struct lp_blocks *b)
+{
+	return atomic_load_explicit(&b->nr_breakpoints, memory_order_acquire) > 0;
+}
+
 bool lp_block_is_breakpoint(struct lp_blocks *b, uint64_t pc)
 {
 	bool is;
 
-	if (!atomic_load_explicit(&b->nr_breakpoints, memory_order_acquire))
+	if (!lp_block_breakpoints_exist(b))
 		return false;
 	pthread_mutex_lock(&b->lock);
 	is = find_breakpoint(b, pc) < b->breakpoints.nr;
@@ -174,7 +179,7 @@ bool lp_block_has_breakpoint(struct lp_blocks *b, struct lp_range range)
 {
 	bool has = false;
 
-	if (!atomic_load_explicit(&b->nr_breakpoints, memory_order_acquire))
+	if (!lp_block_breakpoints_exist(b))
 		return false;
 	pthread_mutex_lock(&b->lock);
 	for (uint64_t pc = range.start; pc < range.end && !has; pc += 4)
@@ -397,13 +402,13 @@ static const struct lp_uop *make_piece(struct lp_blocks *b, struct lp_block_once
 {
 	struct lp_uop *u = room->uops;
 	uint64_t pc = room->pc + room->next * 4;
-	bool ended = false;
+	bool ended = false, breaks = lp_block_breakpoints_exist(b);
 
 	for (; room->next < room->nr && !ended; room->next++, u++, pc += 4) {
 		if (b->emu->options.stats)
 			*u++ = (struct lp_uop){.run = count, .pc = pc};
 		ended = lower(b, u, room->words[room->next], pc, room->guarded, &room->slot);
-		if (lp_block_is_breakpoint(b, pc))
+		if (breaks && lp_block_is_breakpoint(b, pc))
 			u->run = stop_here;
 	}
 	*u = (struct lp_uop){.run = room->next < room->nr ? make_next_piece : leave_behind,

@@ -58,6 +58,8 @@ void lp_block_icache_line(struct lp_blocks *b, uint64_t addr);
 /* Who comes to pc leaves with LP_LEAVE_BREAKPOINT before its instruction; lp_block_single() does not mind. */
 void lp_block_breakpoint(struct lp_blocks *b, uint64_t pc, bool on);
 bool lp_block_is_breakpoint(struct lp_blocks *b, uint64_t pc);
+/* Any at all: a short way to the answer for many pcs. */
+bool lp_block_breakpoints_exist(const struct lp_blocks *b);
 /* Any instruction in the range, which is aligned to 4. */
 bool lp_block_has_breakpoint(struct lp_blocks *b, struct lp_range range);
 

@@ -6,7 +6,7 @@
 
 enum { LOOK_AHEAD = LP_LOOK_WORDS, LOOK_DEPTH = 2 };
 
-enum { READS_FLAGS = 1, WRITES_FLAGS = 2 };
+enum { READS_FLAGS = 1, WRITES_FLAGS = 2, CHANGES_FLAGS = 4 }; /* all of them; some, perhaps by what they were */
 
 static uint8_t flags_of(enum lp_a64_op op)
 {
@@ -42,17 +42,18 @@ static uint8_t flags_of(enum lp_a64_op op)
 	case A64_OP_CSINV:
 	case A64_OP_CSNEG:
 	case A64_OP_FCSEL:
+	case A64_OP_MRS:
+	case A64_OP_SUBPS:
+		return READS_FLAGS;
 	case A64_OP_RMIF:
 	case A64_OP_SETF8:
 	case A64_OP_SETF16:
 	case A64_OP_CFINV:
 	case A64_OP_AXFLAG:
 	case A64_OP_XAFLAG:
-	case A64_OP_MRS:
 	case A64_OP_MSR_REG:
 	case A64_OP_MSR_IMM:
-	case A64_OP_SUBPS:
-		return READS_FLAGS;
+		return READS_FLAGS | CHANGES_FLAGS;
 	default:
 		return 0;
 	}
@@ -154,13 +155,15 @@ static bool look_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 	uint64_t begin = pc, until = lp_align_down(pc, LP_GUEST_PAGE) + LP_GUEST_PAGE, target;
 	uint32_t words[LOOK_AHEAD];
 	size_t nr = (until - pc) / 4 < LOOK_AHEAD ? (until - pc) / 4 : LOOK_AHEAD;
+	bool breaks = lp_block_breakpoints_exist(l->jit->emu->blocks);
 
 	if (l->nr == l->max || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
 	for (size_t i = 0; i < nr; i++, pc += 4) {
 		uint8_t flags = flags_of_word(words[i]);
 		/* Who stops at a breakpoint may look at them. */
-		if (flags & READS_FLAGS || is_the_end(words[i]) || lp_block_is_breakpoint(l->jit->emu->blocks, pc))
+		if (flags & READS_FLAGS || is_the_end(words[i]) ||
+		    (breaks && lp_block_is_breakpoint(l->jit->emu->blocks, pc)))
 			return true;
 		if (flags & WRITES_FLAGS)
 			return !note_look(l, begin, pc + 4, words);
@@ -274,23 +277,36 @@ static void find_in_region(struct lp_tr *t)
 
 /* ---- of a unit ---- */
 
+/* The first instruction that writes any; t->nr: none.  Up to there flags are in memory, and whether an exit asks for them is
+ * all one. */
+static unsigned find_first_writer(const struct lp_tr *t)
+{
+	unsigned i = 0;
+
+	while (i < t->nr && !(flags_of(t->insns[i].op) & (WRITES_FLAGS | CHANGES_FLAGS)))
+		i++;
+	return i;
+}
+
 /* From the end to the begin. */
 static void find_in_line(struct lp_tr *t)
 {
 	bool wanted = false;
 	struct looks l;
 	uint64_t target;
-	unsigned i = t->nr;
+	unsigned i = t->nr, first = find_first_writer(t);
 
 	begin_looks(&l, t->jit, t->looked, LP_UNIT_LOOKED);
-	if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
+	if (first == t->nr)
+		wanted = true;
+	else if (!lp_jit_ends(t->insns[i - 1].op, t->insns[i - 1].word))
 		wanted = asks_for_flags(&l, t->start + t->nr * 4, LOOK_DEPTH);
 	t->end_live = wanted;
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
 		uint8_t flags = flags_of(op);
 		if (lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target)) {
-			bool asks = asks_for_flags(&l, target, LOOK_DEPTH);
+			bool asks = i <= first || asks_for_flags(&l, target, LOOK_DEPTH);
 			t->insns[i].flags_live = wanted;
 			t->insns[i].exit_live = asks;
 			wanted |= asks;

@@ -51,7 +51,8 @@ bool lp_a64_is(enum lp_a64_op op, uint32_t word)
 {
 	const struct lp_a64_row *r = &rows[op];
 
-	return op != A64_OP_UNALLOCATED && (word & r->mask) == r->match && condition_holds(r->condition, word);
+	return op != A64_OP_UNALLOCATED && (word & r->mask) == r->match &&
+	       (!r->condition || condition_holds(r->condition, word));
 }
 
 enum lp_a64_op lp_a64_decode(uint32_t word)

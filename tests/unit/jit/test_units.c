@@ -381,8 +381,8 @@ static void what_dropped_units_looked_at_is_forgotten_with_them(void **state)
 				  "again: mov x1, #7\ncmp x1, #7\nb there\n"
 				  "back: str w3, [x2]\neor w3, w3, w4\neor w4, w3, w4\neor w3, w3, w4\ndc cvau, "
 				  "x2\ndsb ish\nic ivau, x2\n"
-				  "dsb ish\nisb\nsub x6, x6, #1\ncbnz x6, again\nmov x1, #958\nsub x0, x7, x1\n" END
-				  "other: cset x8, eq\n"
+				  "dsb ish\nisb\nsub x6, x6, #1\ncbnz x6, again\nmov x1, #958\nsub x0, x7, x1\n"
+				  "cmp x1, x1\nb last\nnop\nlast: cmp x1, x0\n" END "other: cset x8, eq\n"
 				  "there: cmp x6, #3000\nadd x7, x7, x8\nmov x8, #0\nb back\n"};
 
 	assert_int_equal(status_of(&w), RIGHT);
