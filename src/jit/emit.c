@@ -46,7 +46,7 @@ struct lp_cold *lp_cold_add(struct lp_tr *t, lp_cold_fn *emit)
 	c->v_cut_s = t->v_cut_s;
 	c->v_cut_d = t->v_cut_d;
 	memcpy(c->v_of, t->v_of, sizeof c->v_of);
-	t->v_spread = -1; /* who comes back from C has lost it */
+	t->v_spread = t->v_rounds = -1; /* who comes back from C has lost it */
 	return c;
 }
 

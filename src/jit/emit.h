@@ -165,6 +165,8 @@ struct lp_tr {
 	uint32_t v_wants_low; /* registers that such instructions asked for */
 	int v_spread;	      /* the one that LP_V_SPREAD has something of; -1: none */
 	bool v_spread_upper;
+	int v_rounds; /* the one that with v_rounds_y is what rounds of SHA-256 left in scratch, in the host's order; -1: none */
+	int v_rounds_y;
 	/* Of the current instruction: what it has read; whose destination it has asked for, and what that is; host registers
 	 * that are such destinations and nobody's yet; whose old value has been copied elsewhere. */
 	uint32_t v_read, v_asked, v_taken, v_copied;

@@ -306,17 +306,19 @@ static bool sha1su1(struct lp_tr *t, uint32_t word)
 enum { HALVES_ABEF = 0x11, HALVES_CDGH = 0xbb };
 
 /*
- * Four rounds on x = a, b, c, d and y = e, f, g, h: T0 is a b e f then, T1 c d g h.  The host takes two words at a time,
- * in xmm0, which is nobody's in a unit with such an instruction.
+ * Four rounds on x = a, b, c, d and y = e, f, g, h: T1 is a b e f then, T2 c d g h, which the rounds before may have left
+ * there (t->v_rounds).  The host takes two words at a time, in xmm0, which is nobody's in a unit with such an instruction.
  */
-static void sha256_rounds(struct lp_tr *t, unsigned x, unsigned y, unsigned words)
+static void sha256_rounds(struct lp_tr *t, unsigned x, unsigned y, unsigned words, bool are_there)
 {
-	vvv_imm(t, LP_VSHUFPS, T1, y, x, HALVES_CDGH);
-	vvv_imm(t, LP_VSHUFPS, T0, y, x, HALVES_ABEF);
+	if (!are_there) {
+		vvv_imm(t, LP_VSHUFPS, T2, y, x, HALVES_CDGH);
+		vvv_imm(t, LP_VSHUFPS, T1, y, x, HALVES_ABEF);
+	}
 	move(t, 0, words);
-	lp_x86_sha(&t->x, LP_SHA256RNDS2, T1, lp_rm_reg(T0));
+	lp_x86_sha(&t->x, LP_SHA256RNDS2, T2, lp_rm_reg(T1));
 	lanes(t, 0, words, 0x0e);
-	lp_x86_sha(&t->x, LP_SHA256RNDS2, T0, lp_rm_reg(T1));
+	lp_x86_sha(&t->x, LP_SHA256RNDS2, T1, lp_rm_reg(T2));
 }
 
 /*
@@ -350,12 +352,15 @@ static bool sha256h(struct lp_tr *t, uint32_t word)
 	d = lp_v_read(t, F(Rd));
 	n = lp_v_read(t, F(Rn));
 	m = lp_v_read(t, F(Rm));
-	sha256_rounds(t, d, n, m);
-	vvv_imm(t, LP_VSHUFPS, d, T0, T1, HALVES_CDGH);
+	sha256_rounds(t, d, n, m, t->v_rounds == (int)F(Rd) && t->v_rounds_y == (int)F(Rn));
+	vvv_imm(t, LP_VSHUFPS, d, T1, T2, HALVES_CDGH);
 	lp_v_write(t, F(Rd), d);
+	t->v_rounds = -1;
 	if (takes_other_rounds(t, word)) {
-		vvv_imm(t, LP_VSHUFPS, n, T0, T1, HALVES_ABEF);
+		vvv_imm(t, LP_VSHUFPS, n, T1, T2, HALVES_ABEF);
 		lp_v_write(t, F(Rn), n);
+		t->v_rounds = (int)F(Rd);
+		t->v_rounds_y = (int)F(Rn);
 	}
 	return true;
 }
@@ -368,8 +373,8 @@ static bool sha256h2(struct lp_tr *t, uint32_t word)
 	d = lp_v_read(t, F(Rd));
 	n = lp_v_read(t, F(Rn));
 	m = lp_v_read(t, F(Rm));
-	sha256_rounds(t, n, d, m);
-	vvv_imm(t, LP_VSHUFPS, d, T0, T1, HALVES_ABEF);
+	sha256_rounds(t, n, d, m, false);
+	vvv_imm(t, LP_VSHUFPS, d, T1, T2, HALVES_ABEF);
 	lp_v_write(t, F(Rd), d);
 	return true;
 }

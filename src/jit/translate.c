@@ -284,7 +284,7 @@ static void reset(struct lp_tr *t, struct lp_segment *s)
 	t->v_loaded = t->v_dirty = t->v_used = t->v_turn = t->v_is_s = t->v_is_d = 0;
 	t->v_cut_s = t->v_cut_d = t->v_written = t->v_written_in_loop = t->v_wide_s = t->v_wide_d = 0;
 	t->v_forgot = false;
-	t->v_spread = -1;
+	t->v_spread = t->v_rounds = -1;
 	t->i = 0;
 	t->flags = LP_FLAGS_IN_MEMORY;
 	t->flags_kept = true;

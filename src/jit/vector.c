@@ -248,8 +248,31 @@ static void allot(struct lp_tr *t, unsigned v)
 	t->v_when[t->v_host[v]] = ++t->v_turn;
 }
 
+/* What stands between rounds of SHA-256, and leaves all scratch registers but the first alone. */
+static bool leaves_rounds(enum lp_a64_op op)
+{
+	switch (op) {
+	case A64_OP_SHA256H:
+	case A64_OP_SHA256SU0:
+	case A64_OP_SHA256SU1:
+	case A64_OP_ADD_V:
+	case A64_OP_ORR_V:
+	case A64_OP_LD1:
+	case A64_OP_LD1_POST:
+	case A64_OP_LDR_Q_UIMM:
+	case A64_OP_LDR_Q_POST:
+	case A64_OP_ADD_IMM:
+	case A64_OP_SUB_IMM:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void lp_v_next(struct lp_tr *t)
 {
+	if (!leaves_rounds(t->insns[t->i].op))
+		t->v_rounds = -1;
 	t->v_read = t->v_asked = t->v_taken = t->v_copied = 0;
 	t->v_low_only = false;
 }
@@ -398,6 +421,8 @@ void lp_v_write(struct lp_tr *t, unsigned v, unsigned from)
 	allot(t, v);
 	if (t->v_spread == (int)v)
 		t->v_spread = -1;
+	if (t->v_rounds_y == (int)v || t->v_rounds == (int)v)
+		t->v_rounds = -1;
 	host = t->v_asked & bit(v) ? take_new(t, v) : (unsigned)t->v_host[v];
 	if (host != from)
 		move(t, host, from);
@@ -430,7 +455,7 @@ void lp_v_forget(struct lp_tr *t)
 {
 	t->v_loaded = t->v_dirty = t->v_is_s = t->v_is_d = 0;
 	t->v_forgot = true;
-	t->v_spread = -1;
+	t->v_spread = t->v_rounds = -1;
 }
 
 static unsigned copied(const struct lp_cold *c, unsigned v)

@@ -452,6 +452,43 @@ static void a_rotation_is_seen_half_done_by_who_looks_between_its_halves(void **
 	}
 }
 
+/* As programs have them, on v0 and v1 most often; and something between them, which may write one of the two. */
+static char *write_rounds(char *at, uint32_t *seed)
+{
+	static const char *const usual[] = {
+		"add vA.4s, vA.4s, vB.4s", "sha256su0 vA.4s, vB.4s", "sha256su1 vA.4s, vB.4s, vC.4s",
+		"ld1 {vA.4s}, [x1]",	   "mov vA.16b, vB.16b",     "add x3, x3, #1",
+		"ldr qA, [x1], #16",	   "sha256h qA, qB, vC.4s",
+	};
+	bool swapped = next_random(seed) % 6 == 0;
+	unsigned words = 2 + next_random(seed) % 3;
+
+	at += write_line(at, "mov vA.16b, vB.16b\nsha256h qB, qC, vD.4s\nsha256h2 qC, qA, vD.4s",
+			 (unsigned[]){5, swapped, !swapped, words, 0});
+	for (unsigned left = next_random(seed) % 4; left > 0; left--) {
+		const char *line = next_random(seed) % 4
+					   ? usual[next_random(seed) % (sizeof usual / sizeof usual[0])]
+					   : lines[next_random(seed) % (sizeof lines / sizeof lines[0] - 3)];
+		unsigned a = next_random(seed) % 4 ? 2 + next_random(seed) % 3 : next_random(seed) % 20;
+		at += write_line(at, line, (unsigned[]){a, next_random(seed) % 8, next_random(seed) % 8, a + 1, 0});
+	}
+	return at;
+}
+
+static void rounds_of_sha256_go_on_with_what_the_ones_before_left(void **state)
+{
+	static char text[TEXT_MAX];
+
+	for (uint32_t i = 0; i < NR_PROGRAMS; i++) {
+		uint32_t seed = i * 31 + 7;
+		char *at = text + sprintf(text, "mov x2, #5\nmov x6, #1\nloop:\n");
+		for (unsigned rounds = 0; rounds < 6; rounds++)
+			at = write_rounds(at, &seed);
+		sprintf(at, "sub x2, x2, #1\ncbnz x2, loop\nout: mov x0, #42\n" END);
+		compare(text, i, i % 2 ? LP_HOST_AVX512 : 0);
+	}
+}
+
 /* ---- stops ---- */
 
 /* All are written in each round, and one of them in a register of its own in each second. */
@@ -499,6 +536,7 @@ int main(void)
 		cmocka_unit_test(a_loop_that_is_entered_with_zeros_above_its_scalars_keeps_them_there),
 		cmocka_unit_test(at_every_fault_of_any_loop_the_registers_are_the_interpreters),
 		cmocka_unit_test(a_rotation_is_seen_half_done_by_who_looks_between_its_halves),
+		cmocka_unit_test(rounds_of_sha256_go_on_with_what_the_ones_before_left),
 		cmocka_unit_test(who_is_stopped_in_a_loop_has_its_vector_registers),
 	};
 
