@@ -81,6 +81,7 @@ struct lp_emu {
 	uint64_t ended_insns; /* --stats: executed by threads that are no more; with the lock */
 
 	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
+	_Atomic bool stops_few;	   /* threads, so that they may wait without sleeping (stop.c) */
 	_Atomic uint32_t awaited;  /* futex: threads that are to stand still and do not yet (stop.c) */
 	pthread_mutex_t stop_lock;
 

@@ -22,6 +22,7 @@
  * one of our locks in its hands, so that the stopper may take any of them.
  */
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/futex.h>
@@ -30,6 +31,48 @@
 #include "emu/emu.h"
 #include "emu/fp.h"
 #include "emu/thread_private.h"
+
+/*
+ * As long as to wake a thread whose processor has gone to sleep takes twice.  Where those who are waited for, and those who
+ * wait, have a processor each, they wait for each other so long without the kernel.
+ */
+enum { SPIN_NS = 40000, SPINS_A_LOOK = 32 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* Until the word is 0, or it takes too long. */
+static void spin(const _Atomic uint32_t *word)
+{
+	uint64_t until = now_ns() + SPIN_NS;
+
+	do
+		for (unsigned i = 0; i < SPINS_A_LOOK; i++) {
+			if (atomic_load_explicit(word, memory_order_acquire) == 0)
+				return;
+			__builtin_ia32_pause();
+		}
+	while (now_ns() < until);
+}
+
+/* Processors that we may run on. */
+static unsigned nr_processors(void)
+{
+	static atomic_uint known;
+	unsigned nr = atomic_load_explicit(&known, memory_order_relaxed);
+	cpu_set_t set;
+
+	if (nr == 0) {
+		nr = sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
+		atomic_store_explicit(&known, nr, memory_order_relaxed);
+	}
+	return nr;
+}
 
 /* Shared: a vfork child, which is another process, waits in the same memory. */
 static int futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *until)
@@ -63,6 +106,8 @@ static void resume(struct lp_guest_thread *t)
 	struct lp_emu *emu = t->cpu.emu;
 
 	for (;;) {
+		if (atomic_load_explicit(&emu->stops_few, memory_order_relaxed))
+			spin(&emu->stopping);
 		while (atomic_load(&emu->stopping))
 			futex_wait(&emu->stopping, 1, NULL);
 		atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_PARK);
@@ -161,6 +206,10 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms)
 		atomic_store(&self->state, LP_THREAD_RUNNING);
 	atomic_store(&emu->stopping, 1);
 	await_all(emu, self);
+	awaited = atomic_load(&emu->awaited);
+	atomic_store_explicit(&emu->stops_few, awaited < nr_processors(), memory_order_relaxed);
+	if (awaited < nr_processors())
+		spin(&emu->awaited);
 	while ((awaited = atomic_load(&emu->awaited)) != 0) {
 		if (rc == -ETIMEDOUT) {
 			lp_threads_go(emu);
