@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <sys/syscall.h>
 
+#include "base/asan.h"
 #include "base/reserve.h"
 #include "emu/fp.h"
 #include "emu/host_signals.h"
@@ -163,6 +164,7 @@ static pid_t run_vfork(struct lp_guest_thread *parent, struct vfork *v, int *pid
 	char *stack = lp_guest_thread_stack(v->t, &size);
 	pid_t pid;
 
+	lp_asan_forget(stack, size); /* who had it before may have left by execve */
 	lp_thread_enter_host(parent);
 	pid = clone(run_vfork_child, stack + size, flags, v, pidfd, NULL, NULL);
 	if (pid < 0)

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <string.h>
 
+#include "base/asan.h"
 #include "emu/block.h"
 #include "emu/emu.h"
 #include "emu/fault.h"
@@ -131,23 +132,14 @@ static void settle(struct lp_guest_thread *t)
 	after(t);
 }
 
-/*
- * A jump out of a handler that ran on another stack, that of translated code: AddressSanitizer cannot tell that the
- * frames below this one are gone, and keeps their borders.
- */
-#if defined(__SANITIZE_ADDRESS__)
-void __asan_unpoison_memory_region(const volatile void *start, size_t size);
-static void forget_frames(char *here)
-{
-	enum { DEEPEST = 32 << 10 };
+/* A jump out of a handler: its frames, on this stack or that of translated code, are gone without having returned.  The kernel's
+ * lies above them. */
+enum { DEEPEST = 32 << 10, HANDLER = 8 << 10 };
 
-	__asan_unpoison_memory_region(here - DEEPEST, DEEPEST);
-}
-#else
-static void forget_frames(char *here)
+static void forget_frames(const char *here, size_t above)
 {
+	lp_asan_forget(here - DEEPEST, DEEPEST + above);
 }
-#endif
 
 void lp_cpu_run(struct lp_cpu *cpu)
 {
@@ -158,7 +150,7 @@ void lp_cpu_run(struct lp_cpu *cpu)
 	lp_emu_tell(cpu->emu, started, t);
 	/* A host fault of an instruction comes here, from lp_fault_land(); the mask is the handler's to restore. */
 	if (sigsetjmp(landing, 0)) {
-		forget_frames(__builtin_frame_address(0));
+		forget_frames(__builtin_frame_address(0), 0);
 		atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 		after(t);
 	}
@@ -192,6 +184,7 @@ void lp_fault_retry(struct lp_cpu *cpu)
 	cpu->at = NULL;
 	cpu->leave = LP_LEAVE_LOOKUP;
 	cpu->interpret = true;
+	forget_frames(__builtin_frame_address(0), HANDLER);
 	siglongjmp(*(sigjmp_buf *)cpu->landing, 1);
 }
 
@@ -201,5 +194,6 @@ void lp_fault_land(struct lp_cpu *cpu, const struct lp_fault *fault)
 	cpu->at = NULL;
 	cpu->leave = LP_LEAVE_FAULT;
 	cpu->fault = *fault;
+	forget_frames(__builtin_frame_address(0), HANDLER);
 	siglongjmp(*(sigjmp_buf *)cpu->landing, 1);
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "base/asan.h"
 #include "base/vec.h"
 #include "emu/fp.h"
 #include "emu/host_signals.h"
@@ -83,6 +84,12 @@ static void *new_room(struct lp_emu *emu)
 	return room;
 }
 
+static void drop_room(void *room)
+{
+	lp_asan_forget(room, room_size());
+	munmap(room, room_size());
+}
+
 void *lp_guest_thread_stack(struct lp_guest_thread *t, size_t *size)
 {
 	*size = HOST_STACK;
@@ -95,7 +102,7 @@ void lp_guest_thread_free(struct lp_guest_thread *t)
 	if (t->cpu.emu->engine)
 		t->cpu.emu->engine->thread_ended(&t->cpu);
 	if (t->room)
-		munmap(t->room, room_size());
+		drop_room(t->room);
 	else
 		lp_free(t);
 }
@@ -218,11 +225,11 @@ void lp_guest_threads_forked(struct lp_guest_thread *t, bool by_libc)
 	for (struct lp_guest_thread *other = emu->threads; by_libc && other; other = next) {
 		next = other->next;
 		if (other != t && other->room)
-			munmap(other->room, room_size());
+			drop_room(other->room);
 	}
 	for (struct ended *e = ended, *after; by_libc && e; e = after) {
 		after = e->next;
-		munmap((char *)e - GUARD, room_size());
+		drop_room((char *)e - GUARD);
 	}
 	ended = NULL;
 	emu->threads = t;

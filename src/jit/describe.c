@@ -31,10 +31,11 @@ static bool name_slot_stub(const struct lp_jit *jit, uint64_t at, struct lp_buf 
 static bool name_constant(const struct lp_jit *jit, uint64_t at, struct lp_buf *out)
 {
 	uint64_t offset = at - (uint64_t)jit->constants;
-	const struct lp_constant *c = &jit->constants[offset / sizeof *c];
+	const struct lp_constant *c;
 
 	if (offset >= jit->nr_constants * sizeof *c || offset % sizeof c->low)
 		return false;
+	c = &jit->constants[offset / sizeof *c];
 	if (offset % sizeof *c)
 		lp_buf_printf(out, "constant %016" PRIx64, c->high);
 	else

@@ -37,10 +37,19 @@ static bool has_v3(void)
 	       CPU_FEATURE_ACTIVE(FMA) && CPU_FEATURE_ACTIVE(LZCNT);
 }
 
+/* What CPU_FEATURE_ACTIVE() does, which shifts a 1 into the sign for the highest bit of a register. */
+static bool has_avx512vl(void)
+{
+	enum { BITS = 32, REGISTERS = 4, LEAF_BITS = BITS * REGISTERS };
+	const struct cpuid_feature *leaf = __x86_get_cpuid_feature_leaf(x86_cpu_AVX512VL / LEAF_BITS);
+
+	return leaf->active_array[x86_cpu_AVX512VL % LEAF_BITS / BITS] >> x86_cpu_AVX512VL % BITS & 1;
+}
+
 static bool has_avx512(void)
 {
 	return CPU_FEATURE_ACTIVE(AVX512F) && CPU_FEATURE_ACTIVE(AVX512BW) && CPU_FEATURE_ACTIVE(AVX512DQ) &&
-	       CPU_FEATURE_ACTIVE(AVX512VL);
+	       has_avx512vl();
 }
 
 /* Intel's manual, volume 1, 13.4: in the standard format, which is the kernel's for signals. */
