@@ -104,6 +104,7 @@ static void read_line(char *line)
 #define IS(word) (len == strlen(word) && !memcmp(line, word, len))
 	if (IS("unit")) {
 		unit.pc = number(&at);
+		lp_free(unit.name);
 		unit.name = rest(at);
 	} else if (IS("host")) {
 		unit.host = number(&at);
