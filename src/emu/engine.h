@@ -17,15 +17,10 @@ struct lp_cpu;
 struct lp_emu;
 struct lp_uop;
 
-enum lp_engine_turn {
-	LP_ENGINE_RAN,
-	LP_ENGINE_WAITS,     /* until this pc is come to again: one block is the interpreter's, to be executed once */
-	LP_ENGINE_LEAVES_IT, /* it has no code for this pc, or for this thread as it is now: the interpreter's turn */
-};
-
 struct lp_engine {
-	/* Runs translated code from cpu->pc on, until it leaves; what it leaves with is in the cpu, as uop.h says. */
-	enum lp_engine_turn (*run)(struct lp_cpu *cpu);
+	/* Runs translated code from cpu->pc on, until it leaves; what it leaves with is in the cpu, as uop.h says.  False: it
+	 * has none for this pc, or for this thread as it is now; the interpreter's turn. */
+	bool (*run)(struct lp_cpu *cpu);
 	/* Before others look at the thread, after run: executes a few instructions more, if that is what it takes to have all
 	 * guest state in the cpu.  May leave as run does. */
 	void (*settle)(struct lp_cpu *cpu);

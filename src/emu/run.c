@@ -21,7 +21,7 @@ void lp_cpu_step(struct lp_cpu *cpu)
 	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 }
 
-static void run_once(struct lp_cpu *cpu)
+void lp_cpu_run_once(struct lp_cpu *cpu)
 {
 	struct lp_block_once room;
 	const struct lp_uop *u;
@@ -33,27 +33,17 @@ static void run_once(struct lp_cpu *cpu)
 	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 }
 
-static void interpret(struct lp_cpu *cpu)
-{
-	const struct lp_uop *u = lp_block_enter(cpu->emu->blocks, cpu);
-
-	while (u)
-		u = u->run(cpu, u);
-}
-
 /* Translated code, until it leaves. */
 static void run(struct lp_cpu *cpu)
 {
-	switch (cpu->emu->engine ? cpu->emu->engine->run(cpu) : LP_ENGINE_LEAVES_IT) {
-	case LP_ENGINE_RAN:
-		break;
-	case LP_ENGINE_WAITS:
-		run_once(cpu);
-		break;
-	case LP_ENGINE_LEAVES_IT:
-		interpret(cpu);
-		break;
-	}
+	const struct lp_uop *u;
+
+	if (cpu->emu->engine && cpu->emu->engine->run(cpu))
+		return;
+	u = lp_block_enter(cpu->emu->blocks, cpu);
+
+	while (u)
+		u = u->run(cpu, u);
 }
 
 /* What has been asked of the thread; at an instruction boundary. */

@@ -249,28 +249,41 @@ static bool waits(struct lp_jit *jit, uint64_t pc)
 	       !lp_cache_has(jit, pc);
 }
 
-static enum lp_engine_turn run(struct lp_cpu *cpu)
+/* Flags that nobody asked for may still be of some time ago behind it, but not where it ends otherwise than by a branch: up to
+ * there they were written, or the thread stands before a fault. */
+static void interpret_once(struct lp_cpu *cpu, bool was_loose)
+{
+	struct lp_jit_thread *thread = cpu->engine;
+
+	lp_cpu_run_once(cpu);
+	if (thread)
+		thread->is_loose = was_loose && cpu->leave == LP_LEAVE_LOOKUP;
+}
+
+static bool run(struct lp_cpu *cpu)
 {
 	struct lp_jit *jit = jit_of(cpu->emu);
 	struct lp_jit_thread *thread = cpu->engine;
+	bool was_loose = thread && thread->is_loose;
 	const struct lp_unit *unit;
 	struct lp_jit_slot *slot;
 
 	cpu->pc = lp_untagged(cpu->pc);
-	/* Flags that nobody asks for stay what they are: is_loose. */
-	if (waits(jit, cpu->pc))
-		return LP_ENGINE_WAITS;
 	if (thread)
 		thread->is_loose = false;
+	if (waits(jit, cpu->pc)) {
+		interpret_once(cpu, was_loose);
+		return true;
+	}
 	/* Translated code relies on both. */
 	if (cpu->fp_exact || cpu->x[LP_SP] & 15)
-		return LP_ENGINE_LEAVES_IT;
+		return false;
 	if (!thread && !begin_thread(jit, cpu))
-		return LP_ENGINE_LEAVES_IT;
+		return false;
 	thread = cpu->engine;
 	unit = find_unit(jit, cpu->pc, &slot);
 	if (!unit)
-		return LP_ENGINE_LEAVES_IT;
+		return false;
 	cpu->btype = 0;
 	((struct lp_jump_entry *)cpu->jit.jumps)[cpu->pc >> 2 & (LP_JUMPS - 1)] = (struct lp_jump_entry){cpu->pc, slot};
 	if (jit->checks)
@@ -278,7 +291,7 @@ static enum lp_engine_turn run(struct lp_cpu *cpu)
 	else
 		jit->stubs.enter(cpu, atomic_load_explicit(&slot->code, memory_order_acquire));
 	thread->is_loose = cpu->leave == LP_LEAVE_LOOKUP;
-	return LP_ENGINE_RAN;
+	return true;
 }
 
 /* ---- faults ---- */

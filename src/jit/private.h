@@ -173,9 +173,9 @@ struct lp_jit {
 	size_t max_slots, max_segments;
 	uint64_t max_dead;
 	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
-	_Atomic uint8_t
-		*seen; /* LP_SEEN_BYTES, shared with children: what was come to once; NULL: all is translated at once */
-	bool checks;   /* check.c: no slot leads to a unit */
+	/* LP_SEEN_BYTES, shared with children: what was come to once; NULL: all is translated at once */
+	_Atomic uint8_t *seen;
+	bool checks; /* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
 	int32_t hot; /* the count from which on a region is worth its while */
 	_Atomic uint64_t nr_compared;
