@@ -171,6 +171,18 @@ static int status_of(struct world *w)
 	return WEXITSTATUS(status);
 }
 
+/* There is one translator in a process; `look` ends it. */
+static void assert_right_in_a_child(void (*look)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		look();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* ---- slots ---- */
 
 static struct lp_jit *jit_with(const struct lp_jit_options *options)
@@ -204,13 +216,7 @@ static void look_at_slots(void)
 
 static void slots_are_found_by_their_pc_and_run_out(void **state)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		look_at_slots();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_right_in_a_child(look_at_slots);
 }
 
 /* ---- what runs out ---- */
@@ -713,13 +719,7 @@ static void let_children_translate(void)
 
 static void what_a_child_had_to_translate_the_next_one_finds(void **state)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		let_children_translate();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_right_in_a_child(let_children_translate);
 }
 
 /* ---- what is executed once ---- */
@@ -779,13 +779,7 @@ static void come_to_returns(void)
 
 static void what_a_child_comes_to_once_the_next_one_translates(void **state)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		come_to_returns();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_right_in_a_child(come_to_returns);
 }
 
 /* A page of the guest's code that children tell of may be gone by then. */
@@ -809,13 +803,7 @@ static void tell_of_what_is_gone(void)
 
 static void what_a_child_tells_of_may_be_gone(void **state)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		tell_of_what_is_gone();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_right_in_a_child(tell_of_what_is_gone);
 }
 
 /* ---- what is near stays near ---- */
@@ -842,13 +830,7 @@ static void look_at_neighbours(void)
 
 static void neighbours_are_near_each_other_in_the_table_of_slots(void **state)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0)
-		look_at_neighbours();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_right_in_a_child(look_at_neighbours);
 }
 
 /* ---- held against the interpreter ---- */
