@@ -73,11 +73,8 @@ static bool hits(const struct lp_watch *w, lp_addr v, enum where where)
 }
 
 /* Watches are sorted by start; none is wider than q->widest. */
-static const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, enum where where)
+static const struct lp_watch *watch_within(const struct lp_quiesce *q, lp_addr v, enum where where)
 {
-	v &= q->t->isa->code_bits;
-	if (!lp_range_has(q->hull, v))
-		return NULL;
 	size_t lo = 0, hi = q->watches.nr;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
@@ -90,6 +87,13 @@ static const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, en
 		if (hits(&q->watches.items[lo], v, where))
 			return &q->watches.items[lo];
 	return NULL;
+}
+
+/* Nearly all words are outside of all watches. */
+static inline const struct lp_watch *watch_of(const struct lp_quiesce *q, lp_addr v, enum where where)
+{
+	v &= q->t->isa->code_bits;
+	return lp_range_has(q->hull, v) ? watch_within(q, v, where) : NULL;
 }
 
 static int by_identity(const void *a, const void *b)
@@ -177,6 +181,16 @@ static void cannot_look(struct lp_quiesce *q, const struct lp_thread *th)
 	q->unseen = true;
 }
 
+/* The first of the words from i on that may be in a watch; nr: there is none.  A stack has thousands of them. */
+static size_t next_near(const struct lp_quiesce *q, const uint8_t *words, size_t i, size_t nr)
+{
+	uint64_t bits = q->t->isa->code_bits, start = q->hull.start, len = q->hull.end - start;
+
+	while (i < nr && (lp_get64(words + 8 * i) & bits) - start >= len)
+		i++;
+	return i;
+}
+
 static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
 {
 	if (!th->stack_is_whole || !th->stack_bytes || th->stack.start > th->sp)
@@ -184,12 +198,15 @@ static void look_at_stack(struct lp_quiesce *q, const struct lp_thread *th)
 	if (!th->stack_bytes || th->stack.start > th->sp)
 		return;
 	size_t from = (size_t)(th->sp - th->stack.start);
+	size_t first = (size_t)(lp_align_up(th->sp, 8) - th->stack.start);
+	size_t nr = th->stack_len > first ? (th->stack_len - first) / 8 : 0;
+	const uint8_t *words = th->stack_bytes + first;
 	struct stack_sum sum = {.bytes = th->stack_bytes + from};
-	for (size_t i = lp_align_up(th->sp, 8) - th->stack.start; i + 8 <= th->stack_len; i += 8) {
-		lp_addr v = lp_get64(th->stack_bytes + i);
+	for (size_t i = 0; (i = next_near(q, words, i, nr)) < nr; i++) {
+		lp_addr v = lp_get64(words + 8 * i);
 		const struct lp_watch *w = watch_of(q, v, ON_STACK);
 		if (w)
-			suspect(q, th, w, th->stack.start + i, v, sum_to(&sum, i + 8 - from));
+			suspect(q, th, w, th->stack.start + first + 8 * i, v, sum_to(&sum, first + 8 * i + 8 - from));
 	}
 }
 

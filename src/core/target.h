@@ -149,6 +149,8 @@ struct lp_target_ops {
 	/* Forget cached areas and images. */
 	void (*refresh)(struct lp_target *t);
 
+	/* What the next pause is going to write, which is as short as what it needs is at hand; changes nothing.  May be NULL. */
+	void (*expect)(struct lp_target *t, const struct lp_range *ranges, size_t nr);
 	/* All threads stand still from a successful pause() to resume(). */
 	int (*pause)(struct lp_target *t, struct lp_err *err);
 	const struct lp_thread *(*threads)(struct lp_target *t, size_t *nr);
@@ -176,6 +178,7 @@ struct lp_target {
 	const struct lp_isa *isa;
 	char *label;	   /* "process 4711 (redis-server)" for messages; owned */
 	bool tells_absent; /* a symbol of a library that is not there is -LP_ENOTLOADED, not -LP_ENOSYM: it may come yet */
+	bool shares_fate; /* who changes it ends when it ends: a change that is broken off is never found by anybody */
 	const char *if_busy; /* what to do about a thread in the way; NULL: the options of the livepatch tool */
 };
 

@@ -3,7 +3,7 @@
  *
  *     read all places and the ledger's mark in one go; compare
  *     keep the old values of data in the ledger
- *     state words: applying (reverting)
+ *     state words: applying (reverting), unless we are not there either when the target is not
  *     write, in runs
  *     state words: applied (reverted)
  *
@@ -289,6 +289,8 @@ static void undo_runs(struct lp_txn *x, size_t nr)
 		x->torn = !undo_run(x, &x->runs[i]);
 	if (!x->torn)
 		x->torn = set_states(x, offsetof(struct lp_txn_state, now), &err) < 0;
+	else if (x->t->shares_fate)
+		set_states(x, offsetof(struct lp_txn_state, during), &err);
 }
 
 static int write_runs(struct lp_txn *x, size_t *done, struct lp_err *err)
@@ -313,7 +315,7 @@ static int act(void *arg, struct lp_err *err)
 	rc = rc ? rc : keep_old_data(x, err);
 	if (rc < 0)
 		return rc;
-	rc = set_states(x, offsetof(struct lp_txn_state, during), err);
+	rc = x->t->shares_fate ? 0 : set_states(x, offsetof(struct lp_txn_state, during), err);
 	rc = rc ? rc : write_runs(x, &done, err);
 	rc = rc ? rc : set_states(x, offsetof(struct lp_txn_state, after), err);
 	if (rc < 0) {
@@ -330,6 +332,8 @@ int lp_txn_commit(struct lp_txn *x, const struct lp_apply_opts *opts, struct lp_
 	x->quiesce.timeout_ms = opts->timeout_ms;
 	x->quiesce.interrupted = opts->interrupted;
 	x->quiesce.search_most = opts->search_most;
+	if (x->t->ops->expect)
+		x->t->ops->expect(x->t, x->ranges, x->nr_runs);
 	int rc = lp_quiesce_run(&x->quiesce, act, x, stats, err);
 	lp_sm_move(&x->sm, rc < 0 ? ABORTED : COMMITTED);
 	return rc;

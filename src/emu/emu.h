@@ -83,6 +83,7 @@ struct lp_emu {
 	_Atomic uint32_t stopping; /* futex: 1 while the world is stopped */
 	_Atomic bool stops_few;	   /* threads, so that they may wait without sleeping (stop.c) */
 	_Atomic uint32_t awaited;  /* futex: threads that are to stand still and do not yet (stop.c) */
+	_Atomic uint32_t sleepers; /* threads that sleep until the world goes on, or are about to */
 	pthread_mutex_t stop_lock;
 
 	const struct lp_engine *engine; /* NULL: the interpreter alone */

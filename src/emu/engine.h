@@ -27,6 +27,8 @@ struct lp_engine {
 	/* In a handler of SIGSEGV or SIGBUS on the cpu's thread: when the host instruction is the engine's, puts all guest
 	 * registers into the cpu as they were before the guest instruction, which the uop stands for; else NULL. */
 	const struct lp_uop *(*faulted)(struct lp_cpu *cpu, const ucontext_t *context);
+	/* invalidate() of that range is near, and is to be quick. */
+	void (*expect)(struct lp_emu *emu, struct lp_range range);
 	/* Code in the range has changed, or is no longer there: nobody enters what was made of it. */
 	void (*invalidate)(struct lp_emu *emu, struct lp_range range);
 	/* Dead code has become so much that it pays to stop all threads for it; they stand still. */

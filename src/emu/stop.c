@@ -100,6 +100,15 @@ static void stand(struct lp_guest_thread *t, enum lp_thread_state state)
 		await_one_less(t->cpu.emu);
 }
 
+/* Who does not see us among the sleepers has set emu->stopping to 0 before we came: the kernel does not let us sleep then. */
+static void sleep_until_go(struct lp_emu *emu)
+{
+	atomic_fetch_add(&emu->sleepers, 1);
+	while (atomic_load(&emu->stopping))
+		futex_wait(&emu->stopping, 1, NULL);
+	atomic_fetch_sub(&emu->sleepers, 1);
+}
+
 /* Until nobody holds the world, and we are RUNNING. */
 static void resume(struct lp_guest_thread *t)
 {
@@ -108,8 +117,8 @@ static void resume(struct lp_guest_thread *t)
 	for (;;) {
 		if (atomic_load_explicit(&emu->stops_few, memory_order_relaxed))
 			spin(&emu->stopping);
-		while (atomic_load(&emu->stopping))
-			futex_wait(&emu->stopping, 1, NULL);
+		if (atomic_load(&emu->stopping))
+			sleep_until_go(emu);
 		atomic_fetch_and(&t->cpu.poll, ~(uint32_t)LP_POLL_PARK);
 		atomic_store(&t->state, LP_THREAD_RUNNING);
 		if (!atomic_load(&emu->stopping))
@@ -220,10 +229,16 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms)
 	return 0;
 }
 
+bool lp_threads_sleep(const struct lp_emu *emu)
+{
+	return atomic_load(&emu->sleepers) != 0;
+}
+
 void lp_threads_go(struct lp_emu *emu)
 {
 	atomic_store(&emu->stopping, 0);
-	futex_wake(&emu->stopping, INT32_MAX);
+	if (lp_threads_sleep(emu))
+		futex_wake(&emu->stopping, INT32_MAX);
 	pthread_mutex_unlock(&emu->stop_lock);
 }
 

@@ -236,6 +236,7 @@ void lp_guest_threads_forked(struct lp_guest_thread *t, bool by_libc)
 	emu->main = t;
 	t->next = NULL;
 	atomic_store(&emu->awaited, 0);
+	atomic_store(&emu->sleepers, 0);
 }
 
 /* ---- running ---- */

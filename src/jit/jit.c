@@ -380,6 +380,11 @@ static void invalidate(struct lp_emu *emu, struct lp_range range)
 	lp_jit_invalidate(jit_of(emu), range);
 }
 
+static void expect(struct lp_emu *emu, struct lp_range range)
+{
+	lp_jit_expect(jit_of(emu), range);
+}
+
 static bool is_littered(const struct lp_emu *emu)
 {
 	const struct lp_jit *jit = jit_of(emu);
@@ -455,6 +460,7 @@ static const struct lp_engine engine = {
 	.run = run,
 	.settle = settle,
 	.faulted = faulted,
+	.expect = expect,
 	.invalidate = invalidate,
 	.is_littered = is_littered,
 	.reclaim = reclaim,

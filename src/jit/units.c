@@ -136,6 +136,18 @@ static void kill_in_bucket(struct lp_jit *jit, size_t bucket, struct lp_range ra
 	kill_who_looked(jit, &jit->looks[bucket], range);
 }
 
+void lp_jit_expect(struct lp_jit *jit, struct lp_range range)
+{
+	size_t bucket = page_bucket(range.start);
+
+	pthread_mutex_lock(&jit->lock);
+	for (const struct lp_unit *u = jit->pages[bucket]; u; u = u->next)
+		__builtin_prefetch(u->slot, 1);
+	for (const struct lp_look *look = jit->looks[bucket]; look; look = look->next)
+		__builtin_prefetch(look->unit);
+	pthread_mutex_unlock(&jit->lock);
+}
+
 void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range)
 {
 	/* What begins in the page before may reach into this one; nothing is looked at beyond its own page. */

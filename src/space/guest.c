@@ -380,6 +380,19 @@ static void guest_refresh(struct lp_target *t)
 
 /* ---- the pause ---- */
 
+/* Caches that a command has come to since the last one are full of other things. */
+static void guest_expect(struct lp_target *t, const struct lp_range *ranges, size_t nr)
+{
+	struct lp_emu *emu = emu_of(t);
+	uint32_t word;
+
+	for (size_t i = 0; i < nr; i++) {
+		(void)lp_mem_get(ranges[i].start, &word);
+		if (emu->engine && emu->engine->expect)
+			emu->engine->expect(emu, ranges[i]);
+	}
+}
+
 /* As many bytes from sp up as can be kept of the stack; into the thread's copy, which only grows. */
 static void copy_stack(struct lp_guest_target *g, size_t i, struct lp_thread *th)
 {
@@ -488,11 +501,15 @@ struct lp_guest_pauses lp_guest_pauses(const struct lp_target *t)
 static void guest_resume(struct lp_target *t, struct lp_pause_stats *stats)
 {
 	struct lp_guest_target *g = guest_of(t);
-	uint64_t until = now_ns(), executed = own_ns();
+	bool wakes = lp_threads_sleep(g->emu);
+	uint64_t until = now_ns(), executed = wakes ? own_ns() : 0;
 
 	g->paused = false;
 	lp_threads_go(g->emu);
-	executed = own_ns() - executed;
+	if (wakes)
+		executed = own_ns() - executed;
+	else
+		until = now_ns();
 	lp_mem_pokes_end(g->emu);
 	note_pause(g, until - g->paused_ns + executed);
 	if (stats)
@@ -647,6 +664,7 @@ static const struct lp_target_ops guest_ops = {
 	.dlopen = guest_dlopen,
 	.dlclose = guest_dlclose,
 	.refresh = guest_refresh,
+	.expect = guest_expect,
 	.pause = guest_pause,
 	.threads = guest_threads,
 	.resume = guest_resume,
@@ -664,6 +682,7 @@ int lp_target_open_guest(struct lp_target **out, struct lp_emu *emu, struct lp_e
 	g->target.ops = &guest_ops;
 	g->target.isa = lp_isa_of(EM_AARCH64);
 	g->target.tells_absent = true;
+	g->target.shares_fate = true;
 	g->target.if_busy = "try again when it has left, or use a script: jmp --allow-active does not wait";
 	g->target.label = lp_sprintf("the guest (pid %d)", (int)getpid());
 	g->emu = emu;

@@ -37,9 +37,10 @@ struct fake {
 	} extents[LP_LEDGER_EXTENTS];
 	LP_VEC(struct fake_room) rooms;
 	lp_addr next_room;
-	uint64_t writes;  /* changes made so far */
-	uint64_t die_at;  /* the change that does not happen any more, nor any after it; 0 = never */
-	uint64_t fail_at; /* the one change that fails; 0 = none */
+	uint64_t writes;    /* changes made so far */
+	uint64_t die_at;    /* the change that does not happen any more, nor any after it; 0 = never */
+	uint64_t fail_at;   /* the first change that fails; 0 = none */
+	uint64_t fail_more; /* of those after it fail too */
 	bool paused;
 	/* the threads that a pause shows; before each pause `move` may change them */
 	struct lp_thread *threads;
@@ -62,7 +63,7 @@ static inline int fake_change(struct fake *f, struct lp_err *err)
 	f->writes++;
 	if (f->die_at && f->writes >= f->die_at)
 		return lp_fail(err, LP_EGONE, "the writer is dead");
-	if (f->fail_at && f->writes == f->fail_at)
+	if (f->fail_at && f->writes >= f->fail_at && f->writes <= f->fail_at + f->fail_more)
 		return lp_fail(err, EIO, "change %d fails", (int)f->writes);
 	return 0;
 }

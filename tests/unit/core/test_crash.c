@@ -197,12 +197,14 @@ static void killed_again_while_recovering(void **state)
 		}
 }
 
-static void any_one_change_failing_undoes_an_apply(void **state)
+static void changes_failing_undo_an_apply(uint64_t more, bool shares_fate)
 {
 	for (uint64_t k = 1;; k++) {
 		struct fake *f = fresh();
 		struct lp_err err = {0};
+		f->target.shares_fate = shares_fate;
 		f->fail_at = k;
+		f->fail_more = more;
 		int rc = apply(f, SCRIPT, NULL, &err);
 		bool finished = f->writes < k;
 		f->fail_at = 0;
@@ -212,9 +214,11 @@ static void any_one_change_failing_undoes_an_apply(void **state)
 			return;
 		}
 		if (rc < 0) {
-			the_old_program(f);
+			if (more == 0)
+				the_old_program(f);
 			assert_true(err.text[0] != 0);
 			recover(f);
+			the_old_program(f);
 			assert_int_equal(active(f), 0);
 		} else {
 			assert_true(is_new(f)); /* the last change is only housekeeping */
@@ -223,6 +227,18 @@ static void any_one_change_failing_undoes_an_apply(void **state)
 		still_works(f);
 		fake_free(f);
 	}
+}
+
+static void any_one_change_failing_undoes_an_apply(void **state)
+{
+	changes_failing_undo_an_apply(0, false);
+	changes_failing_undo_an_apply(0, true);
+}
+
+static void what_cannot_be_undone_is_left_to_recover(void **state)
+{
+	changes_failing_undo_an_apply(1, false);
+	changes_failing_undo_an_apply(1, true);
 }
 
 static void patches_stack_and_the_lower_one_is_held(void **state)
@@ -486,6 +502,7 @@ int main(void)
 		cmocka_unit_test(killed_before_any_change_of_a_revert),
 		cmocka_unit_test(killed_again_while_recovering),
 		cmocka_unit_test(any_one_change_failing_undoes_an_apply),
+		cmocka_unit_test(what_cannot_be_undone_is_left_to_recover),
 		cmocka_unit_test(patches_stack_and_the_lower_one_is_held),
 		cmocka_unit_test(a_number_is_looked_up_as_the_list_shows_it),
 		cmocka_unit_test(a_stack_is_reverted_as_one),
