@@ -3,7 +3,7 @@
  *
  *     read all places and the ledger's mark in one go; compare
  *     keep the old values of data in the ledger
- *     state words: applying (reverting), unless we are not there either when the target is not
+ *     state words: applying (reverting); but who ends when the target ends needs none for a single write in a page
  *     write, in runs
  *     state words: applied (reverted)
  *
@@ -289,8 +289,6 @@ static void undo_runs(struct lp_txn *x, size_t nr)
 		x->torn = !undo_run(x, &x->runs[i]);
 	if (!x->torn)
 		x->torn = set_states(x, offsetof(struct lp_txn_state, now), &err) < 0;
-	else if (x->t->shares_fate)
-		set_states(x, offsetof(struct lp_txn_state, during), &err);
 }
 
 static int write_runs(struct lp_txn *x, size_t *done, struct lp_err *err)
@@ -307,6 +305,14 @@ static int write_runs(struct lp_txn *x, size_t *done, struct lp_err *err)
 	return 0;
 }
 
+/* Which happens, or does not. */
+static bool is_one_write(const struct lp_txn *x)
+{
+	const struct lp_run *r = x->runs;
+
+	return x->nr_runs == 1 && lp_align_down(r->at, LP_PAGE) == lp_align_down(r->at + r->len - 1, LP_PAGE);
+}
+
 static int act(void *arg, struct lp_err *err)
 {
 	struct lp_txn *x = arg;
@@ -315,7 +321,7 @@ static int act(void *arg, struct lp_err *err)
 	rc = rc ? rc : keep_old_data(x, err);
 	if (rc < 0)
 		return rc;
-	rc = x->t->shares_fate ? 0 : set_states(x, offsetof(struct lp_txn_state, during), err);
+	rc = x->t->shares_fate && is_one_write(x) ? 0 : set_states(x, offsetof(struct lp_txn_state, during), err);
 	rc = rc ? rc : write_runs(x, &done, err);
 	rc = rc ? rc : set_states(x, offsetof(struct lp_txn_state, after), err);
 	if (rc < 0) {

@@ -241,6 +241,26 @@ static void what_cannot_be_undone_is_left_to_recover(void **state)
 	changes_failing_undo_an_apply(1, true);
 }
 
+static uint64_t writes_of(const char *script, bool shares_fate)
+{
+	struct fake *f = fresh();
+	struct lp_err err = {0};
+	uint64_t writes;
+
+	f->target.shares_fate = shares_fate;
+	assert_int_equal(apply(f, script, NULL, &err), 0);
+	assert_int_equal(active(f), 1);
+	writes = f->writes;
+	fake_free(f);
+	return writes;
+}
+
+static void who_ends_with_the_target_marks_only_what_may_be_done_by_halves(void **state)
+{
+	assert_int_equal(writes_of("set 0x10000100 int 17\n", true), writes_of("set 0x10000100 int 17\n", false) - 1);
+	assert_int_equal(writes_of(SCRIPT, true), writes_of(SCRIPT, false));
+}
+
 static void patches_stack_and_the_lower_one_is_held(void **state)
 {
 	struct fake *f = fresh();
@@ -503,6 +523,7 @@ int main(void)
 		cmocka_unit_test(killed_again_while_recovering),
 		cmocka_unit_test(any_one_change_failing_undoes_an_apply),
 		cmocka_unit_test(what_cannot_be_undone_is_left_to_recover),
+		cmocka_unit_test(who_ends_with_the_target_marks_only_what_may_be_done_by_halves),
 		cmocka_unit_test(patches_stack_and_the_lower_one_is_held),
 		cmocka_unit_test(a_number_is_looked_up_as_the_list_shows_it),
 		cmocka_unit_test(a_stack_is_reverted_as_one),
