@@ -18,11 +18,25 @@ lp_copy_begin:
 	je	.Lword			/* one access, whole: another thread may be writing the other half */
 	cmp	$4, %rcx
 	je	.Lhalf
-	cmp	$64, %rcx
+	cmp	$16, %rcx
 	jb	.Lshort
-	rep movsb
+	cmp	$512, %rcx
+	jb	.Lblocks
+	rep movsb			/* takes a while to begin */
 	xor	%eax, %eax
 	ret
+
+.Lblocks:				/* each byte once: a guest may change behind us what it has seen */
+	sub	$16, %rcx
+.Lblock:
+	movups	(%rsi), %xmm0
+	movups	%xmm0, (%rdi)
+	add	$16, %rsi
+	add	$16, %rdi
+	sub	$16, %rcx
+	jae	.Lblock
+	add	$16, %rcx
+	jmp	.Lshort
 
 .Lword:	mov	(%rsi), %rax
 	mov	%rax, (%rdi)
@@ -43,6 +57,14 @@ lp_copy_begin:
 	add	$8, %rdi
 	jmp	.Lshort
 .Lrest:	add	$8, %rcx
+	jz	.Ldone
+	cmp	$4, %rcx
+	jb	.Lbyte
+	mov	(%rsi), %eax
+	mov	%eax, (%rdi)
+	add	$4, %rsi
+	add	$4, %rdi
+	sub	$4, %rcx
 	jz	.Ldone
 .Lbyte:	mov	(%rsi), %al
 	mov	%al, (%rdi)

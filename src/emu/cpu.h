@@ -98,7 +98,8 @@ struct lp_cpu {
 		uint64_t shadow_limit;
 		void *jumps;
 		uint64_t host_sp, shadow_sp, shadow_base;
-	} jit; /* translated code's own */
+		void *missed; /* the slot that it was left at, which had no code */
+	} jit;		      /* translated code's own */
 
 	uint64_t pc; /* exact whenever translated code is left, and at the begin of each block */
 	int64_t n;

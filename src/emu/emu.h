@@ -119,8 +119,9 @@ void lp_cpu_run(struct lp_cpu *cpu);
 /* run.c: one instruction at cpu->pc by the interpreter; cpu->leave is LP_LEAVE_LOOKUP before, and says afterwards how it ended.
  * A host fault of it goes where those of lp_cpu_run() go. */
 void lp_cpu_step(struct lp_cpu *cpu);
-/* run.c: the same of a block that is executed once (block.h). */
-void lp_cpu_run_once(struct lp_cpu *cpu);
+/* run.c: the same of a block that is executed once (block.h).  How many of its instructions were, or a few more: the last is a
+ * branch that was taken, or nothing follows it; 0: none, or not known. */
+size_t lp_cpu_run_once(struct lp_cpu *cpu);
 /* sys.c: the system call in x8, its result into x0; pc is behind the svc. */
 void lp_syscall(struct lp_guest_thread *t);
 /* The guest thread that runs on this host thread; NULL on others. */

@@ -21,13 +21,13 @@ typedef int lp_hot_prepare(struct lp_uop *u);
 enum { LP_HOT_NONE = -1 };
 
 struct lp_hot {
+	enum lp_a64_op op;
 	lp_hot_prepare *prepare;
 	lp_uop_fn *const *run; /* by that index */
 };
 
-/* By op; rows that have none are zero. */
-extern const struct lp_hot lp_hot_integer[A64_OP_COUNT], lp_hot_compare[A64_OP_COUNT], lp_hot_branch[A64_OP_COUNT],
-	lp_hot_memory[A64_OP_COUNT];
+/* Up to {0}. */
+extern const struct lp_hot lp_hot_integer[], lp_hot_compare[], lp_hot_branch[], lp_hot_memory[];
 
 /* A uop as lp_lower() has filled it in, of the row `op`. */
 void lp_hot(struct lp_uop *u, enum lp_a64_op op);

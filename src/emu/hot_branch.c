@@ -95,9 +95,18 @@ static int indirect(struct lp_uop *u)
 	return 0;
 }
 
-const struct lp_hot lp_hot_branch[A64_OP_COUNT] = {
-	[A64_OP_B] = {always, b_run},	     [A64_OP_BL] = {always, bl_run},	 [A64_OP_CBZ] = {compare, cbz_run},
-	[A64_OP_CBNZ] = {compare, cbnz_run}, [A64_OP_TBZ] = {test_bit, tbz_run}, [A64_OP_TBNZ] = {test_bit, tbnz_run},
-	[A64_OP_BR] = {indirect, br_run},    [A64_OP_BLR] = {indirect, blr_run}, [A64_OP_RET] = {indirect, ret_run},
-	[A64_OP_NOP] = {always, nop_run},    [A64_OP_BTI] = {always, nop_run},	 [A64_OP_HINT] = {always, nop_run},
+const struct lp_hot lp_hot_branch[] = {
+	{A64_OP_B, always, b_run},
+	{A64_OP_BL, always, bl_run},
+	{A64_OP_CBZ, compare, cbz_run},
+	{A64_OP_CBNZ, compare, cbnz_run},
+	{A64_OP_TBZ, test_bit, tbz_run},
+	{A64_OP_TBNZ, test_bit, tbnz_run},
+	{A64_OP_BR, indirect, br_run},
+	{A64_OP_BLR, indirect, blr_run},
+	{A64_OP_RET, indirect, ret_run},
+	{A64_OP_NOP, always, nop_run},
+	{A64_OP_BTI, always, nop_run},
+	{A64_OP_HINT, always, nop_run},
+	{0},
 };

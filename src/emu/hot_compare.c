@@ -274,12 +274,12 @@ static int ccmp_imm(struct lp_uop *u)
 
 /* ---- which ---- */
 
-const struct lp_hot lp_hot_compare[A64_OP_COUNT] = {
-	[A64_OP_ADDS_IMM] = {sum_imm, adds_imm_run},   [A64_OP_SUBS_IMM] = {sum_imm, subs_imm_run},
-	[A64_OP_ANDS_IMM] = {ands_imm, ands_imm_run},  [A64_OP_ADDS_REG] = {registers, adds_reg_run},
-	[A64_OP_SUBS_REG] = {registers, subs_reg_run}, [A64_OP_ANDS_REG] = {registers, ands_reg_run},
-	[A64_OP_B_COND] = {b_cond, b_cond_run},	       [A64_OP_CSEL] = {selection, csel_run},
-	[A64_OP_CSINC] = {selection, csinc_run},       [A64_OP_CSINV] = {selection, csinv_run},
-	[A64_OP_CSNEG] = {selection, csneg_run},       [A64_OP_CCMP_REG] = {ccmp_reg, ccmp_reg_run},
-	[A64_OP_CCMP_IMM] = {ccmp_imm, ccmp_imm_run},
+const struct lp_hot lp_hot_compare[] = {
+	{A64_OP_ADDS_IMM, sum_imm, adds_imm_run},   {A64_OP_SUBS_IMM, sum_imm, subs_imm_run},
+	{A64_OP_ANDS_IMM, ands_imm, ands_imm_run},  {A64_OP_ADDS_REG, registers, adds_reg_run},
+	{A64_OP_SUBS_REG, registers, subs_reg_run}, {A64_OP_ANDS_REG, registers, ands_reg_run},
+	{A64_OP_B_COND, b_cond, b_cond_run},	    {A64_OP_CSEL, selection, csel_run},
+	{A64_OP_CSINC, selection, csinc_run},	    {A64_OP_CSINV, selection, csinv_run},
+	{A64_OP_CSNEG, selection, csneg_run},	    {A64_OP_CCMP_REG, ccmp_reg, ccmp_reg_run},
+	{A64_OP_CCMP_IMM, ccmp_imm, ccmp_imm_run},  {0},
 };

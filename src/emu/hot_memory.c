@@ -153,12 +153,14 @@ static int literal(struct lp_uop *u)
 	return 0;
 }
 
-#define ROWS(uimm, reg, unscaled_, post, pre, name)                                                    \
-	[A64_OP_##uimm] = {scaled, name##_imm_run}, [A64_OP_##unscaled_] = {unscaled, name##_imm_run}, \
-	[A64_OP_##post] = {unscaled, name##_post_run}, [A64_OP_##pre] = {unscaled, name##_pre_run},    \
-	[A64_OP_##reg] = {by_register, name##_reg_run}
+#define ROWS(uimm, reg, unscaled_, post, pre, name)                                                   \
+	{A64_OP_##uimm, scaled, name##_imm_run}, {A64_OP_##unscaled_, unscaled, name##_imm_run},      \
+		{A64_OP_##post, unscaled, name##_post_run}, {A64_OP_##pre, unscaled, name##_pre_run}, \
+	{                                                                                             \
+		A64_OP_##reg, by_register, name##_reg_run                                             \
+	}
 
-const struct lp_hot lp_hot_memory[A64_OP_COUNT] = {
+const struct lp_hot lp_hot_memory[] = {
 	ROWS(STRB_UIMM, STRB_REG, STURB, STRB_POST, STRB_PRE, strb),
 	ROWS(STRH_UIMM, STRH_REG, STURH, STRH_POST, STRH_PRE, strh),
 	ROWS(STR_W_UIMM, STR_W_REG, STUR_W, STR_W_POST, STR_W_PRE, str_w),
@@ -172,13 +174,14 @@ const struct lp_hot lp_hot_memory[A64_OP_COUNT] = {
 	ROWS(LDRSH_X_UIMM, LDRSH_X_REG, LDURSH_X, LDRSH_X_POST, LDRSH_X_PRE, ldrsh_x),
 	ROWS(LDRSH_W_UIMM, LDRSH_W_REG, LDURSH_W, LDRSH_W_POST, LDRSH_W_PRE, ldrsh_w),
 	ROWS(LDRSW_UIMM, LDRSW_REG, LDURSW, LDRSW_POST, LDRSW_PRE, ldrsw),
-	[A64_OP_LDP_OFF] = {pair, ldp_imm_run},
-	[A64_OP_LDP_POST] = {pair, ldp_post_run},
-	[A64_OP_LDP_PRE] = {pair, ldp_pre_run},
-	[A64_OP_STP_OFF] = {pair, stp_imm_run},
-	[A64_OP_STP_POST] = {pair, stp_post_run},
-	[A64_OP_STP_PRE] = {pair, stp_pre_run},
-	[A64_OP_LDR_LIT_W] = {literal, ldr_lit_w_run},
-	[A64_OP_LDR_LIT_X] = {literal, ldr_lit_x_run},
-	[A64_OP_LDRSW_LIT] = {literal, ldrsw_lit_run},
+	{A64_OP_LDP_OFF, pair, ldp_imm_run},
+	{A64_OP_LDP_POST, pair, ldp_post_run},
+	{A64_OP_LDP_PRE, pair, ldp_pre_run},
+	{A64_OP_STP_OFF, pair, stp_imm_run},
+	{A64_OP_STP_POST, pair, stp_post_run},
+	{A64_OP_STP_PRE, pair, stp_pre_run},
+	{A64_OP_LDR_LIT_W, literal, ldr_lit_w_run},
+	{A64_OP_LDR_LIT_X, literal, ldr_lit_x_run},
+	{A64_OP_LDRSW_LIT, literal, ldrsw_lit_run},
+	{0},
 };

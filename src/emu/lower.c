@@ -83,19 +83,31 @@ static lp_uop_fn *function_of(enum lp_a64_op op, struct lp_uop *u)
 	return special ? special : choose ? choose(u) : lp_sem[op];
 }
 
+static const struct lp_hot *const hot_tables[] = {lp_hot_integer, lp_hot_compare, lp_hot_branch, lp_hot_memory};
+
+/* By op, which table and which of its rows, and 1; 0: none.  As an array of the rows themselves it would be pages of relocations,
+ * nearly all of them empty, which every program would wait for. */
+enum { TABLE = 8, ROW = 0xff };
+static uint16_t hot_index[A64_OP_COUNT];
+
+static __attribute__((constructor)) void index_hot(void)
+{
+	for (unsigned t = 0; t < sizeof hot_tables / sizeof hot_tables[0]; t++)
+		for (unsigned i = 0; hot_tables[t][i].prepare; i++)
+			hot_index[hot_tables[t][i].op] = (uint16_t)(t << TABLE | (i + 1));
+}
+
 void lp_hot(struct lp_uop *u, enum lp_a64_op op)
 {
-	static const struct lp_hot *const tables[] = {lp_hot_integer, lp_hot_compare, lp_hot_branch, lp_hot_memory};
+	const struct lp_hot *hot;
+	int index;
 
-	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-		const struct lp_hot *hot = &tables[i][op];
-		if (!hot->prepare)
-			continue;
-		int index = hot->prepare(u);
-		if (index != LP_HOT_NONE)
-			u->run = hot->run[index];
+	if (hot_index[op] == 0)
 		return;
-	}
+	hot = &hot_tables[hot_index[op] >> TABLE][(hot_index[op] & ROW) - 1];
+	index = hot->prepare(u);
+	if (index != LP_HOT_NONE)
+		u->run = hot->run[index];
 }
 
 /* All but the slot of a direct branch, which *has_slot asks for, and what is made of the row in the end. */

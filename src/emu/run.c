@@ -21,7 +21,7 @@ void lp_cpu_step(struct lp_cpu *cpu)
 	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
 }
 
-void lp_cpu_run_once(struct lp_cpu *cpu)
+size_t lp_cpu_run_once(struct lp_cpu *cpu)
 {
 	struct lp_block_once room;
 	const struct lp_uop *u;
@@ -31,6 +31,7 @@ void lp_cpu_run_once(struct lp_cpu *cpu)
 	while (u)
 		u = u->run(cpu, u);
 	atomic_fetch_and(&cpu->poll, ~(uint32_t)LP_POLL_ALONE);
+	return room.nr ? room.next : 0;
 }
 
 /* Translated code, until it leaves. */

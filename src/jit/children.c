@@ -45,7 +45,7 @@ void lp_children_expect(struct lp_jit *jit)
 	for (uint32_t i = 0; i < nr && i < MOST; i++) {
 		uint64_t pc = atomic_load(&r->pcs[i]);
 		if (!has_unit(jit, pc))
-			lp_translate(jit, pc);
+			lp_translate(jit, pc, NULL);
 	}
 }
 

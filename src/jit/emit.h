@@ -218,23 +218,28 @@ static inline bool lp_tr_goes_on(const struct lp_tr *t, unsigned i)
 /* A field of the instruction `word`. */
 #define F(name) lp_a64_field_##name(word)
 
-/* Tables by op, one in each file of functions; NULL: the interpreter's. */
-extern lp_emit_fn *const lp_emit_integer[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_branch[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_memory[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_atomic[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_fp[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_fp_convert[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_fp_vector[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_across[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_move[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_same[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_shift[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_simd_wide[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_crypto[A64_OP_COUNT];
-extern lp_emit_fn *const lp_emit_struct[A64_OP_COUNT];
+/* One table in each file of functions, up to {0}; what is in none is the interpreter's.  Rows, as an array by op would be empty for
+ * the most part, and the dynamic linker's work for nothing. */
+struct lp_emit_row {
+	enum lp_a64_op op;
+	lp_emit_fn *emit;
+};
+extern const struct lp_emit_row lp_emit_integer[];
+extern const struct lp_emit_row lp_emit_branch[];
+extern const struct lp_emit_row lp_emit_memory[];
+extern const struct lp_emit_row lp_emit_vector_memory[];
+extern const struct lp_emit_row lp_emit_atomic[];
+extern const struct lp_emit_row lp_emit_fp[];
+extern const struct lp_emit_row lp_emit_fp_convert[];
+extern const struct lp_emit_row lp_emit_fp_vector[];
+extern const struct lp_emit_row lp_emit_simd_across[];
+extern const struct lp_emit_row lp_emit_simd_move[];
+extern const struct lp_emit_row lp_emit_simd_same[];
+extern const struct lp_emit_row lp_emit_simd_saturate[];
+extern const struct lp_emit_row lp_emit_simd_shift[];
+extern const struct lp_emit_row lp_emit_simd_wide[];
+extern const struct lp_emit_row lp_emit_crypto[];
+extern const struct lp_emit_row lp_emit_struct[];
 
 /* ---- general registers ---- */
 

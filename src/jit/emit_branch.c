@@ -431,10 +431,19 @@ static bool nop(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
-lp_emit_fn *const lp_emit_branch[A64_OP_COUNT] = {
-	[A64_OP_B] = b,	      [A64_OP_BL] = bl,	    [A64_OP_B_COND] = lp_emit_b_cond,
-	[A64_OP_CBZ] = cbz,   [A64_OP_CBNZ] = cbnz, [A64_OP_TBZ] = tbz,
-	[A64_OP_TBNZ] = tbnz, [A64_OP_BR] = br,	    [A64_OP_BLR] = blr,
-	[A64_OP_RET] = ret,   [A64_OP_NOP] = nop,   [A64_OP_BTI] = nop,
-	[A64_OP_HINT] = nop,
+const struct lp_emit_row lp_emit_branch[] = {
+	{A64_OP_B, b},
+	{A64_OP_BL, bl},
+	{A64_OP_B_COND, lp_emit_b_cond},
+	{A64_OP_CBZ, cbz},
+	{A64_OP_CBNZ, cbnz},
+	{A64_OP_TBZ, tbz},
+	{A64_OP_TBNZ, tbnz},
+	{A64_OP_BR, br},
+	{A64_OP_BLR, blr},
+	{A64_OP_RET, ret},
+	{A64_OP_NOP, nop},
+	{A64_OP_BTI, nop},
+	{A64_OP_HINT, nop},
+	{0},
 };

@@ -426,18 +426,24 @@ static bool fcvt_d(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
-lp_emit_fn *const lp_emit_fp_convert[A64_OP_COUNT] = {
-	[A64_OP_FCVTZS] = fcvtzs,	[A64_OP_FCVTZU] = fcvtzu,	  [A64_OP_FCVTNS] = fcvtns,
-	[A64_OP_FCVTNU] = fcvtnu,	[A64_OP_FCVTPS] = fcvtps,	  [A64_OP_FCVTPU] = fcvtpu,
-	[A64_OP_FCVTMS] = fcvtms,	[A64_OP_FCVTMU] = fcvtmu,	  [A64_OP_FCVTAS] = fcvtas,
-	[A64_OP_FCVTAU] = fcvtau,	[A64_OP_FCVTZS_FIX] = fcvtzs_fix, [A64_OP_FCVTZU_FIX] = fcvtzu_fix,
-	[A64_OP_SCVTF] = scvtf,		[A64_OP_UCVTF] = ucvtf,		  [A64_OP_SCVTF_FIX] = scvtf_fix,
-	[A64_OP_UCVTF_FIX] = ucvtf_fix, [A64_OP_FCVTZS_S] = fcvtzs_s,	  [A64_OP_FCVTZU_S] = fcvtzu_s,
-	[A64_OP_FCVTNS_S] = fcvtns_s,	[A64_OP_FCVTNU_S] = fcvtnu_s,	  [A64_OP_FCVTPS_S] = fcvtps_s,
-	[A64_OP_FCVTPU_S] = fcvtpu_s,	[A64_OP_FCVTMS_S] = fcvtms_s,	  [A64_OP_FCVTMU_S] = fcvtmu_s,
-	[A64_OP_FCVTAS_S] = fcvtas_s,	[A64_OP_FCVTAU_S] = fcvtau_s,	  [A64_OP_SCVTF_S] = scvtf_s,
-	[A64_OP_UCVTF_S] = ucvtf_s,	[A64_OP_FRINTN] = frintn,	  [A64_OP_FRINTM] = frintm,
-	[A64_OP_FRINTP] = frintp,	[A64_OP_FRINTZ] = frintz,	  [A64_OP_FRINTI] = frinti,
-	[A64_OP_FRINTX] = frintx,	[A64_OP_FRINTA] = frinta,	  [A64_OP_FCVT_S] = fcvt_s,
-	[A64_OP_FCVT_D] = fcvt_d,
+const struct lp_emit_row lp_emit_fp_convert[] = {
+	{A64_OP_FCVTZS, fcvtzs},	 {A64_OP_FCVTZU, fcvtzu},
+	{A64_OP_FCVTNS, fcvtns},	 {A64_OP_FCVTNU, fcvtnu},
+	{A64_OP_FCVTPS, fcvtps},	 {A64_OP_FCVTPU, fcvtpu},
+	{A64_OP_FCVTMS, fcvtms},	 {A64_OP_FCVTMU, fcvtmu},
+	{A64_OP_FCVTAS, fcvtas},	 {A64_OP_FCVTAU, fcvtau},
+	{A64_OP_FCVTZS_FIX, fcvtzs_fix}, {A64_OP_FCVTZU_FIX, fcvtzu_fix},
+	{A64_OP_SCVTF, scvtf},		 {A64_OP_UCVTF, ucvtf},
+	{A64_OP_SCVTF_FIX, scvtf_fix},	 {A64_OP_UCVTF_FIX, ucvtf_fix},
+	{A64_OP_FCVTZS_S, fcvtzs_s},	 {A64_OP_FCVTZU_S, fcvtzu_s},
+	{A64_OP_FCVTNS_S, fcvtns_s},	 {A64_OP_FCVTNU_S, fcvtnu_s},
+	{A64_OP_FCVTPS_S, fcvtps_s},	 {A64_OP_FCVTPU_S, fcvtpu_s},
+	{A64_OP_FCVTMS_S, fcvtms_s},	 {A64_OP_FCVTMU_S, fcvtmu_s},
+	{A64_OP_FCVTAS_S, fcvtas_s},	 {A64_OP_FCVTAU_S, fcvtau_s},
+	{A64_OP_SCVTF_S, scvtf_s},	 {A64_OP_UCVTF_S, ucvtf_s},
+	{A64_OP_FRINTN, frintn},	 {A64_OP_FRINTM, frintm},
+	{A64_OP_FRINTP, frintp},	 {A64_OP_FRINTZ, frintz},
+	{A64_OP_FRINTI, frinti},	 {A64_OP_FRINTX, frintx},
+	{A64_OP_FRINTA, frinta},	 {A64_OP_FCVT_S, fcvt_s},
+	{A64_OP_FCVT_D, fcvt_d},	 {0},
 };

@@ -318,11 +318,14 @@ static bool prfm_lit(struct lp_tr *t, uint32_t word)
 	return true;
 }
 
-#define ROWS(uimm, reg, unscaled, post, pre, name)                                                             \
-	[A64_OP_##uimm] = name##_SCALED, [A64_OP_##unscaled] = name##_UNSCALED, [A64_OP_##post] = name##_POST, \
-	[A64_OP_##pre] = name##_PRE, [A64_OP_##reg] = name##_INDEXED
+#define ROWS(uimm, reg, unscaled, post, pre, name)                                                          \
+	{A64_OP_##uimm, name##_SCALED}, {A64_OP_##unscaled, name##_UNSCALED}, {A64_OP_##post, name##_POST}, \
+		{A64_OP_##pre, name##_PRE},                                                                 \
+	{                                                                                                   \
+		A64_OP_##reg, name##_INDEXED                                                                \
+	}
 
-lp_emit_fn *const lp_emit_memory[A64_OP_COUNT] = {
+const struct lp_emit_row lp_emit_memory[] = {
 	ROWS(STRB_UIMM, STRB_REG, STURB, STRB_POST, STRB_PRE, strb),
 	ROWS(STRH_UIMM, STRH_REG, STURH, STRH_POST, STRH_PRE, strh),
 	ROWS(STR_W_UIMM, STR_W_REG, STUR_W, STR_W_POST, STR_W_PRE, str_w),
@@ -336,36 +339,37 @@ lp_emit_fn *const lp_emit_memory[A64_OP_COUNT] = {
 	ROWS(LDRSH_X_UIMM, LDRSH_X_REG, LDURSH_X, LDRSH_X_POST, LDRSH_X_PRE, ldrsh_x),
 	ROWS(LDRSH_W_UIMM, LDRSH_W_REG, LDURSH_W, LDRSH_W_POST, LDRSH_W_PRE, ldrsh_w),
 	ROWS(LDRSW_UIMM, LDRSW_REG, LDURSW, LDRSW_POST, LDRSW_PRE, ldrsw),
-	[A64_OP_LDP_OFF] = ldp_off,
-	[A64_OP_LDP_POST] = ldp_post,
-	[A64_OP_LDP_PRE] = ldp_pre,
-	[A64_OP_LDP_NT] = ldp_off,
-	[A64_OP_STP_OFF] = stp_off,
-	[A64_OP_STP_POST] = stp_post,
-	[A64_OP_STP_PRE] = stp_pre,
-	[A64_OP_STP_NT] = stp_off,
-	[A64_OP_LDPSW_OFF] = ldpsw_off,
-	[A64_OP_LDPSW_POST] = ldpsw_post,
-	[A64_OP_LDPSW_PRE] = ldpsw_pre,
+	{A64_OP_LDP_OFF, ldp_off},
+	{A64_OP_LDP_POST, ldp_post},
+	{A64_OP_LDP_PRE, ldp_pre},
+	{A64_OP_LDP_NT, ldp_off},
+	{A64_OP_STP_OFF, stp_off},
+	{A64_OP_STP_POST, stp_post},
+	{A64_OP_STP_PRE, stp_pre},
+	{A64_OP_STP_NT, stp_off},
+	{A64_OP_LDPSW_OFF, ldpsw_off},
+	{A64_OP_LDPSW_POST, ldpsw_post},
+	{A64_OP_LDPSW_PRE, ldpsw_pre},
 	/* Unprivileged: so is everything here. */
-	[A64_OP_STTRB] = strb_UNSCALED,
-	[A64_OP_STTRH] = strh_UNSCALED,
-	[A64_OP_STTR_W] = str_w_UNSCALED,
-	[A64_OP_STTR_X] = str_x_UNSCALED,
-	[A64_OP_LDTRB] = ldrb_UNSCALED,
-	[A64_OP_LDTRH] = ldrh_UNSCALED,
-	[A64_OP_LDTR_W] = ldr_w_UNSCALED,
-	[A64_OP_LDTR_X] = ldr_x_UNSCALED,
-	[A64_OP_LDTRSB_X] = ldrsb_x_UNSCALED,
-	[A64_OP_LDTRSB_W] = ldrsb_w_UNSCALED,
-	[A64_OP_LDTRSH_X] = ldrsh_x_UNSCALED,
-	[A64_OP_LDTRSH_W] = ldrsh_w_UNSCALED,
-	[A64_OP_LDTRSW] = ldrsw_UNSCALED,
-	[A64_OP_LDR_LIT_W] = ldr_lit_w,
-	[A64_OP_LDR_LIT_X] = ldr_lit_x,
-	[A64_OP_LDRSW_LIT] = ldrsw_lit,
-	[A64_OP_PRFM_UIMM] = prfm_uimm,
-	[A64_OP_PRFM_REG] = prfm_reg,
-	[A64_OP_PRFUM] = prfum,
-	[A64_OP_PRFM_LIT] = prfm_lit,
+	{A64_OP_STTRB, strb_UNSCALED},
+	{A64_OP_STTRH, strh_UNSCALED},
+	{A64_OP_STTR_W, str_w_UNSCALED},
+	{A64_OP_STTR_X, str_x_UNSCALED},
+	{A64_OP_LDTRB, ldrb_UNSCALED},
+	{A64_OP_LDTRH, ldrh_UNSCALED},
+	{A64_OP_LDTR_W, ldr_w_UNSCALED},
+	{A64_OP_LDTR_X, ldr_x_UNSCALED},
+	{A64_OP_LDTRSB_X, ldrsb_x_UNSCALED},
+	{A64_OP_LDTRSB_W, ldrsb_w_UNSCALED},
+	{A64_OP_LDTRSH_X, ldrsh_x_UNSCALED},
+	{A64_OP_LDTRSH_W, ldrsh_w_UNSCALED},
+	{A64_OP_LDTRSW, ldrsw_UNSCALED},
+	{A64_OP_LDR_LIT_W, ldr_lit_w},
+	{A64_OP_LDR_LIT_X, ldr_lit_x},
+	{A64_OP_LDRSW_LIT, ldrsw_lit},
+	{A64_OP_PRFM_UIMM, prfm_uimm},
+	{A64_OP_PRFM_REG, prfm_reg},
+	{A64_OP_PRFUM, prfum},
+	{A64_OP_PRFM_LIT, prfm_lit},
+	{0},
 };

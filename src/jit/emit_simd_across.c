@@ -194,11 +194,11 @@ static void do_saddlv(struct lp_lanes *l)
 }
 ROW(saddlv, LP_ONE | LP_ALL_BITS, do_saddlv)
 
-lp_emit_fn *const lp_emit_simd_across[A64_OP_COUNT] = {
-	[A64_OP_ADDP_V] = addp_v,     [A64_OP_ADDP_S] = addp_s,	    [A64_OP_SMAXP_V] = smaxp_v,
-	[A64_OP_SMINP_V] = sminp_v,   [A64_OP_UMAXP_V] = umaxp_v,   [A64_OP_UMINP_V] = uminp_v,
-	[A64_OP_SADDLP_V] = saddlp_v, [A64_OP_UADDLP_V] = uaddlp_v, [A64_OP_SADALP_V] = sadalp_v,
-	[A64_OP_UADALP_V] = uadalp_v, [A64_OP_ADDV] = addv,	    [A64_OP_SADDLV] = saddlv,
-	[A64_OP_UADDLV] = uaddlv,     [A64_OP_SMAXV] = smaxv,	    [A64_OP_SMINV] = sminv,
-	[A64_OP_UMAXV] = umaxv,	      [A64_OP_UMINV] = uminv,
+const struct lp_emit_row lp_emit_simd_across[] = {
+	{A64_OP_ADDP_V, addp_v},     {A64_OP_ADDP_S, addp_s},	  {A64_OP_SMAXP_V, smaxp_v},
+	{A64_OP_SMINP_V, sminp_v},   {A64_OP_UMAXP_V, umaxp_v},	  {A64_OP_UMINP_V, uminp_v},
+	{A64_OP_SADDLP_V, saddlp_v}, {A64_OP_UADDLP_V, uaddlp_v}, {A64_OP_SADALP_V, sadalp_v},
+	{A64_OP_UADALP_V, uadalp_v}, {A64_OP_ADDV, addv},	  {A64_OP_SADDLV, saddlv},
+	{A64_OP_UADDLV, uaddlv},     {A64_OP_SMAXV, smaxv},	  {A64_OP_SMINV, sminv},
+	{A64_OP_UMAXV, umaxv},	     {A64_OP_UMINV, uminv},	  {0},
 };

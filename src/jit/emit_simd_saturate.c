@@ -499,8 +499,12 @@ NARROW_SHIFTED(sqrshrn, FROM_SIGNED | TO_SIGNED | ROUNDS)
 NARROW_SHIFTED(uqrshrn, ROUNDS)
 NARROW_SHIFTED(sqrshrun, FROM_SIGNED | ROUNDS)
 
-#define BOTH(name, fn) [A64_OP_##name##_V] = fn, [A64_OP_##name##_S] = fn
-lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT] = {
+#define BOTH(name, fn)                \
+	{A64_OP_##name##_V, fn},      \
+	{                             \
+		A64_OP_##name##_S, fn \
+	}
+const struct lp_emit_row lp_emit_simd_saturate[] = {
 	BOTH(SQADD, sqadd),
 	BOTH(UQADD, uqadd),
 	BOTH(SQSUB, sqsub),
@@ -535,4 +539,5 @@ lp_emit_fn *const lp_emit_simd_saturate[A64_OP_COUNT] = {
 	BOTH(SQRSHRN_IMM, sqrshrn),
 	BOTH(UQRSHRN_IMM, uqrshrn),
 	BOTH(SQRSHRUN_IMM, sqrshrun),
+	{0},
 };

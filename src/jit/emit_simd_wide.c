@@ -183,20 +183,15 @@ UPPER_HALVES(subhn, vop_sub, false)
 UPPER_HALVES(raddhn, vop_add, true)
 UPPER_HALVES(rsubhn, vop_sub, true)
 
-lp_emit_fn *const lp_emit_simd_wide[A64_OP_COUNT] = {
-	[A64_OP_SADDL_V] = saddl_v,	      [A64_OP_UADDL_V] = uaddl_v,
-	[A64_OP_SSUBL_V] = ssubl_v,	      [A64_OP_USUBL_V] = usubl_v,
-	[A64_OP_SADDW_V] = saddw_v,	      [A64_OP_UADDW_V] = uaddw_v,
-	[A64_OP_SSUBW_V] = ssubw_v,	      [A64_OP_USUBW_V] = usubw_v,
-	[A64_OP_SABDL_V] = sabdl_v,	      [A64_OP_UABDL_V] = uabdl_v,
-	[A64_OP_SABAL_V] = sabal_v,	      [A64_OP_UABAL_V] = uabal_v,
-	[A64_OP_SMULL_V] = smull_v,	      [A64_OP_UMULL_V] = umull_v,
-	[A64_OP_SMLAL_V] = smlal_v,	      [A64_OP_UMLAL_V] = umlal_v,
-	[A64_OP_SMLSL_V] = smlsl_v,	      [A64_OP_UMLSL_V] = umlsl_v,
-	[A64_OP_SMULL_ELEM_V] = smull_elem_v, [A64_OP_UMULL_ELEM_V] = umull_elem_v,
-	[A64_OP_SMLAL_ELEM_V] = smlal_elem_v, [A64_OP_UMLAL_ELEM_V] = umlal_elem_v,
-	[A64_OP_SMLSL_ELEM_V] = smlsl_elem_v, [A64_OP_UMLSL_ELEM_V] = umlsl_elem_v,
-	[A64_OP_PMULL_64] = pmull_64,	      [A64_OP_ADDHN_V] = addhn_v,
-	[A64_OP_SUBHN_V] = subhn_v,	      [A64_OP_RADDHN_V] = raddhn_v,
-	[A64_OP_RSUBHN_V] = rsubhn_v,
+const struct lp_emit_row lp_emit_simd_wide[] = {
+	{A64_OP_SADDL_V, saddl_v},	     {A64_OP_UADDL_V, uaddl_v},		  {A64_OP_SSUBL_V, ssubl_v},
+	{A64_OP_USUBL_V, usubl_v},	     {A64_OP_SADDW_V, saddw_v},		  {A64_OP_UADDW_V, uaddw_v},
+	{A64_OP_SSUBW_V, ssubw_v},	     {A64_OP_USUBW_V, usubw_v},		  {A64_OP_SABDL_V, sabdl_v},
+	{A64_OP_UABDL_V, uabdl_v},	     {A64_OP_SABAL_V, sabal_v},		  {A64_OP_UABAL_V, uabal_v},
+	{A64_OP_SMULL_V, smull_v},	     {A64_OP_UMULL_V, umull_v},		  {A64_OP_SMLAL_V, smlal_v},
+	{A64_OP_UMLAL_V, umlal_v},	     {A64_OP_SMLSL_V, smlsl_v},		  {A64_OP_UMLSL_V, umlsl_v},
+	{A64_OP_SMULL_ELEM_V, smull_elem_v}, {A64_OP_UMULL_ELEM_V, umull_elem_v}, {A64_OP_SMLAL_ELEM_V, smlal_elem_v},
+	{A64_OP_UMLAL_ELEM_V, umlal_elem_v}, {A64_OP_SMLSL_ELEM_V, smlsl_elem_v}, {A64_OP_UMLSL_ELEM_V, umlsl_elem_v},
+	{A64_OP_PMULL_64, pmull_64},	     {A64_OP_ADDHN_V, addhn_v},		  {A64_OP_SUBHN_V, subhn_v},
+	{A64_OP_RADDHN_V, raddhn_v},	     {A64_OP_RSUBHN_V, rsubhn_v},	  {0},
 };

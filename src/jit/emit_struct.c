@@ -324,10 +324,14 @@ ALL(2)
 ALL(3)
 ALL(4)
 
-#define BOTH(NAME, name) [A64_OP_##NAME] = name, [A64_OP_##NAME##_POST] = name##_post
+#define BOTH(NAME, name)                          \
+	{A64_OP_##NAME, name},                    \
+	{                                         \
+		A64_OP_##NAME##_POST, name##_post \
+	}
 #define ROWS(nr)                                                                                              \
 	BOTH(LD##nr, ld##nr), BOTH(ST##nr, st##nr), BOTH(LD##nr##R, ld##nr##r), BOTH(LD##nr##_B, ld##nr##_b), \
 		BOTH(LD##nr##_H, ld##nr##_h), BOTH(LD##nr##_S, ld##nr##_s), BOTH(LD##nr##_D, ld##nr##_d),     \
 		BOTH(ST##nr##_B, st##nr##_b), BOTH(ST##nr##_H, st##nr##_h), BOTH(ST##nr##_S, st##nr##_s),     \
 		BOTH(ST##nr##_D, st##nr##_d)
-lp_emit_fn *const lp_emit_struct[A64_OP_COUNT] = {ROWS(2), ROWS(3), ROWS(4)};
+const struct lp_emit_row lp_emit_struct[] = {ROWS(2), ROWS(3), ROWS(4), {0}};

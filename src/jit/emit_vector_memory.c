@@ -279,11 +279,17 @@ ELEMENT(h, 1)
 ELEMENT(s, 2)
 ELEMENT(d, 3)
 
-#define WAYS(LOAD, load)                                                              \
-	[A64_OP_##LOAD##_UIMM] = load##_SCALED, [A64_OP_##LOAD##_POST] = load##_POST, \
-	[A64_OP_##LOAD##_PRE] = load##_PRE, [A64_OP_##LOAD##_REG] = load##_INDEXED
-#define BOTH(NAME, name) [A64_OP_##NAME] = name, [A64_OP_##NAME##_POST] = name##_post
-lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT] = {
+#define WAYS(LOAD, load)                                                                                               \
+	{A64_OP_##LOAD##_UIMM, load##_SCALED}, {A64_OP_##LOAD##_POST, load##_POST}, {A64_OP_##LOAD##_PRE, load##_PRE}, \
+	{                                                                                                              \
+		A64_OP_##LOAD##_REG, load##_INDEXED                                                                    \
+	}
+#define BOTH(NAME, name)                          \
+	{A64_OP_##NAME, name},                    \
+	{                                         \
+		A64_OP_##NAME##_POST, name##_post \
+	}
+const struct lp_emit_row lp_emit_vector_memory[] = {
 	WAYS(STR_B, str_b),
 	WAYS(STR_H, str_h),
 	WAYS(STR_S, str_s),
@@ -294,27 +300,27 @@ lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT] = {
 	WAYS(LDR_S, ldr_s),
 	WAYS(LDR_D, ldr_d),
 	WAYS(LDR_Q, ldr_q),
-	[A64_OP_STUR_B] = str_b_UNSCALED,
-	[A64_OP_STUR_H] = str_h_UNSCALED,
-	[A64_OP_STUR_S] = str_s_UNSCALED,
-	[A64_OP_STUR_D] = str_d_UNSCALED,
-	[A64_OP_STUR_Q] = str_q_UNSCALED,
-	[A64_OP_LDUR_B] = ldr_b_UNSCALED,
-	[A64_OP_LDUR_H] = ldr_h_UNSCALED,
-	[A64_OP_LDUR_S] = ldr_s_UNSCALED,
-	[A64_OP_LDUR_D] = ldr_d_UNSCALED,
-	[A64_OP_LDUR_Q] = ldr_q_UNSCALED,
-	[A64_OP_LDP_V_NT] = ldp_v_off,
-	[A64_OP_LDP_V_OFF] = ldp_v_off,
-	[A64_OP_LDP_V_POST] = ldp_v_post,
-	[A64_OP_LDP_V_PRE] = ldp_v_pre,
-	[A64_OP_STP_V_NT] = stp_v_off,
-	[A64_OP_STP_V_OFF] = stp_v_off,
-	[A64_OP_STP_V_POST] = stp_v_post,
-	[A64_OP_STP_V_PRE] = stp_v_pre,
-	[A64_OP_LDR_LIT_S] = ldr_lit_s,
-	[A64_OP_LDR_LIT_D] = ldr_lit_d,
-	[A64_OP_LDR_LIT_Q] = ldr_lit_q,
+	{A64_OP_STUR_B, str_b_UNSCALED},
+	{A64_OP_STUR_H, str_h_UNSCALED},
+	{A64_OP_STUR_S, str_s_UNSCALED},
+	{A64_OP_STUR_D, str_d_UNSCALED},
+	{A64_OP_STUR_Q, str_q_UNSCALED},
+	{A64_OP_LDUR_B, ldr_b_UNSCALED},
+	{A64_OP_LDUR_H, ldr_h_UNSCALED},
+	{A64_OP_LDUR_S, ldr_s_UNSCALED},
+	{A64_OP_LDUR_D, ldr_d_UNSCALED},
+	{A64_OP_LDUR_Q, ldr_q_UNSCALED},
+	{A64_OP_LDP_V_NT, ldp_v_off},
+	{A64_OP_LDP_V_OFF, ldp_v_off},
+	{A64_OP_LDP_V_POST, ldp_v_post},
+	{A64_OP_LDP_V_PRE, ldp_v_pre},
+	{A64_OP_STP_V_NT, stp_v_off},
+	{A64_OP_STP_V_OFF, stp_v_off},
+	{A64_OP_STP_V_POST, stp_v_post},
+	{A64_OP_STP_V_PRE, stp_v_pre},
+	{A64_OP_LDR_LIT_S, ldr_lit_s},
+	{A64_OP_LDR_LIT_D, ldr_lit_d},
+	{A64_OP_LDR_LIT_Q, ldr_lit_q},
 	BOTH(LD1, ld1),
 	BOTH(LD1X2, ld1x2),
 	BOTH(LD1X3, ld1x3),
@@ -332,4 +338,5 @@ lp_emit_fn *const lp_emit_vector_memory[A64_OP_COUNT] = {
 	BOTH(ST1_H, st1_h),
 	BOTH(ST1_S, st1_s),
 	BOTH(ST1_D, st1_d),
+	{0},
 };

@@ -1,6 +1,7 @@
 /* What the host's CPU can do, and what of it is to be used. */
 #include <cpuid.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/platform/x86.h>
@@ -53,12 +54,26 @@ static bool has_avx512(void)
 }
 
 /* Intel's manual, volume 1, 13.4: in the standard format, which is the kernel's for signals. */
-unsigned lp_host_high_at(void)
+static unsigned ask_high_at(void)
 {
 	enum { XSAVE = 0xd, HIGH = 7, HIGH_SIZE = 16 * 64 };
 	unsigned size, offset, c, d;
 
 	return __get_cpuid_count(XSAVE, HIGH, &size, &offset, &c, &d) && size >= HIGH_SIZE ? offset : 0;
+}
+
+/* Not before it is needed: in a virtual machine CPUID is asked of the hypervisor, which takes some microseconds. */
+unsigned lp_host_high_at(void)
+{
+	enum { KNOWN = 1 }; /* offsets are even */
+	static atomic_uint known;
+	unsigned at = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!at) {
+		at = ask_high_at() | KNOWN;
+		atomic_store_explicit(&known, at, memory_order_relaxed);
+	}
+	return at & ~(unsigned)KNOWN;
 }
 
 unsigned lp_host_usable(unsigned f)

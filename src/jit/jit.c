@@ -191,24 +191,36 @@ static bool has_changed(const struct lp_unit *unit)
 		memcmp(words, unit->words, unit->nr_insns * 4) != 0);
 }
 
-/* Its unit, made now if need be; NULL: the interpreter's turn. */
+/* The slot at pc, or NULL: what was missed where it stands, it stands at most of the time. */
+static struct lp_jit_slot *find_slot(struct lp_jit *jit, struct lp_cpu *cpu)
+{
+	struct lp_jit_slot *missed = cpu->jit.missed;
+
+	cpu->jit.missed = NULL;
+	return missed && missed->pc == cpu->pc ? missed : lp_jit_slot_find(jit, cpu->pc);
+}
+
+static const struct lp_unit *unit_of(struct lp_jit_slot *slot)
+{
+	return slot ? atomic_load_explicit(&slot->unit, memory_order_acquire) : NULL;
+}
+
+/* Its unit, made now if need be; NULL: the interpreter's turn.  *slot: lp_jit_slot_find() before, the unit's behind it. */
 static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot **slot)
 {
-	const struct lp_unit *unit;
+	const struct lp_unit *unit = unit_of(*slot);
 
-	*slot = lp_jit_slot_find(jit, pc);
-	unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
 	if (unit && jit->emu->options.smc_strict && has_changed(unit)) {
 		lp_jit_invalidate(jit, unit->range);
 		unit = NULL;
 	}
 	if (!unit && !atomic_load_explicit(&jit->gives_up, memory_order_relaxed)) {
-		*slot = lp_translate(jit, pc);
-		unit = *slot ? atomic_load_explicit(&(*slot)->unit, memory_order_acquire) : NULL;
+		*slot = lp_translate(jit, pc, *slot);
+		unit = unit_of(*slot);
 	}
 	if (unit && lp_jit_is_hot(jit, *slot)) {
 		lp_translate_hot(jit, *slot);
-		unit = atomic_load_explicit(&(*slot)->unit, memory_order_acquire);
+		unit = unit_of(*slot);
 	}
 	return unit && !unit->interpreted ? unit : NULL;
 }
@@ -218,16 +230,32 @@ static const struct lp_unit *find_unit(struct lp_jit *jit, uint64_t pc, struct l
  * What has been come to is noted by the hash of its pc; of two with the same one the second does not wait.  Children of a fork
  * share the notes, as what each of them executes once is executed often.  Threads may lose each other's notes: no harm.
  */
+static _Atomic uint8_t *note_of(const struct lp_jit *jit, uint64_t pc)
+{
+	return &jit->seen[(pc >> 2 ^ pc >> 20) % LP_SEEN_BYTES];
+}
+
 static bool is_first_time(struct lp_jit *jit, uint64_t pc)
 {
-	uint64_t bit = (pc >> 2 ^ pc >> 25) % (LP_SEEN_BYTES * 8);
-	_Atomic uint8_t *seen = &jit->seen[bit / 8];
-	uint8_t was = atomic_load_explicit(seen, memory_order_relaxed);
+	_Atomic uint8_t *note = note_of(jit, pc);
 
-	if (was >> bit % 8 & 1)
+	if (atomic_load_explicit(note, memory_order_relaxed))
 		return false;
-	atomic_store_explicit(seen, (uint8_t)(was | 1 << bit % 8), memory_order_relaxed);
+	atomic_store_explicit(note, LP_SEEN_ONLY, memory_order_relaxed);
 	return true;
+}
+
+static void note_executed(struct lp_jit *jit, uint64_t pc, size_t nr)
+{
+	if (nr && nr < LP_SEEN_ONLY)
+		atomic_store_explicit(note_of(jit, pc), (uint8_t)nr, memory_order_relaxed);
+}
+
+unsigned lp_jit_executed(const struct lp_jit *jit, uint64_t pc)
+{
+	unsigned nr = jit->seen ? atomic_load_explicit(note_of(jit, pc), memory_order_relaxed) : 0;
+
+	return nr == LP_SEEN_ONLY ? 0 : nr;
 }
 
 static _Atomic uint8_t *new_notes(void)
@@ -238,15 +266,9 @@ static _Atomic uint8_t *new_notes(void)
 }
 
 /* Nobody has been here yet, nor has an earlier run found that it pays. */
-static bool waits(struct lp_jit *jit, uint64_t pc)
+static bool waits(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot *slot)
 {
-	const struct lp_jit_slot *slot;
-
-	if (!jit->seen)
-		return false;
-	slot = lp_jit_slot_find(jit, pc);
-	return !(slot && atomic_load_explicit(&slot->unit, memory_order_acquire)) && is_first_time(jit, pc) &&
-	       !lp_cache_has(jit, pc);
+	return jit->seen && !unit_of(slot) && is_first_time(jit, pc) && !lp_cache_has(jit, pc);
 }
 
 /* Flags that nobody asked for may still be of some time ago behind it, but not where it ends otherwise than by a branch: up to
@@ -254,8 +276,9 @@ static bool waits(struct lp_jit *jit, uint64_t pc)
 static void interpret_once(struct lp_cpu *cpu, bool was_loose)
 {
 	struct lp_jit_thread *thread = cpu->engine;
+	uint64_t pc = cpu->pc;
 
-	lp_cpu_run_once(cpu);
+	note_executed(jit_of(cpu->emu), pc, lp_cpu_run_once(cpu));
 	if (thread)
 		thread->is_loose = was_loose && cpu->leave == LP_LEAVE_LOOKUP;
 }
@@ -271,7 +294,8 @@ static bool run(struct lp_cpu *cpu)
 	cpu->pc = lp_untagged(cpu->pc);
 	if (thread)
 		thread->is_loose = false;
-	if (waits(jit, cpu->pc)) {
+	slot = find_slot(jit, cpu);
+	if (waits(jit, cpu->pc, slot)) {
 		interpret_once(cpu, was_loose);
 		return true;
 	}
@@ -333,7 +357,6 @@ static void take_high(union lp_vreg *to, const struct _libc_fpstate *fp, unsigne
 /* Those that are in host registers alone. */
 static void take_vectors(struct lp_cpu *cpu, const struct lp_unit *unit, const ucontext_t *context)
 {
-	unsigned high_at = jit_of(cpu->emu)->high_at;
 	const struct _libc_fpstate *fp = context->uc_mcontext.fpregs;
 	struct lp_v_dirty dirty;
 
@@ -343,7 +366,7 @@ static void take_vectors(struct lp_cpu *cpu, const struct lp_unit *unit, const u
 		if (!(dirty.mask >> v & 1))
 			continue;
 		else if (dirty.host[v] >= 16)
-			take_high(&cpu->vr[v], fp, high_at, dirty.host[v]);
+			take_high(&cpu->vr[v], fp, lp_host_high_at(), dirty.host[v]);
 		else
 			memcpy(&cpu->vr[v], &fp->_xmm[dirty.host[v]], sizeof cpu->vr[v]);
 }
@@ -404,6 +427,7 @@ static void reclaim(struct lp_emu *emu)
 		if (t->cpu.engine) {
 			empty_shadow(&t->cpu);
 			forget_jumps(&t->cpu);
+			t->cpu.jit.missed = NULL;
 		}
 	forget_idle(jit);
 	/* What has become full at once will again. */
@@ -443,17 +467,17 @@ static void forked(struct lp_emu *emu)
 /* Rows of features that the guest is not offered are the interpreter's, which knows what to do about them. */
 static void fill_table(struct lp_jit *jit)
 {
-	static lp_emit_fn *const *const tables[] = {
+	static const struct lp_emit_row *const tables[] = {
 		lp_emit_integer,     lp_emit_branch,	lp_emit_memory,	    lp_emit_vector_memory,
 		lp_emit_atomic,	     lp_emit_fp,	lp_emit_fp_convert, lp_emit_fp_vector,
 		lp_emit_simd_across, lp_emit_simd_move, lp_emit_simd_same,  lp_emit_simd_saturate,
 		lp_emit_simd_shift,  lp_emit_simd_wide, lp_emit_crypto,	    lp_emit_struct,
 	};
 
-	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
-		for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
-			if (tables[i][op] && lp_cpu_offers(lp_a64_row(op)->feature))
-				jit->emit[op] = tables[i][op];
+	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		for (const struct lp_emit_row *row = tables[i]; row->emit; row++)
+			if (lp_cpu_offers(lp_a64_row(row->op)->feature))
+				jit->emit[row->op] = row->emit;
 }
 
 static const struct lp_engine engine = {
@@ -484,7 +508,6 @@ int lp_jit_attach(struct lp_emu *emu, const struct lp_jit_options *options, stru
 	jit->tr = (void *)((char *)jit + lp_align_up(sizeof *jit, LP_PAGE));
 	jit->emu = emu;
 	jit->host = lp_host_usable(lp_host_features() & ~options->without);
-	jit->high_at = lp_host_high_at();
 	jit->checks = options->checks;
 	jit->made = options->made;
 	jit->made_arg = options->made_arg;

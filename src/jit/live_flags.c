@@ -8,56 +8,47 @@ enum { LOOK_AHEAD = LP_LOOK_WORDS, LOOK_DEPTH = 2 };
 
 enum { READS_FLAGS = 1, WRITES_FLAGS = 2, CHANGES_FLAGS = 4 }; /* all of them; some, perhaps by what they were */
 
-static uint8_t flags_of(enum lp_a64_op op)
-{
-	switch (op) {
-	case A64_OP_ADDS_IMM:
-	case A64_OP_SUBS_IMM:
-	case A64_OP_ANDS_IMM:
-	case A64_OP_ANDS_REG:
-	case A64_OP_BICS_REG:
-	case A64_OP_ADDS_REG:
-	case A64_OP_SUBS_REG:
-	case A64_OP_ADDS_EXT:
-	case A64_OP_SUBS_EXT:
-	case A64_OP_FCMP:
-	case A64_OP_FCMP_ZERO:
-	case A64_OP_FCMPE:
-	case A64_OP_FCMPE_ZERO:
-		return WRITES_FLAGS;
-	case A64_OP_ADCS:
-	case A64_OP_SBCS:
-	case A64_OP_CCMN_REG:
-	case A64_OP_CCMN_IMM:
-	case A64_OP_CCMP_REG:
-	case A64_OP_CCMP_IMM:
-	case A64_OP_FCCMP:
-	case A64_OP_FCCMPE:
-		return READS_FLAGS | WRITES_FLAGS;
-	case A64_OP_ADC:
-	case A64_OP_SBC:
-	case A64_OP_B_COND:
-	case A64_OP_CSEL:
-	case A64_OP_CSINC:
-	case A64_OP_CSINV:
-	case A64_OP_CSNEG:
-	case A64_OP_FCSEL:
-	case A64_OP_MRS:
-	case A64_OP_SUBPS:
-		return READS_FLAGS;
-	case A64_OP_RMIF:
-	case A64_OP_SETF8:
-	case A64_OP_SETF16:
-	case A64_OP_CFINV:
-	case A64_OP_AXFLAG:
-	case A64_OP_XAFLAG:
-	case A64_OP_MSR_REG:
-	case A64_OP_MSR_IMM:
-		return READS_FLAGS | CHANGES_FLAGS;
-	default:
-		return 0;
-	}
-}
+static const uint8_t flags_of[A64_OP_COUNT] = {
+	[A64_OP_ADDS_IMM] = WRITES_FLAGS,
+	[A64_OP_SUBS_IMM] = WRITES_FLAGS,
+	[A64_OP_ANDS_IMM] = WRITES_FLAGS,
+	[A64_OP_ANDS_REG] = WRITES_FLAGS,
+	[A64_OP_BICS_REG] = WRITES_FLAGS,
+	[A64_OP_ADDS_REG] = WRITES_FLAGS,
+	[A64_OP_SUBS_REG] = WRITES_FLAGS,
+	[A64_OP_ADDS_EXT] = WRITES_FLAGS,
+	[A64_OP_SUBS_EXT] = WRITES_FLAGS,
+	[A64_OP_FCMP] = WRITES_FLAGS,
+	[A64_OP_FCMP_ZERO] = WRITES_FLAGS,
+	[A64_OP_FCMPE] = WRITES_FLAGS,
+	[A64_OP_FCMPE_ZERO] = WRITES_FLAGS,
+	[A64_OP_ADCS] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_SBCS] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_CCMN_REG] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_CCMN_IMM] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_CCMP_REG] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_CCMP_IMM] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_FCCMP] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_FCCMPE] = READS_FLAGS | WRITES_FLAGS,
+	[A64_OP_ADC] = READS_FLAGS,
+	[A64_OP_SBC] = READS_FLAGS,
+	[A64_OP_B_COND] = READS_FLAGS,
+	[A64_OP_CSEL] = READS_FLAGS,
+	[A64_OP_CSINC] = READS_FLAGS,
+	[A64_OP_CSINV] = READS_FLAGS,
+	[A64_OP_CSNEG] = READS_FLAGS,
+	[A64_OP_FCSEL] = READS_FLAGS,
+	[A64_OP_MRS] = READS_FLAGS,
+	[A64_OP_SUBPS] = READS_FLAGS,
+	[A64_OP_RMIF] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_SETF8] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_SETF16] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_CFINV] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_AXFLAG] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_XAFLAG] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_MSR_REG] = READS_FLAGS | CHANGES_FLAGS,
+	[A64_OP_MSR_IMM] = READS_FLAGS | CHANGES_FLAGS,
+};
 
 /* An answer of asks_for_flags().  That nobody asks is what a deeper look says as well, that somebody may is what a shallower one
  * does; of others nothing is concluded, as whoever looks without these answers (lp_jit_flags_are_unasked()) is to find the same. */
@@ -97,7 +88,7 @@ static bool note_look(struct looks *l, uint64_t begin, uint64_t end, const uint3
 }
 
 /* DDI 0487 C4.1.88. */
-bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target)
+static inline bool branch_target(uint64_t pc, uint32_t word, uint64_t *target)
 {
 	int64_t offset;
 
@@ -113,7 +104,12 @@ bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target)
 	return true;
 }
 
-/* What flags_of() says, in haste: without a look into the table, and with "reads" for what is seldom. */
+bool lp_jit_branch_target(uint64_t pc, uint32_t word, uint64_t *target)
+{
+	return branch_target(pc, word, target);
+}
+
+/* What flags_of[] says, in haste: without a look into the table, and with "reads" for what is seldom. */
 static uint8_t flags_of_word(uint32_t word)
 {
 	switch (word >> 24 & 0x1f) {
@@ -145,6 +141,10 @@ static bool is_the_end(uint32_t word)
 	return (word & 0xfe000000) == 0xd6000000 || (word & 0xff000000) == 0xd4000000 || word >> 16 == 0;
 }
 
+/* By bits 24 to 28 of a word: those that one of these has something to say of. */
+static const uint32_t remarkable = 1U << 0x00 | 1U << 0x0a | 1U << 0x0b | 1U << 0x11 | 1U << 0x12 | 1U << 0x14 |
+				   1U << 0x15 | 1U << 0x16 | 1U << 0x17 | 1U << 0x1a | 1U << 0x1e;
+
 /* Whether code at pc may ask for the flags with which it is entered. */
 static bool asks_for_flags(struct looks *l, uint64_t pc, unsigned depth);
 
@@ -160,14 +160,17 @@ static bool look_for_flags(struct looks *l, uint64_t pc, unsigned depth)
 	if (l->nr == l->max || pc & 3 || lp_mem_read(pc, words, nr * 4))
 		return true;
 	for (size_t i = 0; i < nr; i++, pc += 4) {
-		uint8_t flags = flags_of_word(words[i]);
+		uint8_t flags;
+		if (!breaks && !(remarkable >> (words[i] >> 24 & 0x1f) & 1))
+			continue;
+		flags = flags_of_word(words[i]);
 		/* Who stops at a breakpoint may look at them. */
 		if (flags & READS_FLAGS || is_the_end(words[i]) ||
 		    (breaks && lp_block_is_breakpoint(l->jit->emu->blocks, pc)))
 			return true;
 		if (flags & WRITES_FLAGS)
 			return !note_look(l, begin, pc + 4, words);
-		if (lp_jit_branch_target(pc, words[i], &target)) {
+		if (branch_target(pc, words[i], &target)) {
 			if (depth == 0 || asks_for_flags(l, target, depth - 1))
 				return true;
 			if ((words[i] & 0x7c000000) == 0x14000000) /* b, bl */
@@ -229,7 +232,7 @@ static struct wanted wanted_at(struct looks *l, const struct lp_tr *t, uint64_t 
 static void find_before(struct looks *l, struct lp_tr *t, unsigned i)
 {
 	struct lp_insn *insn = &t->insns[i];
-	uint8_t flags = flags_of(insn->op);
+	uint8_t flags = flags_of[insn->op];
 	struct wanted w = {0}, taken;
 	uint64_t pc = t->start + i * 4, target;
 	int to;
@@ -238,7 +241,7 @@ static void find_before(struct looks *l, struct lp_tr *t, unsigned i)
 		w = wanted_at(l, t, pc + 4);
 	insn->flags_live = w.live;
 	insn->exit_live = false;
-	if (lp_jit_branch_target(pc, insn->word, &target)) {
+	if (branch_target(pc, insn->word, &target)) {
 		taken = wanted_at(l, t, target);
 		to = lp_region_at(t, target);
 		insn->exit_live = taken.live && !(to >= 0 && t->insns[to].inherits);
@@ -283,7 +286,7 @@ static unsigned find_first_writer(const struct lp_tr *t)
 {
 	unsigned i = 0;
 
-	while (i < t->nr && !(flags_of(t->insns[i].op) & (WRITES_FLAGS | CHANGES_FLAGS)))
+	while (i < t->nr && !(flags_of[t->insns[i].op] & (WRITES_FLAGS | CHANGES_FLAGS)))
 		i++;
 	return i;
 }
@@ -304,8 +307,8 @@ static void find_in_line(struct lp_tr *t)
 	t->end_live = wanted;
 	while (i-- > 0) {
 		enum lp_a64_op op = t->insns[i].op;
-		uint8_t flags = flags_of(op);
-		if (lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target)) {
+		uint8_t flags = flags_of[op];
+		if (branch_target(t->start + i * 4, t->insns[i].word, &target)) {
 			bool asks = i <= first || asks_for_flags(&l, target, LOOK_DEPTH);
 			t->insns[i].flags_live = wanted;
 			t->insns[i].exit_live = asks;

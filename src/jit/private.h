@@ -128,7 +128,7 @@ enum { LP_SLOTS = 1 << 20, LP_STUB = 16, LP_STUBS_AT_ONCE = 512 };
 enum { LP_CONSTANTS = 1 << 15, LP_CONSTANT_BUCKETS = 1 << 12 };
 enum { LP_UNIT_BUCKETS = 1 << 14, LP_SLOT_BUCKETS = 1 << 16 };
 enum { LP_SEGMENT_UNITS = LP_SEGMENT / 16 };
-enum { LP_SEEN_BYTES = 64 << 10 }; /* a bit for each instruction of two megabytes */
+enum { LP_SEEN_ONLY = 255, LP_SEEN_BYTES = 256 << 10 }; /* one for each instruction of a megabyte */
 
 struct lp_segment {
 	uint8_t *rx, *rw;
@@ -157,8 +157,7 @@ struct lp_jit_stubs {
 
 struct lp_jit {
 	struct lp_emu *emu;
-	unsigned host;	  /* enum lp_host_feature */
-	unsigned high_at; /* lp_host_high_at() */
+	unsigned host; /* enum lp_host_feature */
 	pthread_mutex_t lock;
 	/* Within reach of each other: */
 	struct lp_jit_slot *slot_array;
@@ -173,7 +172,8 @@ struct lp_jit {
 	size_t max_slots, max_segments;
 	uint64_t max_dead;
 	struct lp_cache *cache; /* cache.c; NULL: nothing is kept for another day */
-	/* LP_SEEN_BYTES, shared with children: what was come to once; NULL: all is translated at once */
+	/* LP_SEEN_BYTES, shared with children, by the hash of a pc: 0, or it was come to, and so many instructions were executed
+	 * there (LP_SEEN_ONLY: not known).  NULL: all is translated at once. */
 	_Atomic uint8_t *seen;
 	bool checks; /* check.c: no slot leads to a unit */
 	enum lp_jit_tier tier;
@@ -221,7 +221,8 @@ static inline void lp_jit_set_full(struct lp_jit *jit)
 /* Everything that translated code relies on. */
 bool lp_host_can(void);
 unsigned lp_host_features(void); /* enum lp_host_feature */
-/* Where the kernel puts xmm16 and above of who gets a signal: bytes from the begin of fpregs; 0: nowhere. */
+/* Where the kernel puts xmm16 and above of who gets a signal: bytes from the begin of fpregs; 0: nowhere.
+ * Async-signal-safe. */
 unsigned lp_host_high_at(void);
 /* Of these what is of use where the others are missing. */
 unsigned lp_host_usable(unsigned features);
@@ -296,8 +297,9 @@ int lp_stubs_make(struct lp_jit *jit);
 
 /* ---- translate.c ---- */
 
-/* What stands at pc, put into its slot; NULL: nothing can be fetched there, or no room is left.  Takes the lock. */
-struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc);
+/* What stands at pc, put into its slot, which may be NULL: not known; NULL: nothing can be fetched there, or no room is left.
+ * Takes the lock. */
+struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot *slot);
 /* The loop at the slot has been gone through so often that it is to be a region; now or never.  Takes the lock. */
 void lp_translate_hot(struct lp_jit *jit, struct lp_jit_slot *slot);
 /* Nothing behind an instruction of that row is reached from it. */
@@ -350,6 +352,8 @@ void lp_check_run(struct lp_jit *jit, struct lp_cpu *cpu, const struct lp_unit *
 
 /* ---- jit.c ---- */
 
+/* How many instructions at pc were executed the first time, up to a branch that was taken; 0: not known. */
+unsigned lp_jit_executed(const struct lp_jit *jit, uint64_t pc);
 /* What a uop is followed by, when the one alone is to be executed: returns, and not NULL. */
 extern const struct lp_uop lp_jit_stop;
 

@@ -96,6 +96,7 @@ static void fallback(struct lp_x86 *x, const void *left)
 
 static void miss(struct lp_x86 *x, const void *exit)
 {
+	lp_x86_mov_to(x, 1, LP_CPU(jit.missed), LP_RAX);
 	lp_x86_mov(x, 1, LP_RAX, lp_rm_mem(LP_RAX, offsetof(struct lp_jit_slot, pc)));
 	lp_x86_jmp(x, exit);
 }

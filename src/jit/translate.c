@@ -46,9 +46,21 @@ static bool goes_back_from(const struct lp_tr *t, size_t i)
 	return lp_jit_branch_target(t->start + i * 4, t->insns[i].word, &target) && target == t->start;
 }
 
+/* What stands behind a branch that was taken the first time is another unit's: more often than not it is never come to.  But
+ * behind a loop it is, and what a branch goes a short way around in a loop is every few turns. */
+enum { NEAR = 32 };
+
+static bool was_left_at(const struct lp_tr *t, size_t nr, size_t executed)
+{
+	uint64_t pc = t->start + (nr - 1) * 4, target;
+
+	return nr == executed && lp_jit_branch_target(pc, t->insns[nr - 1].word, &target) &&
+	       (int64_t)(target - pc) > NEAR * 4;
+}
+
 static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 {
-	size_t nr = 0;
+	size_t nr = 0, executed = lp_jit_executed(t->jit, t->start);
 
 	while (nr < nr_words) {
 		if (nr > 0 && nr % LP_UNIT_MAX == 0 && !goes_on(t, words, nr))
@@ -57,7 +69,8 @@ static unsigned decode(struct lp_tr *t, const uint32_t *words, size_t nr_words)
 			break;
 		t->insns[nr] = (struct lp_insn){.word = words[nr], .op = (uint16_t)lp_a64_decode(words[nr])};
 		nr++;
-		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]) || (nr > LP_UNIT_MAX && goes_back_from(t, nr - 1)))
+		if (lp_jit_ends(t->insns[nr - 1].op, words[nr - 1]) ||
+		    (nr > LP_UNIT_MAX && goes_back_from(t, nr - 1)) || was_left_at(t, nr, executed))
 			break;
 	}
 	return (unsigned)nr;
@@ -625,9 +638,8 @@ static struct lp_unit *make(struct lp_jit *jit, uint64_t pc, struct fetched *f)
 /* The lock of the address space is taken before ours, never behind it: who unmaps code has both.  So what is fetched may be
  * of yesterday when it is translated, which the count of invalidations tells.  Code that changes from then on is
  * invalidated when this unit can be found. */
-struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
+struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc, struct lp_jit_slot *slot)
 {
-	struct lp_jit_slot *slot;
 	struct lp_unit *u = NULL;
 	struct lp_window window;
 	struct fetched f;
@@ -642,7 +654,8 @@ struct lp_jit_slot *lp_translate(struct lp_jit *jit, uint64_t pc)
 			f.window = &window;
 		}
 		pthread_mutex_lock(&jit->lock);
-		slot = lp_jit_slot_of(jit, pc);
+		if (!slot)
+			slot = lp_jit_slot_of(jit, pc);
 		if (!slot)
 			lp_jit_set_full(jit);
 		if (slot && !atomic_load_explicit(&slot->unit, memory_order_relaxed) &&

@@ -281,6 +281,8 @@ void lp_v_set_hosts(struct lp_tr *t, const int8_t v_of[LP_NR_V_HOST])
 {
 	memset(t->v_host, -1, sizeof t->v_host);
 	memcpy(t->v_of, v_of, sizeof t->v_of);
+	if (!memcmp(v_of, t->v_host, sizeof t->v_of))
+		return; /* nobody is anywhere */
 	for (unsigned h = 0; h < LP_NR_V_HOST; h++)
 		if (v_of[h] >= 0)
 			t->v_host[v_of[h]] = (int8_t)h;

@@ -18,7 +18,7 @@
 #include "isa/a64_ops.h"
 
 struct lp_a64_row {
-	const char *name;     /* as in a64.def */
+	char name[16];	      /* as in a64.def */
 	uint32_t mask, match; /* fixed bits; a constraint may say more */
 	uint16_t feature;     /* enum lp_a64_feature */
 	uint16_t condition, first_form, nr_forms;

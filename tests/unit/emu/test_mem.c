@@ -132,7 +132,7 @@ static void a_copy_from_where_nothing_is_says_so(void **state)
 {
 	struct world *w = *state;
 	uint64_t at = map(w, 2, RW), value = 7;
-	uint8_t bytes[300];
+	uint8_t bytes[700];
 
 	guarded_begin();
 	lp_mem_unmap(&w->emu, at + PAGE, PAGE);
@@ -151,7 +151,7 @@ static void copies_of_every_length_are_whole(void **state)
 {
 	struct world *w = *state;
 	uint64_t at = map(w, 1, RW);
-	uint8_t from[200], to[200];
+	uint8_t from[700], to[700];
 
 	for (size_t i = 0; i < sizeof from; i++)
 		from[i] = (uint8_t)(i * 7 + 1);

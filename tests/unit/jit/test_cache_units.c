@@ -115,7 +115,7 @@ static struct lp_jit *jit_with_cache(void)
 
 static struct lp_unit *unit_at(struct lp_jit *jit, uint64_t pc)
 {
-	struct lp_jit_slot *slot = lp_translate(jit, pc);
+	struct lp_jit_slot *slot = lp_translate(jit, pc, NULL);
 
 	check(slot && slot->unit, "no unit");
 	return slot->unit;

@@ -86,7 +86,7 @@ static const struct lp_unit *translated(struct lp_jit *jit, const char *text)
 	memcpy(bytes + 0x800, (uint32_t[]){0xeb00001f, 0xd65f03c0}, 8); /* the same, where branches go */
 	assert_int_equal(lp_mem_write(CODE, bytes, sizeof bytes), 0);
 	lp_jit_invalidate(jit, (struct lp_range){CODE, CODE + LP_GUEST_PAGE});
-	slot = lp_translate(jit, CODE);
+	slot = lp_translate(jit, CODE, NULL);
 	assert_non_null(slot);
 	return slot->unit;
 }

@@ -44,13 +44,14 @@ static uint64_t any(void)
 
 static void find_rows(void)
 {
-	static lp_emit_fn *const *const tables[] = {lp_emit_simd_across,   lp_emit_simd_move,  lp_emit_simd_same,
-						    lp_emit_simd_saturate, lp_emit_simd_shift, lp_emit_simd_wide};
+	static const struct lp_emit_row *const tables[] = {lp_emit_simd_across, lp_emit_simd_move,
+							   lp_emit_simd_same,	lp_emit_simd_saturate,
+							   lp_emit_simd_shift,	lp_emit_simd_wide};
 
-	for (enum lp_a64_op op = 0; op < A64_OP_COUNT; op++)
-		for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
-			if (tables[t][op] && lp_cpu_offers(lp_a64_row(op)->feature))
-				it.rows[it.nr_rows++] = op;
+	for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
+		for (const struct lp_emit_row *row = tables[t]; row->emit; row++)
+			if (lp_cpu_offers(lp_a64_row(row->op)->feature))
+				it.rows[it.nr_rows++] = row->op;
 }
 
 static int setup(void **state)
@@ -313,7 +314,7 @@ static void code_for_hosts_with_sse4_has_no_instruction_that_takes_more(void **s
 	it.emu->engine_data = jit;
 	it.engine->invalidate(it.emu, range);
 	for (uint32_t *at = it.code; at < it.code + CODE_SIZE / 4 - LP_UNIT_MAX; at += words) {
-		const struct lp_jit_slot *slot = lp_translate(jit, (uint64_t)at);
+		const struct lp_jit_slot *slot = lp_translate(jit, (uint64_t)at, NULL);
 		const struct lp_unit *unit = slot ? atomic_load(&slot->unit) : NULL;
 		assert_non_null(unit);
 		assert_false(unit->interpreted);
@@ -354,7 +355,7 @@ static void without_vaes_ciphers_work_on_the_lower_registers(void **state)
 			/* aese, aesmc and aesd have no Rm. */
 			it.code[i] = row | ((uint32_t)any() & (row >> 16 == 0x4e28 ? 0x3ff : 0x1f03ff));
 		}
-		slot = lp_translate(jit, (uint64_t)it.code);
+		slot = lp_translate(jit, (uint64_t)it.code, NULL);
 		assert_non_null(slot);
 		check_unit(atomic_load(&slot->unit), is_cipher_above_15);
 	}

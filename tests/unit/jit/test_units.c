@@ -695,7 +695,8 @@ static void let_children_translate(void)
 	pid_t pid = fork_as_guest(emu);
 
 	if (pid == 0) {
-		check(lp_translate(jit, code + 8) && !lp_translate(jit, 16), "what can be translated, and what cannot");
+		check(lp_translate(jit, code + 8, NULL) && !lp_translate(jit, 16, NULL),
+		      "what can be translated, and what cannot");
 		_exit(0);
 	}
 	wait_for(pid);
@@ -704,7 +705,7 @@ static void let_children_translate(void)
 	if (pid == 0) {
 		check(is_translated(jit, code + 8) && nr_translated(jit, code) == 1, "what the first child had to");
 		for (unsigned i = 0; i < NR_RETURNS; i++)
-			lp_translate(jit, code + i * 4);
+			lp_translate(jit, code + i * 4, NULL);
 		check(nr_translated(jit, code) == NR_RETURNS, "all of them");
 		_exit(0);
 	}
@@ -758,6 +759,43 @@ static void a_fault_in_it_is_where_the_thread_stands(void **state)
 	assert_int_equal(w.left->stats.units, 1);
 }
 
+#define EIGHT "nop\nnop\nnop\nnop\nnop\nnop\nnop\nnop\n"
+
+static void what_stands_behind_a_branch_that_was_taken_waits_as_well(void **state)
+{
+	struct world w = {.text = "mov x0, #2\nmov x1, #21\nloop: sub x1, x1, #1\ncbnz x1, on\n"
+				  "mov x2, #1\nmov x3, #1\nmov x4, #1\nb out\n" EIGHT EIGHT EIGHT EIGHT
+				  "on: add x0, x0, #2\nb loop\nout: " END,
+			  .options.waits = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.units, 2);
+	assert_int_equal(w.left->stats.insns, 4);
+}
+
+static void what_a_branch_goes_a_short_way_around_does_not(void **state)
+{
+	struct world w = {.text = "mov x0, #2\nmov x1, #21\nloop: sub x1, x1, #1\ncbnz x1, on\n"
+				  "mov x2, #1\nmov x3, #1\nmov x4, #1\nb out\non: add x0, x0, #2\nb loop\nout: " END,
+			  .options.waits = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.units, 2);
+	assert_int_equal(w.left->stats.insns, 8);
+}
+
+static void what_stands_behind_a_loop_does_not(void **state)
+{
+	struct world w = {
+		.text = "mov x0, #0\nmov x1, #21\nb loop\non: add x0, x0, #2\nloop: sub x1, x1, #1\ncbnz x1, on\n"
+			"add x0, x0, #2\nmov x3, #1\nmov x4, #1\nb out\nout: " END,
+		.options.waits = true};
+
+	assert_int_equal(status_of(&w), RIGHT);
+	assert_int_equal(w.left->stats.units, 1);
+	assert_int_equal(w.left->stats.insns, 7);
+}
+
 /* A child's memory is its own, but for what has been come to. */
 static void come_to_returns(void)
 {
@@ -791,7 +829,7 @@ static void tell_of_what_is_gone(void)
 	pid_t pid = fork_as_guest(emu);
 
 	if (pid == 0)
-		_exit(!lp_translate(jit, code));
+		_exit(!lp_translate(jit, code, NULL));
 	wait_for(pid);
 	check(lp_mem_unmap(emu, code, LP_GUEST_PAGE) == 0, "unmapped");
 	pid = fork_as_guest(emu);
@@ -977,6 +1015,9 @@ int main(void)
 		cmocka_unit_test(what_is_executed_once_is_not_translated),
 		cmocka_unit_test(what_is_come_to_again_is),
 		cmocka_unit_test(a_fault_in_it_is_where_the_thread_stands),
+		cmocka_unit_test(what_stands_behind_a_branch_that_was_taken_waits_as_well),
+		cmocka_unit_test(what_a_branch_goes_a_short_way_around_does_not),
+		cmocka_unit_test(what_stands_behind_a_loop_does_not),
 		cmocka_unit_test(what_a_child_comes_to_once_the_next_one_translates),
 		cmocka_unit_test(what_a_child_tells_of_may_be_gone),
 		cmocka_unit_test(neighbours_are_near_each_other_in_the_table_of_slots),
