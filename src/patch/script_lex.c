@@ -143,6 +143,14 @@ uint64_t lp_integer_bits(const struct lp_integer *n)
 
 /* ---- complaints ---- */
 
+/* What a file says may have line feeds in it, and commands to terminals: a sentence is a line of text. */
+static void make_a_line(char *sentence)
+{
+	for (char *at = sentence; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+}
+
 int lp_complain(struct lp_complaints *c, unsigned line, unsigned column, const char *fmt, ...)
 {
 	if (c->nr - c->phase > LP_COMPLAINTS_MAX)
@@ -152,6 +160,7 @@ int lp_complain(struct lp_complaints *c, unsigned line, unsigned column, const c
 	va_start(ap, fmt);
 	vsnprintf(sentence, sizeof sentence, fmt, ap);
 	va_end(ap);
+	make_a_line(sentence);
 	*lp_vec_add(c) = (struct lp_complaint){line, column, lp_strdup(sentence)};
 	return -LP_EPARSE;
 }

@@ -527,7 +527,7 @@ def write_table(path, rows):
                          f"{len(forms) - first}}}")
     tree = Tree(rows)
     assert len(tree.entries) < 32768 and len(tree.leaves) < 32768 and len(forms) < 32768 and len(operands) < 65536
-    assert max(len(r.name) for r in rows) < NAME_SIZE  # lp_a64_row.name
+    assert all(len(r.name) < NAME_SIZE for r in rows)  # lp_a64_row.name
 
     with open(path, "w") as f:
         def array(declaration, items, per_line=1):
@@ -546,11 +546,11 @@ def write_table(path, rows):
         array("struct lp_a64_row rows[A64_OP_COUNT]", ['{"unallocated", 0, 0, 0, 0, 0, 0}', *row_lines])
         array("struct lp_a64_form forms[]", [text for _, text in forms])
         # No pointers: they would be relocated when the program starts.
-        array(f"char mnemonics[][{max(map(len, mnemonics)) + 1}]", [f'"{m}"' for m in mnemonics], 8)
+        array(f"char mnemonics[][{max(map(len, mnemonics), default=0) + 1}]", [f'"{m}"' for m in mnemonics], 8)
         order = sorted(range(len(forms)), key=lambda i: (forms[i][0], forms[i][1].endswith("1}"), i))
         array("uint16_t forms_by_mnemonic[]", order, 16)
         array("struct lp_a64_operand operands[]", [f"{{A64_OPERAND_{o.kind}, {{{', '.join(map(str, o.args)) or '0'}}}}}" for o in operands])
-        array(f"char words[][{max(map(len, words)) + 1}]", [f'"{w}"' for w in words], 8)
+        array(f"char words[][{max(map(len, words), default=0) + 1}]", [f'"{w}"' for w in words], 8)
 
 
 def main():

@@ -250,6 +250,8 @@ static void places_that_contradict_are_refused(void **state)
 		"t:1:26: `f+4` has an offset: only the symbol itself can be meant here");
 	refused("[{\"type\":\"NOP\",\"symbol\":\"f\",\"file\":\"libc.so.6\"}]",
 		"t:1:36: `file` is for addresses: a symbol of an object is written \"libc.so.6:symbol\"");
+	refused("[{\"type\":\"NOP\",\"symbol\":\"f\",\"file\":\"a\\n\\u001b[2Jb\\u007f\"}]",
+		"t:1:36: `file` is for addresses: a symbol of an object is written \"a??[2Jb?:symbol\"");
 	refused("[{\"type\":\"NEW_FUNC\",\"addr\":\"1\",\"instr\":\"0\"}]", "t:1:28: NEW_FUNC takes no `addr`");
 	refused("[{\"type\":\"BRANCH\",\"addr\":\"1\"}]",
 		"t:1:2: `target` is missing: an address, a symbol or the $name of a NEW_FUNC");
