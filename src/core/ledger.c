@@ -63,7 +63,9 @@
  *
  * Nothing in the text or data of the target differs from the original while
  * no entry is in applying..reverting; in `applying` and `reverting` each write
- * of the entry is either done or not, and recover() settles which.
+ * of the entry is either done or not, and recover() settles which.  Where a
+ * change is one write, and its writer ends with the target, nobody is left to
+ * settle it for: applying and reverting are passed over (txn.c).
  */
 #include "core/ledger.h"
 

@@ -149,7 +149,7 @@ struct lp_target_ops {
 	/* Forget cached areas and images. */
 	void (*refresh)(struct lp_target *t);
 
-	/* What the next pause is going to write, which is as short as what it needs is at hand; changes nothing.  May be NULL. */
+	/* Before a pause, to make it shorter: brings into caches what it will read and write.  Changes nothing; may be NULL. */
 	void (*expect)(struct lp_target *t, const struct lp_range *ranges, size_t nr);
 	/* All threads stand still from a successful pause() to resume(). */
 	int (*pause)(struct lp_target *t, struct lp_err *err);

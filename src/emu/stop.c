@@ -229,7 +229,7 @@ int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms)
 	return 0;
 }
 
-bool lp_threads_sleep(const struct lp_emu *emu)
+bool lp_threads_are_asleep(const struct lp_emu *emu)
 {
 	return atomic_load(&emu->sleepers) != 0;
 }
@@ -237,7 +237,7 @@ bool lp_threads_sleep(const struct lp_emu *emu)
 void lp_threads_go(struct lp_emu *emu)
 {
 	atomic_store(&emu->stopping, 0);
-	if (lp_threads_sleep(emu))
+	if (lp_threads_are_asleep(emu))
 		futex_wake(&emu->stopping, INT32_MAX);
 	pthread_mutex_unlock(&emu->stop_lock);
 }

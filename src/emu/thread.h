@@ -54,7 +54,7 @@ void lp_thread_park(struct lp_guest_thread *t);
 int lp_threads_stop(struct lp_emu *emu, unsigned timeout_ms);
 void lp_threads_go(struct lp_emu *emu);
 /* In between: whether any of them will have to be woken, or all wait without sleeping. */
-bool lp_threads_sleep(const struct lp_emu *emu);
+bool lp_threads_are_asleep(const struct lp_emu *emu);
 /* Each leaves the code that it is in once, soon, and goes on with what is there now; nobody waits for that. */
 void lp_threads_leave_code(struct lp_emu *emu);
 /* Walk, between stop and go or with emu->threads_lock held. */

@@ -340,7 +340,7 @@ void lp_unit_publish(struct lp_jit *jit, struct lp_unit *u, struct lp_jit_slot *
 void lp_unit_replace(struct lp_jit *jit, struct lp_unit *u);
 /* Code in the range is other code now. */
 void lp_jit_invalidate(struct lp_jit *jit, struct lp_range range);
-/* That is near: what it will look at is fetched. */
+/* That is near: brings into caches what it will look at of the range's first page. */
 void lp_jit_expect(struct lp_jit *jit, struct lp_range range);
 /* Everything is thrown away; nobody is in translated code, nor has it on his shadow stack. */
 void lp_jit_flush(struct lp_jit *jit);

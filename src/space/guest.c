@@ -501,7 +501,7 @@ struct lp_guest_pauses lp_guest_pauses(const struct lp_target *t)
 static void guest_resume(struct lp_target *t, struct lp_pause_stats *stats)
 {
 	struct lp_guest_target *g = guest_of(t);
-	bool wakes = lp_threads_sleep(g->emu);
+	bool wakes = lp_threads_are_asleep(g->emu);
 	uint64_t until = now_ns(), executed = wakes ? own_ns() : 0;
 
 	g->paused = false;
